@@ -1,0 +1,71 @@
+"""Lottery tickets from large pre-trained transformers, at a fraction of the cost of IMP.
+
+    import instant_soup as soup
+
+    task = soup.tasks.text("glue/cola", model="google-bert/bert-base-uncased", data="path/to/parquet")
+    ticket = soup.InstantSoup(denoisers=4).draw(task, sparsity=0.5)
+    result = soup.evaluate(ticket, task)
+    ticket.save("cola.safetensors")
+
+Names are loaded when they are first used, so that importing the package costs little.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import tasks
+    from .core.budget import Cost, Meter
+    from .core.errors import SoupError
+    from .core.mask import Mask
+    from .core.prune import prune
+    from .core.scope import Scope
+    from .core.ticket import Ticket
+    from .lab.recipe import Recipe
+    from .lab.run import Result, evaluate, run
+    from .lab.store import Store
+    from .methods import METHODS, Dense, Gradual, InstantSoup, Method, OneShot
+    from .training.regime import Regime
+
+_HOMES = {
+    "Cost": "core.budget",
+    "Meter": "core.budget",
+    "SoupError": "core.errors",
+    "Mask": "core.mask",
+    "prune": "core.prune",
+    "Scope": "core.scope",
+    "Ticket": "core.ticket",
+    "Recipe": "lab.recipe",
+    "Result": "lab.run",
+    "evaluate": "lab.run",
+    "run": "lab.run",
+    "Store": "lab.store",
+    "METHODS": "methods",
+    "Dense": "methods",
+    "Gradual": "methods",
+    "InstantSoup": "methods",
+    "Method": "methods",
+    "OneShot": "methods",
+    "Regime": "training.regime",
+}
+
+__version__ = version("instant-soup")
+__all__ = [
+    "METHODS", "Cost", "Dense", "Gradual", "InstantSoup", "Mask", "Meter", "Method", "OneShot", "Recipe",
+    "Regime", "Result", "Scope", "SoupError", "Store", "Ticket", "evaluate", "prune", "run", "tasks",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tasks":
+        return import_module(".tasks", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,88 @@
+"""Budget: what drawing a ticket costs, charged before the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from .errors import BudgetSpent
+
+Purpose = Literal["train", "look-ahead", "score", "select", "test"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work done, in units that do not depend on the machine.
+
+    A pass is one example through the model forwards; a backward pass counts as two, so a
+    training example costs three. FLOPs count a multiply-add as two operations.
+    """
+
+    steps: int = 0
+    examples: int = 0
+    passes: int = 0
+    flops: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.steps + other.steps,
+            self.examples + other.examples,
+            self.passes + other.passes,
+            self.flops + other.flops,
+        )
+
+    def ratio(self, full: Cost) -> float:
+        """This cost as a multiple of *full*, counted in passes."""
+        return self.passes / full.passes
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A piece of work done, as whoever watches a run sees it."""
+
+    purpose: Purpose
+    spent: Cost
+    loss: float | None = None
+    sparsity: float | None = None
+
+
+@dataclass
+class Meter:
+    """Adds up the cost of one piece of work, by purpose, and stops it at *limit* passes.
+
+    *watch* is told of every piece of work; it sees and cannot change.
+    """
+
+    limit: int | None = None
+    bill: dict[Purpose, Cost] = field(default_factory=dict)
+    watch: Callable[[Pulse], None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def spent(self) -> Cost:
+        """The sum over all purposes."""
+        return sum(self.bill.values(), Cost())
+
+    def charge(self, purpose: Purpose, cost: Cost) -> None:
+        """Add *cost* to the bill. Raises BudgetSpent, and adds nothing, past the limit."""
+        spent = self.spent
+        total = spent + cost
+        if self.limit is not None and total.passes > self.limit:
+            raise BudgetSpent(
+                f"{purpose} needs {cost.passes} passes and {self.limit - spent.passes} of {self.limit} are left; "
+                f"raise the limit or ask for less"
+            )
+        self.bill[purpose] = self.bill.get(purpose, Cost()) + cost
+
+    def tell(self, purpose: Purpose, *, loss: float | None = None, sparsity: float | None = None) -> None:
+        """Let whoever watches know that work just charged is done."""
+        if self.watch:
+            self.watch(Pulse(purpose, self.spent, loss, sparsity))
+
+    def dump(self) -> dict[str, dict[str, int]]:
+        """The bill as plain data."""
+        return {purpose: asdict(cost) for purpose, cost in self.bill.items()}
+
+    def load(self, bill: Mapping[Purpose, Mapping[str, int]]) -> None:
+        """Take over a bill that `dump` gave, in place of the present one."""
+        self.bill = {purpose: Cost(**cost) for purpose, cost in bill.items()}

@@ -1,0 +1,67 @@
+"""Everything this library raises on purpose: one root and its few kinds.
+
+A message names the value found, what was expected and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SoupError(Exception):
+    """Root of every error raised on purpose."""
+
+
+class ScopeError(SoupError, ValueError):
+    """A mask, score or weight does not fit the scope it is used with."""
+
+
+class SparsityError(SoupError, ValueError):
+    """A sparsity that cannot be reached."""
+
+
+class BudgetSpent(SoupError):
+    """A charge would take the meter past its limit."""
+
+
+class KnobError(SoupError, ValueError):
+    """A method's knob has a value that cannot work."""
+
+
+class TicketError(SoupError, ValueError):
+    """A ticket file is damaged, or the ticket belongs to another model."""
+
+
+class DataError(SoupError, ValueError):
+    """A data set is missing, incomplete or holds values out of range."""
+
+
+class TrainingError(SoupError, RuntimeError):
+    """Training cannot go on."""
+
+
+class RecipeError(SoupError, ValueError):
+    """A recipe cannot be read or asks for what does not exist."""
+
+
+class StoreError(SoupError, OSError):
+    """A file could not be written or read back."""
+
+
+class UnknownName(SoupError, KeyError):
+    """A name that no table lists."""
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The listed name closest to *name* as a question, or all of them when none is close."""
+    known = sorted(names)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
+    """The error to raise for a *name* that is not among *names*."""
+    return UnknownName(f"unknown {kind} {name!r}; {nearest(name, names)}")

@@ -1,0 +1,61 @@
+"""Files: written beside and renamed, so that a reader finds the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import SoupError, StoreError
+
+_KEY = "instant_soup"  # the one metadata entry, a JSON object
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write *text* to *path*, in one piece or not at all. Raises StoreError."""
+    _write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
+    solid = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {_KEY: json.dumps(facts, sort_keys=True)}
+    _write(path, lambda beside: save_file(solid, beside, metadata))
+
+
+def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
+    if not path.is_file():
+        raise error(f"no {what} at {path}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[_KEY])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, KeyError, ValueError) as reason:
+        raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
+
+
+def _write(path: Path, fill: Callable[[Path], object]) -> None:
+    beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode  # what the user's umask gives; safetensors would make it private
+        fill(beside)
+        beside.chmod(mode)
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    except (OSError, SafetensorError) as reason:
+        raise StoreError(f"could not write {path} ({reason}); free some space or choose another folder") from reason
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

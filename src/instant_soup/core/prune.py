@@ -1,0 +1,284 @@
+"""Prune: from scores to a mask with an exact number of survivors.
+
+Nothing is concatenated and nothing large is sorted. A sample of the scores gives a narrow
+bracket around the cut; one sweep, chunk by chunk, marks what lies above the bracket and sets
+aside the few scores inside it; the cut among those few is exact. A bracket that misses, or that
+holds too much, is replaced by a better one and swept again, so the answer never depends on the
+sample. Memory beyond the mask itself is a few chunks and the scores inside the bracket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from . import bits
+from .errors import ScopeError, SparsityError, unknown
+from .mask import Mask
+from .weights import Elementwise
+
+Scores = Mapping[str, Tensor]
+Across = Literal["model", "layer"]
+
+CHUNK = 1 << 19  # weights swept at a time: 2 MiB of float32, which stays in cache
+SAMPLE = 1 << 18  # scores in the sample; its quantiles are then good to about 0.1 % of the weights
+ASIDE = 1 << 16  # scores that may always be set aside; beyond, at most one in 64
+
+Number = float | int
+
+_NAN = "a score holds NaN, which has no rank; the model or its gradients have diverged: lower the learning rate"
+
+
+def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "model") -> Mask:
+    """Keep the best-scored weights of *mask* until *sparsity* of the scope is gone.
+
+    Exactly ``round((1 - sparsity) * scope.size)`` weights survive. Among equal scores the
+    earlier parameter wins, then the earlier index. A weight that *mask* has pruned never
+    comes back.
+
+    Args:
+        scores: one tensor of the parameter's shape per name in scope, of any floating or integer
+            dtype and on any device; higher means keep. Floating dtypes may be mixed and are
+            compared by their exact values. Tensors are asked for one by one, more than once, so a
+            lazy mapping must give the same values each time.
+        mask: what may still be kept.
+        sparsity: share of the scope that is pruned in the result, 0 <= sparsity < 1.
+        across: cut once across the ``"model"``, or keep the same share in each ``"layer"``, that
+            is, in each parameter (to the weight: the shares are rounded so that they add up).
+
+    Raises:
+        SparsityError: *sparsity* is out of range, keeps no weight, or would need pruned ones.
+        ScopeError: a score is missing, has another shape, or holds NaN.
+    """
+    keep = survivors(sparsity, mask.scope.size)
+    if keep > mask.kept:
+        raise SparsityError(
+            f"sparsity {sparsity} keeps {keep:,} weights and only {mask.kept:,} are left in the mask "
+            f"(sparsity {mask.sparsity:.4f}); ask for a higher sparsity"
+        )
+    if across == "model":
+        return _best(scores, mask, {tuple(mask.scope): keep})
+    if across == "layer":
+        return _best(scores, mask, {(name,): share for name, share in _shares(mask, keep).items()})
+    raise unknown("across", across, ("model", "layer"))
+
+
+def survivors(sparsity: float, size: int) -> int:
+    """How many of *size* weights are kept at *sparsity*. Raises SparsityError if that makes no sense."""
+    if not 0 <= sparsity < 1:
+        raise SparsityError(f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, such as 0.7")
+    if not (keep := round((1 - sparsity) * size)):
+        raise SparsityError(f"sparsity {sparsity} keeps none of {size:,} weights; ask for a lower one")
+    return keep
+
+
+def _shares(mask: Mask, keep: int) -> dict[str, int]:
+    """How many weights each parameter keeps so that the shares are even and add up to *keep*."""
+    shares, seen, given = {}, 0, 0
+    for name in mask:
+        seen += mask.scope.numel(name)
+        upto = round(keep * seen / mask.scope.size)
+        shares[name] = min(upto - given, mask.kept_by_name[name])
+        given = upto
+    missing = keep - sum(shares.values())
+    for name in mask:  # parameters already below their share leave room for the others
+        more = min(missing, mask.kept_by_name[name] - shares[name])
+        shares[name] += more
+        missing -= more
+    return shares
+
+
+def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> Mask:
+    """The mask of the best-scored survivors, so many of each group of parameters."""
+    if missing := [name for name in mask if name not in scores]:
+        raise ScopeError(f"no score for {missing[0]!r}, which is in scope; score every parameter")
+    kept: dict[str, Tensor] = {}
+    for names, keep in groups.items():
+        alive = sum(mask.kept_by_name[name] for name in names)
+        if keep == alive:
+            kept |= {name: mask.packed(name) for name in names}
+        elif keep == 0:
+            kept |= {name: torch.zeros_like(mask.packed(name)) for name in names}
+        else:
+            kept |= _cut(_Field(scores, mask, names), keep, alive)
+    return Mask.from_packed(mask.scope, {name: kept[name] for name in mask})
+
+
+class _Field:
+    """The scores of a group of parameters, read in order, in one common dtype."""
+
+    def __init__(self, scores: Scores, mask: Mask, names: Sequence[str]) -> None:
+        self.mask, self.names = mask, names
+        self.source: Scores = scores
+        self.function: Callable[..., Tensor] | None = None
+        if isinstance(scores, Elementwise):
+            self.source, self.function = scores.source, scores.function
+        self.size = sum(mask.scope.numel(name) for name in names)
+        self.dtype: torch.dtype | None = None  # settled by the first sample, which reads every parameter
+
+    def read(self, name: str) -> Tensor:
+        """What the scores of one parameter are made from, flat."""
+        source = self.source[name].detach()
+        if tuple(source.shape) != self.mask.scope.shapes[name]:
+            raise ScopeError(f"score of {name!r} is {tuple(source.shape)}; expected {self.mask.scope.shapes[name]}")
+        return source.reshape(-1)
+
+    def scores(self, source: Tensor, out: Tensor | None = None) -> Tensor:
+        """The scores of some weights, in *out* if given. A wider dtype holds narrower values exactly."""
+        if out is None:
+            out = torch.empty(len(source), dtype=self.dtype or _wide(source.dtype), device=source.device)
+        score = out[: len(source)].copy_(source)
+        return score if self.function is None else self.function(score, out=score)
+
+    def sample(self, low: Number, high: Number) -> Tensor:
+        """Some scores of living weights in [low, high], evenly spread: never none if there is one."""
+        stride = max(1, self.size // SAMPLE)
+        parts, offset = [], 0
+        for name in self.names:
+            source, alive = self.read(name), self.mask.packed(name)
+            at = torch.arange(min(offset % stride, len(source)), len(source), stride)
+            offset += stride // 2 + 1  # so that the columns seen differ from one parameter to the next
+            some = self.scores(source[at.to(source.device)]).cpu()
+            if self.mask.kept_by_name[name] < len(source):
+                some = some[((alive[at >> 3] >> (at & 7)) & 1).bool()]
+            parts.append(some[(some >= low) & (some <= high)])
+        self.dtype = self.dtype or _common([part.dtype for part in parts])
+        found = torch.cat([part.to(self.dtype) for part in parts])
+        return found if len(found) else next(self._inside(low, high))
+
+    def _inside(self, low: Number, high: Number) -> Iterator[Tensor]:
+        for name in self.names:
+            score = self.scores(self.read(name)).cpu()
+            inside = score[(score >= low) & (score <= high) & self.mask[name].view(-1)]
+            if len(inside):
+                yield inside
+
+    def beside(self, value: Number, toward: float) -> Number:
+        """The neighbour of *value* among the numbers of this dtype."""
+        if isinstance(value, int):
+            return value + (1 if toward > 0 else -1)
+        return torch.tensor(value, dtype=self.dtype).nextafter(torch.tensor(toward, dtype=self.dtype)).item()
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    if dtype.is_floating_point:
+        return torch.float64 if dtype == torch.float64 else torch.float32
+    return torch.int64
+
+
+def _common(dtypes: Sequence[torch.dtype]) -> torch.dtype:
+    if len({dtype.is_floating_point for dtype in dtypes}) > 1:
+        raise ScopeError("scores mix integers and floating-point numbers, which do not compare exactly; use one kind")
+    return torch.float64 if torch.float64 in dtypes else dtypes[0]
+
+
+@dataclass
+class _Sweep:
+    """What one reading of the field finds about a bracket [low, high]."""
+
+    low: Number
+    high: Number
+    room: int
+    above: dict[str, Tensor] = field(default_factory=dict)  # packed: living and scored above the bracket
+    inside: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # positions and scores
+    count_above: int = 0
+    count_inside: int = 0
+
+    @property
+    def overfull(self) -> bool:
+        """Whether the bracket held more than there is room to set aside."""
+        return self.count_inside > self.room
+
+    def read(self, fields: _Field) -> _Sweep:
+        for name in fields.names:
+            self._read(fields, name)
+        return self
+
+    def _read(self, fields: _Field, name: str) -> None:
+        source = fields.read(name)
+        above, below = torch.empty_like(alive := fields.mask.packed(name)), torch.empty_like(alive)
+        score = source.new_empty(min(CHUNK, len(source)), dtype=fields.dtype)
+        for start in range(0, len(source), CHUNK):
+            chunk = fields.scores(source[start : start + CHUNK], out=score)
+            span = slice(start // 8, -(-(start + len(chunk)) // 8))
+            above[span] = bits.above(chunk, self.high)
+            below[span] = bits.below(chunk, self.low)
+        self.above[name] = above.bitwise_and_(alive)
+        self.count_above += bits.count(above)
+        inside = below.bitwise_or_(above).bitwise_not_().bitwise_and_(alive)  # and so NaN is inside
+        self.count_inside += bits.count(inside)
+        if self.overfull:
+            self.inside.clear()
+        else:
+            at = bits.positions(inside)
+            self.inside[name] = at, fields.scores(source[at.to(source.device)]).cpu()
+
+
+def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
+    """Packed masks of the *keep* best of the *alive* weights."""
+    room = max(ASIDE, fields.size // 64)
+    low, high = -inf, inf  # the cut lies in [low, high]; it is the keep-th best score
+    over, under = 0, 0  # how many living weights are known to score above high, below low
+    spread = 2.0
+    while True:
+        sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread), room).read(fields)
+        spread = 0.0 if sweep.overfull else 2 * spread
+        if keep <= sweep.count_above:
+            low, under = fields.beside(sweep.high, inf), alive - sweep.count_above
+        elif keep > sweep.count_above + sweep.count_inside:
+            high, over = fields.beside(sweep.low, -inf), sweep.count_above + sweep.count_inside
+        elif sweep.low == sweep.high or not sweep.overfull:
+            return _settle(fields, sweep, keep - sweep.count_above)
+        else:
+            low, over = sweep.low, sweep.count_above
+            high, under = sweep.high, alive - sweep.count_above - sweep.count_inside
+
+
+def _bracket(sample: Tensor, keep: int, alive: int, spread: float) -> tuple[Number, Number]:
+    """Two scores of the sample that likely have the *keep*-th best of *alive* between them.
+
+    *spread* is how many standard errors of the sample's rank lie on either side. With 0 both
+    are the same score, so that a sweep splits what is left in three and always makes progress.
+    """
+    n = len(sample)
+    share = keep / alive
+    slack = spread * (share * (1 - share) / n) ** 0.5 + (1 / n if spread else 0)
+    ranks = (round((1 - share + side * slack) * n) for side in (-1, 1))
+    low, high = (sample.kthvalue(min(max(rank, 1), n)).values.item() for rank in ranks)
+    return low, high
+
+
+def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
+    """Add to what lies above the bracket the *need* best of what lies inside it."""
+    if sweep.overfull:  # and so all of one score: a sea of ties, told apart by order alone
+        return _first_ties(fields, sweep, need)
+    every = torch.cat([scores for _, scores in sweep.inside.values()])
+    if bool(every.isnan().any()):
+        raise ScopeError(_NAN)
+    cut = every.kthvalue(len(every) - need + 1).values
+    ties = need - int((every > cut).sum())
+    for name, (where, scores) in sweep.inside.items():
+        tied = (scores == cut).nonzero().squeeze(1)
+        best = torch.cat([(scores > cut).nonzero().squeeze(1), tied[:ties]])
+        ties -= min(ties, len(tied))
+        at = where[best]
+        sweep.above[name].index_add_(0, at >> 3, (1 << (at & 7)).to(torch.uint8))
+    return sweep.above
+
+
+def _first_ties(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
+    for name in fields.names:
+        if not need:
+            break
+        tied = (fields.scores(fields.read(name)) == sweep.low).cpu() & fields.mask[name].view(-1)
+        tied &= tied.cumsum(0) <= need
+        need -= int(tied.sum())
+        sweep.above[name] |= bits.pack(tied)
+    if need:
+        raise ScopeError(_NAN)
+    return sweep.above

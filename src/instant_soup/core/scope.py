@@ -1,0 +1,91 @@
+"""Scope: which parameters a ticket may prune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from math import prod
+from types import MappingProxyType
+
+from torch import nn
+
+from .errors import ScopeError
+
+KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """The prunable parameters, by name, in a fixed order.
+
+    Two scopes are equal when they list the same names and shapes in the same order.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        shapes = {name: tuple(shape) for name, shape in self.shapes.items()}
+        if not shapes:
+            raise ScopeError("the scope is empty: name at least one parameter to prune")
+        for name, shape in shapes.items():
+            if not prod(shape):
+                raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
+        object.__setattr__(self, "shapes", MappingProxyType(shapes))
+
+    @classmethod
+    def of(cls, model: nn.Module, keep_dense: Sequence[str] = KEEP_DENSE) -> Scope:
+        """Every trainable matrix of *model* but embeddings and names that match *keep_dense*.
+
+        A matrix is a parameter of two dimensions or more, so fused projections, transposed
+        Conv1D weights and stacks of experts count. A tensor that goes by several names is
+        listed once, under the first of them, and not at all if one of its owners is an
+        embedding.
+
+        Raises ScopeError when nothing is left.
+        """
+        embedded = {
+            id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)
+        }
+        shapes = {
+            name: tuple(p.shape)
+            for name, p in model.named_parameters()
+            if p.ndim > 1
+            and p.requires_grad
+            and id(p) not in embedded
+            and not any(fnmatch(name, pattern) for pattern in keep_dense)
+        }
+        if not shapes:
+            raise ScopeError(
+                f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding "
+                f"or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
+            )
+        return cls(shapes)
+
+    @cached_property
+    def size(self) -> int:
+        """How many weights may be pruned."""
+        return sum(self.numel(name) for name in self)
+
+    def numel(self, name: str) -> int:
+        """How many weights the parameter *name* has."""
+        return prod(self.shapes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scope) and tuple(self.shapes.items()) == tuple(other.shapes.items())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.shapes.items()))
+
+    def __repr__(self) -> str:
+        return f"Scope({len(self)} parameters, {self.size:,} weights)"

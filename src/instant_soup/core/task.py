@@ -1,0 +1,159 @@
+"""Task and Learner: all that a method may ask of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from .budget import Meter, Purpose
+from .mask import Mask
+from .scope import Scope
+from .weights import Weights
+
+Seen = TypeVar("Seen")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Base:
+    """Which pre-trained model a ticket is drawn from: its name and the hash of its prunable weights."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a look-ahead's training differs from the main line. The defaults do not differ.
+
+    *rate* is a factor on the main line's current learning rate, *subset* the share of training
+    examples to draw from, *seed* what picks the subset, the order of examples and the dropout.
+    """
+
+    rate: float = 1.0
+    weight_decay: float | None = None
+    label_smoothing: float = 0.0
+    subset: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What one look-ahead is told to do."""
+
+    steps: int
+    training: Training
+    carry_optimizer: bool = False
+
+
+class Learner(Protocol):
+    """A model in training: always masked, always metered.
+
+    Training goes in legs: the optimiser, the learning-rate line and the order of examples go on
+    from one leg to the next.
+    """
+
+    @property
+    def scope(self) -> Scope:
+        """What may be pruned."""
+
+    @property
+    def mask(self) -> Mask:
+        """What is kept now."""
+
+    @property
+    def base(self) -> Base:
+        """The pre-trained model this learner began as."""
+
+    @property
+    def origin(self) -> Weights:
+        """The weights this learner began with, the task's new head included. Not to be written to."""
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """Parameters that the pre-trained model does not have, such as the task's head."""
+
+    @property
+    def steps_taken(self) -> int:
+        """Where the learner stands on its learning-rate line."""
+
+    @property
+    def horizon(self) -> int:
+        """How many steps the learning-rate line is long: the budget T of one full fine-tune."""
+
+    def seed(self, *purpose: str | int) -> int:
+        """A seed for *purpose*, fixed by the run's seed; different purposes give unrelated seeds."""
+
+    def view(self) -> Weights:
+        """The live tensors, detached: they change as training goes on and must not be written to."""
+
+    def weights(self) -> Weights:
+        """A copy of all parameters and buffers."""
+
+    def restore(self, weights: Weights) -> None:
+        """Take over *weights*, masked. Names that *weights* lacks stay as they are."""
+
+    def apply_mask(self, mask: Mask) -> None:
+        """Prune: zero what *mask* drops, in the weights and in the optimiser's memory of them."""
+
+    def train(self, steps: int, purpose: Purpose = "train") -> None:
+        """Train one leg. Raises TrainingError past the end of the learning-rate line."""
+
+    def look_ahead(self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]) -> Iterator[Seen]:
+        """For each brief, train a copy of this learner and yield what *look* sees in it.
+
+        The copies leave no trace here. *look* may run on another machine, so it is a function of
+        the learner alone, and what it returns is small.
+        """
+
+    def advance(self, weights: Weights, steps: int) -> None:
+        """Take over *weights* that *steps* steps of look-ahead have reached, and move on by as many."""
+
+    def evaluate(self) -> float:
+        """The task's metric on the validation split, which is cut out of train. Higher is better."""
+
+    def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Go through *items*, one round each; a run that was killed goes on after its last finished round."""
+
+    def note(self, key: str, value: Any) -> None:
+        """Append plain data to the list *key* of the ticket's notes; it survives a kill."""
+
+    @property
+    def notes(self) -> Mapping[str, Sequence[Any]]:
+        """What has been noted."""
+
+    @property
+    def meter(self) -> Meter:
+        """What the work so far has cost."""
+
+
+class Bookmark(Protocol):
+    """Where a learner saves its place, so that a killed run goes on from there."""
+
+    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Keep the state at *place*, in one piece or not at all, over what was kept there."""
+
+    def load(self, place: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """What was last saved at *place*, if anything."""
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last save to save again."""
+
+
+class Task(Protocol):
+    """A data set, a pre-trained model and a way to train one on the other."""
+
+    @property
+    def name(self) -> str:
+        """What recipes and records call it."""
+
+    @property
+    def horizon(self) -> int:
+        """T: the steps of one full fine-tune."""
+
+    def learner(self, meter: Meter) -> Learner:
+        """A new learner at the pre-trained weights, dense, at step 0."""

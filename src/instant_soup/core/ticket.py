@@ -1,0 +1,179 @@
+"""Ticket: a mask, the weights it starts from, and where both come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from .budget import Cost
+from .errors import SoupError, TicketError
+from .files import read_tensors, write_tensors
+from .mask import Mask
+from .scope import Scope
+from .task import Base, Learner
+from .weights import Weights
+
+SCHEMA = 1
+_DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool}
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The outcome of a draw: with the base model it is enough to go on from.
+
+    Attributes:
+        mask: which weights are kept.
+        start: the tensors in which the ticket differs from the masked base model, whole and
+            masked. Empty but for the task's new head when the ticket starts from the
+            pre-trained weights.
+        base: the pre-trained model it belongs to.
+        cost: what drawing it cost.
+        ready: whether *start* is already trained to the end; any other ticket is fine-tuned
+            before it is judged.
+        method: name and knobs of the method that drew it.
+        notes: plain data that the method recorded on the way.
+        recipe: key of the recipe it was drawn by, if it was drawn by one.
+    """
+
+    mask: Mask
+    start: Weights
+    base: Base
+    cost: Cost = Cost()
+    ready: bool = False
+    method: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
+
+    @classmethod
+    def drawn(
+        cls, learner: Learner, method: Mapping[str, Any], *, start: Weights | None = None, ready: bool = False
+    ) -> Self:
+        """The ticket of *learner*'s mask that starts from *start*: by default where the learner stands."""
+        mask, origin, fresh = learner.mask, learner.origin, learner.fresh
+        moved = {}
+        for name, tensor in (learner.view() if start is None else start).items():
+            keep = mask[name] if name in mask else True
+            here = tensor.detach().cpu() * keep
+            if name in fresh or not torch.equal(here, origin[name].cpu() * keep):
+                moved[name] = here
+        return cls(mask, moved, learner.base, learner.meter.spent, ready, method, learner.notes)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the scope that is pruned."""
+        return self.mask.sparsity
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the ticket is: mask, start weights and base. Not of how it was drawn."""
+        sha = hashlib.sha256(self.mask.digest.encode())
+        sha.update(json.dumps(asdict(self.base), sort_keys=True).encode())
+        _absorb(sha, self.start)
+        return sha.hexdigest()
+
+    def stamped(self, recipe: str) -> Self:
+        """This ticket with the key of the recipe it was drawn by."""
+        return replace(self, recipe=recipe)
+
+    def check_base(self, base: Base, scope: Scope) -> None:
+        """Raise TicketError unless the ticket belongs to the model with this base and scope."""
+        if self.mask.scope != scope:
+            raise TicketError(
+                f"ticket is for {self.mask.scope} of {self.base.name!r}, and this model has {scope}; "
+                f"evaluate it on the model it was drawn from"
+            )
+        if self.base.digest != base.digest:
+            raise TicketError(
+                f"ticket was drawn from {self.base.name!r} ({self.base.digest[:12]}), and the weights of "
+                f"{base.name!r} are others ({base.digest[:12]}); load the checkpoint it was drawn from"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file, in one piece or not at all. Raises StoreError.
+
+        It holds ``mask/NAME``: uint8, eight weights a byte, lowest bit first; and ``start/NAME``:
+        the surviving values in order for a parameter in scope, the whole tensor for any other.
+        """
+        tensors = {f"mask/{name}": self.mask.packed(name) for name in self.mask}
+        for name, tensor in self.start.items():
+            tensors[f"start/{name}"] = tensor[self.mask[name]] if name in self.mask else tensor
+        facts = {
+            "schema": SCHEMA,
+            "scope": [[name, list(shape)] for name, shape in self.mask.scope.shapes.items()],
+            "sparsity": self.sparsity,
+            "kept": self.mask.kept,
+            "base": asdict(self.base),
+            "cost": asdict(self.cost),
+            "ready": self.ready,
+            "method": dict(self.method),
+            "notes": dict(self.notes),
+            "recipe": self.recipe,
+        }
+        write_tensors(Path(path), tensors, {**facts, "checksum": _checksum(tensors, facts)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a ticket back. Every byte is checked before it returns.
+
+        Raises TicketError when the file is missing, truncated, altered or of a newer schema.
+        """
+        tensors, facts = read_tensors(Path(path), TicketError, "ticket")
+        try:
+            return cls._from(tensors, facts)
+        except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            raise TicketError(f"{path} is not a sound ticket: {error}; draw it again or restore a copy") from error
+
+    @classmethod
+    def _from(cls, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Self:
+        if (schema := facts["schema"]) != SCHEMA:
+            raise TicketError(f"it has schema {schema!r} and this version reads {SCHEMA}; upgrade instant-soup")
+        checksum = facts.pop("checksum")
+        if checksum != _checksum(tensors, facts):
+            raise TicketError("its content does not match its checksum")
+        scope = Scope({name: tuple(shape) for name, shape in facts["scope"]})
+        mask = Mask.from_packed(scope, {name: tensors[f"mask/{name}"] for name in scope})
+        if mask.kept != facts["kept"]:
+            raise TicketError(f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']:,}")
+        start = {}
+        for key, tensor in tensors.items():
+            room, _, name = key.partition("/")
+            if tensor.dtype not in _DTYPES or room not in ("mask", "start") and name not in mask:
+                raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
+            if room == "start":
+                start[name] = _spread(tensor, mask[name]) if name in mask else tensor
+        return cls(
+            mask,
+            start,
+            Base(**facts["base"]),
+            Cost(**facts["cost"]),
+            bool(facts["ready"]),
+            facts["method"],
+            facts["notes"],
+            facts["recipe"],
+        )
+
+
+def _spread(survivors: Tensor, kept: Tensor) -> Tensor:
+    whole = survivors.new_zeros(kept.shape)
+    whole[kept] = survivors
+    return whole
+
+
+def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    sha = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    _absorb(sha, tensors)
+    return sha.hexdigest()
+
+
+def _absorb(sha: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())

@@ -1,0 +1,85 @@
+"""Weights: tensors by name, and the little arithmetic that soups need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import ScopeError
+
+Weights = Mapping[str, Tensor]
+
+
+class Lazy(Mapping[str, Tensor]):
+    """Tensors computed when asked for, one at a time, and never kept.
+
+    What reads scores may ask for a tensor more than once, so *compute* must give the same
+    answer each time.
+    """
+
+    def __init__(self, names: Iterable[str], compute: Callable[[str], Tensor]) -> None:
+        self._names = dict.fromkeys(names)
+        self._compute = compute
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._compute(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # what Mapping gives would compute the tensor to find out
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Elementwise(Lazy):
+    """*function* of each weight of *source*, computed when asked for.
+
+    Because the function looks at one weight at a time, whoever reads it may take *source* and
+    *function* apart and work on slices in one buffer, and so never hold a whole tensor of results.
+    *function* takes ``out=``, as torch's own do (`torch.abs`).
+    """
+
+    def __init__(self, source: Weights, function: Callable[..., Tensor]) -> None:
+        super().__init__(source, lambda name: function(source[name].detach()))
+        self.source, self.function = source, function
+
+
+def mean(bowls: Sequence[Weights]) -> Weights:
+    """The plain mean of several weights. Integer buffers are taken from the first.
+
+    Raises ScopeError when the names differ.
+    """
+    first = bowls[0]
+    for other in bowls[1:]:
+        if other.keys() != first.keys():
+            raise ScopeError(f"weights to average differ in {sorted(other.keys() ^ first.keys())[0]!r}")
+    return {
+        name: torch.stack([bowl[name] for bowl in bowls]).mean(0) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in first.items()
+    }
+
+
+def lerp(start: Weights, end: Weights, share: float) -> Weights:
+    """(1 - *share*) times *start* plus *share* times *end*. Integer buffers are taken from *start*."""
+    return {
+        name: torch.lerp(tensor, end[name], share) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in start.items()
+    }
+
+
+def digest(weights: Weights, names: Iterable[str]) -> str:
+    """SHA-256 of the named tensors: names, shapes, dtypes and bytes."""
+    sha = hashlib.sha256()
+    for name in names:
+        tensor = weights[name].detach().cpu().contiguous()
+        sha.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()

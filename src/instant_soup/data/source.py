@@ -1,0 +1,86 @@
+"""Source: a hub id, a local folder of parquet files or a packaged set -> splits.
+
+The benchmark's own validation set is the test split here, because GLUE keeps the labels of its
+test sets. What selection may look at is cut out of train.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets import Dataset, load_dataset
+
+from ..core.errors import DataError
+
+TRAIN = ("train",)
+TEST = ("validation", "validation_matched", "test")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Rows to train on, to choose by, and to report on."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+def splits(
+    folder: str | Path | None, hub: tuple[str, str | None] | None, *, validation: float, limit: int | None, seed: int = 0
+) -> Splits:
+    """Read *folder*, or *hub* (repository, configuration) if there is no folder.
+
+    Args:
+        validation: share of the training rows that is cut out for selection.
+        limit: how many training rows to use, drawn at random; all if None.
+        seed: of these draws; the same for all runs that are to be compared.
+
+    Raises:
+        DataError: there is nothing to read, or a split is empty.
+    """
+    train, test = _local(Path(folder)) if folder else _hub(hub)
+    if limit is not None and limit < 2:
+        raise DataError(f"limit is {limit}; expected at least 2 examples, one to train and one to choose by")
+    if not 0 < validation < 1:
+        raise DataError(f"validation is {validation}; expected a share of the training rows between 0 and 1, such as 0.1")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]
+    cut = max(1, round(validation * len(order)))
+    whole = Splits(train.select(order[cut:]), train.select(order[:cut]), test)
+    for name, rows in (("train", whole.train), ("validation", whole.validation), ("test", whole.test)):
+        if not len(rows):
+            raise DataError(f"the {name} split of {folder or hub} is empty; give it at least one row")
+    return whole
+
+
+def _local(folder: Path) -> tuple[Dataset, Dataset]:
+    if not folder.is_dir():
+        raise DataError(f"no folder at {folder}; data must be a folder with train.parquet and validation.parquet")
+    return _read(folder, TRAIN), _read(folder, TEST)
+
+
+def _read(folder: Path, names: tuple[str, ...]) -> Dataset:
+    for name in names:
+        if (path := folder / f"{name}.parquet").is_file():
+            try:
+                return Dataset(pq.read_table(path))
+            except (pa.ArrowException, OSError) as reason:
+                raise DataError(f"{path} is not a readable parquet file ({reason}); write it again") from reason
+    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    raise DataError(f"{folder} holds no {names[0]}.parquet; found {found}. Expected train.parquet and validation.parquet")
+
+
+def _hub(hub: tuple[str, str | None] | None) -> tuple[Dataset, Dataset]:
+    if hub is None:
+        raise DataError("this task has no home on the hub; set data to a folder with train.parquet and validation.parquet")
+    try:
+        found = load_dataset(*hub)
+    except Exception as reason:  # whatever the hub's client raises: offline, not found, gated
+        raise DataError(
+            f"could not load {'/'.join(filter(None, hub))} from the hub ({reason}); "
+            f"set data to a folder with train.parquet and validation.parquet"
+        ) from reason
+    return found["train"], next(found[name] for name in TEST if name in found)

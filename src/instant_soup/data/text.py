@@ -1,0 +1,136 @@
+"""Text: the nine GLUE tasks and any labelled text, tokenised once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from datasets import ClassLabel, Dataset
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..core.errors import DataError, nearest
+
+GLUE = "nyu-mll/glue"
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """What a labelled text data set looks like.
+
+    Attributes:
+        columns: the one column of sentences, or the two of pairs.
+        labels: names of the classes in the order of their numbers; empty for a score to regress.
+        metrics: figures to report; selection goes by the first.
+        hub: repository and configuration on the hub.
+        label: the column of labels: class numbers, or scores.
+    """
+
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    hub: tuple[str, str | None] | None = None
+    label: str = "label"
+
+    @property
+    def regression(self) -> bool:
+        """Whether the label is a score."""
+        return not self.labels
+
+
+def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str) -> TextSpec:
+    return TextSpec(columns, labels, metrics or ("accuracy",), (GLUE, name))
+
+
+_PAIR = ("sentence1", "sentence2")
+_FOLLOWS = ("entailment", "not_entailment")
+
+GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
+    {
+        "glue/cola": _glue("cola", ("sentence",), ("unacceptable", "acceptable"), "matthews", "accuracy"),
+        "glue/sst2": _glue("sst2", ("sentence",), ("negative", "positive")),
+        "glue/mrpc": _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), "accuracy", "f1"),
+        "glue/qqp": _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"), "accuracy", "f1"),
+        "glue/stsb": _glue("stsb", _PAIR, (), "pearson", "spearman"),
+        "glue/mnli": _glue("mnli", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction")),
+        "glue/qnli": _glue("qnli", ("question", "sentence"), _FOLLOWS),
+        "glue/rte": _glue("rte", _PAIR, _FOLLOWS),
+        "glue/wnli": _glue("wnli", _PAIR, ("not_entailment", "entailment")),
+    }
+)
+
+
+class TextExamples:
+    """Sentences or pairs as token ids, padded only when a batch is put together."""
+
+    def __init__(self, rows: Dataset, spec: TextSpec, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        """Tokenise *rows*. Raises DataError when a column is missing or a label does not fit."""
+        self._labels = _labels(rows, spec)
+        texts = [_column(rows, name) for name in spec.columns]
+        for name, column in zip(spec.columns, texts, strict=True):
+            if (bad := next((value for value in column if not isinstance(value, str)), "")) != "":
+                raise DataError(f"column {name!r} holds {bad!r}; expected text in every row")
+        encoded = tokenizer(*texts, truncation=True, max_length=max_length)
+        self._encoded: dict[str, list[list[int]]] = {key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded}
+        self._pad = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+        self.lengths: Sequence[int] = [len(ids) for ids in self._encoded["input_ids"]]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """``input_ids``, ``attention_mask`` and, where the model wants them, ``token_type_ids``:
+        int64 [n, longest]; ``labels``: int64 or float32 [n]."""
+        longest = max(self.lengths[i] for i in indices)
+        batch = {
+            key: torch.tensor([ids[i] + [self._pad[key]] * (longest - len(ids[i])) for i in indices])
+            for key, ids in self._encoded.items()
+        }
+        lengths = torch.tensor([self.lengths[i] for i in indices])
+        batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+        batch["labels"] = self._labels[list(indices)]
+        return batch
+
+
+def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tuple[str, ...]) -> TextSpec:
+    """The spec of labelled text that no table lists: classes from the labels, a score if they are floats."""
+    values = _column(rows, label)
+    feature = rows.features[label]
+    if isinstance(feature, ClassLabel):
+        labels = tuple(feature.names)
+    elif all(isinstance(value, float) for value in values):
+        labels = ()
+    elif all(isinstance(value, int) for value in values):
+        labels = tuple(str(number) for number in range(max(values) + 1))
+    else:
+        raise DataError(f"column {label!r} holds {values[0]!r}; expected class numbers 0, 1, .. or scores as floats")
+    return TextSpec(columns, labels, metrics or (("accuracy",) if labels else ("pearson", "spearman")), label=label)
+
+
+def _column(rows: Dataset, name: str) -> list[Any]:
+    if name not in rows.column_names:
+        raise DataError(f"no column {name!r} in the data; {nearest(name, rows.column_names)}")
+    return list(rows[name])
+
+
+def _labels(rows: Dataset, spec: TextSpec) -> Tensor:
+    values = _column(rows, spec.label)
+    try:
+        labels = torch.tensor(values, dtype=torch.float32 if spec.regression else torch.int64)
+        exact = torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as reason:
+        raise DataError(f"column {spec.label!r} holds labels that are no numbers ({reason}); expected {_range(spec)}") from reason
+    wrong = ~exact.isfinite() if spec.regression else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise DataError(f"label {values[row]!r} in row {row} is out of range; expected {_range(spec)}")
+    return labels
+
+
+def _range(spec: TextSpec) -> str:
+    if spec.regression:
+        return "a finite score"
+    return f"0 to {len(spec.labels) - 1} ({', '.join(spec.labels)})"

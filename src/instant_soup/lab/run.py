@@ -1,0 +1,205 @@
+"""Run: draw, fine-tune, evaluate, record. A stage that is done is not done again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ..core.budget import Cost, Meter, Pulse
+from ..core.task import Bookmark
+from ..core.ticket import Ticket
+from ..core.weights import Weights
+from ..tasks import CourseTask, text
+from ..training.learner import ModuleLearner
+from .recipe import Recipe
+from .store import Cell, Store, read_json
+
+SCHEMA = 1
+Watch = Callable[[str, Pulse], None]
+"""Told of each piece of work: the stage, and what was done."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How good a ticket is.
+
+    Attributes:
+        test: the task's figures on the test split, read once.
+        validation: the figure that selection goes by, on the validation split.
+        cost: what fine-tuning and validating it cost, the test reading left out.
+        weights: the fine-tuned weights, zero where the ticket prunes.
+    """
+
+    test: Mapping[str, float]
+    validation: float
+    cost: Cost
+    weights: Weights
+
+
+def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Meter | None = None) -> Result:
+    """Fine-tune *ticket* under its mask for *budget* times T, unless it is ready, then read the test split once.
+
+    Raises TicketError when the ticket belongs to another model.
+    """
+    meter = meter or Meter()
+    learner = _train(ticket, task, budget, meter)
+    return _judge(learner, meter)
+
+
+def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | None = None) -> dict[str, Any]:
+    """Do what *recipe* asks for and return its record; read it back if it is there already.
+
+    *begin* is called with the task once it is loaded, and gives what is told of the work.
+    """
+    cell = store.cell(recipe)
+    if cell.record.exists():
+        return read_json(cell.record)
+    task = build(recipe)
+    watch = begin(task) if begin else None
+    ticket = draw(recipe, task, cell, watch)
+    meter = _meter("fine-tune", watch)
+    learner, spent = _tuned(ticket, recipe, task, cell, meter)
+    result = _judge(learner, meter)
+    record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
+    cell.finish("record", record)
+    return record
+
+
+def build(recipe: Recipe) -> CourseTask:
+    """The task that *recipe* names, loaded and encoded."""
+    task, data = recipe.task, recipe.data
+    return text(
+        task.name,
+        model=task.model,
+        data=data.folder,
+        regime=recipe.training,
+        seed=recipe.seed,
+        limit=data.limit,
+        validation=data.validation,
+        max_length=data.max_length,
+        pooler=task.pooler,
+        columns=task.columns,
+        label=task.label,
+        metrics=task.metrics,
+    )
+
+
+def draw(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None = None) -> Ticket:
+    """The ticket of *recipe*: from *cell* if it was drawn already, else drawn and put there."""
+    if cell.ticket.exists():
+        return cell.load_ticket()
+    meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
+    ticket = recipe.make_method().draw(replace(task, bookmark=bookmark), recipe.sparsity, meter).stamped(recipe.key)
+    cell.finish("draw", {"bill": meter.dump(), "seconds": bookmark.seconds})
+    cell.save_ticket(ticket)  # last, for it says that the stage is done
+    bookmark.clear()
+    return ticket
+
+
+def _tuned(
+    ticket: Ticket, recipe: Recipe, task: CourseTask, cell: Cell, meter: Meter
+) -> tuple[ModuleLearner, dict[str, Any]]:
+    """A learner at the fine-tuned weights, and what getting there cost."""
+    if cell.model.exists():
+        learner = _place(ticket, task, meter)
+        learner.restore(cell.load_model())
+        spent = cell.finished("train")
+        meter.load(spent["bill"])
+        return learner, spent
+    bookmark = cell.bookmark("train")
+    learner = _train(ticket, task, recipe.budget, meter, bookmark)
+    spent = {"bill": meter.dump(), "seconds": bookmark.seconds}
+    cell.finish("train", spent)
+    cell.save_model(learner.view())  # last, for it says that the stage is done
+    bookmark.clear()
+    return learner, spent
+
+
+def _train(
+    ticket: Ticket, task: CourseTask, budget: float, meter: Meter, bookmark: Bookmark | None = None
+) -> ModuleLearner:
+    horizon = max(1, round(budget * task.horizon))
+    learner = _place(ticket, replace(task, bookmark=bookmark), meter, horizon)
+    if not ticket.ready:
+        learner.train(horizon)
+    return learner
+
+
+def _place(ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None = None) -> ModuleLearner:
+    """A learner at the ticket's start, under its mask."""
+    learner = task.learner(meter, horizon=horizon)
+    ticket.check_base(learner.base, learner.scope)
+    learner.apply_mask(ticket.mask)
+    learner.restore(ticket.start)
+    return learner
+
+
+def _judge(learner: ModuleLearner, meter: Meter) -> Result:
+    validation = learner.evaluate()
+    cost = meter.spent
+    return Result(learner.test(), validation, cost, learner.weights())
+
+
+def _meter(stage: str, watch: Watch | None) -> Meter:
+    return Meter(watch=(lambda pulse: watch(stage, pulse)) if watch else None)
+
+
+def full_cost(task: CourseTask) -> Cost:
+    """T as a cost: one full fine-tune, validation left out."""
+    steps, n = task.horizon, len(task.course.train)
+    per_epoch = -(-n // task.regime.batch)
+    whole, rest = divmod(steps, per_epoch)
+    examples = whole * n + min(rest * task.regime.batch, n)
+    return Cost(steps, examples, 3 * examples)
+
+
+def _record(
+    recipe: Recipe, task: CourseTask, ticket: Ticket, result: Result, drawn: dict[str, Any], trained: dict[str, Any], meter: Meter
+) -> dict[str, Any]:
+    full = full_cost(task)
+    total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
+    return {
+        "schema": SCHEMA,
+        "key": recipe.key,
+        "recipe": recipe.model_dump(mode="json"),
+        "ticket": {
+            "digest": ticket.digest,
+            "mask": ticket.mask.digest,
+            "base": asdict(ticket.base),
+            "kept": ticket.mask.kept,
+            "prunable": ticket.mask.scope.size,
+            "parameters": sum(p.numel() for p in task.course.model.parameters()),
+            "sparsity": ticket.sparsity,
+            "notes": dict(ticket.notes),
+        },
+        "test": dict(result.test),
+        "validation": result.validation,
+        "cost": {
+            "of_full_fine_tune": total.ratio(full),
+            "total": asdict(total),
+            "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
+            "draw": drawn["bill"],
+            "train": meter.dump(),
+        },
+        "seconds": {"draw": drawn["seconds"], "train": trained["seconds"]},
+        "examples": {name: len(getattr(task.course, name)) for name in ("train", "validation", "test")},
+        "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as records keep them."""
+    packages = ("instant-soup", "torch", "transformers", "accelerate", "datasets", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+    }

@@ -1,0 +1,94 @@
+"""Store: one folder per key; the only thing that touches disk for runs.
+
+    DIR/KEY/recipe.toml              what was asked for, defaults spelled out
+    DIR/KEY/ticket.safetensors       what was drawn
+    DIR/KEY/model.safetensors        the fine-tuned weights, zeros included
+    DIR/KEY/record.json              what came of it, and what it cost
+    DIR/KEY/draw.json, train.json    the bills of finished stages
+    DIR/KEY/draw/, train/            where an unfinished stage stands
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import StoreError
+from ..core.files import read_tensors, write_tensors, write_text
+from ..core.ticket import Ticket
+from ..core.weights import Weights
+from .bookmark import FolderBookmark
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The folder of one recipe."""
+
+    folder: Path
+
+    @property
+    def ticket(self) -> Path:
+        return self.folder / "ticket.safetensors"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "record.json"
+
+    def bookmark(self, stage: str) -> FolderBookmark:
+        """Where a stage keeps its place."""
+        return FolderBookmark(self.folder / stage)
+
+    def finish(self, stage: str, facts: dict[str, Any]) -> None:
+        """Note what a stage cost."""
+        write_json(self.folder / f"{stage}.json", facts)
+
+    def finished(self, stage: str) -> dict[str, Any]:
+        """What `finish` noted."""
+        return read_json(self.folder / f"{stage}.json")
+
+    def save_ticket(self, ticket: Ticket) -> None:
+        ticket.save(self.ticket)
+
+    def load_ticket(self) -> Ticket:
+        return Ticket.load(self.ticket)
+
+    def save_model(self, weights: Weights) -> None:
+        write_tensors(self.model, weights, {"what": "fine-tuned weights"})
+
+    def load_model(self) -> Weights:
+        return read_tensors(self.model, StoreError, "checkpoint")[0]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of runs."""
+
+    folder: Path
+
+    def cell(self, recipe: Recipe) -> Cell:
+        """The folder of *recipe*, with the recipe in it. Raises StoreError when it cannot be written."""
+        cell = Cell(self.folder / recipe.key[:16])
+        if not (cell.folder / "recipe.toml").exists():
+            write_text(cell.folder / "recipe.toml", recipe.toml())
+        return cell
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write plain data, in one piece or not at all. Raises StoreError."""
+    write_text(path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote. Raises StoreError when it is missing or damaged."""
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as reason:
+        raise StoreError(f"could not read {path} ({reason}); remove its folder to run it again") from reason
+    return facts

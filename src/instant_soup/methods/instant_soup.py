@@ -1,0 +1,168 @@
+"""Instant Soup Pruning (Jaiswal et al., ICML 2023, arXiv 2306.10460, Algorithms 1 and 2).
+
+    theta <- theta_0, m <- all ones
+    for i = 0, 1, .., while sparsity(m) < S:
+        train theta under m for (i + 1) t steps
+        m_1 <- magnitude mask of theta at the round's sparsity
+        for n = 2 .. N + 1:
+            theta_C <- train a copy of theta for C steps with protocol P_n on subset D_n
+            m_n <- magnitude mask of theta_C
+        m <- cut(blend(m_1 .. m_N+1), exactly)
+    finish: continue training, restart it, or rewind to theta_0
+
+What the paper leaves open (which share a round prunes, how the blend is trimmed, the protocols,
+what follows) is a knob here; docs/methods/instant-soup.md says why each default is what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.budget import Meter
+from ..core.errors import KnobError, unknown
+from ..core.mask import Mask
+from ..core.prune import Across, prune
+from ..core.schedule import steps_to
+from ..core.score import magnitude
+from ..core.task import Learner, Task
+from ..core.ticket import Ticket
+from ..soup.blend import BLENDS
+from ..soup.denoiser import Outlook, Protocols, Range, briefs, denoise
+from .method import describe
+
+
+@dataclass(frozen=True)
+class InstantSoup:
+    """Blend the weak masks of cheap look-aheads, round by round, in a single pass.
+
+    Knobs:
+        denoisers: N, look-aheads per round. With 0 each round is a plain magnitude cut.
+        lookahead_steps: C, steps of one look-ahead.
+        compression: s, the share that a round prunes; the last round prunes what is missing.
+        share: of what s is a share: of all weights (``"linear"``) or of the rest (``"geometric"``).
+        mask_share: M / T, the share of the budget in which the rounds of growing length fit.
+        round_steps: t, steps of the first round, the i-th then has i t; in place of mask_share.
+        blend: ``"votes"``, ``"lookahead"``, ``"union"`` or ``"intersection"``.
+        own_mask: whether the mask without look-ahead is blended too, as in Algorithm 2.
+        carry: ``"none"`` throws look-ahead weights away, as the paper does; ``"mean"`` goes on
+            from their mean, and their steps count as progress.
+        finish: ``"continue"`` with the same optimiser and schedule for the rest of T, as the
+            paper does; ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained
+            weights and a fresh T.
+        carry_optimizer: whether look-aheads go on with a copy of the optimiser's state.
+        rate, weight_decay, label_smoothing, subset: ranges (low, high) that the look-aheads'
+            protocols are drawn from; rate is a factor on the current learning rate, subset a
+            share of the training examples.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+    """
+
+    denoisers: int = 4
+    lookahead_steps: int = 30
+    compression: float = 0.1
+    share: Literal["linear", "geometric"] = "linear"
+    mask_share: float = 0.2
+    round_steps: int | None = None
+    blend: str = "votes"
+    own_mask: bool = True
+    carry: Literal["none", "mean"] = "none"
+    finish: Literal["continue", "restart", "rewind"] = "rewind"
+    carry_optimizer: bool = False
+    rate: Range = Protocols.rate
+    weight_decay: Range = Protocols.weight_decay
+    label_smoothing: Range = Protocols.label_smoothing
+    subset: Range = Protocols.subset
+    across: Across = "model"
+
+    def __post_init__(self) -> None:
+        if self.blend not in BLENDS:
+            raise unknown("blend", self.blend, BLENDS)
+        for knob, least in (("denoisers", 0), ("lookahead_steps", 1)):
+            if getattr(self, knob) < least:
+                raise KnobError(f"{knob} is {getattr(self, knob)}; expected {least} or more")
+        if self.round_steps is not None and self.round_steps < 1:
+            raise KnobError(f"round_steps is {self.round_steps}; expected 1 or more")
+        if not 0 < self.mask_share <= 1:
+            raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
+        for knob, choices in (("carry", ("none", "mean")), ("finish", ("continue", "restart", "rewind"))):
+            if getattr(self, knob) not in choices:
+                raise unknown(knob, str(getattr(self, knob)), choices)
+        if not self.denoisers and not self.own_mask:
+            raise KnobError("denoisers is 0 and own_mask is false, so no mask is left to blend; set one of them")
+        steps_to(0.5, self.compression, self.share)
+        self._protocols()
+
+    @property
+    def name(self) -> str:
+        return "instant-soup"
+
+    @property
+    def trains(self) -> bool:
+        return self.finish == "continue"
+
+    def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
+        """Draw a ticket. It comes back trained if *finish* is ``"continue"``.
+
+        Raises KnobError when the rounds do not fit the task's budget.
+        """
+        learner = task.learner(meter or Meter())
+        targets = steps_to(sparsity, self.compression, self.share)
+        lengths = self._lengths(len(targets), learner.horizon)
+        for i, target in learner.rounds(enumerate(targets)):
+            learner.train(lengths[i])
+            learner.apply_mask(self._denoised(learner, i, target, last=i == len(targets) - 1))
+        if self.trains:
+            learner.train(learner.horizon - learner.steps_taken)
+        start = learner.origin if self.finish == "rewind" else None
+        return Ticket.drawn(learner, describe(self), start=start, ready=self.trains)
+
+    def _lengths(self, rounds: int, horizon: int) -> list[int]:
+        """Steps of each round, growing evenly."""
+        triangle = [i * (i + 1) // 2 for i in range(rounds + 1)]
+        if self.round_steps is not None:
+            ends = [self.round_steps * corner for corner in triangle]
+        else:
+            ends = [round(self.mask_share * horizon * corner / triangle[-1]) for corner in triangle]
+        ahead = rounds * self.denoisers * self.lookahead_steps if self.carry == "mean" else 0
+        if ends[-1] + ahead > horizon:
+            raise KnobError(
+                f"{rounds} rounds take {ends[-1] + ahead} steps and the budget T has {horizon}; lower round_steps, "
+                f"mask_share, denoisers or lookahead_steps, raise compression, or train longer"
+            )
+        return [end - start for start, end in zip(ends, ends[1:], strict=False)]
+
+    def _denoised(self, learner: Learner, i: int, target: float, *, last: bool) -> Mask:
+        """DenoisedPrune: the round's mask."""
+        looks = briefs(
+            self.denoisers,
+            self.lookahead_steps,
+            self._protocols(),
+            learner.seed("look-ahead", i),
+            carry_optimizer=self.carry_optimizer,
+        )
+        blend, carried = BLENDS[self.blend], self.carry == "mean"
+        own = prune(magnitude(learner), learner.mask, target, across=self.across)
+        outlook = denoise(learner, looks, target, across=self.across, magnitude=blend.magnitude, weights=carried)
+        if carried and outlook.weights is not None:
+            learner.advance(outlook.weights, self.denoisers * self.lookahead_steps)
+        if self.own_mask:
+            outlook = Outlook((own, *outlook.masks), outlook.magnitude)
+        if blend.deferred and not last:
+            mask = outlook.union
+        else:
+            mask = prune(blend.score(outlook, learner.view()), learner.mask, target, across=self.across)
+        learner.note("rounds", _seen(target, mask, own, outlook))
+        return mask
+
+    def _protocols(self) -> Protocols:
+        return Protocols(self.rate, self.weight_decay, self.label_smoothing, self.subset)
+
+
+def _seen(target: float, mask: Mask, own: Mask, outlook: Outlook) -> dict[str, float]:
+    """How far the masks agree, and how far the blend moved from the plain cut."""
+    return {
+        "target": target,
+        "sparsity": mask.sparsity,
+        "unanimous": 1 - outlook.union.distance(outlook.intersection),
+        "moved": mask.distance(own),
+    }

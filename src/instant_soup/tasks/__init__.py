@@ -1,0 +1,16 @@
+"""Tasks by name: the world, ready to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..data.polarity import SPEC as _POLARITY
+from ..data.text import GLUE_TASKS, TextSpec
+from .module import module
+from .task import CourseTask
+from .text import DEMO, text
+
+TASKS: Mapping[str, TextSpec] = MappingProxyType({DEMO: _POLARITY, **GLUE_TASKS})
+
+__all__ = ["TASKS", "CourseTask", "module", "text"]

@@ -1,0 +1,107 @@
+"""Module tasks: any nn.Module with a DataLoader, a loss and a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..core.errors import DataError, KnobError
+from ..core.scope import KEEP_DENSE, Scope
+from ..core.task import Base
+from ..core.weights import digest
+from ..training.examples import Batch, Course, Predict
+from ..training.regime import Regime
+from .task import CourseTask
+
+
+def module(
+    name: str,
+    model: nn.Module,
+    *,
+    train: DataLoader[Any],
+    validation: DataLoader[Any],
+    test: DataLoader[Any],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    metric: Callable[[Tensor, Tensor], float],
+    predict: Predict | None = None,
+    keep_dense: Sequence[str] = KEEP_DENSE,
+    fresh: Sequence[str] = (),
+    regime: Regime | None = None,
+    seed: int = 0,
+) -> CourseTask:
+    """A task of your own. *model* is copied, never changed.
+
+    Args:
+        model: at its pre-trained weights.
+        train, validation, test: of each loader its dataset and its collate function are used; the
+            batch size is the regime's and the order follows the seed. The datasets are indexed.
+        loss: from outputs [n, ...] and targets [n, ...] to a scalar, the mean over the batch.
+        metric: from the outputs and targets of a whole split to one number; higher is better.
+        predict: from model and batch to outputs and targets. By default a batch is a pair of
+            inputs and targets.
+        keep_dense: patterns of names that are not pruned.
+        fresh: parameters that are not part of the pre-trained model, such as a new head; a ticket
+            carries their start.
+        regime: how to train; the defaults of `Regime` if None.
+        seed: of the run.
+
+    Raises:
+        ScopeError: nothing is left to prune.
+        DataError: a dataset is empty or cannot be indexed.
+    """
+    read = predict or _pair
+    scope = Scope.of(model, keep_dense)
+    weights = dict(model.named_parameters())
+    course = Course(
+        name=name,
+        model=model,
+        scope=scope,
+        base=Base(name, digest(weights, scope)),
+        fresh=frozenset(fresh),
+        train=LoaderExamples(train, "train"),
+        validation=LoaderExamples(validation, "validation"),
+        test=LoaderExamples(test, "test"),
+        loss=partial(_loss, loss, read),
+        predict=read,
+        metric=lambda outputs, targets: {"metric": float(metric(outputs, targets))},
+    )
+    return CourseTask(course, regime or Regime(), seed)
+
+
+class LoaderExamples:
+    """The examples behind a DataLoader, by index."""
+
+    lengths: Sequence[int] | None = None
+
+    def __init__(self, loader: DataLoader[Any], split: str) -> None:
+        try:
+            self._size = len(loader.dataset)  # type: ignore[arg-type]
+        except TypeError as reason:
+            raise DataError(f"the {split} dataset has no length; give a map-style dataset that can be indexed") from reason
+        if not self._size:
+            raise DataError(f"the {split} dataset is empty; give it at least one example")
+        self._dataset, self._collate = loader.dataset, loader.collate_fn
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """What the loader's collate function makes of these examples."""
+        return self._collate([self._dataset[i] for i in indices])
+
+
+def _loss(
+    loss: Callable[[Tensor, Tensor], Tensor], read: Predict, model: nn.Module, batch: Batch, label_smoothing: float
+) -> Tensor:
+    if label_smoothing:
+        raise KnobError(f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0")
+    return loss(*read(model, batch))
+
+
+def _pair(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    inputs, targets = batch
+    return model(inputs), targets

@@ -1,0 +1,90 @@
+"""Text tasks: a GLUE task, the packaged demo or any labelled text, with any sequence classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..core.errors import unknown
+from ..data.polarity import SPEC as POLARITY
+from ..data.polarity import polarity
+from ..data.source import splits
+from ..data.text import GLUE_TASKS, TextExamples, infer_spec
+from ..models import text as models
+from ..training.examples import Course
+from ..training.metrics import METRICS, figures
+from ..training.regime import Regime
+from ..training.seeds import stream
+from .task import CourseTask
+
+DEMO = "demo/polarity"
+
+
+def text(
+    name: str,
+    *,
+    model: str = models.PACKAGED,
+    data: str | Path | None = None,
+    regime: Regime | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    validation: float = 0.1,
+    max_length: int = 128,
+    pooler: bool = False,
+    columns: Sequence[str] = (),
+    label: str = "label",
+    metrics: Sequence[str] = (),
+) -> CourseTask:
+    """A task of text.
+
+    Args:
+        name: ``"glue/cola"`` and the other GLUE tasks, ``"demo/polarity"``, or a name of your own
+            for labelled text of your own; then give *columns*.
+        model: a hub id, a local folder, or ``"packaged"`` for the small BERT that the demo extra brings.
+        data: a folder with train.parquet and validation.parquet, columns as in GLUE; the hub if None.
+        regime: how to train; the defaults of `Regime` if None.
+        seed: of the run.
+        limit: how many training examples to use; all if None.
+        validation: share of the training examples that is cut out for selection. The data's own
+            validation set is the test split.
+        max_length: tokens at which a text is cut off.
+        pooler: whether BERT's pooler may be pruned too.
+        columns: of a task of your own: the column of texts, or the two of pairs.
+        label: of a task of your own: the column of class numbers or scores.
+        metrics: of a task of your own: what to report, see `instant_soup.training.metrics.METRICS`.
+
+    Raises:
+        UnknownName: no table lists *name* and *columns* is empty, or a metric is unknown.
+        DataError: the data or the model cannot be read or does not fit.
+    """
+    for metric in metrics:
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+    if name == DEMO:
+        spec, rows = POLARITY, polarity()
+    elif name in GLUE_TASKS:
+        spec = GLUE_TASKS[name]
+        rows = splits(data, spec.hub, validation=validation, limit=limit)
+    elif columns:
+        rows = splits(data, None, validation=validation, limit=limit)
+        spec = infer_spec(rows.train, tuple(columns), label, tuple(metrics))
+    else:
+        raise unknown("task", name, [*GLUE_TASKS, DEMO])
+    loaded = models.load(model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler)
+    train, chosen, test = (
+        TextExamples(part, spec, loaded.tokenizer, max_length) for part in (rows.train, rows.validation, rows.test)
+    )
+    course = Course(
+        name=name,
+        model=loaded.model,
+        scope=loaded.scope,
+        base=loaded.base,
+        fresh=loaded.fresh,
+        train=train,
+        validation=chosen,
+        test=test,
+        loss=models.loss,
+        predict=models.predict,
+        metric=figures(spec.metrics),
+    )
+    return CourseTask(course, regime or Regime(), seed)

@@ -1,0 +1,65 @@
+"""Course: what a learner learns from, whatever the model and the data are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ..core.scope import Scope
+from ..core.task import Base
+from .flops import ForwardCost
+
+Batch = Any
+Loss = Callable[[nn.Module, Batch, float], Tensor]
+"""(model, batch, label smoothing) -> the mean loss over the batch, a scalar."""
+Predict = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+"""(model, batch) -> outputs [n, ...] and targets [n, ...]."""
+Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
+"""(outputs, targets) of a whole split -> figures by name, the one that selection goes by first."""
+
+
+class Examples(Protocol):
+    """A split, encoded once. Batches are put together by index."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> Sequence[int] | None:
+        """How long each example is, where that differs; batches are then of similar length."""
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """These examples, ready for the model."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A pre-trained model and what it is to learn.
+
+    Attributes:
+        model: at the pre-trained weights, the new head drawn from the run's seed. Learners copy it.
+        scope: what may be pruned of it.
+        base: name and hash of the pre-trained weights.
+        fresh: parameters that the pre-trained model does not have.
+        train, validation, test: the splits; selection sees validation, test is read once.
+    """
+
+    name: str
+    model: nn.Module
+    scope: Scope
+    base: Base
+    fresh: frozenset[str]
+    train: Examples
+    validation: Examples
+    test: Examples
+    loss: Loss
+    predict: Predict
+    metric: Metric
+
+    @cached_property
+    def forward_cost(self) -> ForwardCost:
+        """What a forward pass of the model costs."""
+        return ForwardCost(self.model, self.predict)

@@ -1,0 +1,328 @@
+"""Learner: a model in training, always masked, always metered.
+
+The one implementation of core's `Learner`, over any nn.Module. It owns the masks, by parameter
+name: no hooks on modules, no second parameter per weight. A look-ahead trains on a copy of the
+weights that is swapped in under the same module and dropped again, so it costs one copy and
+leaves the parent's tensors untouched to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from math import ceil
+from typing import Any
+
+import torch
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from ..core.budget import Cost, Meter, Purpose
+from ..core.errors import ScopeError, TrainingError
+from ..core.mask import Mask
+from ..core.scope import Scope
+from ..core.task import Base, Bookmark, Brief, Item, Seen, Training
+from ..core.weights import Weights
+from . import optim
+from .device import accelerator
+from .examples import Course, Examples
+from .loop import step
+from .order import Order, in_order
+from .regime import Regime
+from .seeds import borrowed, stream
+
+EVALUATION_BATCH = 256
+
+
+@dataclass
+class _Clock:
+    """Where a learner stands. What a look-ahead advances is a copy of it."""
+
+    steps: int = 0  # on the learning-rate line
+    batches: int = 0  # in the order of examples
+    round: int = 0
+    leg: int = 0
+    notes: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class ModuleLearner:
+    """Train a copy of a course's model under a mask.
+
+    Args:
+        course: the model and what it learns.
+        regime: how it trains.
+        meter: what is charged, before each step.
+        seed: of the run; the order of examples and the dropout follow from it.
+        horizon: length of the learning-rate line in steps; the regime's T if not given.
+        bookmark: where to save the place, so that a killed run goes on.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        regime: Regime,
+        meter: Meter,
+        *,
+        seed: int = 0,
+        horizon: int | None = None,
+        bookmark: Bookmark | None = None,
+    ) -> None:
+        self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
+        self._horizon = horizon or regime.horizon(len(course.train))
+        self._accelerator = accelerator(regime.precision)
+        self._model = self._accelerator.prepare_model(deepcopy(course.model))
+        self._module: nn.Module = self._accelerator.unwrap_model(self._model)
+        self._tensors = _tensors(self._module)
+        self._parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
+        self._mask = Mask.dense(course.scope)
+        self._keep: dict[str, Tensor] = {}
+        self._optimizer = optim.adamw(self._parameters.values(), regime.weight_decay)
+        self._line = optim.Line(regime.rate, self._horizon, round(regime.warmup * self._horizon))
+        self._order = self._ordered(Training(seed=self.seed("order")))
+        self._clock = _Clock()
+        self._bookmark = bookmark
+        self._leg_saved = bookmark.load("leg") if bookmark else None
+
+    # what it is
+
+    @property
+    def scope(self) -> Scope:
+        return self._course.scope
+
+    @property
+    def mask(self) -> Mask:
+        return self._mask
+
+    @property
+    def base(self) -> Base:
+        return self._course.base
+
+    @property
+    def origin(self) -> Weights:
+        return {name: tensor.detach() for name, tensor in _tensors(self._course.model).items()}
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        return self._course.fresh
+
+    @property
+    def meter(self) -> Meter:
+        return self._meter
+
+    @property
+    def steps_taken(self) -> int:
+        return self._clock.steps
+
+    @property
+    def horizon(self) -> int:
+        return self._horizon
+
+    @property
+    def notes(self) -> Mapping[str, Sequence[Any]]:
+        return deepcopy(self._clock.notes)
+
+    def note(self, key: str, value: Any) -> None:
+        self._clock.notes.setdefault(key, []).append(value)
+
+    def seed(self, *purpose: str | int) -> int:
+        return stream(self._seed, *purpose)
+
+    # weights and masks
+
+    def view(self) -> Weights:
+        return {name: tensor.detach() for name, tensor in self._tensors.items()}
+
+    def weights(self) -> Weights:
+        return {name: tensor.clone() for name, tensor in self.view().items()}
+
+    @torch.no_grad()
+    def restore(self, weights: Weights) -> None:
+        for name, tensor in weights.items():
+            if name not in self._tensors or self._tensors[name].shape != tensor.shape:
+                here = tuple(self._tensors[name].shape) if name in self._tensors else "nothing"
+                raise ScopeError(f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has {here} there")
+            self._tensors[name].copy_(tensor)
+        self._zero_pruned()
+
+    def apply_mask(self, mask: Mask) -> None:
+        if mask.scope != self.scope:
+            raise ScopeError(f"the mask is for {mask.scope}, and this model has {self.scope}")
+        self._mask = mask
+        self._keep = {
+            name: mask[name].to(self._parameters[name])
+            for name, kept in mask.kept_by_name.items()
+            if kept < mask.scope.numel(name)
+        }
+        self._zero_pruned()
+
+    @torch.no_grad()
+    def _zero_pruned(self) -> None:
+        for name, keep in self._keep.items():
+            parameter = self._parameters[name]
+            parameter.masked_fill_(keep == 0, 0.0)  # not a product: that could leave -0.0 or NaN
+            optim.forget(self._optimizer, parameter, keep)
+
+    # training
+
+    def train(self, steps: int, purpose: Purpose = "train") -> None:
+        left = self._horizon - self._clock.steps
+        if not 0 <= steps <= left:
+            raise TrainingError(f"asked to train {steps} steps with {left} of {self._horizon} left; train longer or take fewer")
+        self._clock.leg += 1
+        end = self._clock.steps + steps
+        self._return_to_leg()
+        while self._clock.steps < end:
+            batch = self._order.at(self._clock.batches)
+            self._step(batch, purpose, self._line.at(self._clock.steps), Training(), ("dropout", self._clock.batches))
+            self._clock.steps += 1
+            self._clock.batches += 1
+            if self._bookmark and self._bookmark.due and self._clock.steps < end:
+                self._save("leg")
+
+    def look_ahead(self, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+        for brief in briefs:
+            with self._fork(brief):
+                how, order = brief.training, self._ordered(brief.training)
+                rate = how.rate * self._line.at(self._clock.steps)
+                for position in range(brief.steps):
+                    self._step(order.at(position), "look-ahead", rate, how, ("look-ahead dropout", how.seed, position))
+                seen = look(self)
+            yield seen
+
+    @torch.no_grad()
+    def advance(self, weights: Weights, steps: int) -> None:
+        self.restore(weights)
+        self._clock.steps += steps
+
+    @contextmanager
+    def _fork(self, brief: Brief) -> Iterator[None]:
+        """Swap in a copy of the weights and another optimiser; swap both out again at the end."""
+        mine = {name: tensor.data for name, tensor in self._tensors.items()}
+        optimizer, clock, bookmark = self._optimizer, self._clock, self._bookmark
+        for tensor in self._tensors.values():
+            tensor.data = tensor.data.clone()
+        decay = brief.training.weight_decay
+        self._optimizer = optim.adamw(self._parameters.values(), self._regime.weight_decay if decay is None else decay)
+        if brief.carry_optimizer:
+            optim.remember(self._optimizer, self._parameters, optim.moments(optimizer, self._parameters))
+        self._clock, self._bookmark = deepcopy(clock), None
+        try:
+            yield
+        finally:
+            for name, tensor in self._tensors.items():
+                tensor.data = mine[name]
+            self._optimizer, self._clock, self._bookmark = optimizer, clock, bookmark
+
+    def _step(self, indices: list[int], purpose: Purpose, rate: float, how: Training, dice: tuple[str | int, ...]) -> None:
+        batch = self._course.train.batch(indices)
+        self._charge(purpose, self._course.train, batch, indices, steps=1)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        with borrowed():
+            torch.manual_seed(self.seed(*dice))
+            self._model.train()
+            loss = step(
+                self._accelerator,
+                self._model,
+                self._optimizer,
+                self._parameters,
+                self._keep,
+                self._micro(batch, indices),
+                self._course.loss,
+                how.label_smoothing,
+                self._regime.clip,
+            )
+        self._meter.tell(purpose, loss=loss, sparsity=self._mask.sparsity)
+
+    def _micro(self, batch: Any, indices: list[int]) -> list[tuple[Any, float]]:
+        """The batch in parts, each with its share of the examples."""
+        size = ceil(len(indices) / self._regime.accumulation)
+        if size == len(indices):
+            return [(self._placed(batch), 1.0)]
+        parts = [indices[start : start + size] for start in range(0, len(indices), size)]
+        return [(self._placed(self._course.train.batch(part)), len(part) / len(indices)) for part in parts]
+
+    def _placed(self, batch: Any) -> Any:
+        return send_to_device(batch, self._accelerator.device)
+
+    def _ordered(self, how: Training) -> Order:
+        train = self._course.train
+        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset)
+
+    def _charge(self, purpose: Purpose, examples: Examples, batch: Any, indices: list[int], *, steps: int) -> None:
+        ways = 3 if steps else 1  # forwards, and twice that backwards
+        n = len(indices)
+        self._meter.charge(purpose, Cost(steps, n, ways * n, ways * self._course.forward_cost.of(batch, examples, indices)))
+
+    # evaluation
+
+    def evaluate(self) -> float:
+        return next(iter(self._figures(self._course.validation, "select").values()))
+
+    def test(self) -> dict[str, float]:
+        """The task's figures on the test split. To be read once, after every choice is made."""
+        return self._figures(self._course.test, "test")
+
+    @torch.inference_mode()
+    def _figures(self, examples: Examples, purpose: Purpose) -> dict[str, float]:
+        self._model.eval()
+        outputs, targets = [], []
+        for indices in in_order(len(examples), EVALUATION_BATCH, examples.lengths):
+            batch = examples.batch(indices)
+            self._charge(purpose, examples, batch, indices, steps=0)
+            self._meter.tell(purpose, sparsity=self._mask.sparsity)
+            output, target = self._course.predict(self._model, self._placed(batch))
+            outputs.append(output.float().cpu())
+            targets.append(target.cpu())
+        return dict(self._course.metric(torch.cat(outputs), torch.cat(targets)))
+
+    # going on after a kill
+
+    def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
+        saved = self._bookmark.load("round") if self._bookmark else None
+        if saved:
+            self._adopt(*saved)
+        done = self._clock.round
+        for index, item in enumerate(items):
+            if index >= done:
+                yield item
+                self._clock.round, self._clock.leg = index + 1, 0
+                self._save("round")
+
+    def _return_to_leg(self) -> None:
+        """Take over the state saved in the middle of this leg, if there is one."""
+        if self._leg_saved is None:
+            return
+        tensors, facts = self._leg_saved
+        here, there = (self._clock.round, self._clock.leg), (facts["clock"]["round"], facts["clock"]["leg"])
+        if here >= there:
+            self._leg_saved = None
+        if here == there:
+            self._adopt(tensors, facts)
+
+    def _save(self, place: str) -> None:
+        if self._bookmark:
+            tensors = {f"weights/{name}": tensor for name, tensor in self.view().items()}
+            tensors |= {f"mask/{name}": self._mask.packed(name) for name in self._mask}
+            tensors |= {f"optimizer/{name}": t for name, t in optim.moments(self._optimizer, self._parameters).items()}
+            self._bookmark.save(place, tensors, {"clock": asdict(self._clock), "bill": self._meter.dump()})
+
+    def _adopt(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self._clock = _Clock(**facts["clock"])
+        self._meter.load(facts["bill"])
+        optim.remember(self._optimizer, self._parameters, _room(tensors, "optimizer"))
+        self.apply_mask(Mask.from_packed(self.scope, {name: tensors[f"mask/{name}"] for name in self.scope}))
+        self.restore(_room(tensors, "weights"))
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and the buffers that a checkpoint holds, each once."""
+    kept = module.state_dict().keys()
+    return {**dict(module.named_parameters()), **{name: b for name, b in module.named_buffers() if name in kept}}
+
+
+def _room(tensors: Mapping[str, Tensor], room: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{room}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{room}/")}

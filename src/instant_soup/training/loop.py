@@ -1,0 +1,56 @@
+"""Loop: one optimiser step under a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from ..core.errors import TrainingError
+from .examples import Batch, Loss
+
+
+def step(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: AdamW,
+    parameters: Mapping[str, nn.Parameter],
+    keep: Mapping[str, Tensor],
+    micro: Sequence[tuple[Batch, float]],
+    loss_of: Loss,
+    label_smoothing: float,
+    clip: float | None,
+) -> float:
+    """Take one step over *micro*-batches, each with its share of the whole batch; return the loss.
+
+    The gradients of pruned weights are zeroed before they are clipped and before AdamW sees them.
+    With them, its moments stay zero at pruned weights, and so does every update it makes there.
+
+    Args:
+        parameters: the trained parameters by name.
+        keep: ones and zeros of the parameter's shape and dtype, for each parameter with a pruned weight.
+
+    Raises:
+        TrainingError: the loss is not finite; nothing has been changed then.
+    """
+    total = 0.0
+    for batch, share in micro:
+        with torch.enable_grad():
+            loss = loss_of(model, batch, label_smoothing) * share
+        total += float(loss.detach())
+        if not isfinite(total):
+            optimizer.zero_grad(set_to_none=True)
+            raise TrainingError(f"the loss is {total}; lower the learning rate, or set precision to float32")
+        accelerator.backward(loss)
+    for name, bits in keep.items():
+        if (gradient := parameters[name].grad) is not None:
+            gradient.mul_(bits)
+    if clip is not None:
+        accelerator.clip_grad_norm_(parameters.values(), clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total

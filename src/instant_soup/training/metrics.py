@@ -1,0 +1,57 @@
+"""Metrics: the figures that GLUE and the vision tasks report, between -1 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from torch import Tensor
+from torchmetrics.functional import f1_score, matthews_corrcoef, pearson_corrcoef, spearman_corrcoef
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Share of right answers. *outputs*: logits [n, classes]; *targets*: int64 [n]."""
+    return float((outputs.argmax(1) == targets).double().mean())
+
+
+def f1(outputs: Tensor, targets: Tensor) -> float:
+    """F1 of class 1 among two. *outputs*: logits [n, 2]; *targets*: int64 [n]."""
+    return float(f1_score(outputs.argmax(1), targets, task="binary"))
+
+
+def matthews(outputs: Tensor, targets: Tensor) -> float:
+    """Matthews correlation of two classes. *outputs*: logits [n, 2]; *targets*: int64 [n].
+
+    0 where one class alone is predicted or present, as in GLUE; torchmetrics gives a small number
+    of either sign there.
+    """
+    guesses = outputs.argmax(1)
+    if _constant(guesses) or _constant(targets):
+        return 0.0
+    return float(matthews_corrcoef(guesses, targets, task="binary"))
+
+
+def pearson(outputs: Tensor, targets: Tensor) -> float:
+    """Pearson correlation. *outputs*: [n, 1] or [n]; *targets*: [n]. 0 where either is constant."""
+    outputs = outputs.reshape(-1)
+    return 0.0 if _constant(outputs) or _constant(targets) else float(pearson_corrcoef(outputs.double(), targets.double()))
+
+
+def spearman(outputs: Tensor, targets: Tensor) -> float:
+    """Spearman rank correlation. *outputs*: [n, 1] or [n]; *targets*: [n]. 0 where either is constant."""
+    outputs = outputs.reshape(-1)
+    return 0.0 if _constant(outputs) or _constant(targets) else float(spearman_corrcoef(outputs.double(), targets.double()))
+
+
+def _constant(values: Tensor) -> bool:
+    return bool((values == values[0]).all())
+
+
+METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
+    {"accuracy": accuracy, "f1": f1, "matthews": matthews, "pearson": pearson, "spearman": spearman}
+)
+
+
+def figures(names: Sequence[str]) -> Callable[[Tensor, Tensor], dict[str, float]]:
+    """A metric that reports *names*, in order."""
+    return lambda outputs, targets: {name: METRICS[name](outputs, targets) for name in names}

@@ -1,0 +1,60 @@
+"""Optim: AdamW whose learning rate follows a line, and whose memory obeys the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Line:
+    """The learning rate at each of *horizon* steps: up for *warmup* steps, then straight down to zero."""
+
+    rate: float
+    horizon: int
+    warmup: int = 0
+
+    def at(self, step: int) -> float:
+        """The rate of step number *step*, counted from 0."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        return self.rate * max(0, self.horizon - step) / max(1, self.horizon - self.warmup)
+
+
+def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> AdamW:
+    """Fused AdamW, beta 0.9 and 0.999, eps 1e-8; its rate is set before each step."""
+    return AdamW(list(parameters), lr=0.0, weight_decay=weight_decay, fused=True)
+
+
+def moments(optimizer: AdamW, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The optimiser's memory by ``MOMENT/NAME``, with ``step/NAME``: the live tensors."""
+    return {
+        f"{kind}/{name}": optimizer.state[parameter][kind]
+        for kind in (*MOMENTS, "step")
+        for name, parameter in named.items()
+        if parameter in optimizer.state
+    }
+
+
+def remember(optimizer: AdamW, named: Mapping[str, nn.Parameter], memory: Mapping[str, Tensor]) -> None:
+    """Give *optimizer* a copy of a memory that `moments` gave."""
+    optimizer.state.clear()
+    for name, parameter in named.items():
+        if f"step/{name}" in memory:
+            optimizer.state[parameter] = {
+                kind: memory[f"{kind}/{name}"].to(parameter.device, copy=True) for kind in (*MOMENTS, "step")
+            }
+
+
+@torch.no_grad()
+def forget(optimizer: AdamW, parameter: nn.Parameter, keep: Tensor) -> None:
+    """Zero the optimiser's memory of a parameter's weights where *keep* is zero."""
+    for kind in MOMENTS:
+        if parameter in optimizer.state:
+            optimizer.state[parameter][kind].mul_(keep)

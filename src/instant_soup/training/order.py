@@ -1,0 +1,60 @@
+"""Order: which examples make up which batch. A pure function of a seed and a position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+import torch
+
+from .seeds import stream
+
+POOL = 50  # batches that are sorted by length together: few enough that each epoch mixes anew
+
+
+@dataclass
+class Order:
+    """Batches of similar length, shuffled anew each epoch, over a subset fixed by the seed.
+
+    The subset is chosen by index, so examples outside of it are never touched.
+    """
+
+    size: int
+    batch: int
+    seed: int
+    lengths: Sequence[int] | None = None
+    subset: float = 1.0
+    _epoch: int = field(default=-1, init=False)
+    _batches: list[list[int]] = field(default_factory=list, init=False)
+
+    def at(self, position: int) -> list[int]:
+        """The indices of batch number *position*, counted through all epochs."""
+        kept = max(1, round(self.subset * self.size))
+        epoch, place = divmod(position, ceil(kept / self.batch))
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._shuffled(epoch, kept)
+        return self._batches[place]
+
+    def _shuffled(self, epoch: int, kept: int) -> list[list[int]]:
+        chosen = torch.randperm(self.size, generator=self._dice("subset"))[:kept] if kept < self.size else torch.arange(kept)
+        order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
+        if self.lengths is None:
+            return _chunks(order, self.batch)
+        lengths = self.lengths
+        pools = (sorted(pool, key=lengths.__getitem__) for pool in _chunks(order, POOL * self.batch))
+        batches = [batch for pool in pools for batch in _chunks(pool, self.batch)]
+        return [batches[i] for i in torch.randperm(len(batches), generator=self._dice("batches", epoch)).tolist()]
+
+    def _dice(self, *purpose: str | int) -> torch.Generator:
+        return torch.Generator().manual_seed(stream(self.seed, *purpose))
+
+
+def in_order(size: int, batch: int, lengths: Sequence[int] | None) -> list[list[int]]:
+    """Every example once, in batches of similar length: for evaluation, where order does not matter."""
+    indices = list(range(size))
+    return _chunks(sorted(indices, key=lengths.__getitem__) if lengths is not None else indices, batch)
+
+
+def _chunks(items: list[int], size: int) -> list[list[int]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

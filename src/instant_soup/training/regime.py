@@ -1,0 +1,34 @@
+"""Regime: how a task trains, apart from what it trains on."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Regime(BaseModel):
+    """Hyper-parameters of one full fine-tune, whose length in steps is the budget T.
+
+    AdamW with decoupled weight decay on every trained parameter, a learning rate that falls in a
+    straight line to zero over the steps really taken, after an optional warm-up.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: Annotated[float, Field(gt=0, description="initial learning rate")] = 5e-5
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch: Annotated[int, Field(ge=1, description="examples per optimiser step")] = 32
+    accumulation: Annotated[int, Field(ge=1, description="micro-batches that one step is split into")] = 1
+    epochs: Annotated[float, Field(gt=0, description="passes over the training split")] = 3.0
+    steps: Annotated[int | None, Field(ge=1, description="T in steps, in place of epochs")] = None
+    warmup: Annotated[float, Field(ge=0, lt=1, description="share of T in which the rate rises")] = 0.0
+    clip: Annotated[float | None, Field(gt=0, description="largest gradient norm")] = 1.0
+    precision: Precision = "auto"
+
+    def horizon(self, examples: int) -> int:
+        """T: the steps of one full fine-tune on so many *examples*."""
+        return self.steps or max(1, round(self.epochs * ceil(examples / self.batch)))
