@@ -41,7 +41,7 @@ def record(found: Mapping[str, Any]) -> Table:
         f"{ticket['sparsity']:.4%}  ({ticket['kept']:,} of {ticket['prunable']:,} prunable weights kept; "
         f"{(ticket['prunable'] - ticket['kept']) / ticket['parameters']:.1%} of the whole model pruned)",
     )
-    shown.add_row("cost", f"{cost['of_full_fine_tune']:.2f} T, where T is {cost['full_fine_tune']['steps']:,} steps")
+    shown.add_row("cost", f"{cost['multiple_of_T']:.2f} T, where T is {cost['full_fine_tune']['steps']:,} steps")
     for stage in ("draw", "train"):
         shown.add_row("", f"{stage}: {bill(cost[stage])}")
     shown.add_row("time", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in found["seconds"].items()))
@@ -83,7 +83,7 @@ def demo(rows: Iterable[Row]) -> Table:
             row.title,
             f"{found['test']['accuracy']:.4f}",
             f"{found['ticket']['sparsity']:.1%}",
-            f"{found['cost']['of_full_fine_tune']:.2f}",
+            f"{found['cost']['multiple_of_T']:.2f}",
             minutes(sum(found["seconds"].values())),
         )
     return shown

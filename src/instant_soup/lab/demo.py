@@ -55,7 +55,7 @@ def demo(sparsity: float, store: Store, begin: Begin) -> Iterator[Row]:
     for title, wanted in [*plans, ("instant soup", recipe(SOUP, sparsity))]:
         row = Row(title, wanted, run(wanted, store, partial(begin, title, wanted)))
         yield row
-    spent = round(row.record["cost"]["of_full_fine_tune"] - _overhead(row.record), 2)
+    spent = round(row.record["cost"]["multiple_of_T"] - _overhead(row.record), 2)
     longer = recipe(RIVALS["one-shot"], sparsity, budget=spent)
     title = "one-shot, ISP's cost"
     yield Row(title, longer, run(longer, store, partial(begin, title, longer)))

@@ -178,10 +178,11 @@ def _record(
             "sparsity": ticket.sparsity,
             "notes": dict(ticket.notes),
         },
+        "metric": next(iter(result.test)),
         "test": dict(result.test),
         "validation": result.validation,
         "cost": {
-            "of_full_fine_tune": total.ratio(full),
+            "multiple_of_T": total.ratio(full),
             "total": asdict(total),
             "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
             "draw": drawn["bill"],

@@ -1,0 +1,67 @@
+"""Run the first comparison of this project: the packaged BERT on CoLA and SST-2 at 50 and 70 %.
+
+    python benchmarks/glue_runs.py --results results --store runs
+
+Expects data/glue/cola and data/glue/sst2 below the working folder, each with train.parquet and
+validation.parquet. Killed and started again, it goes on where it was. Each record is copied to
+RESULTS/TASK/ as soon as it is there. One-shot is run twice: for T, and for as many steps as
+Instant Soup Pruning spent in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from instant_soup.cli.memory import keep_freed_memory
+from instant_soup.lab.recipe import Recipe
+from instant_soup.lab.run import run
+from instant_soup.lab.store import Store, write_json
+
+RECIPES = Path(__file__).parent.parent / "recipes" / "bench"
+SPARSITIES = (0.5, 0.7)
+GRADUAL = {"name": "gradual", "mask_share": 0.2}
+
+
+def main() -> None:
+    """Run everything, CoLA's first seed and SST-2 before the other seeds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--store", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    keep_freed_memory()
+    store = Store(options.store)
+    for task, seed in (("cola", 0), ("sst2", 0), ("cola", 1), ("cola", 2)):
+        for name, recipe in comparison(RECIPES / f"{task}.toml", seed, store):
+            record = run(recipe, store)
+            write_json(options.results / task / f"{name}-seed{seed}.json", record)
+            print(f"{task} seed {seed} {name}: {json.dumps(record['test'])} {record['cost']['multiple_of_T']:.2f} T", flush=True)
+
+
+def comparison(path: Path, seed: int, store: Store) -> Iterator[tuple[str, Recipe]]:
+    """The recipes of one task and seed, named; the last of each sparsity depends on what ISP cost."""
+    soup = Recipe.read(path, [f"seed={seed}"])
+    yield "dense", changed(soup, method={"name": "dense"}, sparsity=0.0)
+    for sparsity in SPARSITIES:
+        percent = f"{sparsity:.0%}".rstrip("%")
+        ours = changed(soup, sparsity=sparsity)
+        yield f"instant-soup-{percent}", ours
+        yield f"magnitude-{percent}", changed(ours, method={"name": "magnitude"})
+        bill = run(ours, store)["cost"]
+        spent = bill["multiple_of_T"] - bill["train"]["select"]["passes"] / bill["full_fine_tune"]["passes"]
+        yield f"magnitude-longer-{percent}", changed(ours, method={"name": "magnitude"}, budget=round(spent, 2))
+        yield f"gradual-{percent}", changed(ours, method=GRADUAL)
+        if not seed:
+            yield f"random-{percent}", changed(ours, method={"name": "random"})
+
+
+def changed(recipe: Recipe, **fields: Any) -> Recipe:
+    """*recipe* with other fields."""
+    return Recipe.parse({**recipe.model_dump(), **fields})
+
+
+if __name__ == "__main__":
+    main()
