@@ -83,5 +83,5 @@ def _state(stage: str, pulse: Pulse, spent: float) -> str:
     return f"{stage}: {pulse.purpose}  {loss}{sparsity}spent {spent:.2f} T"
 
 
-def _nothing(stage: str, pulse: Pulse) -> None:  # noqa: ARG001 - the shape of a Watch
+def _nothing(stage: str, pulse: Pulse) -> None:
     pass

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..tasks import CourseTask
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
-Changes = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8.")]
+Changes = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -83,7 +85,9 @@ def demo(
         return
     shown = Console()
     shown.print(show.demo(rows))
-    shown.print("T is one full fine-tune; look-aheads, validation and fine-tuning are all counted. Single run: differences")
+    shown.print(
+        "T is one full fine-tune; look-aheads, validation and fine-tuning are all counted. Single run: differences"
+    )
     shown.print("under about 2 points are within noise. Files, for each line:")
     for row in rows:
         shown.print(f"  {row.title:<22}{store.cell(row.recipe).folder}", soft_wrap=True, highlight=False)
@@ -93,7 +97,11 @@ def demo(
 
 @app.command()
 def run(
-    recipe: RecipePath, changes: Changes = [], out: Out = RUNS, quiet: Quiet = False, as_json: Json = False  # noqa: B006 - typer's way
+    recipe: RecipePath,
+    changes: Changes = [],
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Draw, fine-tune and evaluate what RECIPE asks for. A run that was killed goes on."""
     from ..lab.recipe import Recipe
@@ -132,7 +140,9 @@ def draw(
     with live(Console(stderr=True), quiet=quiet) as begin:
         drawn = carry_out(wanted, task, Store(out).cell(wanted), begin(wanted.label, *_expected(wanted, task)))
     drawn.save(ticket)
-    _console(quiet).print(f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}", soft_wrap=True, highlight=False)
+    _console(quiet).print(
+        f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}", soft_wrap=True, highlight=False
+    )
 
 
 @app.command()
@@ -162,7 +172,9 @@ def evaluate(
         found = {"test": result.test, "validation": result.validation, "cost_in_T": result.cost.ratio(full)}
         typer.echo(json.dumps({"ticket": loaded.digest, "sparsity": loaded.sparsity, **found}, indent=2))
         return
-    Console().print(f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T")
+    Console().print(
+        f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T"
+    )
 
 
 @app.command()
@@ -225,4 +237,6 @@ def _console(quiet: bool) -> Console:
 
 
 def _complain(text: str) -> None:
-    Console(stderr=True).print(f"error: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(
+        f"error: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True
+    )

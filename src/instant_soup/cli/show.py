@@ -50,7 +50,10 @@ def record(found: Mapping[str, Any]) -> Table:
 
 def bill(costs: Mapping[str, Mapping[str, int]]) -> str:
     """A bill in one line."""
-    parts = (f"{purpose} {cost['steps']:,} steps" if cost["steps"] else f"{purpose} {cost['examples']:,} examples" for purpose, cost in costs.items())
+    parts = (
+        f"{purpose} {cost['steps']:,} steps" if cost["steps"] else f"{purpose} {cost['examples']:,} examples"
+        for purpose, cost in costs.items()
+    )
     return ", ".join(parts) or "nothing"
 
 

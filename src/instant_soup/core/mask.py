@@ -47,7 +47,9 @@ class Mask(Mapping[str, Tensor]):
         Raises ScopeError when the bits do not fit the scope.
         """
         if list(packed) != list(scope):
-            raise ScopeError(f"packed mask names {len(packed)} parameters; expected the {len(scope)} of the scope in order")
+            raise ScopeError(
+                f"packed mask names {len(packed)} parameters; expected the {len(scope)} of the scope in order"
+            )
         for name, part in packed.items():
             expected = -(-scope.numel(name) // 8)
             if part.dtype != torch.uint8 or tuple(part.shape) != (expected,):

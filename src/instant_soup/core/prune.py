@@ -71,7 +71,9 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
 def survivors(sparsity: float, size: int) -> int:
     """How many of *size* weights are kept at *sparsity*. Raises SparsityError if that makes no sense."""
     if not 0 <= sparsity < 1:
-        raise SparsityError(f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, such as 0.7")
+        raise SparsityError(
+            f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, such as 0.7"
+        )
     if not (keep := round((1 - sparsity) * size)):
         raise SparsityError(f"sparsity {sparsity} keeps none of {size:,} weights; ask for a lower one")
     return keep
@@ -226,7 +228,9 @@ def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
     over, under = 0, 0  # how many living weights are known to score above high, below low
     spread = 2.0
     while True:
-        sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread), room).read(fields)
+        sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread), room).read(
+            fields
+        )
         spread = 0.0 if sweep.overfull else 2 * spread
         if keep <= sweep.count_above:
             low, under = fields.beside(sweep.high, inf), alive - sweep.count_above

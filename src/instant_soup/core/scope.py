@@ -45,9 +45,7 @@ class Scope:
 
         Raises ScopeError when nothing is left.
         """
-        embedded = {
-            id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)
-        }
+        embedded = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
         shapes = {
             name: tuple(p.shape)
             for name, p in model.named_parameters()

@@ -18,7 +18,7 @@ from .files import read_tensors, write_tensors
 from .mask import Mask
 from .scope import Scope
 from .task import Base, Learner
-from .weights import Weights
+from .weights import Weights, digest
 
 SCHEMA = 1
 _DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool}
@@ -73,10 +73,10 @@ class Ticket:
     @property
     def digest(self) -> str:
         """SHA-256 of what the ticket is: mask, start weights and base. Not of how it was drawn."""
-        sha = hashlib.sha256(self.mask.digest.encode())
-        sha.update(json.dumps(asdict(self.base), sort_keys=True).encode())
-        _absorb(sha, self.start)
-        return sha.hexdigest()
+        content = json.dumps(
+            {"mask": self.mask.digest, "start": digest(self.start, sorted(self.start)), "base": asdict(self.base)}
+        )
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def stamped(self, recipe: str) -> Self:
         """This ticket with the key of the recipe it was drawn by."""
@@ -144,7 +144,7 @@ class Ticket:
         start = {}
         for key, tensor in tensors.items():
             room, _, name = key.partition("/")
-            if tensor.dtype not in _DTYPES or room not in ("mask", "start") and name not in mask:
+            if tensor.dtype not in _DTYPES or (room not in ("mask", "start") and name not in mask):
                 raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
             if room == "start":
                 start[name] = _spread(tensor, mask[name]) if name in mask else tensor
@@ -167,13 +167,5 @@ def _spread(survivors: Tensor, kept: Tensor) -> Tensor:
 
 
 def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    sha = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    _absorb(sha, tensors)
-    return sha.hexdigest()
-
-
-def _absorb(sha: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    content = json.dumps(facts, sort_keys=True) + digest(tensors, sorted(tensors))
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -79,7 +79,7 @@ def digest(weights: Weights, names: Iterable[str]) -> str:
     """SHA-256 of the named tensors: names, shapes, dtypes and bytes."""
     sha = hashlib.sha256()
     for name in names:
-        tensor = weights[name].detach().cpu().contiguous()
-        sha.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        tensor = weights[name]
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

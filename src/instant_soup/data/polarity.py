@@ -50,7 +50,8 @@ def polarity() -> Splits:
         side = next((name for name, share in SHARES.items() if len(rows[name]) < share * len(labels)), "train")
         rows[side] += families[family]
     sides = {
-        name: Dataset.from_dict({"text": words, "label": [labels[word] for word in words]}) for name, words in rows.items()
+        name: Dataset.from_dict({"text": words, "label": [labels[word] for word in words]})
+        for name, words in rows.items()
     }
     return Splits(sides["train"], sides["validation"], sides["test"])
 
@@ -58,7 +59,9 @@ def polarity() -> Splits:
 def _lexicon() -> Path:
     package = find_spec("vaderSentiment")
     if package is None or package.origin is None:
-        raise DataError("demo/polarity needs the package vaderSentiment; install it with: pip install 'instant-soup[demo]'")
+        raise DataError(
+            "demo/polarity needs the package vaderSentiment; install it with: pip install 'instant-soup[demo]'"
+        )
     return Path(package.origin).with_name("vader_lexicon.txt")
 
 
@@ -91,4 +94,8 @@ def _families(words: list[str]) -> dict[str, str]:
         plain = _IRREGULAR.get(first, first).replace("y", "i")
         beginning, stem = f"{plain[:3]}*", f"={_ENDING.sub('', plain)}"
         leader[find(beginning)] = find(stem)
-    return {word: find(f"{_IRREGULAR.get(w, w).replace('y', 'i')[:3]}*") for word in words for w in [re.split(r"[ '\-]", word)[0]]}
+    return {
+        word: find(f"{_IRREGULAR.get(w, w).replace('y', 'i')[:3]}*")
+        for word in words
+        for w in [re.split(r"[ '\-]", word)[0]]
+    }

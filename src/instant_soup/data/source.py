@@ -30,7 +30,12 @@ class Splits:
 
 
 def splits(
-    folder: str | Path | None, hub: tuple[str, str | None] | None, *, validation: float, limit: int | None, seed: int = 0
+    folder: str | Path | None,
+    hub: tuple[str, str | None] | None,
+    *,
+    validation: float,
+    limit: int | None,
+    seed: int = 0,
 ) -> Splits:
     """Read *folder*, or *hub* (repository, configuration) if there is no folder.
 
@@ -46,7 +51,9 @@ def splits(
     if limit is not None and limit < 2:
         raise DataError(f"limit is {limit}; expected at least 2 examples, one to train and one to choose by")
     if not 0 < validation < 1:
-        raise DataError(f"validation is {validation}; expected a share of the training rows between 0 and 1, such as 0.1")
+        raise DataError(
+            f"validation is {validation}; expected a share of the training rows between 0 and 1, such as 0.1"
+        )
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]
     cut = max(1, round(validation * len(order)))
     whole = Splits(train.select(order[cut:]), train.select(order[:cut]), test)
@@ -70,12 +77,16 @@ def _read(folder: Path, names: tuple[str, ...]) -> Dataset:
             except (pa.ArrowException, OSError) as reason:
                 raise DataError(f"{path} is not a readable parquet file ({reason}); write it again") from reason
     found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-    raise DataError(f"{folder} holds no {names[0]}.parquet; found {found}. Expected train.parquet and validation.parquet")
+    raise DataError(
+        f"{folder} holds no {names[0]}.parquet; found {found}. Expected train.parquet and validation.parquet"
+    )
 
 
 def _hub(hub: tuple[str, str | None] | None) -> tuple[Dataset, Dataset]:
     if hub is None:
-        raise DataError("this task has no home on the hub; set data to a folder with train.parquet and validation.parquet")
+        raise DataError(
+            "this task has no home on the hub; set data to a folder with train.parquet and validation.parquet"
+        )
     try:
         found = load_dataset(*hub)
     except Exception as reason:  # whatever the hub's client raises: offline, not found, gated

@@ -74,7 +74,9 @@ class TextExamples:
             if (bad := next((value for value in column if not isinstance(value, str)), "")) != "":
                 raise DataError(f"column {name!r} holds {bad!r}; expected text in every row")
         encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-        self._encoded: dict[str, list[list[int]]] = {key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded}
+        self._encoded: dict[str, list[list[int]]] = {
+            key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded
+        }
         self._pad = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
         self.lengths: Sequence[int] = [len(ids) for ids in self._encoded["input_ids"]]
 
@@ -83,7 +85,8 @@ class TextExamples:
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """``input_ids``, ``attention_mask`` and, where the model wants them, ``token_type_ids``:
-        int64 [n, longest]; ``labels``: int64 or float32 [n]."""
+        int64 [n, longest]; ``labels``: int64 or float32 [n].
+        """
         longest = max(self.lengths[i] for i in indices)
         batch = {
             key: torch.tensor([ids[i] + [self._pad[key]] * (longest - len(ids[i])) for i in indices])
@@ -122,7 +125,9 @@ def _labels(rows: Dataset, spec: TextSpec) -> Tensor:
         labels = torch.tensor(values, dtype=torch.float32 if spec.regression else torch.int64)
         exact = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as reason:
-        raise DataError(f"column {spec.label!r} holds labels that are no numbers ({reason}); expected {_range(spec)}") from reason
+        raise DataError(
+            f"column {spec.label!r} holds labels that are no numbers ({reason}); expected {_range(spec)}"
+        ) from reason
     wrong = ~exact.isfinite() if spec.regression else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])

@@ -120,9 +120,9 @@ class Plan:
     @property
     def ratio(self) -> float:
         """The whole cost as a multiple of T, the test reading left out."""
-        return sum((cost for bill in (self.draw, self.train) for purpose, cost in bill.items() if purpose != "test"), Cost()).ratio(
-            self.full
-        )
+        return sum(
+            (cost for bill in (self.draw, self.train) for purpose, cost in bill.items() if purpose != "test"), Cost()
+        ).ratio(self.full)
 
 
 def rehearse(recipe: Recipe, task: CourseTask) -> tuple[Meter, Meter]:

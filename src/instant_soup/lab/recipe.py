@@ -29,7 +29,9 @@ class _Strict(BaseModel):
 class TaskSettings(_Strict):
     """What is learned, by which model."""
 
-    name: Annotated[str, Field(description="a task that `instant-soup tasks` lists, or a name of your own with columns")]
+    name: Annotated[
+        str, Field(description="a task that `instant-soup tasks` lists, or a name of your own with columns")
+    ]
     model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = "packaged"
     pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = False
     columns: Annotated[tuple[str, ...], Field(description="of a task of your own: one column of texts, or two")] = ()
@@ -46,7 +48,9 @@ class TaskSettings(_Strict):
 class DataSettings(_Strict):
     """Where the examples come from."""
 
-    folder: Annotated[str | None, Field(description="with train.parquet and validation.parquet; the hub if not set")] = None
+    folder: Annotated[
+        str | None, Field(description="with train.parquet and validation.parquet; the hub if not set")
+    ] = None
     limit: Annotated[int | None, Field(ge=2, description="how many training examples to use")] = None
     validation: Annotated[float, Field(gt=0, lt=1, description="share of train that is cut out for selection")] = 0.1
     max_length: Annotated[int, Field(ge=4, description="tokens at which a text is cut off")] = 128
@@ -165,7 +169,11 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{place!r} is missing; {'add a table' if place in ('task', 'method') else 'set it'}"
     reason = problem["msg"].removeprefix("Value error, ")
-    return reason if problem["type"] == "value_error" else f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
+    return (
+        reason
+        if problem["type"] == "value_error"
+        else f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
+    )
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> Iterable[str]:
@@ -180,5 +188,7 @@ def _fields(model: type[BaseModel], parents: list[str]) -> Iterable[str]:
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
     """TOML has no null: a field that is not set is left out."""
     return {
-        name: _without_none(value) if isinstance(value, dict) else value for name, value in fields.items() if value is not None
+        name: _without_none(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
+        if value is not None
     }

@@ -160,7 +160,13 @@ def full_cost(task: CourseTask) -> Cost:
 
 
 def _record(
-    recipe: Recipe, task: CourseTask, ticket: Ticket, result: Result, drawn: dict[str, Any], trained: dict[str, Any], meter: Meter
+    recipe: Recipe,
+    task: CourseTask,
+    ticket: Ticket,
+    result: Result,
+    drawn: dict[str, Any],
+    trained: dict[str, Any],
+    meter: Meter,
 ) -> dict[str, Any]:
     full = full_cost(task)
     total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)

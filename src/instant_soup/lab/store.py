@@ -1,11 +1,11 @@
 """Store: one folder per key; the only thing that touches disk for runs.
 
-    DIR/KEY/recipe.toml              what was asked for, defaults spelled out
-    DIR/KEY/ticket.safetensors       what was drawn
-    DIR/KEY/model.safetensors        the fine-tuned weights, zeros included
-    DIR/KEY/record.json              what came of it, and what it cost
-    DIR/KEY/draw.json, train.json    the bills of finished stages
-    DIR/KEY/draw/, train/            where an unfinished stage stands
+DIR/KEY/recipe.toml              what was asked for, defaults spelled out
+DIR/KEY/ticket.safetensors       what was drawn
+DIR/KEY/model.safetensors        the fine-tuned weights, zeros included
+DIR/KEY/record.json              what came of it, and what it cost
+DIR/KEY/draw.json, train.json    the bills of finished stages
+DIR/KEY/draw/, train/            where an unfinished stage stands
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Progressive magnitude pruning inside one fine-tune (Zhu and Gupta, 2017; Jaiswal et al., 2023).
 
-    for each round: train theta, prune the smallest |theta| up to the round's sparsity
-    train the survivors for what is left of T, same optimiser and schedule
+for each round: train theta, prune the smallest |theta| up to the round's sparsity
+train the survivors for what is left of T, same optimiser and schedule
 """
 
 from __future__ import annotations

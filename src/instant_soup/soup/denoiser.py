@@ -38,7 +38,12 @@ class Protocols:
     subset: Range = (0.5, 0.5)
 
     def __post_init__(self) -> None:
-        for knob, low, high in (("rate", 0.0, 1e3), ("weight_decay", 0.0, 10.0), ("label_smoothing", 0.0, 0.99), ("subset", 0.0, 1.0)):
+        for knob, low, high in (
+            ("rate", 0.0, 1e3),
+            ("weight_decay", 0.0, 10.0),
+            ("label_smoothing", 0.0, 0.99),
+            ("subset", 0.0, 1.0),
+        ):
             first, last = getattr(self, knob)
             if not (low <= first <= last <= high) or (knob in ("rate", "subset") and first == 0):
                 raise KnobError(f"{knob} range is {(first, last)}; expected (low, high) within {low:g} and {high:g}")

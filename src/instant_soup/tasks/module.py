@@ -81,7 +81,9 @@ class LoaderExamples:
         try:
             self._size = len(loader.dataset)  # type: ignore[arg-type]
         except TypeError as reason:
-            raise DataError(f"the {split} dataset has no length; give a map-style dataset that can be indexed") from reason
+            raise DataError(
+                f"the {split} dataset has no length; give a map-style dataset that can be indexed"
+            ) from reason
         if not self._size:
             raise DataError(f"the {split} dataset is empty; give it at least one example")
         self._dataset, self._collate = loader.dataset, loader.collate_fn
@@ -98,7 +100,9 @@ def _loss(
     loss: Callable[[Tensor, Tensor], Tensor], read: Predict, model: nn.Module, batch: Batch, label_smoothing: float
 ) -> Tensor:
     if label_smoothing:
-        raise KnobError(f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0")
+        raise KnobError(
+            f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0"
+        )
     return loss(*read(model, batch))
 
 

@@ -37,6 +37,4 @@ class CourseTask:
 
     def learner(self, meter: Meter, *, horizon: int | None = None) -> ModuleLearner:
         """A new learner at the pre-trained weights, with a line of *horizon* steps (T if None)."""
-        return ModuleLearner(
-            self.course, self.regime, meter, seed=self.seed, horizon=horizon, bookmark=self.bookmark
-        )
+        return ModuleLearner(self.course, self.regime, meter, seed=self.seed, horizon=horizon, bookmark=self.bookmark)

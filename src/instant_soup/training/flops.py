@@ -29,7 +29,9 @@ class ForwardCost:
 
     def of(self, batch: Any, examples: Any, indices: list[int]) -> int:
         """FLOPs of one forward pass over *batch*, which is made of *indices* of *examples*."""
-        signature: Signature = tuple(tuple(leaf.shape[1:]) for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor))
+        signature: Signature = tuple(
+            tuple(leaf.shape[1:]) for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor)
+        )
         if signature not in self._known:
             longest = max(indices, key=examples.lengths.__getitem__) if examples.lengths is not None else indices[0]
             self._known[signature] = self._count(examples.batch([longest]))

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
@@ -143,7 +142,9 @@ class ModuleLearner:
         for name, tensor in weights.items():
             if name not in self._tensors or self._tensors[name].shape != tensor.shape:
                 here = tuple(self._tensors[name].shape) if name in self._tensors else "nothing"
-                raise ScopeError(f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has {here} there")
+                raise ScopeError(
+                    f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has {here} there"
+                )
             self._tensors[name].copy_(tensor)
         self._zero_pruned()
 
@@ -170,7 +171,9 @@ class ModuleLearner:
     def train(self, steps: int, purpose: Purpose = "train") -> None:
         left = self._horizon - self._clock.steps
         if not 0 <= steps <= left:
-            raise TrainingError(f"asked to train {steps} steps with {left} of {self._horizon} left; train longer or take fewer")
+            raise TrainingError(
+                f"asked to train {steps} steps with {left} of {self._horizon} left; train longer or take fewer"
+            )
         self._clock.leg += 1
         end = self._clock.steps + steps
         self._return_to_leg()
@@ -216,7 +219,9 @@ class ModuleLearner:
                 tensor.data = mine[name]
             self._optimizer, self._clock, self._bookmark = optimizer, clock, bookmark
 
-    def _step(self, indices: list[int], purpose: Purpose, rate: float, how: Training, dice: tuple[str | int, ...]) -> None:
+    def _step(
+        self, indices: list[int], purpose: Purpose, rate: float, how: Training, dice: tuple[str | int, ...]
+    ) -> None:
         batch = self._course.train.batch(indices)
         self._charge(purpose, self._course.train, batch, indices, steps=1)
         for group in self._optimizer.param_groups:
@@ -255,7 +260,9 @@ class ModuleLearner:
     def _charge(self, purpose: Purpose, examples: Examples, batch: Any, indices: list[int], *, steps: int) -> None:
         ways = 3 if steps else 1  # forwards, and twice that backwards
         n = len(indices)
-        self._meter.charge(purpose, Cost(steps, n, ways * n, ways * self._course.forward_cost.of(batch, examples, indices)))
+        self._meter.charge(
+            purpose, Cost(steps, n, ways * n, ways * self._course.forward_cost.of(batch, examples, indices))
+        )
 
     # evaluation
 

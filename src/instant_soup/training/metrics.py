@@ -34,13 +34,19 @@ def matthews(outputs: Tensor, targets: Tensor) -> float:
 def pearson(outputs: Tensor, targets: Tensor) -> float:
     """Pearson correlation. *outputs*: [n, 1] or [n]; *targets*: [n]. 0 where either is constant."""
     outputs = outputs.reshape(-1)
-    return 0.0 if _constant(outputs) or _constant(targets) else float(pearson_corrcoef(outputs.double(), targets.double()))
+    return (
+        0.0 if _constant(outputs) or _constant(targets) else float(pearson_corrcoef(outputs.double(), targets.double()))
+    )
 
 
 def spearman(outputs: Tensor, targets: Tensor) -> float:
     """Spearman rank correlation. *outputs*: [n, 1] or [n]; *targets*: [n]. 0 where either is constant."""
     outputs = outputs.reshape(-1)
-    return 0.0 if _constant(outputs) or _constant(targets) else float(spearman_corrcoef(outputs.double(), targets.double()))
+    return (
+        0.0
+        if _constant(outputs) or _constant(targets)
+        else float(spearman_corrcoef(outputs.double(), targets.double()))
+    )
 
 
 def _constant(values: Tensor) -> bool:

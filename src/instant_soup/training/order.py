@@ -37,7 +37,9 @@ class Order:
         return self._batches[place]
 
     def _shuffled(self, epoch: int, kept: int) -> list[list[int]]:
-        chosen = torch.randperm(self.size, generator=self._dice("subset"))[:kept] if kept < self.size else torch.arange(kept)
+        chosen = (
+            torch.randperm(self.size, generator=self._dice("subset"))[:kept] if kept < self.size else torch.arange(kept)
+        )
         order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
         if self.lengths is None:
             return _chunks(order, self.batch)
