@@ -22,7 +22,7 @@ def live(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, in
     On a terminal the lines are bars; elsewhere they are a line of text now and then.
     """
     if quiet:
-        yield lambda title, expected, full: _nothing
+        yield _silent
     elif not console.is_terminal:
         yield lambda title, expected, full: _Plain(console, title, expected, full)
     else:
@@ -83,5 +83,5 @@ def _state(stage: str, pulse: Pulse, spent: float) -> str:
     return f"{stage}: {pulse.purpose}  {loss}{sparsity}spent {spent:.2f} T"
 
 
-def _nothing(stage: str, pulse: Pulse) -> None:
-    pass
+def _silent(*_: object) -> Watch:
+    return lambda *_: None

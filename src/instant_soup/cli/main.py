@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
 Changes = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8.")
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -31,6 +31,7 @@ class Guarded(typer.core.TyperGroup):
     """Turns what goes wrong into one line and an exit code: 2 for bad input, 1 for a fault of ours."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except SoupError as error:
@@ -98,7 +99,7 @@ def demo(
 @app.command()
 def run(
     recipe: RecipePath,
-    changes: Changes = [],
+    changes: Changes = None,
     out: Out = RUNS,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -110,7 +111,7 @@ def run(
     from . import show
     from .live import live
 
-    wanted, store = Recipe.read(recipe, changes), Store(out)
+    wanted, store = Recipe.read(recipe, changes or ()), Store(out)
     with live(Console(stderr=True), quiet=quiet or as_json) as begin:
         record = carry_out(wanted, store, lambda task: begin(wanted.label, *_expected(wanted, task)))
     if as_json:
@@ -124,7 +125,7 @@ def run(
 def draw(
     recipe: RecipePath,
     ticket: Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")],
-    changes: Changes = [],  # noqa: B006 - typer's way
+    changes: Changes = None,
     out: Out = RUNS,
     quiet: Quiet = False,
 ) -> None:
@@ -135,7 +136,7 @@ def draw(
     from ..lab.store import Store
     from .live import live
 
-    wanted = Recipe.read(recipe, changes)
+    wanted = Recipe.read(recipe, changes or ())
     task = build(wanted)
     with live(Console(stderr=True), quiet=quiet) as begin:
         drawn = carry_out(wanted, task, Store(out).cell(wanted), begin(wanted.label, *_expected(wanted, task)))
@@ -149,7 +150,7 @@ def draw(
 def evaluate(
     ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")],
     recipe: RecipePath,
-    changes: Changes = [],  # noqa: B006 - typer's way
+    changes: Changes = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -162,7 +163,7 @@ def evaluate(
     from . import show
     from .live import live
 
-    loaded, wanted = Ticket.load(ticket), Recipe.read(recipe, changes)
+    loaded, wanted = Ticket.load(ticket), Recipe.read(recipe, changes or ())
     task = build(wanted)
     full = full_cost(task)
     with live(Console(stderr=True), quiet=quiet or as_json) as begin:
@@ -178,7 +179,7 @@ def evaluate(
 
 
 @app.command()
-def plan(recipe: RecipePath, changes: Changes = [], as_json: Json = False) -> None:  # noqa: B006 - typer's way
+def plan(recipe: RecipePath, changes: Changes = None, as_json: Json = False) -> None:
     """Say what RECIPE will cost before it is paid: steps by purpose, FLOPs, memory, time on this machine."""
     from dataclasses import asdict
 
@@ -187,7 +188,7 @@ def plan(recipe: RecipePath, changes: Changes = [], as_json: Json = False) -> No
     from ..lab.run import build
     from . import show
 
-    wanted = Recipe.read(recipe, changes)
+    wanted = Recipe.read(recipe, changes or ())
     found = make(wanted, build(wanted))
     if as_json:
         typer.echo(json.dumps({**asdict(found), "ratio": found.ratio}, indent=2))

@@ -14,7 +14,7 @@ Schedule = Callable[[float, int], tuple[float, ...]]
 
 def one_shot(target: float, rounds: int) -> tuple[float, ...]:
     """Everything in the first round."""
-    return _rising(target, rounds, lambda r: target)
+    return _rising(target, rounds, lambda _: target)
 
 
 def linear(target: float, rounds: int) -> tuple[float, ...]:

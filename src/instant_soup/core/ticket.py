@@ -45,7 +45,7 @@ class Ticket:
     mask: Mask
     start: Weights
     base: Base
-    cost: Cost = Cost()
+    cost: Cost = field(default_factory=Cost)
     ready: bool = False
     method: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Ticket:
         mask, origin, fresh = learner.mask, learner.origin, learner.fresh
         moved = {}
         for name, tensor in (learner.view() if start is None else start).items():
-            keep = mask[name] if name in mask else True
+            keep = mask.get(name, True)
             here = tensor.detach().cpu() * keep
             if name in fresh or not torch.equal(here, origin[name].cpu() * keep):
                 moved[name] = here
@@ -144,10 +144,10 @@ class Ticket:
         start = {}
         for key, tensor in tensors.items():
             room, _, name = key.partition("/")
-            if tensor.dtype not in _DTYPES or (room not in ("mask", "start") and name not in mask):
-                raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
-            if room == "start":
+            if room == "start" and tensor.dtype in _DTYPES:
                 start[name] = _spread(tensor, mask[name]) if name in mask else tensor
+            elif room != "mask" or name not in mask:
+                raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
         return cls(
             mask,
             start,

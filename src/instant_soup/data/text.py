@@ -84,8 +84,10 @@ class TextExamples:
         return len(self.lengths)
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` and, where the model wants them, ``token_type_ids``:
-        int64 [n, longest]; ``labels``: int64 or float32 [n].
+        """Put examples together, padded to the longest of them.
+
+        ``input_ids``, ``attention_mask`` and, where the model wants them, ``token_type_ids``:
+        int64 [n, longest]; ``labels``: int64, or float32 for scores, [n].
         """
         longest = max(self.lengths[i] for i in indices)
         batch = {

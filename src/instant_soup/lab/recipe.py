@@ -92,7 +92,8 @@ class Recipe(_Strict):
             raise RecipeError(f"sparsity is {self.sparsity:g}; expected {expected}")
         if self.budget != 1 and self.make_method().trains:
             raise RecipeError(
-                f"budget is {self.budget:g} and {self.method['name']} trains its ticket inside T; change training.epochs instead"
+                f"budget is {self.budget:g} and {self.method['name']} trains its ticket inside T; "
+                f"change training.epochs instead"
             )
         return self
 

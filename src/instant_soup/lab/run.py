@@ -68,6 +68,7 @@ def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | Non
     result = _judge(learner, meter)
     record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
     cell.finish("record", record)
+    cell.tidy()
     return record
 
 

@@ -19,7 +19,7 @@ from ..core.errors import StoreError
 from ..core.files import read_tensors, write_tensors, write_text
 from ..core.ticket import Ticket
 from ..core.weights import Weights
-from .bookmark import FolderBookmark
+from .bookmark import EVERY, FolderBookmark
 from .recipe import Recipe
 
 
@@ -28,6 +28,7 @@ class Cell:
     """The folder of one recipe."""
 
     folder: Path
+    save_every: float = EVERY
 
     @property
     def ticket(self) -> Path:
@@ -43,7 +44,12 @@ class Cell:
 
     def bookmark(self, stage: str) -> FolderBookmark:
         """Where a stage keeps its place."""
-        return FolderBookmark(self.folder / stage)
+        return FolderBookmark(self.folder / stage, self.save_every)
+
+    def tidy(self) -> None:
+        """Remove the half-written files that a killed run left beside those it was writing."""
+        for path in self.folder.glob(".*"):
+            path.unlink(missing_ok=True)
 
     def finish(self, stage: str, facts: dict[str, Any]) -> None:
         """Note what a stage cost."""
@@ -68,13 +74,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of runs."""
+    """A folder of runs.
+
+    Attributes:
+        save_every: seconds of work after which a run saves its place in the middle of a leg.
+    """
 
     folder: Path
+    save_every: float = EVERY
 
     def cell(self, recipe: Recipe) -> Cell:
         """The folder of *recipe*, with the recipe in it. Raises StoreError when it cannot be written."""
-        cell = Cell(self.folder / recipe.key[:16])
+        cell = Cell(self.folder / recipe.key[:16], self.save_every)
         if not (cell.folder / "recipe.toml").exists():
             write_text(cell.folder / "recipe.toml", recipe.toml())
         return cell

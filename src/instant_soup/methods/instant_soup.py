@@ -17,6 +17,7 @@ what follows) is a knob here; docs/methods/instant-soup.md says why each default
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from ..core.budget import Meter
@@ -129,7 +130,7 @@ class InstantSoup:
                 f"{rounds} rounds take {ends[-1] + ahead} steps and the budget T has {horizon}; lower round_steps, "
                 f"mask_share, denoisers or lookahead_steps, raise compression, or train longer"
             )
-        return [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        return [end - start for start, end in pairwise(ends)]
 
     def _denoised(self, learner: Learner, i: int, target: float, *, last: bool) -> Mask:
         """DenoisedPrune: the round's mask."""

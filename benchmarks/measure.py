@@ -1,0 +1,127 @@
+"""Measure: what the benchmarks share. Times are interleaved, memory is read from the kernel, goals are printed."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+
+CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+DRAWS = 2000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two medians, and the middle 95 % of what resampled pairs make of it."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, above: Sequence[float], below: Sequence[float]) -> Ratio:
+        """The ratio of two series that were measured in pairs, one beside the other."""
+        dice = torch.Generator().manual_seed(0)
+        pairs = torch.tensor([above, below], dtype=torch.float64)
+        drawn = pairs[:, torch.randint(len(above), (DRAWS, len(above)), generator=dice)]
+        low, high = (drawn[0].quantile(0.5, 1) / drawn[1].quantile(0.5, 1)).quantile(torch.tensor([0.025, 0.975]).double())
+        return cls(median(above) / median(below), float(low), float(high))
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} (95 % interval {self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure should be. A figure of None could not be measured here, and is no miss."""
+
+    figure: float | None
+    bound: Literal["at least", "at most", "under"]
+    limit: float
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the figure reaches the limit; None if there is no figure."""
+        if self.figure is None:
+            return None
+        if self.bound == "at least":
+            return self.figure >= self.limit
+        return self.figure <= self.limit if self.bound == "at most" else self.figure < self.limit
+
+
+def options(doc: str | None) -> ArgumentParser:
+    """A parser with what every benchmark understands: ``--json`` and ``--threads``."""
+    parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the last line as well")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="that torch computes with")
+    return parser
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """How long *act* takes on the wall clock. What it returns is dropped after the clock has stopped."""
+    start = time.perf_counter()
+    result = act()
+    taken = time.perf_counter() - start
+    del result
+    return taken
+
+
+def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each call. All take their turn in each repetition; every other time in reverse order."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for repetition in range(repetitions):
+        for name in list(contenders)[:: -1 if repetition % 2 else 1]:
+            taken[name].append(seconds(contenders[name]))
+    return taken
+
+
+def extra_peak(act: Callable[[], object]) -> int | None:
+    """Bytes by which this process grows at most while *act* runs; None where /proc does not tell.
+
+    What is free in the heap is handed back first, or *act* would be served from it unseen.
+    """
+    if not CLEAR.exists():
+        return None
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    CLEAR.write_text("5")
+    before = _kernel("VmRSS")
+    act()
+    return _kernel("VmHWM") - before
+
+
+def _kernel(field: str) -> int:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return 1024 * int(line.split()[1])
+
+
+def in_fresh_process(script: str, *arguments: str) -> Any:
+    """What *script*, run with *arguments* in a process of its own, prints as JSON."""
+    done = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(goals: Mapping[str, Goal], path: Path | None, **facts: Any) -> None:
+    """Say of each goal whether it is met; then print, as the last line, all of it as JSON."""
+    print()
+    for name, goal in goals.items():
+        found = "not measured" if goal.figure is None else f"{goal.figure:.3f}"
+        verdict = {True: "met", False: "MISSED", None: "unknown"}[goal.met]
+        print(f"{name}: {found}; goal: {goal.bound} {goal.limit:g}. The goal is {verdict}.")
+    line = json.dumps({"goals": {name: asdict(goal) | {"met": goal.met} for name, goal in goals.items()}, **facts})
+    if path:
+        path.write_text(line + "\n", encoding="utf-8")
+    print(line)

@@ -1,0 +1,69 @@
+"""Miniatures that the tests share: a tiny BERT, a tiny labelled text, a task of both."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import instant_soup as soup
+from instant_soup.models import tiny
+from instant_soup.tasks import CourseTask
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = pytest.mark.skip(reason=f"needs the data folder {SHARED.name}/ beside the checkout")
+    for item in items:
+        if "shared" in item.keywords and not SHARED.is_dir():
+            item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.bert(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences that say good or bad, with some words around it that say nothing."""
+    folder, dice = tmp_path_factory.mktemp("text"), random.Random(0)
+    for split, count in (("train", 96), ("validation", 32)):
+        labels = [dice.randrange(2) for _ in range(count)]
+        filler = ["the film is", "a plot was very", "the plot is a", "film was the very very"]
+        texts = [f"{dice.choice(filler)} {('bad', 'good')[label]}" for label in labels]
+        pq.write_table(pa.table({"sentence": texts, "label": labels}), folder / f"{split}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_regime() -> soup.Regime:
+    return soup.Regime(steps=12, batch=8, rate=1e-3, weight_decay=0.1, precision="float32")
+
+
+@pytest.fixture(scope="session")
+def mini(tiny_bert: Path, tiny_text: Path, quick_regime: soup.Regime) -> CourseTask:
+    return soup.tasks.text(
+        "mini", model=str(tiny_bert), data=tiny_text, columns=("sentence",), regime=quick_regime, validation=0.25
+    )
+
+
+@pytest.fixture
+def mini_recipe(tiny_bert: Path, tiny_text: Path) -> dict[str, object]:
+    """The same task as a recipe, drawn by ISP."""
+    return {
+        "sparsity": 0.7,
+        "task": {"name": "mini", "model": str(tiny_bert), "columns": ["sentence"]},
+        "data": {"folder": str(tiny_text), "validation": 0.25},
+        "method": {"name": "instant-soup", "denoisers": 2, "lookahead_steps": 2, "compression": 0.25, "mask_share": 0.5},
+        "training": {"steps": 12, "batch": 8, "rate": 1e-3, "precision": "float32"},
+    }

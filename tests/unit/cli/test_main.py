@@ -1,0 +1,239 @@
+"""The command line, as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tomli_w
+from typer.testing import CliRunner, Result
+
+import instant_soup as soup
+from instant_soup.cli.main import app
+from instant_soup.core import files
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(here: Path) -> Call:
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def recipe(here: Path, mini_recipe: dict[str, Any]) -> Path:
+    path = here / "recipe.toml"
+    path.write_text(tomli_w.dumps(mini_recipe), encoding="utf-8")
+    return path
+
+
+def refused(result: Result, *said: str, here: Path) -> None:
+    """One line that says *said*, exit code 2, and nothing written but what was there."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for words in said:
+        assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert not list(here.rglob("*.safetensors*"))
+    assert not list(here.rglob("record.json"))
+
+
+def test_run_shows_metric_sparsity_and_cost_and_names_its_files(call: Call, recipe: Path, here: Path) -> None:
+    result = call("run", recipe, "--out", "store")
+    assert result.exit_code == 0, result.output
+    assert "accuracy" in result.stdout
+    assert "look-ahead 12 steps" in result.stdout
+    folder = here / result.stdout.rsplit("Files: ", 1)[1].strip()
+    assert {path.name for path in folder.iterdir()} >= {"ticket.safetensors", "model.safetensors", "record.json", "recipe.toml"}
+
+
+def test_progress_in_plain_text_shows_loss_sparsity_spent_budget_and_time_left(call: Call, recipe: Path) -> None:
+    lines = call("run", recipe).stderr.splitlines()
+    assert lines
+    assert all("T " in line and "spent" in line and "s left" in line for line in lines)
+    assert any("loss" in line and "sparsity" in line for line in lines)
+
+
+def test_quiet_says_nothing_on_the_way(call: Call, recipe: Path) -> None:
+    assert call("run", recipe, "--quiet").stderr == ""
+
+
+def test_json_is_all_that_a_machine_gets(call: Call, recipe: Path) -> None:
+    result = call("run", recipe, "--json")
+    record = json.loads(result.stdout)
+    assert record["ticket"]["kept"] == round(0.3 * record["ticket"]["prunable"])
+    assert result.stderr == ""
+
+
+def test_set_changes_a_field_and_so_the_key(call: Call, recipe: Path) -> None:
+    first = json.loads(call("run", recipe, "--json").stdout)
+    second = json.loads(call("run", recipe, "--json", "--set", "method.denoisers=1", "--set", "seed=3").stdout)
+    assert second["recipe"]["method"]["denoisers"] == 1
+    assert second["recipe"]["seed"] == 3
+    assert first["key"] != second["key"]
+
+
+def test_draw_then_evaluate_gives_what_run_gives(call: Call, recipe: Path, here: Path) -> None:
+    whole = json.loads(call("run", recipe, "--json", "--out", "one").stdout)
+    assert call("draw", recipe, "-o", "my.safetensors", "--out", "two", "--quiet").exit_code == 0
+    judged = json.loads(call("evaluate", "my.safetensors", recipe, "--json").stdout)
+    assert judged["ticket"] == whole["ticket"]["digest"] == soup.Ticket.load(here / "my.safetensors").digest
+    assert judged["test"] == whole["test"]
+    assert soup.Ticket.load(here / "my.safetensors").recipe == whole["key"]
+
+
+def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -> None:
+    plan = json.loads(call("plan", recipe, "--json").stdout)
+    record = json.loads(call("run", recipe, "--json").stdout)
+    for stage in ("draw", "train"):
+        planned = {purpose: cost["steps"] for purpose, cost in plan[stage].items()}
+        assert planned == {purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()}
+    assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"])
+    assert plan["seconds"] > 0
+    assert plan["flops"] > 0
+    shown = call("plan", recipe).stdout
+    assert "look-ahead" in shown
+    assert "Memory" in shown
+
+
+def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
+    assert {"instant-soup", "magnitude", "random", "gradual", "dense"} == set(json.loads(call("methods", "--json").stdout))
+    tasks = json.loads(call("tasks", "--json").stdout)
+    assert len([name for name in tasks if name.startswith("glue/")]) == 9
+    assert "demo/polarity" in tasks
+    assert "denoisers" in call("methods").stdout
+    assert "glue/cola" in call("tasks").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("sparsity=1.0", "sparsity is 1.0"),
+        ("sparsity=-0.5", "sparsity is -0.5"),
+        ("sparsity=0", "expected a share between 0 and 1"),
+        ("sparsity=high", "sparsity is 'high'"),
+        ("sparsity=0.99999", "keeps none of"),
+        ("method.name=instant-soap", "did you mean 'instant-soup'?"),
+        ("method.denoiser=3", "did you mean 'denoisers'?"),
+        ("method.denoisers=-1", "denoisers is -1; expected 0 or more"),
+        ("method.blend=vote", "did you mean 'votes'?"),
+        ("method.finish=resume", "finish"),
+        ("method.mask_share=1.5", "mask_share is 1.5"),
+        ("method.round_steps=50", "the budget T has 12"),
+        ("task.name=glue/colla", "glue/colla"),
+        ("task.model=/no/such/model", "could not load model '/no/such/model'"),
+        ("task.columns=[\"sentense\"]", "did you mean 'sentence'?"),
+        ("task.label=lable", "did you mean 'label'?"),
+        ("task.metrics=[\"acuracy\"]", "did you mean 'accuracy'?"),
+        ("data.folder=/no/such/folder", "no folder at /no/such/folder"),
+        ("data.limits=8", "did you mean 'limit'?"),
+        ("data.validation=0", "data.validation is 0"),
+        ("training.rat=1", "did you mean 'rate'?"),
+        ("training.precision=float8", "training.precision is 'float8'"),
+        ("trainning.rate=1", "did you mean 'training'?"),
+        ("nonsense", "is not key=value"),
+    ],
+)
+def test_bad_input_is_one_line_with_a_hint_and_nothing_is_written(
+    call: Call, recipe: Path, here: Path, change: str, said: str
+) -> None:
+    if change.startswith("task.name"):
+        change = f"task={{name='{change.split('=')[1]}'}}"
+    refused(call("run", recipe, "--set", change), said, here=here)
+
+
+def test_a_recipe_that_is_missing_or_is_not_toml_is_refused(call: Call, here: Path) -> None:
+    refused(call("run", "nowhere.toml"), "no recipe at nowhere.toml", here=here)
+    (here / "broken.toml").write_text("sparsity = = 1", encoding="utf-8")
+    refused(call("run", "broken.toml"), "broken.toml is not TOML", here=here)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"sentence": ["good", "bad"], "label": [0, 7]}, "label 7 in row"),
+        ({"sentence": ["good", "bad"], "label": [0, -1]}, "label -1 in row"),
+        ({"sentence": ["good", None], "label": [0, 1]}, "holds None"),
+        ({"sentence": [], "label": []}, "is empty"),
+        ({"text": ["good", "bad"], "label": [0, 1]}, "no column 'sentence'"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused(
+    call: Call, recipe: Path, here: Path, tiny_text: Path, rows: dict[str, list[object]], said: str
+) -> None:
+    shutil.copytree(tiny_text, here / "data")
+    types = {"sentence": pa.string(), "text": pa.string(), "label": pa.int64()}
+    table = pa.table({name: pa.array(values, types[name]) for name, values in rows.items()})
+    pq.write_table(table, here / "data" / "validation.parquet")
+    refused(call("run", recipe, "--set", "data.folder=data"), said, here=here)
+
+
+def test_a_ticket_that_is_truncated_altered_or_missing_is_refused(call: Call, recipe: Path, here: Path) -> None:
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
+    whole = (here / "my.safetensors").read_bytes()
+    altered = bytearray(whole)
+    altered[-5] ^= 1
+    for damaged, said in ((whole[: len(whole) // 2], "not a readable ticket"), (bytes(altered), "checksum")):
+        (here / "damaged.safetensors").write_bytes(damaged)
+        result = call("evaluate", "damaged.safetensors", recipe)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    assert "no ticket at gone" in call("evaluate", "gone", recipe).stderr
+
+
+def test_a_ticket_for_another_model_is_refused(call: Call, recipe: Path, here: Path) -> None:
+    from instant_soup.models import tiny
+
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
+    for folder, said in ((tiny.bert(here / "other", seed=1), "weights of"), (tiny.bert(here / "wide", width=48), "ticket is for")):
+        result = call("evaluate", "my.safetensors", recipe, "--set", f"task.model={folder}")
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_a_full_disk_is_one_line_and_the_old_ticket_stays_whole(
+    call: Call, recipe: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
+    before = (here / "my.safetensors").read_bytes()
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "save_file", full)
+    result = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet")
+    assert result.exit_code == 2
+    assert "could not write" in result.stderr
+    assert "No space left on device" in result.stderr
+    assert (here / "my.safetensors").read_bytes() == before
+    assert not [path for path in here.rglob(".*") if path.is_file()]
+
+
+def test_a_fault_of_ours_is_one_line_too_with_another_exit_code(
+    call: Call, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("instant_soup.lab.run.build", lambda recipe: 1 / 0)
+    result = call("run", recipe)
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_unknown_command_or_option_is_refused(call: Call) -> None:
+    assert call("simmer").exit_code == 2
+    assert call("run", "--hot").exit_code == 2
