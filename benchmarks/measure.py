@@ -35,7 +35,9 @@ class Ratio:
         dice = torch.Generator().manual_seed(0)
         pairs = torch.tensor([above, below], dtype=torch.float64)
         drawn = pairs[:, torch.randint(len(above), (DRAWS, len(above)), generator=dice)]
-        low, high = (drawn[0].quantile(0.5, 1) / drawn[1].quantile(0.5, 1)).quantile(torch.tensor([0.025, 0.975]).double())
+        low, high = (drawn[0].quantile(0.5, 1) / drawn[1].quantile(0.5, 1)).quantile(
+            torch.tensor([0.025, 0.975]).double()
+        )
         return cls(median(above) / median(below), float(low), float(high))
 
     def __str__(self) -> str:
@@ -61,10 +63,14 @@ class Goal:
 
 
 def options(doc: str | None) -> ArgumentParser:
-    """A parser with what every benchmark understands: ``--json`` and ``--threads``."""
+    """A parser with what every benchmark understands: ``--json`` and ``--threads``.
+
+    One thread by default: on a shared machine threads spend most of their time in waiting for each
+    other, tens of times as much as in working, and a ratio of waiting times says nothing.
+    """
     parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the last line as well")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="that torch computes with")
+    parser.add_argument("--threads", type=int, default=1, help="that torch computes with (default: %(default)s)")
     return parser
 
 

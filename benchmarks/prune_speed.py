@@ -50,7 +50,9 @@ def main() -> None:
     everything = dense(weights)
     theirs = reference(weights)
     agree(ours(weights, everything), theirs[1], weights)
-    taken = interleaved({"ours": lambda: ours(weights, everything), "one pass": lambda: one_pass(weights)}, chosen.repetitions)
+    taken = interleaved(
+        {"ours": lambda: ours(weights, everything), "one pass": lambda: one_pass(weights)}, chosen.repetitions
+    )
     taken["torch"] = [theirs[0], reference(weights)[0]]
     for name, times in taken.items():
         print(f"{name:>10}: median {median(times):.3f} s of {len(times)} ({min(times):.3f} to {max(times):.3f})")

@@ -24,6 +24,7 @@ from ..methods import Method
 from ..tasks import CourseTask
 from ..training.seeds import stream
 from .recipe import Recipe
+from .run import full_cost
 
 _SCOPE = Scope({"stand-in": (100, 100)})
 TIMED = 6  # steps that are timed, after as many to warm up
@@ -148,11 +149,10 @@ def plan(recipe: Recipe, task: CourseTask) -> Plan:
     forward = passes / 3  # a training example costs about three forward passes
     costs = [*draw.bill.values(), *train.bill.values()]
     steps, examples = sum(cost.steps for cost in costs), sum(cost.examples for cost in costs if not cost.steps)
-    full = Cost(task.horizon, task.horizon * task.regime.batch, 3 * task.horizon * task.regime.batch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     total = sum(costs, Cost())
     return Plan(
-        draw.bill, train.bill, full, flops * total.passes, steps * step + examples * forward, _tensors(task), peak
+        draw.bill, train.bill, full_cost(task), flops * total.passes, steps * step + examples * forward, _tensors(task), peak
     )
 
 

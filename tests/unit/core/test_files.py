@@ -55,7 +55,9 @@ def test_tensors_and_facts_are_read_back_as_they_were_written(tmp_path: Path) ->
     tensors, read = read_tensors(tmp_path / "t.safetensors", StoreError, "thing")
     assert read == facts
     assert tensors.keys() == TENSORS.keys()
-    assert all(torch.equal(tensors[name], TENSORS[name]) and tensors[name].dtype == t.dtype for name, t in TENSORS.items())
+    assert all(
+        torch.equal(tensors[name], TENSORS[name]) and tensors[name].dtype == t.dtype for name, t in TENSORS.items()
+    )
 
 
 def test_tensors_in_any_memory_order_or_with_a_gradient_can_be_written(tmp_path: Path) -> None:

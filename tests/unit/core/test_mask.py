@@ -39,7 +39,7 @@ def test_writing_to_a_tensor_of_the_mask_changes_nothing() -> None:
     before, digest = {name: mask[name].clone() for name in mask}, Mask(mask.scope, dict(mask)).digest
     for name in mask:
         mask[name].logical_not_()
-        mask[name].fill_(True)  # noqa: FBT003 - torch's own
+        mask[name].fill_(True)
     assert equal(mask, before)
     assert mask.digest == digest
 

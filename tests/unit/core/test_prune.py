@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from math import inf, nan
 
 import numpy as np
@@ -102,9 +103,7 @@ def picked(scope: Scope, values: list[float], dtype: torch.dtype, seed: int = 2)
     """Scores drawn from a few *values*, so that ties are everywhere."""
     dice = torch.Generator().manual_seed(seed)
     pool = torch.tensor(values, dtype=dtype)
-    return {
-        name: pool[torch.randint(len(values), shape, generator=dice)] for name, shape in scope.shapes.items()
-    }
+    return {name: pool[torch.randint(len(values), shape, generator=dice)] for name, shape in scope.shapes.items()}
 
 
 TIES = {
@@ -332,7 +331,7 @@ def test_a_higher_sparsity_keeps_a_part_of_what_a_lower_one_keeps(across: room.A
     scope = scope_of()
     scores = picked(scope, [0.0, 0.0, 0.0, 1.0, 2.0], torch.float32)
     masks = [prune(scores, Mask.dense(scope), sparsity, across=across) for sparsity in SPARSITIES]
-    assert all(after <= before and after.kept < before.kept for before, after in zip(masks, masks[1:], strict=False))
+    assert all(after <= before and after.kept < before.kept for before, after in pairwise(masks))
 
 
 def test_rounds_of_cuts_with_the_same_scores_end_where_one_cut_does() -> None:

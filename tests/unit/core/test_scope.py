@@ -66,7 +66,7 @@ def test_embeddings_of_any_name_stay_dense_even_without_patterns() -> None:
 
 def test_frozen_parameters_are_not_in_scope() -> None:
     model = Small()
-    model.body[0].weight.requires_grad_(False)  # noqa: FBT003 - torch's own
+    model.body[0].weight.requires_grad_(False)
     assert list(Scope.of(model)) == ["body.1.weight"]
 
 

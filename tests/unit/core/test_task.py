@@ -56,7 +56,9 @@ def test_a_plain_look_ahead_trains_as_the_main_line_does() -> None:
     assert not Brief(3, Training()).carry_optimizer
 
 
-@pytest.mark.parametrize("value", [Base("a", "b"), Training(), Brief(1, Training())], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [Base("a", "b"), Training(), Brief(1, Training())], ids=lambda value: type(value).__name__
+)
 def test_what_is_handed_to_a_learner_cannot_be_changed_on_its_way(value: object) -> None:
     field = next(iter(vars(value)))
     with pytest.raises(FrozenInstanceError):

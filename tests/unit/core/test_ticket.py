@@ -22,7 +22,7 @@ from instant_soup.core.errors import SoupError, StoreError, TicketError
 from instant_soup.core.mask import Mask
 from instant_soup.core.scope import Scope
 from instant_soup.core.task import Base
-from instant_soup.core.ticket import SCHEMA, Ticket
+from instant_soup.core.ticket import SCHEMA, Ticket, _checksum
 
 SCOPE = Scope({"body.a": (3, 4), "body.b": (5, 4)})
 BASE = Base("tiny", "0123456789abcdef" * 4)
@@ -83,7 +83,9 @@ def test_paths_may_be_text_and_folders_are_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.int32, torch.bool], ids=str
+    "dtype",
+    [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.int32, torch.bool],
+    ids=str,
 )
 def test_start_tensors_of_this_dtype_come_back_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
     mask = half()
@@ -169,7 +171,7 @@ def test_every_truncation_is_a_ticket_error(small: Path) -> None:
     whole = small.read_bytes()
     for length in range(len(whole)):
         small.write_bytes(whole[:length])
-        with pytest.raises(TicketError, match="t.safetensors"):
+        with pytest.raises(TicketError, match=r"t\.safetensors"):
             Ticket.load(small)
 
 
@@ -215,8 +217,6 @@ def test_another_file_of_ours_is_not_a_ticket(tmp_path: Path) -> None:
 
 def rewritten(path: Path, **changes: Any) -> None:
     """The file with other facts, and a checksum that fits them: what another version might have written."""
-    from instant_soup.core.ticket import _checksum  # noqa: PLC0415 - the forger's tool
-
     tensors, facts = files.read_tensors(path, TicketError, "ticket")
     facts = {**facts, **changes}
     facts.pop("checksum")
@@ -256,8 +256,6 @@ def test_facts_that_do_not_fit_are_a_ticket_error_though_their_checksum_does(
 
 @pytest.mark.parametrize("name", ["stray", "other/body.a", "mask/head", "mask/"])
 def test_a_tensor_that_no_ticket_has_is_a_ticket_error(small: Path, name: str) -> None:
-    from instant_soup.core.ticket import _checksum  # noqa: PLC0415 - the forger's tool
-
     tensors, facts = files.read_tensors(small, TicketError, "ticket")
     facts.pop("checksum")
     tensors[name] = torch.ones(2)

@@ -22,7 +22,7 @@ def test_a_lazy_tensor_is_computed_when_it_is_asked_for_and_not_before() -> None
 
 
 def test_a_lazy_mapping_computes_no_name_that_it_does_not_list() -> None:
-    lazy = Lazy(["a"], lambda name: torch.zeros(1))
+    lazy = Lazy(["a"], lambda _: torch.zeros(1))
     assert "b" not in lazy
     with pytest.raises(KeyError):
         lazy["b"]

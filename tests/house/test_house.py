@@ -1,0 +1,88 @@
+"""What the house promises to those who read it."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import instant_soup as soup
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src" / "instant_soup").rglob("*.py"))
+OVER = {
+    "training/learner.py": "one class that owns every invariant of training; two would have to share its state",
+}
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_files_are_short_and_a_long_one_has_its_reason() -> None:
+    long = {str(p.relative_to(ROOT / "src" / "instant_soup")) for p in SOURCES if lines(p) > 300}
+    assert long <= set(OVER)
+    assert statistics.median(lines(p) for p in SOURCES) < 100
+
+
+def test_functions_are_short() -> None:
+    bodies = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                bodies.append(body[-1].end_lineno - body[0].lineno + 1 if body else 0)
+    assert statistics.quantiles(bodies, n=10)[-1] <= 20
+
+
+def test_every_public_name_is_documented_and_loads() -> None:
+    for name in soup.__all__:
+        assert getattr(soup, name) is not None
+        if name.istitle() or name.islower():
+            assert getattr(soup, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'Soop'"):
+        soup.Soop  # noqa: B018 - looking it up is the test
+
+
+def test_importing_the_package_is_cheap_and_touches_no_network() -> None:
+    """Not even torch is imported, and no socket can be opened."""
+    script = (
+        "import socket, sys\n"
+        "socket.socket.connect = socket.create_connection = lambda *a, **k: sys.exit('network!')\n"
+        "import instant_soup\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+        "instant_soup.InstantSoup, instant_soup.tasks, instant_soup.evaluate\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_the_demo_recipe_in_the_tree_is_the_one_that_the_demo_runs() -> None:
+    from instant_soup.lab.demo import SOUP, recipe
+
+    assert soup.Recipe.read(ROOT / "recipes" / "demo.toml").key == recipe(SOUP, 0.9).key
+
+
+def test_every_recipe_in_the_tree_reads() -> None:
+    for path in (ROOT / "recipes").rglob("*.toml"):
+        assert soup.Recipe.read(path).key
+
+
+def test_every_committed_record_belongs_to_its_recipe() -> None:
+    import json
+
+    for path in (ROOT / "results").rglob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert soup.Recipe.parse(record["recipe"]).key == record["key"], path
+        kept, prunable = record["ticket"]["kept"], record["ticket"]["prunable"]
+        assert kept == round((1 - record["recipe"]["sparsity"]) * prunable), path
+
+
+def test_the_page_of_results_is_made_from_the_records() -> None:
+    import runpy
+
+    page = runpy.run_path(str(ROOT / "benchmarks" / "results_table.py"))["page"]
+    assert (ROOT / "results" / "README.md").read_text(encoding="utf-8") == page()

@@ -1,0 +1,193 @@
+"""Denoiser: look-aheads that differ, and what they have in common."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from instant_soup.core.errors import KnobError
+from instant_soup.core.mask import Mask
+from instant_soup.core.prune import prune
+from instant_soup.core.scope import Scope
+from instant_soup.core.task import Brief
+from instant_soup.soup.denoiser import Outlook, Protocols, briefs, denoise
+
+SCOPE = Scope({"a": (6, 5), "b": (21,)})
+
+
+class Fake:
+    """A learner whose look-aheads move by random steps that follow from their seed."""
+
+    scope = SCOPE
+
+    def __init__(self) -> None:
+        self.mask = Mask(SCOPE, {"a": torch.arange(30).view(6, 5) % 5 > 0, "b": torch.ones(21).bool()})
+        self.here = self.at(0)
+        self.asked: list[Brief] = []
+
+    def at(self, seed: int) -> dict[str, Tensor]:
+        dice = torch.Generator().manual_seed(seed)
+        body = {name: torch.randn(s, generator=dice) * self.mask[name] for name, s in SCOPE.shapes.items()}
+        return {**body, "head": torch.randn(2, generator=dice), "n": torch.tensor(seed)}
+
+    def view(self) -> dict[str, Tensor]:
+        return self.here
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self.here.items()}
+
+    def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+        mine = self.here
+        for brief in looks:
+            self.asked.append(brief)
+            self.here = self.at(brief.training.seed)
+            seen = look(self)
+            for tensor in self.here.values():
+                tensor.zero_()  # as a real learner goes on to use its buffers
+            self.here = mine
+            yield seen
+
+
+# briefs
+
+
+def test_briefs_follow_from_their_seed() -> None:
+    assert briefs(5, 7, Protocols(), 3) == briefs(5, 7, Protocols(), 3)
+    assert briefs(5, 7, Protocols(), 3) != briefs(5, 7, Protocols(), 4)
+
+
+def test_briefs_differ_from_each_other_and_share_their_length() -> None:
+    looks = briefs(6, 11, Protocols(), 0, carry_optimizer=True)
+    assert len({brief.training for brief in looks}) == 6
+    assert len({brief.training.seed for brief in looks}) == 6
+    assert {(brief.steps, brief.carry_optimizer) for brief in looks} == {(11, True)}
+
+
+def test_more_look_aheads_begin_with_the_same_ones() -> None:
+    assert briefs(8, 5, Protocols(), 0)[:3] == briefs(3, 5, Protocols(), 0)
+
+
+def test_no_look_ahead_is_no_brief() -> None:
+    assert briefs(0, 5, Protocols(), 0) == []
+
+
+def test_briefs_leave_pythons_own_random_numbers_alone() -> None:
+    random.seed(1)
+    wanted = random.random()
+    random.seed(1)
+    briefs(4, 5, Protocols(), 0)
+    assert random.random() == wanted
+
+
+def test_what_is_drawn_fills_its_range_and_stays_inside() -> None:
+    protocols = Protocols(rate=(0.5, 8.0), weight_decay=(0.1, 0.3), label_smoothing=(0.0, 0.2), subset=(0.25, 0.75))
+    drawn = [brief.training for brief in briefs(400, 1, protocols, 0)]
+    for knob in ("rate", "weight_decay", "label_smoothing", "subset"):
+        low, high = getattr(protocols, knob)
+        values = [getattr(training, knob) for training in drawn]
+        assert low <= min(values) < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < max(values) <= high
+
+
+def test_rates_are_even_on_a_log_scale() -> None:
+    """As many between 0.01 and 1 as between 1 and 100: 1000 draws within five standard deviations of a half."""
+    rates = [brief.training.rate for brief in briefs(1000, 1, Protocols(rate=(0.01, 100.0)), 0)]
+    assert 420 < sum(rate < 1 for rate in rates) < 580
+    assert 170 < sum(rate < 0.1 for rate in rates) < 330
+
+
+def test_a_range_of_one_point_is_that_point() -> None:
+    fixed = Protocols(rate=(2.0, 2.0), weight_decay=(0.5, 0.5), label_smoothing=(0.1, 0.1), subset=(1.0, 1.0))
+    training = briefs(1, 1, fixed, 0)[0].training
+    assert (training.rate, training.weight_decay, training.label_smoothing, training.subset) == (2.0, 0.5, 0.1, 1.0)
+
+
+@pytest.mark.parametrize("knob", ["rate", "weight_decay", "label_smoothing", "subset"])
+@pytest.mark.parametrize("wrong", [(0.5, 0.1), (-0.1, 0.1), (0.1, 1e6), (math.nan, 0.5), (0.1, math.nan)])
+def test_a_range_that_cannot_be_drawn_from_is_refused_and_named(knob: str, wrong: tuple[float, float]) -> None:
+    with pytest.raises(KnobError, match=f"^{knob} range is"):
+        Protocols(**{knob: wrong})
+
+
+@pytest.mark.parametrize("knob", ["rate", "subset"])
+def test_a_rate_or_a_subset_of_nothing_is_refused(knob: str) -> None:
+    with pytest.raises(KnobError, match=knob):
+        Protocols(**{knob: (0.0, 0.5)})
+
+
+@pytest.mark.parametrize(
+    ("knob", "over"), [("subset", (0.5, 1.01)), ("label_smoothing", (0.0, 1.0)), ("weight_decay", (0.0, 11.0))]
+)
+def test_a_range_that_is_too_wide_is_refused(knob: str, over: tuple[float, float]) -> None:
+    with pytest.raises(KnobError, match=knob):
+        Protocols(**{knob: over})
+
+
+# outlook
+
+
+def test_union_and_intersection_are_those_of_all_masks() -> None:
+    dice = torch.Generator().manual_seed(0)
+    kept = [{n: torch.rand(s, generator=dice) < 0.6 for n, s in SCOPE.shapes.items()} for _ in range(4)]
+    outlook = Outlook(tuple(Mask(SCOPE, each) for each in kept))
+    for name in SCOPE:
+        stack = torch.stack([each[name] for each in kept])
+        assert torch.equal(outlook.union[name], stack.any(0))
+        assert torch.equal(outlook.intersection[name], stack.all(0))
+
+
+# denoise
+
+
+def test_each_look_ahead_gives_the_magnitude_mask_of_where_it_got() -> None:
+    learner = Fake()
+    looks = briefs(3, 4, Protocols(), 0)
+    outlook = denoise(learner, looks, 0.6)  # type: ignore[arg-type]
+    assert learner.asked == looks
+    for brief, mask in zip(looks, outlook.masks, strict=True):
+        there = learner.at(brief.training.seed)
+        assert mask == prune({name: there[name].abs() for name in SCOPE}, learner.mask, 0.6)
+        assert mask <= learner.mask
+    assert (outlook.magnitude, outlook.weights) == (None, None)
+
+
+def test_masks_can_be_cut_layer_by_layer() -> None:
+    learner = Fake()
+    (mask,) = denoise(learner, briefs(1, 4, Protocols(), 0), 0.6, across="layer").masks  # type: ignore[arg-type]
+    assert mask.kept_by_name == {"a": 12, "b": 8}
+
+
+def test_the_mean_magnitude_is_of_sizes_and_not_of_weights() -> None:
+    learner, looks = Fake(), briefs(3, 4, Protocols(), 0)
+    outlook = denoise(learner, looks, 0.6, magnitude=True)  # type: ignore[arg-type]
+    assert outlook.magnitude is not None
+    assert set(outlook.magnitude) == set(SCOPE)
+    for name in SCOPE:
+        places = torch.stack([learner.at(brief.training.seed)[name] for brief in looks])
+        torch.testing.assert_close(outlook.magnitude[name], places.abs().mean(0))
+        assert not torch.allclose(outlook.magnitude[name], places.mean(0).abs())
+    assert outlook.weights is None
+
+
+def test_the_mean_of_the_weights_is_of_all_of_them_and_keeps_the_first_counter() -> None:
+    learner, looks = Fake(), briefs(3, 4, Protocols(), 0)
+    outlook = denoise(learner, looks, 0.6, weights=True)  # type: ignore[arg-type]
+    assert outlook.weights is not None
+    places = [learner.at(brief.training.seed) for brief in looks]
+    assert outlook.weights.keys() == places[0].keys()
+    for name in (*SCOPE, "head"):
+        torch.testing.assert_close(outlook.weights[name], torch.stack([place[name] for place in places]).mean(0))
+    assert outlook.weights["n"].item() == looks[0].training.seed
+    assert not outlook.weights["a"][~learner.mask["a"]].any()
+    assert outlook.magnitude is None
+
+
+def test_no_look_aheads_see_nothing() -> None:
+    outlook = denoise(Fake(), [], 0.6, magnitude=True, weights=True)  # type: ignore[arg-type]
+    assert outlook == Outlook(())
