@@ -19,12 +19,12 @@ from copy import deepcopy
 from statistics import median
 
 import torch
-from measure import Goal, Ratio, extra_peak, in_fresh_process, interleaved, options, report
 from torch.optim import AdamW
 
 from instant_soup.core.budget import Meter
 from instant_soup.core.task import Brief, Training
 from instant_soup.tasks import CourseTask, text
+from measure import Goal, Ratio, extra_peak, in_fresh_process, interleaved, options, report
 
 STEPS = 3
 
@@ -55,11 +55,11 @@ def main() -> None:
     ratio = Ratio.of(taken["fork"], taken["deepcopy"])
     print(f"a fork takes {ratio} of a deep copy's time")
     goals = {
-        "fork over deepcopy, time": Goal(ratio.value, "under", 1.0),
+        "fork over deepcopy, time": Goal.on(ratio, "under", 1.0),
         "fork, extra memory in copies of the weights": Goal(copies["fork"], "under", 1.1),
     }
     medians = {name: median(times) for name, times in taken.items()}
-    report(goals, chosen.json, interval=[ratio.low, ratio.high], medians=medians, copies=copies, threads=chosen.threads)
+    report(goals, chosen.json, medians=medians, copies=copies, threads=chosen.threads)
 
 
 def forking(task: CourseTask, *, carry: bool = False) -> Callable[[], object]:

@@ -26,22 +26,20 @@ class Ratio:
     """A ratio of two medians, and the middle 95 % of what resampled pairs make of it."""
 
     value: float
-    low: float
-    high: float
+    interval: tuple[float, float]
 
     @classmethod
     def of(cls, above: Sequence[float], below: Sequence[float]) -> Ratio:
         """The ratio of two series that were measured in pairs, one beside the other."""
         dice = torch.Generator().manual_seed(0)
         pairs = torch.tensor([above, below], dtype=torch.float64)
-        drawn = pairs[:, torch.randint(len(above), (DRAWS, len(above)), generator=dice)]
-        low, high = (drawn[0].quantile(0.5, 1) / drawn[1].quantile(0.5, 1)).quantile(
-            torch.tensor([0.025, 0.975]).double()
-        )
-        return cls(median(above) / median(below), float(low), float(high))
+        upper, lower = pairs[:, torch.randint(len(above), (DRAWS, len(above)), generator=dice)].quantile(0.5, dim=2)
+        low, high = (upper / lower).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        return cls(median(above) / median(below), (low, high))
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} (95 % interval {self.low:.3f} to {self.high:.3f})"
+        low, high = self.interval
+        return f"{self.value:.3f} (95 % interval {low:.3f} to {high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,12 @@ class Goal:
     figure: float | None
     bound: Literal["at least", "at most", "under"]
     limit: float
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def on(cls, ratio: Ratio, bound: Literal["at least", "at most", "under"], limit: float) -> Goal:
+        """What a ratio should be."""
+        return cls(ratio.value, bound, limit, ratio.interval)
 
     @property
     def met(self) -> bool | None:
@@ -60,6 +64,14 @@ class Goal:
         if self.bound == "at least":
             return self.figure >= self.limit
         return self.figure <= self.limit if self.bound == "at most" else self.figure < self.limit
+
+    def __str__(self) -> str:
+        if self.figure is None:
+            return f"not measured; the goal, {self.bound} {self.limit:g}, stays open."
+        sentence = f"{self.figure:.3f}; the goal, {self.bound} {self.limit:g}, is {'met' if self.met else 'MISSED'}."
+        if self.interval and self.interval[0] < self.limit < self.interval[1]:
+            sentence += " The interval spans it: measure longer, or on a quieter machine, to be sure."
+        return sentence
 
 
 def options(doc: str | None) -> ArgumentParser:
@@ -124,9 +136,7 @@ def report(goals: Mapping[str, Goal], path: Path | None, **facts: Any) -> None:
     """Say of each goal whether it is met; then print, as the last line, all of it as JSON."""
     print()
     for name, goal in goals.items():
-        found = "not measured" if goal.figure is None else f"{goal.figure:.3f}"
-        verdict = {True: "met", False: "MISSED", None: "unknown"}[goal.met]
-        print(f"{name}: {found}; goal: {goal.bound} {goal.limit:g}. The goal is {verdict}.")
+        print(f"{name}: {goal}")
     line = json.dumps({"goals": {name: asdict(goal) | {"met": goal.met} for name, goal in goals.items()}, **facts})
     if path:
         path.write_text(line + "\n", encoding="utf-8")

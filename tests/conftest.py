@@ -64,6 +64,12 @@ def mini_recipe(tiny_bert: Path, tiny_text: Path) -> dict[str, object]:
         "sparsity": 0.7,
         "task": {"name": "mini", "model": str(tiny_bert), "columns": ["sentence"]},
         "data": {"folder": str(tiny_text), "validation": 0.25},
-        "method": {"name": "instant-soup", "denoisers": 2, "lookahead_steps": 2, "compression": 0.25, "mask_share": 0.5},
+        "method": {
+            "name": "instant-soup",
+            "denoisers": 2,
+            "lookahead_steps": 2,
+            "compression": 0.25,
+            "mask_share": 0.5,
+        },
         "training": {"steps": 12, "batch": 8, "rate": 1e-3, "precision": "float32"},
     }

@@ -43,7 +43,9 @@ def test_the_readme_shows_code() -> None:
 
 def test_toml_shown_in_the_documentation_is_a_recipe(tmp_path: Path) -> None:
     for page in PAGES:
-        for i, block in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)):
+        for i, block in enumerate(
+            re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        ):
             path = tmp_path / f"{page.stem}-{i}.toml"
             path.write_text(block, encoding="utf-8")
             assert soup.Recipe.read(path).key

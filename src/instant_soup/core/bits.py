@@ -38,12 +38,12 @@ def positions(packed: Tensor) -> Tensor:
 
 def above(values: Tensor, pivot: float) -> Tensor:
     """Pack ``values > pivot``. *values* [n] of any real dtype; a NaN is not above."""
-    return pack(values > pivot) if values.is_cuda else _packed(values.numpy() > pivot)
+    return _packed(values.numpy() > pivot) if values.device.type == "cpu" else pack(values > pivot)
 
 
 def below(values: Tensor, pivot: float) -> Tensor:
     """Pack ``values < pivot``. *values* [n] of any real dtype; a NaN is not below."""
-    return pack(values < pivot) if values.is_cuda else _packed(values.numpy() < pivot)
+    return _packed(values.numpy() < pivot) if values.device.type == "cpu" else pack(values < pivot)
 
 
 def _packed(flags: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Tensor:

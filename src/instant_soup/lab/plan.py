@@ -152,7 +152,13 @@ def plan(recipe: Recipe, task: CourseTask) -> Plan:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     total = sum(costs, Cost())
     return Plan(
-        draw.bill, train.bill, full_cost(task), flops * total.passes, steps * step + examples * forward, _tensors(task), peak
+        draw.bill,
+        train.bill,
+        full_cost(task),
+        flops * total.passes,
+        steps * step + examples * forward,
+        _tensors(task),
+        peak,
     )
 
 

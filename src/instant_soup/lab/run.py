@@ -97,6 +97,7 @@ def draw(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None = Non
         return cell.load_ticket()
     meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
     ticket = recipe.make_method().draw(replace(task, bookmark=bookmark), recipe.sparsity, meter).stamped(recipe.key)
+    cell.describe(recipe)
     cell.finish("draw", {"bill": meter.dump(), "seconds": bookmark.seconds})
     cell.save_ticket(ticket)  # last, for it says that the stage is done
     bookmark.clear()

@@ -42,6 +42,10 @@ class Cell:
     def record(self) -> Path:
         return self.folder / "record.json"
 
+    def describe(self, recipe: Recipe) -> None:
+        """Note what is kept here. Raises StoreError when it cannot be written."""
+        write_text(self.folder / "recipe.toml", recipe.toml())
+
     def bookmark(self, stage: str) -> FolderBookmark:
         """Where a stage keeps its place."""
         return FolderBookmark(self.folder / stage, self.save_every)
@@ -84,11 +88,8 @@ class Store:
     save_every: float = EVERY
 
     def cell(self, recipe: Recipe) -> Cell:
-        """The folder of *recipe*, with the recipe in it. Raises StoreError when it cannot be written."""
-        cell = Cell(self.folder / recipe.key[:16], self.save_every)
-        if not (cell.folder / "recipe.toml").exists():
-            write_text(cell.folder / "recipe.toml", recipe.toml())
-        return cell
+        """Where *recipe* is or will be kept; nothing is written yet."""
+        return Cell(self.folder / recipe.key[:16], self.save_every)
 
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:

@@ -47,8 +47,8 @@ def refused(result: Result, *said: str, here: Path) -> None:
     for words in said:
         assert words in result.stderr
     assert "Traceback" not in result.output
+    assert not (here / "runs").exists()
     assert not list(here.rglob("*.safetensors*"))
-    assert not list(here.rglob("record.json"))
 
 
 def test_run_shows_metric_sparsity_and_cost_and_names_its_files(call: Call, recipe: Path, here: Path) -> None:
@@ -57,7 +57,12 @@ def test_run_shows_metric_sparsity_and_cost_and_names_its_files(call: Call, reci
     assert "accuracy" in result.stdout
     assert "look-ahead 12 steps" in result.stdout
     folder = here / result.stdout.rsplit("Files: ", 1)[1].strip()
-    assert {path.name for path in folder.iterdir()} >= {"ticket.safetensors", "model.safetensors", "record.json", "recipe.toml"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "ticket.safetensors",
+        "model.safetensors",
+        "record.json",
+        "recipe.toml",
+    }
 
 
 def test_progress_in_plain_text_shows_loss_sparsity_spent_budget_and_time_left(call: Call, recipe: Path) -> None:
@@ -110,7 +115,9 @@ def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -
 
 
 def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
-    assert {"instant-soup", "magnitude", "random", "gradual", "dense"} == set(json.loads(call("methods", "--json").stdout))
+    assert {"instant-soup", "magnitude", "random", "gradual", "dense"} == set(
+        json.loads(call("methods", "--json").stdout)
+    )
     tasks = json.loads(call("tasks", "--json").stdout)
     assert len([name for name in tasks if name.startswith("glue/")]) == 9
     assert "demo/polarity" in tasks
@@ -135,9 +142,9 @@ def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
         ("method.round_steps=50", "the budget T has 12"),
         ("task.name=glue/colla", "glue/colla"),
         ("task.model=/no/such/model", "could not load model '/no/such/model'"),
-        ("task.columns=[\"sentense\"]", "did you mean 'sentence'?"),
+        ('task.columns=["sentense"]', "did you mean 'sentence'?"),
         ("task.label=lable", "did you mean 'label'?"),
-        ("task.metrics=[\"acuracy\"]", "did you mean 'accuracy'?"),
+        ('task.metrics=["acuracy"]', "did you mean 'accuracy'?"),
         ("data.folder=/no/such/folder", "no folder at /no/such/folder"),
         ("data.limits=8", "did you mean 'limit'?"),
         ("data.validation=0", "data.validation is 0"),
@@ -198,7 +205,10 @@ def test_a_ticket_for_another_model_is_refused(call: Call, recipe: Path, here: P
     from instant_soup.models import tiny
 
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
-    for folder, said in ((tiny.bert(here / "other", seed=1), "weights of"), (tiny.bert(here / "wide", width=48), "ticket is for")):
+    for folder, said in (
+        (tiny.bert(here / "other", seed=1), "weights of"),
+        (tiny.bert(here / "wide", width=48), "ticket is for"),
+    ):
         result = call("evaluate", "my.safetensors", recipe, "--set", f"task.model={folder}")
         assert result.exit_code == 2
         assert said in result.stderr
@@ -227,7 +237,7 @@ def test_a_full_disk_is_one_line_and_the_old_ticket_stays_whole(
 def test_a_fault_of_ours_is_one_line_too_with_another_exit_code(
     call: Call, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("instant_soup.lab.run.build", lambda recipe: 1 / 0)
+    monkeypatch.setattr("instant_soup.lab.run.build", lambda _: 1 / 0)
     result = call("run", recipe)
     assert result.exit_code == 1
     assert "ZeroDivisionError" in result.stderr

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import instant_soup as soup
-from instant_soup.lab.store import Store
 from instant_soup.lab.run import build
+from instant_soup.lab.store import Store
 
 
 def main() -> None:

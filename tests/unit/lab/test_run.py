@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import instant_soup as soup
-from instant_soup.core.files import read_tensors
 from instant_soup.core.errors import StoreError
+from instant_soup.core.files import read_tensors
 from instant_soup.lab import run as running
 
 KILLER = Path(__file__).with_name("killer.py")
@@ -53,7 +53,7 @@ def test_a_finished_run_is_read_back_and_not_done_again(
 ) -> None:
     recipe, store = soup.Recipe.parse(mini_recipe), soup.Store(tmp_path)
     record = soup.run(recipe, store)
-    monkeypatch.setattr(running, "build", lambda recipe: pytest.fail("loaded the task again"))
+    monkeypatch.setattr(running, "build", lambda _: pytest.fail("loaded the task again"))
     assert soup.run(recipe, store) == record
 
 

@@ -105,7 +105,9 @@ def test_a_look_ahead_leaves_no_trace(make: Make, *, carry: bool, masked: bool) 
             if masked:
                 learner.apply_mask(prune(magnitude(learner), learner.mask, learner.steps_taken / 10))
         state, weights, moments = torch.get_rng_state(), scout.weights(), memory(scout)
-        seen = list(scout.look_ahead([replace(b, carry_optimizer=carry) for b in briefs()], lambda l: l.weights()))
+        seen = list(
+            scout.look_ahead([replace(b, carry_optimizer=carry) for b in briefs()], lambda scout: scout.weights())
+        )
         assert not any(equal(there, weights) for there in seen)
         assert equal(scout.weights(), weights)
         assert equal(memory(scout), moments)
@@ -133,15 +135,15 @@ def test_a_look_ahead_that_fails_leaves_no_trace_either(make: Make) -> None:
 def test_the_parent_is_itself_again_while_what_a_look_ahead_saw_is_handled(make: Make) -> None:
     learner = make()
     before = learner.weights()
-    for _ in learner.look_ahead(briefs(), lambda l: None):
+    for _ in learner.look_ahead(briefs(), lambda _: None):
         assert equal(learner.weights(), before)
 
 
 def test_a_look_ahead_is_a_function_of_state_and_brief(make: Make) -> None:
     """Which look-aheads came before it makes no difference."""
     first, second = make(), make()
-    both = list(first.look_ahead(briefs(), lambda l: l.weights()))
-    (last,) = second.look_ahead(briefs()[1:], lambda l: l.weights())
+    both = list(first.look_ahead(briefs(), lambda scout: scout.weights()))
+    (last,) = second.look_ahead(briefs()[1:], lambda scout: scout.weights())
     assert equal(both[1], last)
     assert not equal(both[0], both[1])
 
@@ -152,7 +154,7 @@ def test_a_look_ahead_trains_under_the_mask_at_a_multiple_of_the_current_rate(ma
     learner.apply_mask(halved(learner))
     rates = []
     for factor in (1.0, 2.0):
-        (there,) = learner.look_ahead([Brief(1, Training(rate=factor, seed=0))], lambda l: l.weights())
+        (there,) = learner.look_ahead([Brief(1, Training(rate=factor, seed=0))], lambda scout: scout.weights())
         name = next(iter(learner.mask))
         moved = (there[name] - learner.weights()[name]).abs()
         assert not moved[~learner.mask[name]].any()
@@ -181,7 +183,9 @@ def test_training_past_the_end_of_the_line_is_refused_before_any_step(make: Make
 
 
 def test_a_loss_that_is_not_finite_ends_training_with_the_weights_as_they_were(make: Make, mini: CourseTask) -> None:
-    course = replace(mini.course, loss=lambda model, batch, smoothing: mini.course.loss(model, batch, smoothing) * float("nan"))
+    course = replace(
+        mini.course, loss=lambda model, batch, smoothing: mini.course.loss(model, batch, smoothing) * float("nan")
+    )
     learner = replace(mini, course=course).learner(soup.Meter())
     before = learner.weights()
     with pytest.raises(TrainingError, match="the loss is nan"):
