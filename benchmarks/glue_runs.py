@@ -35,29 +35,39 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     store = Store(options.store)
-    for task, seed in (name.split(":") for name in options.runs):
-        for name, recipe in comparison(RECIPES / f"{task}.toml", int(seed), store):
-            record = run(recipe, store)
-            write_json(options.results / task / f"{name}-seed{seed}.json", record)
-            cost = record["cost"]["multiple_of_T"]
-            print(f"{task} seed {seed} {name}: {json.dumps(record['test'])} {cost:.2f} T", flush=True)
+    for part in (essential, rest):  # of all, what matters most first
+        for task, seed in (name.split(":") for name in options.runs):
+            soup = Recipe.read(RECIPES / f"{task}.toml", [f"seed={seed}"])
+            for name, recipe in part(soup, store):
+                record = run(recipe, store)
+                write_json(options.results / task / f"{name}-seed{seed}.json", record)
+                cost = record["cost"]["multiple_of_T"]
+                print(f"{task} seed {seed} {name}: {json.dumps(record['test'])} {cost:.2f} T", flush=True)
 
 
-def comparison(path: Path, seed: int, store: Store) -> Iterator[tuple[str, Recipe]]:
-    """The recipes of one task and seed, named; what matters most comes first."""
-    soup = Recipe.read(path, [f"seed={seed}"])
+def essential(soup: Recipe, store: Store) -> Iterator[tuple[str, Recipe]]:
+    """The reference, Instant Soup Pruning and one-shot pruning, named."""
+    del store
     yield "dense", changed(soup, method={"name": "dense"}, sparsity=0.0)
-    at = {f"{sparsity:.0%}".rstrip("%"): changed(soup, sparsity=sparsity) for sparsity in SPARSITIES}
-    for percent, ours in at.items():
+    for percent, ours in at_each_sparsity(soup):
         yield f"instant-soup-{percent}", ours
         yield f"magnitude-{percent}", changed(ours, method={"name": "magnitude"})
-    for percent, ours in at.items():
+
+
+def rest(soup: Recipe, store: Store) -> Iterator[tuple[str, Recipe]]:
+    """One-shot pruning at the whole cost of Instant Soup Pruning, and the other methods."""
+    for percent, ours in at_each_sparsity(soup):
         bill = run(ours, store)["cost"]  # read back, for it was run above
         spent = bill["multiple_of_T"] - bill["train"]["select"]["passes"] / bill["full_fine_tune"]["passes"]
         yield f"magnitude-longer-{percent}", changed(ours, method={"name": "magnitude"}, budget=round(spent, 2))
-    for percent, ours in at.items():
+    for percent, ours in at_each_sparsity(soup):
         yield f"gradual-{percent}", changed(ours, method=GRADUAL)
         yield f"random-{percent}", changed(ours, method={"name": "random"})
+
+
+def at_each_sparsity(soup: Recipe) -> list[tuple[str, Recipe]]:
+    """The recipe at each sparsity, by percent."""
+    return [(f"{sparsity:.0%}".rstrip("%"), changed(soup, sparsity=sparsity)) for sparsity in SPARSITIES]
 
 
 def changed(recipe: Recipe, **fields: Any) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,6 +129,7 @@ def draw(
     changes: Changes = None,
     out: Out = RUNS,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Draw a ticket and write it to a file, without fine-tuning it."""
     from ..lab.recipe import Recipe
@@ -138,12 +140,15 @@ def draw(
 
     wanted = Recipe.read(recipe, changes or ())
     task = build(wanted)
-    with live(Console(stderr=True), quiet=quiet) as begin:
+    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
         drawn = carry_out(wanted, task, Store(out).cell(wanted), begin(wanted.label, *_expected(wanted, task)))
     drawn.save(ticket)
-    _console(quiet).print(
-        f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}", soft_wrap=True, highlight=False
-    )
+    if as_json:
+        found = {"digest": drawn.digest, "kept": drawn.mask.kept, "sparsity": drawn.sparsity, "ready": drawn.ready}
+        typer.echo(json.dumps({"ticket": str(ticket), **found, "cost": asdict(drawn.cost)}, indent=2))
+        return
+    state = "trained" if drawn.ready else "to be fine-tuned"
+    Console().print(f"{ticket}: {drawn.mask}, {state}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -181,8 +186,6 @@ def evaluate(
 @app.command()
 def plan(recipe: RecipePath, changes: Changes = None, as_json: Json = False) -> None:
     """Say what RECIPE will cost before it is paid: steps by purpose, FLOPs, memory, time on this machine."""
-    from dataclasses import asdict
-
     from ..lab.plan import plan as make
     from ..lab.recipe import Recipe
     from ..lab.run import build
@@ -213,8 +216,6 @@ def methods(as_json: Json = False) -> None:
 @app.command()
 def tasks(as_json: Json = False) -> None:
     """List the tasks by name; any labelled text is a task too."""
-    from dataclasses import asdict
-
     from ..tasks import TASKS
     from . import show
 

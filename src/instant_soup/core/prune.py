@@ -151,7 +151,11 @@ class _Field:
             parts.append(some[(some >= low) & (some <= high)])
         self.dtype = self.dtype or _common([part.dtype for part in parts])
         found = torch.cat([part.to(self.dtype) for part in parts])
-        return found if len(found) else next(self._inside(low, high))
+        if not len(found):
+            found = next(self._inside(low, high), found)
+        if not len(found):  # all that is left is NaN
+            raise ScopeError(_NAN)
+        return found
 
     def _inside(self, low: Number, high: Number) -> Iterator[Tensor]:
         for name in self.names:

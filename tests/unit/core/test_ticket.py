@@ -167,15 +167,15 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_truncation_is_a_ticket_error(small: Path) -> None:
+def test_truncation_anywhere_is_a_ticket_error(small: Path) -> None:
     whole = small.read_bytes()
-    for length in range(len(whole)):
+    for length in {*range(0, len(whole), 11), *range(10), *range(len(whole) - 60, len(whole))}:
         small.write_bytes(whole[:length])
         with pytest.raises(TicketError, match=r"t\.safetensors"):
             Ticket.load(small)
 
 
-@pytest.mark.parametrize("flip", [0x01, 0x04, 0x20, 0x80, 0xFF], ids=hex)
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0xFF], ids=hex)
 def test_a_flip_of_any_byte_is_a_ticket_error_and_nothing_else(small: Path, flip: int) -> None:
     """Length, header, padding, facts, names, masks and weights: every byte of the file in turn."""
     whole = small.read_bytes()

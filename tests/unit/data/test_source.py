@@ -154,7 +154,7 @@ def test_an_empty_split_is_named(tmp_path: Path, sizes: dict[str, int], split: s
 
 
 def test_a_training_file_without_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="split of .* is empty"):
+    with pytest.raises(DataError, match=r"split of .* is empty"):
         read(write(tmp_path, train=0, validation=3))
 
 
@@ -206,7 +206,9 @@ def test_without_a_folder_the_hub_is_asked_for_repository_and_configuration(monk
 
 def test_a_folder_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = hub(monkeypatch, RuntimeError())
-    assert len(splits(write(tmp_path, train=10, validation=3), ("some/glue", None), validation=0.1, limit=None).test) == 3
+    assert (
+        len(splits(write(tmp_path, train=10, validation=3), ("some/glue", None), validation=0.1, limit=None).test) == 3
+    )
     assert asked == []
 
 

@@ -261,7 +261,9 @@ def test_the_nine_glue_tasks_are_those_of_the_benchmark() -> None:
         "rte": (2, 2, "accuracy"),
         "wnli": (2, 2, "accuracy"),
     }
-    assert {name.removeprefix("glue/"): (len(s.columns), len(s.labels), s.metrics[0]) for name, s in GLUE_TASKS.items()} == wanted
+    assert {
+        name.removeprefix("glue/"): (len(s.columns), len(s.labels), s.metrics[0]) for name, s in GLUE_TASKS.items()
+    } == wanted
     assert {name for name, spec in GLUE_TASKS.items() if spec.regression} == {"glue/stsb"}
     for name in ("mnli", "qnli", "rte"):
         assert GLUE_TASKS[f"glue/{name}"].labels[0] == "entailment"

@@ -152,7 +152,10 @@ def test_a_vote_outweighs_any_magnitude_and_no_magnitude_is_rounded(data: st.Dat
 
 def test_one_vote_more_beats_the_largest_weight() -> None:
     scope = Scope({"a": (3,)})
-    masks = (Mask(scope, {"a": torch.tensor([True, False, True])}), Mask(scope, {"a": torch.tensor([True, True, False])}))
+    masks = (
+        Mask(scope, {"a": torch.tensor([True, False, True])}),
+        Mask(scope, {"a": torch.tensor([True, True, False])}),
+    )
     score = votes(Outlook(masks), {"a": torch.tensor([1e-45, 3e38, -2e38])})["a"]
     assert score[0] > score[1] > score[2]
 

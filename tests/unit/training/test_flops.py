@@ -91,7 +91,7 @@ class Torchs(nn.Module):
         return self.inner(x, x, x, need_weights=False)[0]
 
 
-FUSED = pytest.mark.xfail(strict=True, reason="in evaluation torch takes a fused path that its counter does not know: 0")
+FUSED = pytest.mark.xfail(strict=True, reason="in evaluation torch takes a fused path that its counter gives 0")
 
 
 @pytest.mark.parametrize("make", [Plain, pytest.param(Torchs, marks=FUSED)])
@@ -137,7 +137,7 @@ def test_padding_is_paid_for() -> None:
     assert of(counted, examples, [2, 0]) == 2 * 5 * MLP
 
 
-@pytest.mark.xfail(strict=True, reason="without lengths the first example alone is counted, under the padded shape's name")
+@pytest.mark.xfail(strict=True, reason="without lengths the first example alone is counted, unpadded")
 def test_padding_is_paid_for_where_examples_do_not_tell_their_lengths() -> None:
     """A module task with a collate function that pads."""
     examples = Sequences([3, 10], 4, tell=False)

@@ -129,9 +129,7 @@ def test_label_smoothing_reaches_the_loss(fast: Accelerator) -> None:
 @pytest.mark.parametrize("parts", [(6, 6), (5, 5, 2), (1,) * 12])
 def test_a_batch_in_parts_is_the_same_step(fast: Accelerator, parts: tuple[int, ...]) -> None:
     inputs, targets = batch()
-    micro = [
-        ((x, y), len(x) / 12) for x, y in zip(inputs.split(parts), targets.split(parts), strict=True)
-    ]
+    micro = [((x, y), len(x) / 12) for x, y in zip(inputs.split(parts), targets.split(parts), strict=True)]
     whole, split = Taker(fast, net()), Taker(fast, net())
     losses = whole.take([(batch(), 1.0)], clip=0.5), split.take(micro, clip=0.5)
     assert losses[0] == pytest.approx(losses[1])
@@ -185,7 +183,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(fast: Accelerator, bad: float
     def loss(model: nn.Module, given: Batch, smoothing: float) -> Tensor:
         return loss_of(model, given, smoothing) * (bad if given is spoilt else 1)
 
-    with pytest.raises(TrainingError, match="the loss is (nan|inf|-inf); lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf|-inf); lower the learning rate"):
         taker.take(micro, loss=loss)
     assert all(torch.equal(taker.model.state_dict()[name], tensor) for name, tensor in weights.items())
     assert all(torch.equal(moments(taker.optimizer, taker.named)[key], t) for key, t in memory.items())

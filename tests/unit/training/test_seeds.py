@@ -59,8 +59,12 @@ def test_what_is_drawn_while_borrowed_changes_nothing_after() -> None:
 def test_the_random_state_comes_back_after_an_error_too() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    with pytest.raises(ZeroDivisionError):
+
+    def fail() -> None:
         with borrowed():
             torch.manual_seed(5)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,39 @@
+"""The demo, with a few steps in place of its thousands: everything but the wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import instant_soup as soup
+from instant_soup.cli.main import app
+from instant_soup.lab import demo
+
+
+def test_the_demo_compares_five_lines_and_names_the_files_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "TRAINING", {"rate": 5e-5, "batch": 8, "steps": 8})
+    monkeypatch.setitem(demo.SOUP, "lookahead_steps", 1)
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--sparsity", "0.8"])
+    assert result.exit_code == 0, result.output
+    for title in ("dense", "one-shot", "progressive", "instant soup", "one-shot, ISP's cost"):
+        assert title in result.stdout
+    assert "80.0%" in result.stdout
+    assert "cost in T" in result.stdout
+    folders = [Path(line.split()[-1]) for line in result.stdout.splitlines() if str(tmp_path) in line]
+    assert len(folders) == 6
+    ticket = soup.Ticket.load(folders[-1])
+    assert ticket.method["name"] == "instant-soup"
+    assert ticket.mask.kept == round(0.2 * ticket.mask.scope.size)
+    again = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--sparsity", "0.8", "--quiet"])
+    assert again.stdout.splitlines()[2:] == result.stdout.splitlines()[2:]
+
+
+def test_the_demo_refuses_a_sparsity_that_makes_no_sense(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--sparsity", "1"])
+    assert result.exit_code == 2
+    assert "sparsity is 1" in result.stderr
+    assert not (tmp_path / "demo").exists()

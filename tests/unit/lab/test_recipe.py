@@ -1,0 +1,449 @@
+"""Recipe: TOML in, content key out, and a plain word for everything that is wrong."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from instant_soup.core.errors import RecipeError
+from instant_soup.lab.recipe import DRAWN, DataSettings, Recipe, TaskSettings
+from instant_soup.methods import Gradual, InstantSoup
+from instant_soup.training.regime import Regime
+
+PLAIN: dict[str, Any] = {"task": {"name": "glue/cola"}, "method": {"name": "instant-soup"}, "sparsity": 0.5}
+
+
+def made(changes: dict[str, Any] | None = None, **tables: Any) -> Recipe:
+    return Recipe.parse(fields(changes, **tables))
+
+
+def fields(changes: dict[str, Any] | None = None, **tables: Any) -> dict[str, Any]:
+    """The plain recipe with dotted *changes*."""
+    whole = {**deepcopy(PLAIN), **tables}
+    for path, value in (changes or {}).items():
+        *parents, last = path.split(".")
+        table = whole
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return whole
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# the key
+
+CHANGES: dict[str, Any] = {
+    "sparsity": 0.6,
+    "budget": 2.0,
+    "seed": 1,
+    "task.name": "glue/sst2",
+    "task.model": "other",
+    "task.pooler": True,
+    "task.columns": ["a"],
+    "task.label": "other",
+    "task.metrics": ["f1"],
+    "data.folder": "somewhere",
+    "data.limit": 100,
+    "data.validation": 0.2,
+    "data.max_length": 64,
+    "training.rate": 1e-3,
+    "training.weight_decay": 0.1,
+    "training.batch": 16,
+    "training.accumulation": 2,
+    "training.epochs": 4.0,
+    "training.steps": 10,
+    "training.warmup": 0.1,
+    "training.clip": 2.0,
+    "training.precision": "float32",
+    "method.name": "gradual",
+}
+KNOBS: dict[str, dict[str, Any]] = {
+    "instant-soup": {
+        "denoisers": 5,
+        "lookahead_steps": 31,
+        "compression": 0.2,
+        "share": "geometric",
+        "mask_share": 0.3,
+        "round_steps": 3,
+        "blend": "union",
+        "own_mask": False,
+        "carry": "mean",
+        "finish": "restart",
+        "carry_optimizer": True,
+        "rate": [1.0, 2.0],
+        "weight_decay": [0.0, 0.2],
+        "label_smoothing": [0.0, 0.1],
+        "subset": [0.5, 1.0],
+        "across": "layer",
+    },
+    "gradual": {"rounds": 11, "mask_share": 0.6, "schedule": "cubic", "across": "layer"},
+    "magnitude": {"across": "layer"},
+    "random": {"across": "layer"},
+    "dense": {},
+}
+
+
+def plain(name: str) -> dict[str, Any]:
+    return {**PLAIN, "method": {"name": name}, "sparsity": 0.0 if name == "dense" else 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("instant-soup", "2e2605d225a68ad11938dff5980aaa361ab4d13671627784005158e4e3867ac7"),
+        ("gradual", "24f3b0dad9e196345992ab18033ea3b90f4e805a4faaadc3ca5edf040246ff4d"),
+        ("magnitude", "a8a3f8838eb6167d0f88b993eb7560ad4800a618769bc0a1e21dd7b13bc01a6e"),
+        ("random", "4514b19be0049e160506b8e9c0907a6214623d8dda733ee1c088ca5dd027cb4b"),
+        ("dense", "e3d58e16e4466b10bf590718d550bc06aa5a250bfbfb173340e05b3bfe21a3be"),
+    ],
+)
+def test_the_key_of_a_recipe_is_frozen(name: str, key: str) -> None:
+    """A changed default, a new field or another way to hash makes every earlier run unfindable."""
+    assert Recipe.parse(plain(name)).key == key
+
+
+def test_every_field_there_is_has_a_change_to_try() -> None:
+    """A new field must join the table above, and with it the test below."""
+    tables = {"task": TaskSettings, "data": DataSettings, "training": Regime}
+    there = {f"{table}.{name}" for table, model in tables.items() for name in model.model_fields}
+    there |= {name for name in Recipe.model_fields if name not in (*tables, "method")} | {"method.name"}
+    assert set(CHANGES) == there
+    assert {name: set(knobs) for name, knobs in KNOBS.items()} == {n: set(v.knobs) for n, v in DRAWN.items()}
+
+
+def test_every_field_changes_the_key() -> None:
+    keys = {path: made({path: value}).key for path, value in CHANGES.items()}
+    assert len({made().key, *keys.values()}) == 1 + len(CHANGES)
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_knob_of_a_method_changes_the_key(name: str) -> None:
+    def key(**knobs: Any) -> str:
+        return Recipe.parse({**plain(name), "method": {"name": name, **knobs}}).key
+
+    assert len({key(), *(key(**{knob: value}) for knob, value in KNOBS[name].items())}) == 1 + len(KNOBS[name])
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_defaults_spelled_out_give_the_same_key(name: str) -> None:
+    recipe = Recipe.parse(plain(name))
+    assert Recipe.parse(recipe.model_dump(mode="json")).key == recipe.key
+    assert recipe.method.keys() == {"name", *DRAWN[name].knobs}
+
+
+def test_how_a_number_is_written_makes_no_difference() -> None:
+    assert made({"budget": 1, "training.epochs": 3, "method.rate": [1, 3]}).key == made().key
+
+
+def test_the_order_of_fields_makes_no_difference() -> None:
+    assert (
+        Recipe.parse(dict(reversed(fields({"seed": 3, "data.limit": 9}).items()))).key
+        == made({"data.limit": 9, "seed": 3}).key
+    )
+
+
+def test_parsing_leaves_what_it_is_given_alone() -> None:
+    given = fields()
+    Recipe.parse(given)
+    assert given == PLAIN
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        made().seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.xfail(strict=True, reason="the method is a plain dict: its key is kept while what it draws changes")
+def test_the_method_of_a_recipe_cannot_be_changed() -> None:
+    recipe = made()
+    key = recipe.key
+    try:
+        recipe.method["denoisers"] = 99
+    except TypeError:
+        return
+    assert recipe.key != key
+
+
+# TOML
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_a_recipe_written_as_toml_is_the_same_recipe(tmp_path: Path, name: str) -> None:
+    recipe = Recipe.parse({**plain(name), "method": {"name": name, **KNOBS[name]}, "seed": 7})
+    again = Recipe.read(written(tmp_path, recipe.toml()))
+    assert again.key == recipe.key
+    assert again.model_dump() == recipe.model_dump()
+
+
+@pytest.mark.parametrize("path", [path for path in CHANGES if path != "method.name"])
+def test_no_field_is_lost_in_toml(tmp_path: Path, path: str) -> None:
+    recipe = made({path: CHANGES[path]})
+    assert Recipe.read(written(tmp_path, recipe.toml())).key == recipe.key
+
+
+@pytest.mark.xfail(strict=True, reason="None is left out of the TOML, and what is left out is 1.0 when it is read back")
+def test_training_without_clipping_is_not_lost_in_toml(tmp_path: Path) -> None:
+    recipe = made({"training.clip": None})
+    assert Recipe.read(written(tmp_path, recipe.toml())).key == recipe.key
+
+
+def test_toml_spells_out_the_defaults() -> None:
+    there = tomllib.loads(made().toml())
+    assert there["training"]["batch"] == 32
+    assert there["method"]["denoisers"] == 4
+    assert there["task"]["model"] == "packaged"
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    text = 'sparsity = 0.5\n[task]\nname = "glue/cola"\n[method]\nname = "instant-soup"\n'
+    assert Recipe.read(written(tmp_path, text)).key == made().key
+    assert Recipe.read(str(tmp_path / "recipe.toml")).key == made().key
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe at .*gone\.toml; check the path"):
+        Recipe.read(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize("content", [b"sparsity = ", b"[task", b"\xff\xfe\x00", b"a = 1\na = 2"], ids=repr)
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "recipe.toml").write_bytes(content)
+    with pytest.raises(RecipeError, match=r"recipe\.toml is not TOML"):
+        Recipe.read(tmp_path / "recipe.toml")
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="directory"):
+        Recipe.read(tmp_path)
+
+
+def test_what_is_wrong_in_a_file_is_said_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"recipe\.toml: 'task' is missing"):
+        Recipe.read(written(tmp_path, "sparsity = 0.5"))
+
+
+# changes on top
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return written(tmp_path, made().toml())
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ("method.denoisers=8", {"method.denoisers": 8}),
+        ("method.blend=union", {"method.blend": "union"}),
+        ('method.blend = "union"', {"method.blend": "union"}),
+        ("method.own_mask=false", {"method.own_mask": False}),
+        ("method.rate=[1, 2]", {"method.rate": [1.0, 2.0]}),
+        ("data.folder=/a/b=c", {"data.folder": "/a/b=c"}),
+        ("data.limit=10", {"data.limit": 10}),
+        ("training.rate=1e-3", {"training.rate": 1e-3}),
+        ("training.precision=float32", {"training.precision": "float32"}),
+        ("sparsity=0.75", {"sparsity": 0.75}),
+        ("seed = 3", {"seed": 3}),
+        ("task.name=glue/sst2", {"task.name": "glue/sst2"}),
+        ('task.columns=["a", "b"]', {"task.columns": ["a", "b"]}),
+    ],
+)
+def test_a_change_is_set_on_top_of_the_file(path: Path, change: str, wanted: dict[str, Any]) -> None:
+    assert Recipe.read(path, [change]).key == made(wanted).key != made().key
+
+
+def test_several_changes_are_set_in_turn(path: Path) -> None:
+    got = Recipe.read(path, ["seed=1", "data.limit=10", "seed=2"])
+    assert got.key == made({"seed": 2, "data.limit": 10}).key
+
+
+@pytest.mark.parametrize("change", ["seed", "", "=5", " = 5"])
+def test_a_change_that_is_no_assignment_is_shown_how(path: Path, change: str) -> None:
+    with pytest.raises(RecipeError, match=r"is not key=value; write for example --set method\.denoisers=8"):
+        Recipe.read(path, [change])
+
+
+@pytest.mark.parametrize("change", ["seed.x=3", "task.name.x=3"])
+def test_a_change_below_a_value_is_refused(path: Path, change: str) -> None:
+    with pytest.raises(RecipeError, match="is no table"):
+        Recipe.read(path, [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("method.denoiser=8", "did you mean 'denoisers'"),
+        ("sead=1", "did you mean 'seed'"),
+        ("trainin.rate=1", "did you mean 'training'"),
+        ("seed=many", "seed is 'many'"),
+        ("method.=1", "unknown knob"),
+    ],
+)
+def test_a_change_is_checked_like_the_file(path: Path, change: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        Recipe.read(path, [change])
+
+
+@pytest.mark.xfail(strict=True, reason="the text is parsed as a document, of which only the first line is used")
+def test_a_change_of_more_than_one_line_is_refused(path: Path) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.read(path, ["seed=1\nsparsity=0.9"])
+
+
+# what is wrong
+
+
+@pytest.mark.parametrize(
+    ("field", "nearest"),
+    [
+        ("sparsty", "sparsity"),
+        ("task.modle", "model"),
+        ("data.fodler", "folder"),
+        ("training.epoch", "epochs"),
+        ("method.lookahead_step", "lookahead_steps"),
+    ],
+)
+def test_an_unknown_key_is_met_with_the_nearest_at_every_level(field: str, nearest: str) -> None:
+    with pytest.raises(RecipeError, match=f"unknown .*{field.rpartition('.')[2]}'; did you mean '{nearest}'"):
+        made({field: 1})
+
+
+def test_an_unknown_key_like_no_other_is_met_with_all_of_them() -> None:
+    with pytest.raises(RecipeError, match="unknown key 'zzz'; known: budget, data, method, seed, sparsity"):
+        made({"zzz": 1})
+
+
+def test_an_unknown_method_is_met_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="unknown method 'instant-soop'; did you mean 'instant-soup'"):
+        made({"method.name": "instant-soop"})
+
+
+def test_a_method_without_a_name_is_met_with_all_of_them() -> None:
+    with pytest.raises(RecipeError, match="known: dense, gradual, instant-soup, magnitude, random"):
+        made(method={"denoisers": 4})
+
+
+def test_a_knob_of_another_method_is_unknown_to_this_one() -> None:
+    with pytest.raises(RecipeError, match="unknown knob of gradual 'denoisers'"):
+        made(method={"name": "gradual", "denoisers": 4})
+
+
+def test_what_the_name_of_a_method_fixes_is_no_knob() -> None:
+    with pytest.raises(RecipeError, match="unknown knob of magnitude 'score'"):
+        made(method={"name": "magnitude", "score": "random"})
+
+
+def test_an_unknown_task_is_met_with_the_nearest_unless_it_has_columns() -> None:
+    with pytest.raises(RecipeError, match="unknown task 'glue/colla'; did you mean 'glue/cola'"):
+        made({"task.name": "glue/colla"})
+    assert made({"task.name": "glue/colla", "task.columns": ["text"]}).task.name == "glue/colla"
+
+
+@pytest.mark.parametrize("table", ["task", "method"])
+def test_a_missing_table_is_asked_for(table: str) -> None:
+    without = fields()
+    del without[table]
+    with pytest.raises(RecipeError, match=f"'{table}' is missing; add a table"):
+        Recipe.parse(without)
+
+
+def test_a_missing_value_is_asked_for() -> None:
+    with pytest.raises(RecipeError, match=r"'task\.name' is missing; set it"):
+        made(task={})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"sparsity": "half"}, "sparsity is 'half'"),
+        ({"sparsity": 1.0}, "sparsity is 1.0"),
+        ({"sparsity": -0.1}, "sparsity is -0.1"),
+        ({"sparsity": math.nan}, "sparsity is nan"),
+        ({"budget": 0}, "budget is 0"),
+        ({"data.limit": 1}, "data.limit is 1"),
+        ({"data.validation": 0}, "data.validation is 0"),
+        ({"data.max_length": 3}, "data.max_length is 3"),
+        ({"training.batch": 0}, "training.batch is 0"),
+        ({"training.precision": "float16"}, "training.precision is 'float16'"),
+        ({"method.denoisers": "many"}, "method.denoisers is 'many'"),
+        ({"method.denoisers": -1}, "denoisers is -1"),
+        ({"method.across": "layers"}, "method.across is 'layers'"),
+        ({"method.blend": "vote"}, "did you mean 'votes'"),
+        ({"method.rate": [3.0, 1.0]}, "rate range is"),
+        ({"method.rate": [1.0, 2.0, 3.0]}, "method.rate is"),
+        ({"method": "instant-soup"}, "method is 'instant-soup'"),
+        ({"task": "glue/cola"}, "task is 'glue/cola'"),
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_work_is_named_in_one_line(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=rf"^recipe: [^\n]*{said}[^\n]*$"):
+        made(changes)
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="the name is looked up before it is known to be text")
+@pytest.mark.parametrize("name", [["instant-soup"], {"is": "instant-soup"}], ids=str)
+def test_a_method_whose_name_is_no_text_is_refused(name: object) -> None:
+    with pytest.raises(RecipeError):
+        made({"method.name": name})
+
+
+@pytest.mark.xfail(strict=True, reason="the bounds let infinity through, and T is then no number of steps")
+@pytest.mark.parametrize("field", ["training.epochs", "training.rate", "budget"])
+def test_an_infinite_figure_is_refused(field: str) -> None:
+    with pytest.raises(RecipeError, match=field):
+        made({field: math.inf})
+
+
+# sense
+
+
+def test_dense_prunes_nothing() -> None:
+    assert made({"method.name": "dense", "sparsity": 0}).sparsity == 0
+    with pytest.raises(RecipeError, match=r"sparsity is 0\.5; expected 0, because method 'dense' prunes nothing"):
+        made({"method.name": "dense"})
+
+
+@pytest.mark.parametrize("name", [name for name in KNOBS if name != "dense"])
+def test_a_method_that_prunes_is_told_how_much(name: str) -> None:
+    with pytest.raises(RecipeError, match="sparsity is 0; expected a share between 0 and 1"):
+        made({"method.name": name, "sparsity": 0})
+
+
+@pytest.mark.parametrize(
+    "method", [{"name": "gradual"}, {"name": "instant-soup", "finish": "continue"}], ids=lambda method: method["name"]
+)
+def test_a_method_that_trains_inside_the_budget_takes_no_other(method: dict[str, Any]) -> None:
+    assert made(method=method).budget == 1
+    with pytest.raises(RecipeError, match=r"budget is 2 and .* trains its ticket inside T; change training\.epochs"):
+        made({"budget": 2}, method=method)
+
+
+def test_the_method_is_made_with_its_knobs() -> None:
+    assert made({"method.denoisers": 7, "method.rate": [1, 2]}).make_method() == InstantSoup(
+        denoisers=7, rate=(1.0, 2.0)
+    )
+    assert made(method={"name": "gradual", "rounds": 3}).make_method() == Gradual(rounds=3)
+
+
+def test_the_label_is_short_and_says_what_it_is() -> None:
+    assert made({"seed": 3}).label == "glue/cola instant-soup 50% seed 3"
+
+
+def test_every_table_refuses_what_it_does_not_know() -> None:
+    for model in (Recipe, TaskSettings, DataSettings, Regime):
+        assert issubclass(model, BaseModel)
+        assert (model.model_config["extra"], model.model_config["frozen"]) == ("forbid", True)
