@@ -21,6 +21,7 @@ from . import bits
 from .errors import ScopeError, SparsityError, unknown
 from .mask import Mask
 from .weights import Elementwise
+from .workspace import Workspace
 
 Scores = Mapping[str, Tensor]
 Across = Literal["model", "layer"]
@@ -100,6 +101,7 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
     if missing := [name for name in mask if name not in scores]:
         raise ScopeError(f"no score for {missing[0]!r}, which is in scope; score every parameter")
     kept: dict[str, Tensor] = {}
+    space = Workspace(mask, CHUNK)
     for names, keep in groups.items():
         alive = sum(mask.kept_by_name[name] for name in names)
         if keep == alive:
@@ -107,15 +109,15 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
         elif keep == 0:
             kept |= {name: torch.zeros_like(mask.packed(name)) for name in names}
         else:
-            kept |= _cut(_Field(scores, mask, names), keep, alive)
+            kept |= _cut(_Field(scores, mask, names, space), keep, alive)
     return Mask.from_packed(mask.scope, {name: kept[name] for name in mask})
 
 
 class _Field:
     """The scores of a group of parameters, read in order, in one common dtype."""
 
-    def __init__(self, scores: Scores, mask: Mask, names: Sequence[str]) -> None:
-        self.mask, self.names = mask, names
+    def __init__(self, scores: Scores, mask: Mask, names: Sequence[str], space: Workspace) -> None:
+        self.mask, self.names, self.space = mask, names, space
         self.source: Scores = scores
         self.function: Callable[..., Tensor] | None = None
         if isinstance(scores, Elementwise):
@@ -134,35 +136,47 @@ class _Field:
         """The scores of some weights, in *out* if given. A wider dtype holds narrower values exactly."""
         if out is None:
             out = torch.empty(len(source), dtype=self.dtype or _wide(source.dtype), device=source.device)
-        score = out[: len(source)].copy_(source)
-        return score if self.function is None else self.function(score, out=score)
+        score = out[: len(source)]
+        if source.dtype != score.dtype:
+            source = score.copy_(source)
+        return source if self.function is None else self.function(source, out=score)
 
     def sample(self, low: Number, high: Number) -> Tensor:
         """Some scores of living weights in [low, high], evenly spread: never none if there is one."""
         stride = max(1, self.size // SAMPLE)
-        parts, offset = [], 0
-        for name in self.names:
-            source, alive = self.read(name), self.mask.packed(name)
-            at = torch.arange(min(offset % stride, len(source)), len(source), stride)
-            offset += stride // 2 + 1  # so that the columns seen differ from one parameter to the next
-            some = self.scores(source[at.to(source.device)]).cpu()
-            if self.mask.kept_by_name[name] < len(source):
-                some = some[((alive[at >> 3] >> (at & 7)) & 1).bool()]
-            parts.append(some[(some >= low) & (some <= high)])
+        # the offset moves on so that the columns seen differ from one parameter to the next
+        parts = [self._some(name, i * (stride // 2 + 1) % stride, stride) for i, name in enumerate(self.names)]
         self.dtype = self.dtype or _common([part.dtype for part in parts])
-        found = torch.cat([part.to(self.dtype) for part in parts])
+        found = torch.cat([part[(part >= low) & (part <= high)].to(self.dtype) for part in parts])
         if not len(found):
             found = next(self._inside(low, high), found)
         if not len(found):  # all that is left is NaN
             raise ScopeError(_NAN)
         return found
 
+    def _some(self, name: str, offset: int, stride: int) -> Tensor:
+        """The scores of one parameter's living weights, every *stride*-th."""
+        source, alive = self.read(name), self.mask.packed(name)
+        at = torch.arange(min(offset, len(source)), len(source), stride)
+        some = self.scores(source[at.to(source.device)]).cpu()
+        if self.mask.kept_by_name[name] < len(source):
+            some = some[((alive[at >> 3] >> (at & 7)) & 1).bool()]
+        return some
+
     def _inside(self, low: Number, high: Number) -> Iterator[Tensor]:
         for name in self.names:
-            score = self.scores(self.read(name)).cpu()
-            inside = score[(score >= low) & (score <= high) & self.mask[name].view(-1)]
+            score = self._alive(name)
+            inside = score[(score >= low) & (score <= high)]
             if len(inside):
                 yield inside
+            del score  # before the next is made
+
+    def _alive(self, name: str) -> Tensor:
+        return self.scores(self.read(name)).cpu()[self.mask[name].view(-1)]
+
+    def ties(self, name: str, value: Number) -> Tensor:
+        """Where one parameter's living weights score *value*: bool [n] on the CPU."""
+        return (self.scores(self.read(name)) == value).cpu() & self.mask[name].view(-1)
 
     def beside(self, value: Number, toward: float) -> Number:
         """The neighbour of *value* among the numbers of this dtype."""
@@ -207,8 +221,8 @@ class _Sweep:
 
     def _read(self, fields: _Field, name: str) -> None:
         source = fields.read(name)
-        above, below = torch.empty_like(alive := fields.mask.packed(name)), torch.empty_like(alive)
-        score = source.new_empty(min(CHUNK, len(source)), dtype=fields.dtype)
+        above, below = fields.space.packed[name], torch.empty_like(alive := fields.mask.packed(name))
+        score = fields.space.chunk(source.device, fields.dtype)
         for start in range(0, len(source), CHUNK):
             chunk = fields.scores(source[start : start + CHUNK], out=score)
             span = slice(start // 8, -(-(start + len(chunk)) // 8))
@@ -280,13 +294,13 @@ def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
 
 
 def _first_ties(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
+    seen = 0
     for name in fields.names:
-        if not need:
-            break
-        tied = (fields.scores(fields.read(name)) == sweep.low).cpu() & fields.mask[name].view(-1)
-        tied &= tied.cumsum(0) <= need
-        need -= int(tied.sum())
-        sweep.above[name] |= bits.pack(tied)
-    if need:
+        tied = fields.ties(name, sweep.low)
+        seen += int(tied.sum())
+        first = tied & (tied.cumsum(0) <= need)
+        need -= int(first.sum())
+        sweep.above[name] |= bits.pack(first)
+    if seen < sweep.count_inside:  # what is neither above nor below nor in between is NaN
         raise ScopeError(_NAN)
     return sweep.above

@@ -59,9 +59,8 @@ class Ticket:
         mask, origin, fresh = learner.mask, learner.origin, learner.fresh
         moved = {}
         for name, tensor in (learner.view() if start is None else start).items():
-            keep = mask.get(name, True)
-            here = tensor.detach().cpu() * keep
-            if name in fresh or not torch.equal(here, origin[name].cpu() * keep):
+            here, there = (_masked(part.detach().cpu(), mask.get(name)) for part in (tensor, origin[name]))
+            if name in fresh or not torch.equal(here, there):
                 moved[name] = here
         return cls(mask, moved, learner.base, learner.meter.spent, ready, method, learner.notes)
 
@@ -96,13 +95,17 @@ class Ticket:
             )
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file, in one piece or not at all. Raises StoreError.
+        """Write one safetensors file, in one piece or not at all. Raises StoreError or TicketError.
 
         It holds ``mask/NAME``: uint8, eight weights a byte, lowest bit first; and ``start/NAME``:
         the surviving values in order for a parameter in scope, the whole tensor for any other.
         """
         tensors = {f"mask/{name}": self.mask.packed(name) for name in self.mask}
         for name, tensor in self.start.items():
+            if tensor.dtype not in _DTYPES:
+                raise TicketError(
+                    f"{name!r} is {tensor.dtype}, which no ticket holds; convert it to torch.float32 first"
+                )
             tensors[f"start/{name}"] = tensor[self.mask[name]] if name in self.mask else tensor
         facts = {
             "schema": SCHEMA,
@@ -158,6 +161,10 @@ class Ticket:
             facts["notes"],
             facts["recipe"],
         )
+
+
+def _masked(tensor: Tensor, keep: Tensor | None) -> Tensor:
+    return tensor.clone() if keep is None else tensor.masked_fill(~keep, 0)  # a product would leave -0.0
 
 
 def _spread(survivors: Tensor, kept: Tensor) -> Tensor:

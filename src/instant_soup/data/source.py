@@ -56,6 +56,8 @@ def splits(
         )
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]
     cut = max(1, round(validation * len(order)))
+    if 1 < len(order) <= cut:
+        raise DataError(f"validation is {validation}, which leaves none of {len(order)} rows to train on; lower it")
     whole = Splits(train.select(order[cut:]), train.select(order[:cut]), test)
     for name, rows in (("train", whole.train), ("validation", whole.validation), ("test", whole.test)):
         if not len(rows):
@@ -94,4 +96,7 @@ def _hub(hub: tuple[str, str | None] | None) -> tuple[Dataset, Dataset]:
             f"could not load {'/'.join(filter(None, hub))} from the hub ({reason}); "
             f"set data to a folder with train.parquet and validation.parquet"
         ) from reason
-    return found["train"], next(found[name] for name in TEST if name in found)
+    named = [next((found[name] for name in names if name in found), None) for names in (TRAIN, TEST)]
+    if None in named:
+        raise DataError(f"{hub[0]} has the splits {', '.join(found)}; expected {TRAIN[0]} and one of {', '.join(TEST)}")
+    return named[0], named[1]

@@ -102,7 +102,8 @@ class TextExamples:
 
 def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tuple[str, ...]) -> TextSpec:
     """The spec of labelled text that no table lists: classes from the labels, a score if they are floats."""
-    values = _column(rows, label)
+    if not (values := _column(rows, label)):
+        raise DataError(f"column {label!r} holds no label to tell classes from scores; give at least one row")
     feature = rows.features[label]
     if isinstance(feature, ClassLabel):
         labels = tuple(feature.names)
@@ -111,7 +112,11 @@ def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tup
     elif all(isinstance(value, int) for value in values):
         labels = tuple(str(number) for number in range(max(values) + 1))
     else:
-        raise DataError(f"column {label!r} holds {values[0]!r}; expected class numbers 0, 1, .. or scores as floats")
+        kind = int if isinstance(values[0], int) else float
+        bad = next(value for value in values if not isinstance(value, kind))
+        raise DataError(f"column {label!r} holds {bad!r}; expected class numbers 0, 1, .. or scores as floats")
+    if not isinstance(values[0], float) and not labels:
+        raise DataError(f"column {label!r} holds no class number of 0 or more; are its labels hidden?")
     return TextSpec(columns, labels, metrics or (("accuracy",) if labels else ("pearson", "spearman")), label=label)
 
 
@@ -130,7 +135,9 @@ def _labels(rows: Dataset, spec: TextSpec) -> Tensor:
         raise DataError(
             f"column {spec.label!r} holds labels that are no numbers ({reason}); expected {_range(spec)}"
         ) from reason
-    wrong = ~exact.isfinite() if spec.regression else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
+    if labels.ndim != 1:
+        raise DataError(f"column {spec.label!r} holds {values[0]!r}; expected one label a row, {_range(spec)}")
+    wrong = ~labels.isfinite() if spec.regression else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise DataError(f"label {values[row]!r} in row {row} is out of range; expected {_range(spec)}")

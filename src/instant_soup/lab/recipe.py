@@ -8,10 +8,20 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from ..core.errors import RecipeError, SoupError, nearest, unknown
 from ..methods import METHODS, REFERENCES, Method
@@ -63,26 +73,32 @@ class Recipe(_Strict):
     """
 
     task: TaskSettings
-    method: dict[str, Any]
+    method: Annotated[Mapping[str, Any], Field(description="a name that `instant-soup methods` lists, and its knobs")]
     sparsity: Annotated[float, Field(ge=0, lt=1, description="share of the prunable weights that goes")]
     data: DataSettings = DataSettings()
     training: Regime = Regime()
-    budget: Annotated[float, Field(gt=0, description="length of the fine-tune, as a multiple of T")] = 1.0
+    budget: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="length of the fine-tune, as a multiple of T")
+    ] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("method")
     @classmethod
-    def _with_defaults(cls, method: dict[str, Any]) -> dict[str, Any]:
+    def _with_defaults(cls, method: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every knob spelled out, so that the key covers the defaults."""
         knobs = dict(method)
-        if (name := knobs.pop("name", None)) not in DRAWN:
+        if not isinstance(name := knobs.pop("name", None), str) or name not in DRAWN:
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
-        return {"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}}
+        return MappingProxyType({"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}})
+
+    @field_serializer("method")
+    def _as_dict(self, method: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(method)
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -147,7 +163,7 @@ class Recipe(_Strict):
 
 def _change(fields: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
-    if not equals or not path.strip():
+    if not equals or not path.strip() or "\n" in change:
         raise RecipeError(f"--set {change!r} is not key=value; write for example --set method.denoisers=8")
     *tables, last = (part.strip() for part in path.split("."))
     for table in tables:

@@ -53,7 +53,8 @@ class Cell:
     def tidy(self) -> None:
         """Remove the half-written files that a killed run left beside those it was writing."""
         for path in self.folder.glob(".*"):
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink(missing_ok=True)
 
     def finish(self, stage: str, facts: dict[str, Any]) -> None:
         """Note what a stage cost."""

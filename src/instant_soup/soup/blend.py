@@ -14,6 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from ..core.errors import ScopeError
 from ..core.mask import Mask
 from ..core.prune import Scores
 from ..core.weights import Lazy, Weights
@@ -80,7 +81,9 @@ def _kept(outlook: Outlook, mask: Mask, weights: Weights) -> Scores:
 
 def _ranked(outlook: Outlook, rank: Callable[[str], Tensor], weights: Weights) -> Scores:
     def score(name: str) -> Tensor:
-        size = weights[name].detach().float().abs().cpu().view(torch.int32)  # ordered as the floats are
-        return (rank(name) << 32) + size
+        size = weights[name].detach().float().abs().cpu()
+        if bool(size.isnan().any()):
+            raise ScopeError(f"{name!r} holds NaN, which has no rank; training has diverged: lower the learning rate")
+        return (rank(name) << 32) + size.view(torch.int32)  # the bits are ordered as the floats are
 
     return Lazy(outlook.masks[0].scope, score)

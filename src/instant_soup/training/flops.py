@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,17 +30,29 @@ class ForwardCost:
 
     def of(self, batch: Any, examples: Any, indices: list[int]) -> int:
         """FLOPs of one forward pass over *batch*, which is made of *indices* of *examples*."""
-        signature: Signature = tuple(
-            tuple(leaf.shape[1:]) for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor)
-        )
+        leaves = tree_flatten(batch)[0]
+        signature: Signature = tuple(tuple(leaf.shape[1:]) for leaf in leaves if isinstance(leaf, Tensor))
         if signature not in self._known:
-            longest = max(indices, key=examples.lengths.__getitem__) if examples.lengths is not None else indices[0]
-            self._known[signature] = self._count(examples.batch([longest]))
+            self._known[signature] = self._count(batch, examples, indices)
         return self._known[signature] * len(indices)
 
-    def _count(self, batch: Any) -> int:
+    def _count(self, batch: Any, examples: Any, indices: list[int]) -> int:
+        count = len(indices)
+        if examples.lengths is not None:  # the longest alone is padded as all are, and costs less to count
+            batch, count = examples.batch([max(indices, key=examples.lengths.__getitem__)]), 1
         self._model.eval()
-        # the fused attention of CPUs is not in torch's table of formulas; its plain form is
-        with borrowed(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with borrowed(), torch.no_grad(), _countable(), FlopCounterMode(display=False) as counter:
             self._predict(self._model, batch)
-        return int(counter.get_total_flops())
+        return int(counter.get_total_flops()) // count
+
+
+@contextmanager
+def _countable() -> Iterator[None]:
+    """Compute attention in its plain form: the fused ones of CPUs are not in torch's table of formulas."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

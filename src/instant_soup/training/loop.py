@@ -23,7 +23,7 @@ def step(
     micro: Sequence[tuple[Batch, float]],
     loss_of: Loss,
     label_smoothing: float,
-    clip: float | None,
+    clip: float,
 ) -> float:
     """Take one step over *micro*-batches, each with its share of the whole batch; return the loss.
 
@@ -32,6 +32,7 @@ def step(
 
     Args:
         parameters: the trained parameters by name.
+        clip: the largest norm that the gradient may have; 0 for any.
         keep: ones and zeros of the parameter's shape and dtype, for each parameter with a pruned weight.
 
     Raises:
@@ -41,15 +42,15 @@ def step(
     for batch, share in micro:
         with torch.enable_grad():
             loss = loss_of(model, batch, label_smoothing) * share
-        total += float(loss.detach())
-        if not isfinite(total):
-            optimizer.zero_grad(set_to_none=True)
-            raise TrainingError(f"the loss is {total}; lower the learning rate, or set precision to float32")
-        accelerator.backward(loss)
+            total += float(loss.detach())
+            if not isfinite(total):
+                optimizer.zero_grad(set_to_none=True)
+                raise TrainingError(f"the loss is {total}; lower the learning rate, or set precision to float32")
+            accelerator.backward(loss)
     for name, bits in keep.items():
         if (gradient := parameters[name].grad) is not None:
             gradient.mul_(bits)
-    if clip is not None:
+    if clip:
         accelerator.clip_grad_norm_(parameters.values(), clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -19,14 +19,14 @@ class Regime(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: Annotated[float, Field(gt=0, description="initial learning rate")] = 5e-5
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False, description="initial learning rate")] = 5e-5
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     batch: Annotated[int, Field(ge=1, description="examples per optimiser step")] = 32
     accumulation: Annotated[int, Field(ge=1, description="micro-batches that one step is split into")] = 1
-    epochs: Annotated[float, Field(gt=0, description="passes over the training split")] = 3.0
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False, description="passes over the training split")] = 3.0
     steps: Annotated[int | None, Field(ge=1, description="T in steps, in place of epochs")] = None
     warmup: Annotated[float, Field(ge=0, lt=1, description="share of T in which the rate rises")] = 0.0
-    clip: Annotated[float | None, Field(gt=0, description="largest gradient norm")] = 1.0
+    clip: Annotated[float, Field(ge=0, allow_inf_nan=False, description="largest gradient norm; 0 for any")] = 1.0
     precision: Precision = "auto"
 
     def horizon(self, examples: int) -> int:

@@ -625,7 +625,6 @@ class Watched(Mapping[str, Tensor]):
         return name in self.values_
 
 
-@pytest.mark.xfail(strict=True, reason="_Field.sample holds the last tensor while it asks for the next")
 @pytest.mark.parametrize("levels", [3, 10_000], ids=["ties", "no ties"])
 def test_no_two_lazy_tensors_are_alive_at_once(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is never concatenated must not pile up either: one tensor is dropped before the next is asked for."""
@@ -675,7 +674,6 @@ def test_scores_that_are_all_nan_are_refused(sparsity: float) -> None:
         prune({name: torch.full(shape, nan) for name, shape in scope.shapes.items()}, Mask.dense(scope), sparsity)
 
 
-@pytest.mark.xfail(strict=True, reason="_first_ties finds ties enough and never looks for a NaN")
 @pytest.mark.parametrize("nans", [1, 20])
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
 def test_a_nan_in_a_sea_of_ties_is_refused(nans: int, sparsity: float, monkeypatch: pytest.MonkeyPatch) -> None:

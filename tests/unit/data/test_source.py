@@ -170,7 +170,6 @@ def test_a_share_out_of_range_is_refused(tmp_path: Path, share: float) -> None:
         read(write(tmp_path, train=10, validation=3), validation=share)
 
 
-@pytest.mark.xfail(strict=True, reason="the message blames the folder, which has rows; the share leaves none of them")
 def test_a_share_that_leaves_no_row_to_train_on_is_what_the_error_is_about(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"validation is 0\.9"):
         read(write(tmp_path, train=3, validation=3), validation=0.9)
@@ -227,7 +226,6 @@ def test_a_task_without_a_home_on_the_hub_asks_for_a_folder() -> None:
         splits(None, None, validation=0.1, limit=None)
 
 
-@pytest.mark.xfail(strict=True, raises=(KeyError, StopIteration), reason="_hub trusts the hub to have both splits")
 @pytest.mark.parametrize("found", ["train", "validation"])
 def test_a_hub_set_that_lacks_a_split_is_a_data_error(monkeypatch: pytest.MonkeyPatch, found: str) -> None:
     hub(monkeypatch, {found: rows(found)})

@@ -91,10 +91,7 @@ class Torchs(nn.Module):
         return self.inner(x, x, x, need_weights=False)[0]
 
 
-FUSED = pytest.mark.xfail(strict=True, reason="in evaluation torch takes a fused path that its counter gives 0")
-
-
-@pytest.mark.parametrize("make", [Plain, pytest.param(Torchs, marks=FUSED)])
+@pytest.mark.parametrize("make", [Plain, Torchs])
 @pytest.mark.parametrize("length", [1, 5, 16])
 def test_attention_is_counted_with_what_grows_with_the_square_of_the_length(
     length: int, make: Callable[[], nn.Module]
@@ -137,7 +134,6 @@ def test_padding_is_paid_for() -> None:
     assert of(counted, examples, [2, 0]) == 2 * 5 * MLP
 
 
-@pytest.mark.xfail(strict=True, reason="without lengths the first example alone is counted, unpadded")
 def test_padding_is_paid_for_where_examples_do_not_tell_their_lengths() -> None:
     """A module task with a collate function that pads."""
     examples = Sequences([3, 10], 4, tell=False)

@@ -69,14 +69,14 @@ class Taker:
         *,
         loss: Any = loss_of,
         smoothing: float = 0.0,
-        clip: float | None = None,
+        clip: float = 0.0,
     ) -> float:
         return step(
             self.fast, self.model, self.optimizer, self.named, keep or {}, micro, loss, smoothing, clip
         )  # fmt: skip
 
 
-def by_hand(model: nn.Module, steps: int, given: Batch, keep: Mapping[str, Tensor], clip: float | None) -> nn.Module:
+def by_hand(model: nn.Module, steps: int, given: Batch, keep: Mapping[str, Tensor], clip: float) -> nn.Module:
     """The same steps in plain torch: gradients masked, then clipped, then AdamW."""
     model = deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
@@ -85,7 +85,7 @@ def by_hand(model: nn.Module, steps: int, given: Batch, keep: Mapping[str, Tenso
         loss_of(model, given, 0.0).backward()
         for name, bits in keep.items():
             model.get_parameter(name).grad *= bits
-        if clip is not None:
+        if clip:
             norm = math.sqrt(sum(float((p.grad**2).sum()) for p in model.parameters()))
             for parameter in model.parameters():
                 parameter.grad *= min(1.0, clip / (norm + 1e-6))
@@ -98,11 +98,9 @@ def close(first: nn.Module, second: nn.Module, tolerance: float = 1e-6) -> bool:
     return all(torch.allclose(p, there[name], atol=tolerance) for name, p in first.named_parameters())
 
 
-@pytest.mark.parametrize("clip", [None, 0.05, 100.0])
+@pytest.mark.parametrize("clip", [0.0, 0.05, 100.0])
 @pytest.mark.parametrize("masked", [False, True])
-def test_steps_are_those_of_plain_torch_with_masked_gradients(
-    fast: Accelerator, masked: bool, clip: float | None
-) -> None:
+def test_steps_are_those_of_plain_torch_with_masked_gradients(fast: Accelerator, masked: bool, clip: float) -> None:
     model = pruned(net()) if masked else net()
     keep = keep_of(model) if masked else {}
     wanted = by_hand(model, 5, batch(), keep, clip)
@@ -197,7 +195,6 @@ def test_parameters_without_a_gradient_are_left_out(fast: Accelerator) -> None:
     assert model.unused.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the loss is taken with gradients, the way back is not")
 def test_a_step_can_be_taken_where_gradients_are_switched_off(fast: Accelerator) -> None:
     model = net()
     before = model.get_parameter("0.weight").detach().clone()
