@@ -15,6 +15,7 @@ import instant_soup as soup
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "instant_soup").rglob("*.py"))
 OVER = {
+    "core/prune.py": "one algorithm, to be read from top to bottom",
     "training/learner.py": "one class that owns every invariant of training; two would have to share its state",
 }
 

@@ -5,6 +5,8 @@ bracket around the cut; one sweep, chunk by chunk, marks what lies above the bra
 aside the few scores inside it; the cut among those few is exact. A bracket that misses, or that
 holds too much, is replaced by a better one and swept again, so the answer never depends on the
 sample. Memory beyond the mask itself is a few chunks and the scores inside the bracket.
+
+The file is long because it is one algorithm, to be read from top to bottom.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
 
     Raises:
         SparsityError: *sparsity* is out of range, keeps no weight, or would need pruned ones.
-        ScopeError: a score is missing, has another shape, or holds NaN.
+        ScopeError: a score is missing, or, where there is something to cut, has another shape or holds NaN.
     """
     keep = survivors(sparsity, mask.scope.size)
     if keep > mask.kept:

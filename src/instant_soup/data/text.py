@@ -115,8 +115,8 @@ def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tup
         kind = int if isinstance(values[0], int) else float
         bad = next(value for value in values if not isinstance(value, kind))
         raise DataError(f"column {label!r} holds {bad!r}; expected class numbers 0, 1, .. or scores as floats")
-    if not isinstance(values[0], float) and not labels:
-        raise DataError(f"column {label!r} holds no class number of 0 or more; are its labels hidden?")
+    if not isinstance(values[0], float) and len(labels) < 2:
+        raise DataError(f"column {label!r} names {len(labels)} classes; expected at least 2. Are its labels hidden?")
     return TextSpec(columns, labels, metrics or (("accuracy",) if labels else ("pearson", "spearman")), label=label)
 
 

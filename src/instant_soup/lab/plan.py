@@ -1,6 +1,6 @@
 """Plan: what a recipe costs, before it is paid.
 
-The method runs for real, on a stand-in learner of a few thousand weights that trains nothing and
+The method runs for real, on a stand-in learner of one small matrix that trains nothing and
 charges everything. So a plan is right for any method that sees the world through `Learner` alone.
 """
 
@@ -26,7 +26,7 @@ from ..training.seeds import stream
 from .recipe import Recipe
 from .run import full_cost
 
-_SCOPE = Scope({"stand-in": (100, 100)})
+_SCOPE = Scope({"stand-in": (512, 512)})
 TIMED = 6  # steps that are timed, after as many to warm up
 
 

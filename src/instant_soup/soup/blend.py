@@ -2,7 +2,7 @@
 
 Where a blend ranks weights by how many masks keep them, the current magnitude settles ties. The
 two travel in one integer score, the rank in its upper half and the bits of the magnitude in its
-lower half, so that no precision is lost and a rank outweighs any magnitude.
+lower half, so that a rank outweighs any magnitude and none of a float32's precision is lost.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ class Protocols:
             ("label_smoothing", 0.0, 0.99),
             ("subset", 0.0, 1.0),
         ):
-            first, last = getattr(self, knob)
+            given = getattr(self, knob)
+            if not isinstance(given, (tuple, list)) or len(given) != 2:
+                raise KnobError(f"{knob} range is {given!r}; expected two numbers, (low, high)")
+            first, last = given
             if not (low <= first <= last <= high) or (knob in ("rate", "subset") and first == 0):
                 raise KnobError(f"{knob} range is {(first, last)}; expected (low, high) within {low:g} and {high:g}")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.errors import unknown
+from ..core.errors import DataError, unknown
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
 from ..data.source import splits
-from ..data.text import GLUE_TASKS, TextExamples, infer_spec
+from ..data.text import GLUE_TASKS, TextExamples, TextSpec, infer_spec
 from ..models import text as models
 from ..training.examples import Course
 from ..training.metrics import METRICS, figures
@@ -70,6 +70,7 @@ def text(
         spec = infer_spec(rows.train, tuple(columns), label, tuple(metrics))
     else:
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
+    _check_metrics(spec)
     loaded = models.load(model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler)
     train, chosen, test = (
         TextExamples(part, spec, loaded.tokenizer, max_length) for part in (rows.train, rows.validation, rows.test)
@@ -88,3 +89,16 @@ def text(
         metric=figures(spec.metrics),
     )
     return CourseTask(course, regime or Regime(), seed)
+
+
+def _check_metrics(spec: TextSpec) -> None:
+    """Refuse a metric that the labels cannot give, before anything is paid for."""
+    correlations = ("pearson", "spearman")
+    for metric in spec.metrics:
+        if spec.regression != (metric in correlations):
+            kind, fit = (
+                ("scores", "pearson or spearman") if spec.regression else ("classes", "accuracy, f1 or matthews")
+            )
+            raise DataError(f"metric {metric!r} does not go with labels that are {kind}; choose {fit}")
+        if metric in ("f1", "matthews") and len(spec.labels) != 2:
+            raise DataError(f"metric {metric!r} is for 2 classes and the data has {len(spec.labels)}; choose accuracy")

@@ -3,7 +3,8 @@
 The one implementation of core's `Learner`, over any nn.Module. It owns the masks, by parameter
 name: no hooks on modules, no second parameter per weight. A look-ahead trains on a copy of the
 weights that is swapped in under the same module and dropped again, so it costs one copy and
-leaves the parent's tensors untouched to the bit.
+leaves the parent's tensors untouched to the bit. The file is long because one object must own all of
+what has to change together: weights, mask, optimiser, clock and place.
 """
 
 from __future__ import annotations
