@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..core.budget import Cost, Meter, Pulse
+from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
 from ..core.weights import Weights
@@ -73,9 +74,9 @@ def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | Non
 
 
 def build(recipe: Recipe) -> CourseTask:
-    """The task that *recipe* names, loaded and encoded."""
+    """The task that *recipe* names, loaded and encoded. Raises SparsityError where no weight would be left."""
     task, data = recipe.task, recipe.data
-    return text(
+    built = text(
         task.name,
         model=task.model,
         data=data.folder,
@@ -89,6 +90,8 @@ def build(recipe: Recipe) -> CourseTask:
         label=task.label,
         metrics=task.metrics,
     )
+    survivors(recipe.sparsity, built.course.scope.size)  # refuses what cannot be reached before anything is trained
+    return built
 
 
 def draw(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None = None) -> Ticket:
