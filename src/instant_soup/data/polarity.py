@@ -90,12 +90,16 @@ def _families(words: list[str]) -> dict[str, str]:
         return key
 
     for word in words:
-        first, *_ = re.split(r"[ '\-]", word)
-        plain = _IRREGULAR.get(first, first).replace("y", "i")
-        beginning, stem = f"{plain[:3]}*", f"={_ENDING.sub('', plain)}"
-        leader[find(beginning)] = find(stem)
-    return {
-        word: find(f"{_IRREGULAR.get(w, w).replace('y', 'i')[:3]}*")
-        for word in words
-        for w in [re.split(r"[ '\-]", word)[0]]
-    }
+        plain = _plain(word)
+        leader[find(_beginning(plain))] = find(f"={_ENDING.sub('', plain)}")
+    return {word: find(_beginning(_plain(word))) for word in words}
+
+
+def _plain(word: str) -> str:
+    """The first word of a phrase, regular, with i for y, as inflections write it."""
+    first, *_ = re.split(r"[ '\-]", word)
+    return _IRREGULAR.get(first, first).replace("y", "i")
+
+
+def _beginning(plain: str) -> str:
+    return f"{plain[:3]}*"
