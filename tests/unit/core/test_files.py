@@ -9,6 +9,7 @@ import resource
 import signal
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,20 @@ from instant_soup.core.files import read_tensors, write_tensors, write_text
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False])}
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """Let no file of this process grow past 4 KiB, as a full disk would."""
+    """Let no file of this process grow past 4 KiB, as a full disk would.
+
+    Not a fixture: pytest prints its dot before a fixture ends, and a log may well be a larger file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def names(folder: Path) -> list[str]:
@@ -114,18 +120,18 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
             read_tensors(tmp_path / "t.safetensors", TicketError, "thing")
 
 
-def test_a_full_disk_leaves_the_old_text_and_nothing_beside_it(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_leaves_the_old_text_and_nothing_beside_it(tmp_path: Path) -> None:
     write_text(tmp_path / "note.txt", "old")
-    with pytest.raises(StoreError, match=r"could not write .*note\.txt .*free some space"):
+    with small_disk(), pytest.raises(StoreError, match=r"could not write .*note\.txt .*free some space"):
         write_text(tmp_path / "note.txt", "new" * 5000)
     assert (tmp_path / "note.txt").read_text() == "old"
     assert names(tmp_path) == ["note.txt"]
 
 
-def test_a_full_disk_leaves_the_old_tensors_and_nothing_beside_them(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_leaves_the_old_tensors_and_nothing_beside_them(tmp_path: Path) -> None:
     write_tensors(tmp_path / "t.safetensors", TENSORS, {"version": "old"})
     old = (tmp_path / "t.safetensors").read_bytes()
-    with pytest.raises(StoreError, match="free some space"):
+    with small_disk(), pytest.raises(StoreError, match="free some space"):
         write_tensors(tmp_path / "t.safetensors", {"large": torch.zeros(5000)}, {"version": "new"})
     assert (tmp_path / "t.safetensors").read_bytes() == old
     assert names(tmp_path) == ["t.safetensors"]
