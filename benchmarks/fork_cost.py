@@ -75,7 +75,7 @@ def deep_copying(task: CourseTask) -> Callable[[], object]:
     model = deepcopy(task.course.model)
     optimizer = AdamW(model.parameters(), lr=task.regime.rate, fused=True)
     for step in range(STEPS):
-        task.course.loss(model, task.course.train.batch(range(32 * step, 32 * (step + 1))), 0.0).backward()
+        task.course.batch_loss(model, task.course.train.batch(range(32 * step, 32 * (step + 1))), 0.0).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return lambda: deepcopy((model, optimizer))

@@ -67,12 +67,11 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     return TextModel(model, tokenizer, scope, Base(name, digest(weights, scope)), frozenset(info["missing_keys"]))
 
 
-def loss(model: nn.Module, batch: dict[str, Tensor], label_smoothing: float) -> Tensor:
+def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     """Cross-entropy, or the mean squared error where the label is a score."""
-    logits, labels = predict(model, batch)
     if labels.is_floating_point():
-        return F.mse_loss(logits.squeeze(1), labels)
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return F.mse_loss(outputs.squeeze(1), labels)
+    return F.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
 
 
 def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,6 @@ def module(
         ScopeError: nothing is left to prune.
         DataError: a dataset is empty or cannot be indexed.
     """
-    read = predict or _pair
     scope = Scope.of(model, keep_dense)
     weights = dict(model.named_parameters())
     course = Course(
@@ -65,8 +64,8 @@ def module(
         train=LoaderExamples(train, "train"),
         validation=LoaderExamples(validation, "validation"),
         test=LoaderExamples(test, "test"),
-        loss=partial(_loss, loss, read),
-        predict=read,
+        predict=predict or _pair,
+        loss=partial(_loss, loss),
         metric=lambda outputs, targets: {"metric": float(metric(outputs, targets))},
     )
     return CourseTask(course, regime or Regime(), seed)
@@ -96,14 +95,12 @@ class LoaderExamples:
         return self._collate([self._dataset[i] for i in indices])
 
 
-def _loss(
-    loss: Callable[[Tensor, Tensor], Tensor], read: Predict, model: nn.Module, batch: Batch, label_smoothing: float
-) -> Tensor:
+def _loss(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     if label_smoothing:
         raise KnobError(
             f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0"
         )
-    return loss(*read(model, batch))
+    return loss(outputs, targets)
 
 
 def _pair(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

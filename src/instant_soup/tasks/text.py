@@ -84,8 +84,8 @@ def text(
         train=train,
         validation=chosen,
         test=test,
-        loss=models.loss,
         predict=models.predict,
+        loss=models.loss,
         metric=figures(spec.metrics),
     )
     return CourseTask(course, regime or Regime(), seed)

@@ -14,10 +14,10 @@ from ..core.task import Base
 from .flops import ForwardCost
 
 Batch = Any
-Loss = Callable[[nn.Module, Batch, float], Tensor]
-"""(model, batch, label smoothing) -> the mean loss over the batch, a scalar."""
 Predict = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
 """(model, batch) -> outputs [n, ...] and targets [n, ...]."""
+Loss = Callable[[Tensor, Tensor, float], Tensor]
+"""(outputs, targets, label smoothing) -> the mean loss over the batch, a scalar."""
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 """(outputs, targets) of a whole split -> figures by name, the one that selection goes by first."""
 
@@ -55,9 +55,16 @@ class Course:
     train: Examples
     validation: Examples
     test: Examples
-    loss: Loss
     predict: Predict
+    loss: Loss
     metric: Metric
+
+    def batch_loss(
+        self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0, temperature: float = 1.0
+    ) -> Tensor:
+        """The mean loss over *batch*, a scalar; outputs are divided by *temperature* first."""
+        outputs, targets = self.predict(model, batch)
+        return self.loss(outputs if temperature == 1 else outputs / temperature, targets, label_smoothing)
 
     @cached_property
     def forward_cost(self) -> ForwardCost:

@@ -237,7 +237,7 @@ class ModuleLearner:
                 self._parameters,
                 self._keep,
                 self._micro(batch, indices),
-                self._course.loss,
+                self._course.batch_loss,
                 how.label_smoothing,
                 self._regime.clip,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from ..core.errors import TrainingError
-from .examples import Batch, Loss
+from .examples import Batch
 
 
 def step(
@@ -21,7 +21,7 @@ def step(
     parameters: Mapping[str, nn.Parameter],
     keep: Mapping[str, Tensor],
     micro: Sequence[tuple[Batch, float]],
-    loss_of: Loss,
+    loss_of: Callable[[nn.Module, Batch, float], Tensor],
     label_smoothing: float,
     clip: float,
 ) -> float:

@@ -184,7 +184,8 @@ def test_training_past_the_end_of_the_line_is_refused_before_any_step(make: Make
 
 def test_a_loss_that_is_not_finite_ends_training_with_the_weights_as_they_were(make: Make, mini: CourseTask) -> None:
     course = replace(
-        mini.course, loss=lambda model, batch, smoothing: mini.course.loss(model, batch, smoothing) * float("nan")
+        mini.course,
+        loss=lambda outputs, targets, smoothing: mini.course.loss(outputs, targets, smoothing) * float("nan"),
     )
     learner = replace(mini, course=course).learner(soup.Meter())
     before = learner.weights()
