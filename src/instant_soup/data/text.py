@@ -27,6 +27,7 @@ class TextSpec:
         metrics: figures to report; selection goes by the first.
         hub: repository and configuration on the hub.
         label: the column of labels: class numbers, or scores.
+        sizes: rows of the whole data set to train on and to test on, where they are known.
     """
 
     columns: tuple[str, ...]
@@ -34,6 +35,7 @@ class TextSpec:
     metrics: tuple[str, ...]
     hub: tuple[str, str | None] | None = None
     label: str = "label"
+    sizes: tuple[int, int] | None = None
 
     @property
     def regression(self) -> bool:
@@ -41,34 +43,46 @@ class TextSpec:
         return not self.labels
 
 
-def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str) -> TextSpec:
-    return TextSpec(columns, labels, metrics or ("accuracy",), (GLUE, name))
+def _glue(
+    name: str, sizes: tuple[int, int], columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str
+) -> TextSpec:
+    return TextSpec(columns, labels, metrics or ("accuracy",), (GLUE, name), sizes=sizes)
 
 
-_PAIR = ("sentence1", "sentence2")
+_ONE, _PAIR = ("sentence",), ("sentence1", "sentence2")
 _FOLLOWS = ("entailment", "not_entailment")
+_TWO_FIGURES = ("accuracy", "f1")
 
 GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
     {
-        "glue/cola": _glue("cola", ("sentence",), ("unacceptable", "acceptable"), "matthews", "accuracy"),
-        "glue/sst2": _glue("sst2", ("sentence",), ("negative", "positive")),
-        "glue/mrpc": _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), "accuracy", "f1"),
-        "glue/qqp": _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"), "accuracy", "f1"),
-        "glue/stsb": _glue("stsb", _PAIR, (), "pearson", "spearman"),
-        "glue/mnli": _glue("mnli", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction")),
-        "glue/qnli": _glue("qnli", ("question", "sentence"), _FOLLOWS),
-        "glue/rte": _glue("rte", _PAIR, _FOLLOWS),
-        "glue/wnli": _glue("wnli", _PAIR, ("not_entailment", "entailment")),
+        "glue/cola": _glue("cola", (8551, 1043), _ONE, ("unacceptable", "acceptable"), "matthews", "accuracy"),
+        "glue/sst2": _glue("sst2", (67349, 872), _ONE, ("negative", "positive")),
+        "glue/mrpc": _glue("mrpc", (3668, 408), _PAIR, ("not_equivalent", "equivalent"), *_TWO_FIGURES),
+        "glue/qqp": _glue(
+            "qqp", (363846, 40430), ("question1", "question2"), ("not_duplicate", "duplicate"), *_TWO_FIGURES
+        ),
+        "glue/stsb": _glue("stsb", (5749, 1500), _PAIR, (), "pearson", "spearman"),
+        "glue/mnli": _glue(
+            "mnli", (392702, 9815), ("premise", "hypothesis"), ("entailment", "neutral", "contradiction")
+        ),
+        "glue/qnli": _glue("qnli", (104743, 5463), ("question", "sentence"), _FOLLOWS),
+        "glue/rte": _glue("rte", (2490, 277), _PAIR, _FOLLOWS),
+        "glue/wnli": _glue("wnli", (635, 71), _PAIR, ("not_entailment", "entailment")),
     }
 )
 
 
 class TextExamples:
-    """Sentences or pairs as token ids, padded only when a batch is put together."""
+    """Sentences or pairs as token ids, padded only when a batch is put together.
+
+    Attributes:
+        targets: the label of each example: int64, or float32 for scores, [n].
+        lengths: how many tokens each example has.
+    """
 
     def __init__(self, rows: Dataset, spec: TextSpec, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         """Tokenise *rows*. Raises DataError when a column is missing or a label does not fit."""
-        self._labels = _labels(rows, spec)
+        self.targets = _labels(rows, spec)
         texts = [_column(rows, name) for name in spec.columns]
         for name, column in zip(spec.columns, texts, strict=True):
             if (bad := next((value for value in column if not isinstance(value, str)), "")) != "":
@@ -96,7 +110,7 @@ class TextExamples:
         }
         lengths = torch.tensor([self.lengths[i] for i in indices])
         batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
-        batch["labels"] = self._labels[list(indices)]
+        batch["labels"] = self.targets[list(indices)]
         return batch
 
 
