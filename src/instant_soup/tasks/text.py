@@ -11,6 +11,7 @@ from ..data.polarity import polarity
 from ..data.source import splits
 from ..data.text import GLUE_TASKS, TextExamples, TextSpec, infer_spec
 from ..models import text as models
+from ..models.classifier import loss, predict
 from ..training.examples import Course
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
@@ -84,8 +85,8 @@ def text(
         train=train,
         validation=chosen,
         test=test,
-        predict=models.predict,
-        loss=models.loss,
+        predict=predict,
+        loss=loss,
         metric=figures(spec.metrics),
     )
     return CourseTask(course, regime or Regime(), seed)

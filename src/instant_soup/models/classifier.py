@@ -1,0 +1,55 @@
+"""Classifier: what classifiers of text and of images share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.utils import logging
+
+from ..core.errors import DataError
+
+
+@contextmanager
+def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
+    """Load the model *name* in silence, with what is drawn at random drawn from *seed*.
+
+    Raises DataError, with what was *expected*, when there is no such model.
+    """
+    with _quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            yield
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as reason:
+            first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
+            raise DataError(f"could not load model {name!r} ({first}); {expected}") from reason
+
+
+def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy, or the mean squared error where the label is a score."""
+    if labels.is_floating_point():
+        return F.mse_loss(outputs.squeeze(1), labels)
+    return F.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+
+
+def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits float32 [n, classes], or scores [n, 1]; and the labels [n]."""
+    inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
+    return model(**inputs).logits.float(), batch["labels"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the report of newly initialised parameters: a new head is what was asked for."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
