@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ..data.images import IMAGE_TASKS, ImageSpec
 from ..data.polarity import SPEC as _POLARITY
 from ..data.text import GLUE_TASKS, TextSpec
+from .image import image
 from .module import module
 from .task import CourseTask
 from .text import DEMO, text
 
-TASKS: Mapping[str, TextSpec] = MappingProxyType({DEMO: _POLARITY, **GLUE_TASKS})
+TASKS: Mapping[str, TextSpec | ImageSpec] = MappingProxyType({DEMO: _POLARITY, **GLUE_TASKS, **IMAGE_TASKS})
 
-__all__ = ["TASKS", "CourseTask", "module", "text"]
+__all__ = ["TASKS", "CourseTask", "image", "module", "text"]
