@@ -1,13 +1,15 @@
-"""Miniatures that the tests share: a tiny BERT, a tiny labelled text, a task of both."""
+"""Miniatures that the tests share: tiny models, a tiny labelled text, tiny images, tasks of both."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import instant_soup as soup
 from instant_soup.models import tiny
@@ -55,6 +57,35 @@ def mini(tiny_bert: Path, tiny_text: Path, quick_regime: soup.Regime) -> CourseT
     return soup.tasks.text(
         "mini", model=str(tiny_bert), data=tiny_text, columns=("sentence",), regime=quick_regime, validation=0.25
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.vit(tmp_path_factory.mktemp("vit"))
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise, a little red, green or blue, in one folder per class."""
+    folder, dice = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, counts in (("train", (32, 32, 32)), ("test", (11, 11, 10))):
+        for channel, (name, count) in enumerate(zip(("red", "green", "blue"), counts, strict=True)):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = dice.integers(0, 160, (16, 20, 3), dtype=np.uint8)
+                pixels[..., channel] += 95
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_clip_task(tiny_clip: Path, tiny_images: Path, quick_regime: soup.Regime) -> CourseTask:
+    return soup.tasks.image("mini images", model=str(tiny_clip), data=tiny_images, regime=quick_regime, validation=0.25)
 
 
 @pytest.fixture

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizer,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTokenizer,
+    ViTConfig,
+    ViTImageProcessorPil,
+    ViTModel,
+)
 
+IMAGE, PATCH = 16, 8
 WORDS = ("good", "bad", "not", "very", "a", "the", "film", "plot", "is", "was")
 
 
@@ -31,3 +45,97 @@ def bert(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
         encoder = BertForSequenceClassification(config).bert
     encoder.save_pretrained(folder)
     return folder
+
+
+def clip(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Path:
+    """Save a miniature CLIP that sees 16 x 16 pixels and reads letters into *folder*, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    marks = [*string.ascii_lowercase, *string.digits, *"'-,._"]
+    vocabulary = [*marks, *(f"{mark}</w>" for mark in marks), "re", "red</w>", start, end]
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    merges: Any = [("r", "e"), ("re", "d</w>")]  # annotated as text upstream, and wanted in pairs
+    CLIPTokenizer(vocab=numbers, merges=merges, model_max_length=64).save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE}).save_pretrained(
+        folder
+    )
+    body = {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+    }
+    text = {
+        "vocab_size": len(vocabulary),
+        "max_position_embeddings": 64,
+        "bos_token_id": numbers[start],
+        "eos_token_id": numbers[end],
+        "pad_token_id": numbers[end],
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = CLIPConfig(
+            text_config=body | text,
+            vision_config=body | {"image_size": IMAGE, "patch_size": PATCH},
+            projection_dim=width // 2,
+        )
+        CLIPModel(config).save_pretrained(folder)
+    return folder
+
+
+def vit(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Path:
+    """Save a miniature ViT without a head that sees 16 x 16 pixels into *folder*, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ViTImageProcessorPil(size={"height": IMAGE, "width": IMAGE}).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = ViTConfig(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=2 * width,
+            image_size=IMAGE,
+            patch_size=PATCH,
+        )
+        ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def attention_tower(*, seed: int = 0, layers: int = 2, width: int = 32) -> nn.Module:
+    """A miniature vision tower of nn.MultiheadAttention, its parameters named as open_clip names them.
+
+    From float [n, 3, 16, 16] to float [n, width / 2].
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _AttentionTower(layers, width)
+
+
+class _AttentionTower(nn.Module):
+    def __init__(self, layers: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, PATCH, stride=PATCH, bias=False)
+        self.positional_embedding = nn.Parameter(0.2 * torch.randn((IMAGE // PATCH) ** 2, width))
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(_Block(width) for _ in range(layers))})
+        self.proj = nn.Parameter(0.2 * torch.randn(width, width // 2))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.conv1(pixels).flatten(2).transpose(1, 2) + self.positional_embedding
+        for block in self.transformer["resblocks"]:  # type: ignore[attr-defined]
+            x = block(x)
+        projected: Tensor = x.mean(1) @ self.proj
+        return projected
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(width, num_heads=2, batch_first=True)
+        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 2 * width), "c_proj": nn.Linear(2 * width, width)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.ln_1(x)
+        x = x + self.attn(y, y, y, need_weights=False)[0]
+        mixed: Tensor = x + self.mlp["c_proj"](nn.functional.gelu(self.mlp["c_fc"](self.ln_2(x))))
+        return mixed
