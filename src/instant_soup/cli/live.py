@@ -12,12 +12,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from ..core.budget import Pulse
 from ..lab.run import Watch
 
+Begin = Callable[[str, int, int], Watch]
+"""(title, passes expected, passes of T) -> what `run` tells."""
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 @contextmanager
-def live(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], Watch]]:
-    """Yield a function that begins a line: (title, passes expected, passes of T) -> what `run` tells.
+def live(console: Console, *, quiet: bool = False) -> Iterator[Begin]:
+    """Yield a function that begins a line.
 
     On a terminal the lines are bars; elsewhere they are a line of text now and then.
     """

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.tree import Tree
 
+from ..core.survey import Part, Survey
+from ..data.images import ImageSpec
 from ..data.text import TextSpec
 from ..lab.demo import Row
 from ..lab.plan import Plan
+from ..lab.recipe import Recipe
 from ..methods import Variant
 
 
@@ -17,16 +22,22 @@ def methods(table: Mapping[str, Variant]) -> Table:
     """Every method, what it is and its knobs."""
     shown = Table("method", "what it does", "knobs and defaults")
     for name, variant in table.items():
-        shown.add_row(name, variant.summary, ", ".join(f"{knob}={value!r}" for knob, value in variant.knobs.items()))
+        knobs = ", ".join(f"{knob}={value!r}" for knob, value in variant.knobs.items())
+        presets = f"\npresets: {', '.join(variant.presets)}" if variant.presets else ""
+        shown.add_row(name, variant.summary, knobs + presets)
     return shown
 
 
-def tasks(table: Mapping[str, TextSpec]) -> Table:
+def tasks(table: Mapping[str, TextSpec | ImageSpec]) -> Table:
     """Every task with its columns, classes and metrics."""
     shown = Table("task", "columns", "labels", "metrics", "on the hub")
     for name, spec in table.items():
         hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"
-        shown.add_row(name, ", ".join(spec.columns), ", ".join(spec.labels) or "a score", ", ".join(spec.metrics), hub)
+        if isinstance(spec, TextSpec):
+            columns, labels = ", ".join(spec.columns), ", ".join(spec.labels) or "a score"
+        else:
+            columns, labels = spec.image, f"{spec.classes} classes"
+        shown.add_row(name, columns, labels, ", ".join(spec.metrics), hub)
     return shown
 
 
@@ -69,11 +80,76 @@ def plan(found: Plan) -> Table:
         for purpose, cost in costs.items():
             shown.add_row(stage, purpose, f"{cost.steps:,}", f"{cost.examples:,}", f"{cost.ratio(found.full):.2f}")
     shown.add_row("total", "test left out", "", "", f"{found.ratio:.2f}", style="bold")
-    shown.caption = (
-        f"T is {found.full.steps:,} steps. {found.flops:.2e} FLOPs, about {minutes(found.seconds)} on this machine. "
-        f"Memory: {found.tensors / 2**20:,.0f} MiB of tensors and the activations of a batch; "
-        f"{found.peak / 2**20:,.0f} MiB seen while timing."
-    )
+    shown.caption = f"T is {found.full.steps:,} steps. "
+    if (timing := found.timing) is None:
+        shown.caption += "Known without loading anything; --timed loads model and data, and measures a few steps."
+    else:
+        shown.caption += (
+            f"{timing.flops:.2e} FLOPs, about {minutes(timing.seconds)} on this machine. "
+            f"Memory: {timing.tensors / 2**20:,.0f} MiB of tensors and the activations of a batch; "
+            f"{timing.peak / 2**20:,.0f} MiB seen while timing."
+        )
+    return shown
+
+
+def plans(found: Mapping[str, tuple[Recipe, Plan]]) -> Table:
+    """What each cell of a file of recipes will cost."""
+    shown = Table("cell", "task", "method", "sparsity", "T in steps", "steps in all", "cost in T")
+    for name, (recipe, cost) in found.items():
+        steps = sum(part.steps for bill in (cost.draw, cost.train) for part in bill.values())
+        shown.add_row(
+            name, recipe.task.name, recipe.method["name"], f"{recipe.sparsity:.0%}", f"{cost.full.steps:,}",
+            f"{steps:,}", f"{cost.ratio:.2f}",
+        )  # fmt: skip
+    return shown
+
+
+def survey(recipe: Recipe, found: Survey) -> Group:
+    """A model as a tree: what may be pruned, what is trained densely, what is frozen."""
+    root = Tree(f"{recipe.task.model}, as {recipe.task.name} learns with it")
+    branches: dict[tuple[str, ...], Tree] = {(): root}
+    for path, parts in _alike(found).items():
+        for depth in range(1, len(path)):
+            if path[:depth] not in branches:
+                branches[path[:depth]] = branches[path[: depth - 1]].add(path[depth - 1])
+        branches[path[:-1]].add(f"{path[-1]}  {_part(parts)}", style=None if parts[0].prunable else "dim")
+    shares = Table.grid(padding=(0, 2))
+    for name, size in (("prunable", found.prunable), ("encoder", found.encoder), ("whole model", found.whole)):
+        pruned = recipe.sparsity * found.prunable / size
+        shares.add_row(name, f"{size:,}", f"sparsity {recipe.sparsity:.0%} prunes {pruned:.1%} of it")
+    return Group(root, "", shares)
+
+
+def _alike(found: Survey) -> dict[tuple[str, ...], list[Part]]:
+    """Parameters by path, with the numbered layers of a stack as one where their parameters are alike."""
+    alike: dict[tuple[str, ...], list[Part]] = {}
+    for name, part in found.parts.items():
+        path = tuple("0 .." if step.isdigit() else step for step in name.split("."))
+        alike.setdefault(path, []).append(part)
+    return alike
+
+
+def _part(parts: Sequence[Part]) -> str:
+    first = parts[0]
+    state = "in scope" if first.prunable else "trained densely" if first.trained else "frozen"
+    times = f"{len(parts)} times " if len(parts) > 1 else ""
+    marks = [*(["fused"] if first.fused else []), *(f"tied to {name}" for name in first.names)]
+    return f"{times}{' x '.join(map(str, first.shape))}: {', '.join([state, *marks])}"
+
+
+def comparison(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
+    """Several runs, a line each, the names of their methods first."""
+    shown = Table("method", "test", "validation", "sparsity", "cost in T", "of it reused")
+    for name, found in rows:
+        cost = found["cost"]
+        shown.add_row(
+            name,
+            figures(found["test"]),
+            f"{found['validation']:.4f}",
+            f"{found['ticket']['sparsity']:.2%}",
+            f"{cost['multiple_of_T']:.2f}",
+            f"{cost['reused']['passes'] / cost['full_fine_tune']['passes']:.2f}",
+        )
     return shown
 
 

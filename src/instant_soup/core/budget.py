@@ -32,6 +32,14 @@ class Cost:
             self.flops + other.flops,
         )
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            self.steps - other.steps,
+            self.examples - other.examples,
+            self.passes - other.passes,
+            self.flops - other.flops,
+        )
+
     def ratio(self, full: Cost) -> float:
         """This cost as a multiple of *full*, counted in passes."""
         return self.passes / full.passes
@@ -51,19 +59,21 @@ class Pulse:
 class Meter:
     """Adds up the cost of one piece of work, by purpose, and stops it at *limit* passes.
 
-    *watch* is told of every piece of work; it sees and cannot change.
+    *watch* is told of every piece of work; it sees and cannot change. *reused* is the part of the
+    bill that was charged for work another run had done already.
     """
 
     limit: int | None = None
     bill: dict[Purpose, Cost] = field(default_factory=dict)
     watch: Callable[[Pulse], None] | None = field(default=None, repr=False, compare=False)
+    reused: Cost = field(default_factory=Cost)
 
     @property
     def spent(self) -> Cost:
         """The sum over all purposes."""
         return sum(self.bill.values(), Cost())
 
-    def charge(self, purpose: Purpose, cost: Cost) -> None:
+    def charge(self, purpose: Purpose, cost: Cost, *, reused: bool = False) -> None:
         """Add *cost* to the bill. Raises BudgetSpent, and adds nothing, past the limit."""
         spent = self.spent
         total = spent + cost
@@ -73,6 +83,8 @@ class Meter:
                 f"raise the limit or ask for less"
             )
         self.bill[purpose] = self.bill.get(purpose, Cost()) + cost
+        if reused:
+            self.reused += cost
 
     def tell(self, purpose: Purpose, *, loss: float | None = None, sparsity: float | None = None) -> None:
         """Let whoever watches know that work just charged is done."""

@@ -91,6 +91,11 @@ class Mask(Mapping[str, Tensor]):
         """Share of the scope that is pruned."""
         return 1 - self.kept / self.scope.size
 
+    @property
+    def collapsed(self) -> tuple[str, ...]:
+        """Parameters of which nothing is kept."""
+        return tuple(name for name, kept in self.kept_by_name.items() if not kept)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of scope and bits: equal digests mean equal masks."""

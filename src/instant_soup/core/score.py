@@ -1,6 +1,7 @@
 """Score: how much a weight matters. Higher means keep.
 
-A score is a function of a learner; what it returns is lazy, one parameter at a time.
+A score is a function of a learner; what it returns is lazy, one parameter at a time. Those that
+need examples take a `Sample` too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from types import MappingProxyType
 import torch
 
 from .prune import Scores
-from .task import Learner
+from .task import Learner, Sample
 from .weights import Elementwise, Lazy
 
 Score = Callable[[Learner], Scores]
@@ -31,6 +32,27 @@ def chance(learner: Learner) -> Scores:
         return torch.randint(2**62, learner.scope.shapes[name], generator=dice)
 
     return Lazy(learner.scope, draw)
+
+
+def snip(learner: Learner, sample: Sample) -> Scores:
+    """|g * theta|: how much the loss changes, to first order, when the weight goes (Lee et al., 2019).
+
+    *g* is the gradient of the mean loss over the whole sample: summed first, absolute value last.
+    Nothing is initialised anew, unlike in the authors' code, which scores untrained networks.
+    """
+    gradient, view = learner.gradient(sample), learner.view()
+    return Lazy(learner.scope, lambda name: (gradient[name] * view[name]).abs())
+
+
+def grasp(learner: Learner, sample: Sample, temperature: float = 1.0) -> Scores:
+    """What theta * (H g) says: how much gradient flow is lost when the weight goes (Wang et al., 2020).
+
+    The paper removes the weights with the largest -theta * (H g), whose loss hurts gradient flow
+    least or helps it; those have the lowest score here. *temperature* divides the logits; the
+    authors' code has 200.
+    """
+    curvature, view = learner.curvature(sample, temperature), learner.view()
+    return Lazy(learner.scope, lambda name: curvature[name] * view[name])
 
 
 SCORES: Mapping[str, Score] = MappingProxyType({"magnitude": magnitude, "random": chance})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -27,9 +27,9 @@ class Base:
 
 @dataclass(frozen=True)
 class Training:
-    """How a look-ahead's training differs from the main line. The defaults do not differ.
+    """How a look-ahead's or an ingredient's training differs from the main line. The defaults do not differ.
 
-    *rate* is a factor on the main line's current learning rate, *subset* the share of training
+    *rate* is a factor on the main line's learning rate, *subset* the share of training
     examples to draw from, *seed* what picks the subset, the order of examples and the dropout.
     """
 
@@ -42,11 +42,25 @@ class Training:
 
 @dataclass(frozen=True)
 class Brief:
-    """What one look-ahead is told to do."""
+    """What one look-ahead is told to do. *warmup* is the steps of a new warm-up that it starts behind."""
 
     steps: int
     training: Training
     carry_optimizer: bool = False
+    warmup: int = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A few examples to score by, drawn from a seed.
+
+    *per_class* of each class; where the label is a score, as many from each tenth of the sorted
+    scores; ten times as many at random where labels cannot be read without the model.
+    """
+
+    per_class: int
+    seed: int = 0
+    split: Literal["train", "validation"] = "train"
 
 
 class Learner(Protocol):
@@ -84,6 +98,10 @@ class Learner(Protocol):
     def horizon(self) -> int:
         """How many steps the learning-rate line is long: the budget T of one full fine-tune."""
 
+    @property
+    def epoch(self) -> int:
+        """How many steps one pass over the training split takes."""
+
     def seed(self, *purpose: str | int) -> int:
         """A seed for *purpose*, fixed by the run's seed; different purposes give unrelated seeds."""
 
@@ -102,6 +120,13 @@ class Learner(Protocol):
     def train(self, steps: int, purpose: Purpose = "train") -> None:
         """Train one leg. Raises TrainingError past the end of the learning-rate line."""
 
+    def complete(self, training: Training | None = None, *, at: int = 0) -> None:
+        """Train from here to the end of a new line: fresh optimiser, the schedule from step *at* on.
+
+        The outcome is kept on the task's shelf, if it has one, and taken from there by whoever asks
+        for the very same training again. It is charged in full either way.
+        """
+
     def look_ahead(self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]) -> Iterator[Seen]:
         """For each brief, train a copy of this learner and yield what *look* sees in it.
 
@@ -115,11 +140,36 @@ class Learner(Protocol):
     def evaluate(self) -> float:
         """The task's metric on the validation split, which is cut out of train. Higher is better."""
 
+    def loss(self) -> float:
+        """The mean loss on the validation split, in evaluation mode. Lower is better."""
+
+    def gradient(self, sample: Sample) -> Weights:
+        """The gradient of the mean loss over *sample*, in evaluation mode and float32.
+
+        Of every trained parameter, pruned weights included; charged to scoring, or to selection
+        where the sample is of the validation split.
+        """
+
+    def curvature(self, sample: Sample, temperature: float = 1.0) -> Weights:
+        """H g: the Hessian of the mean loss over *sample* times its gradient, over the scope.
+
+        In evaluation mode and float32, with logits divided by *temperature*. Memory is that of one
+        micro-batch, because both are sums over them. Raises TrainingError for a label that is a score
+        with a temperature other than 1.
+        """
+
     def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
         """Go through *items*, one round each; a run that was killed goes on after its last finished round."""
 
     def note(self, key: str, value: Any) -> None:
         """Append plain data to the list *key* of the ticket's notes; it survives a kill."""
+
+    def set_aside(self, masks: Sequence[Mask]) -> None:
+        """Hold on to *masks*, in place of those held before; they survive a kill between rounds."""
+
+    @property
+    def aside(self) -> Sequence[Mask]:
+        """The masks that were set aside last."""
 
     @property
     def notes(self) -> Mapping[str, Sequence[Any]]:
@@ -142,6 +192,16 @@ class Bookmark(Protocol):
     @property
     def due(self) -> bool:
         """Whether enough time has passed since the last save to save again."""
+
+
+class Shelf(Protocol):
+    """Where trained by-products are kept, so that no training is done twice."""
+
+    def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Keep *tensors* under *key*, in one piece or not at all."""
+
+    def get(self, key: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """What is kept under *key*, if anything."""
 
 
 class Task(Protocol):

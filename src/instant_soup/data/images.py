@@ -50,15 +50,28 @@ class ImageSpec:
 
 IMAGE_TASKS: Mapping[str, ImageSpec] = MappingProxyType(
     {
-        "vision/mnist": ImageSpec(prompts.WRITTEN, prompts.DIGITS, hub=("ylecun/mnist", None), sizes=(60000, 10000), classes=10),
+        "vision/mnist": ImageSpec(
+            prompts.WRITTEN, prompts.DIGITS, hub=("ylecun/mnist", None), sizes=(60000, 10000), classes=10
+        ),
         "vision/svhn": ImageSpec(
-            prompts.HOUSES, prompts.DIGITS, hub=("ufldl-stanford/svhn", "cropped_digits"), sizes=(73257, 26032), classes=10
+            prompts.HOUSES,
+            prompts.DIGITS,
+            hub=("ufldl-stanford/svhn", "cropped_digits"),
+            sizes=(73257, 26032),
+            classes=10,
         ),
         "vision/gtsrb": ImageSpec(prompts.SIGNS, hub=("tanganke/gtsrb", None), sizes=(26640, 12630), classes=43),
         "vision/cars": ImageSpec(prompts.CARS, hub=("tanganke/stanford_cars", None), sizes=(8144, 8041), classes=196),
-        "vision/cifar10": ImageSpec(prompts.OBJECTS, hub=("uoft-cs/cifar10", None), image="img", sizes=(50000, 10000), classes=10),
+        "vision/cifar10": ImageSpec(
+            prompts.OBJECTS, hub=("uoft-cs/cifar10", None), image="img", sizes=(50000, 10000), classes=10
+        ),
         "vision/cifar100": ImageSpec(
-            prompts.OBJECTS, hub=("uoft-cs/cifar100", None), image="img", label="fine_label", sizes=(50000, 10000), classes=100
+            prompts.OBJECTS,
+            hub=("uoft-cs/cifar100", None),
+            image="img",
+            label="fine_label",
+            sizes=(50000, 10000),
+            classes=100,
         ),
     }
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tasks import CourseTask
 from .recipe import Recipe
-from .run import Watch, run
+from .run import Watch, budget_like, run
 from .store import Store
 
 TASK = "demo/polarity"
@@ -55,13 +55,6 @@ def demo(sparsity: float, store: Store, begin: Begin) -> Iterator[Row]:
     for title, wanted in [*plans, ("instant soup", recipe(SOUP, sparsity))]:
         row = Row(title, wanted, run(wanted, store, partial(begin, title, wanted)))
         yield row
-    spent = round(row.record["cost"]["multiple_of_T"] - _overhead(row.record), 2)
-    longer = recipe(RIVALS["one-shot"], sparsity, budget=spent)
+    longer = recipe(RIVALS["one-shot"], sparsity, budget=budget_like(row.record))
     title = "one-shot, ISP's cost"
     yield Row(title, longer, run(longer, store, partial(begin, title, longer)))
-
-
-def _overhead(record: dict[str, Any]) -> float:
-    """What validation costs, in T: the longer one-shot run pays it too."""
-    share: float = record["cost"]["train"]["select"]["passes"] / record["cost"]["full_fine_tune"]["passes"]
-    return share

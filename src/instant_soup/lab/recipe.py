@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import (
@@ -23,12 +23,14 @@ from pydantic import (
     model_validator,
 )
 
-from ..core.errors import RecipeError, SoupError, nearest, unknown
-from ..methods import METHODS, REFERENCES, Method
+from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
+from ..data.images import ImageSpec
+from ..methods import CONTROLS, METHODS, REFERENCES, Method
+from ..models.text import PACKAGED
 from ..tasks import TASKS
 from ..training.regime import Regime
 
-SCHEMA = 1
+SCHEMA = 2
 DRAWN = {**METHODS, **REFERENCES}
 
 
@@ -39,19 +41,39 @@ class _Strict(BaseModel):
 class TaskSettings(_Strict):
     """What is learned, by which model."""
 
-    name: Annotated[
-        str, Field(description="a task that `instant-soup tasks` lists, or a name of your own with columns")
-    ]
+    name: Annotated[str, Field(description="a task that `instant-soup tasks` lists, or a name of your own")]
+    kind: Annotated[
+        Literal["text", "images"] | None, Field(description="of a task of your own: what its examples are")
+    ] = None
     model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = "packaged"
     pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = False
-    columns: Annotated[tuple[str, ...], Field(description="of a task of your own: one column of texts, or two")] = ()
+    columns: Annotated[
+        tuple[str, ...], Field(description="of a task of your own: one column of texts, or two, or one of images")
+    ] = ()
     label: Annotated[str, Field(description="of a task of your own: the column of labels")] = "label"
     metrics: Annotated[tuple[str, ...], Field(description="of a task of your own: what to report")] = ()
 
+    classes: Annotated[tuple[str, ...], Field(description="of images: the classes in words, for a zero-shot head")] = ()
+    templates: Annotated[tuple[str, ...], Field(description="of images: prompts with a {} for the class")] = ()
+
+    @property
+    def images(self) -> bool:
+        """Whether the examples are images."""
+        spec = TASKS.get(self.name)
+        return self.kind == "images" if spec is None else isinstance(spec, ImageSpec)
+
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in TASKS and not self.columns:
-            raise unknown("task", self.name, TASKS)
+        if self.name not in TASKS and not self.columns and not self.images:
+            raise UnknownName(
+                f"{unknown('task', self.name, TASKS)}. For a task of your own, "
+                f"name the columns of its texts, or set kind to 'images'"
+            )
+        if self.images and self.model == PACKAGED:
+            raise RecipeError("the packaged model reads text; set task.model to a CLIP or an image classifier")
+        for knob in ("classes", "templates"):
+            if getattr(self, knob) and not self.images:
+                raise RecipeError(f"task.{knob} is set, and {self.name!r} is a task of text, which has none; remove it")
         return self
 
 
@@ -81,6 +103,16 @@ class Recipe(_Strict):
         float, Field(gt=0, allow_inf_nan=False, description="length of the fine-tune, as a multiple of T")
     ] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
+    control: Annotated[
+        str | None, Field(description="judge a control of the ticket instead: 'layers' or 'shuffled'")
+    ] = None
+
+    @field_validator("control")
+    @classmethod
+    def _known_control(cls, control: str | None) -> str | None:
+        if control is not None and control not in CONTROLS:
+            raise unknown("control", control, CONTROLS)
+        return control
 
     @field_validator("method")
     @classmethod
@@ -90,6 +122,7 @@ class Recipe(_Strict):
         if not isinstance(name := knobs.pop("name", None), str) or name not in DRAWN:
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
+        knobs = {**variant.preset(knobs.pop("preset", None)), **knobs}
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
@@ -102,11 +135,14 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
-        dense = self.method["name"] in REFERENCES
-        if dense != (self.sparsity == 0):
-            expected = "0, because method 'dense' prunes nothing" if dense else "a share between 0 and 1, such as 0.7"
-            raise RecipeError(f"sparsity is {self.sparsity:g}; expected {expected}")
-        if self.budget != 1 and self.make_method().trains:
+        name = self.method["name"]
+        if self.sparsity and name in REFERENCES:
+            raise RecipeError(f"sparsity is {self.sparsity:g}; expected 0, because method {name!r} prunes nothing")
+        if not self.sparsity and not DRAWN[name].dense:
+            raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
+        if self.control and not self.sparsity:
+            raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
+        if self.budget != 1 and self.make_method().trains and not self.control:
             raise RecipeError(
                 f"budget is {self.budget:g} and {self.method['name']} trains its ticket inside T; "
                 f"change training.epochs instead"
@@ -124,21 +160,49 @@ class Recipe(_Strict):
             raise RecipeError(f"{source}: {error}") from error
 
     @classmethod
-    def read(cls, path: str | Path, changes: Iterable[str] = ()) -> Self:
+    def read(cls, path: str | Path, changes: Iterable[str] = (), *, cell: str | None = None) -> Self:
         """A recipe from a TOML file, with *changes* such as ``"method.denoisers=8"`` on top.
+
+        A file may hold several: what they share, and a table ``[cells.NAME]`` for what is each
+        one's own; then *cell* says which.
 
         Raises RecipeError when the file is missing, is not TOML or asks for what does not exist.
         """
-        path = Path(path)
-        try:
-            fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RecipeError(f"no recipe at {path}; check the path") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
+        fields = _read(Path(path))
+        cells = _cells(fields, str(path))
+        if cell is None and cells:
+            raise RecipeError(f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}")
+        if cell is not None and cell not in cells:
+            raise RecipeError(f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells")
+        return cls._changed(_merged(fields, cells[cell]) if cell is not None else fields, changes, str(path))
+
+    @classmethod
+    def read_all(cls, path: str | Path, changes: Iterable[str] = ()) -> dict[str, Self]:
+        """Every recipe of a TOML file by the name of its cell; one without a name if it has no cells."""
+        fields, changes = _read(Path(path)), tuple(changes)
+        cells = _cells(fields, str(path))
+        return {
+            name: cls._changed(_merged(fields, cell), changes, f"{path}, cell {name}" if name else str(path))
+            for name, cell in (cells or {"": {}}).items()
+        }
+
+    @classmethod
+    def _changed(cls, fields: dict[str, Any], changes: Iterable[str], source: str) -> Self:
         for change in changes:
             _change(fields, change)
-        return cls.parse(fields, str(path))
+        return cls.parse(fields, source)
+
+    def with_method(self, name: str) -> Recipe:
+        """This recipe with another method at its defaults; with its own method, this recipe.
+
+        `dense` comes with sparsity 0 and no control. Raises RecipeError for a name that no table lists.
+        """
+        if name == self.method["name"]:
+            return self
+        fields = {**self.model_dump(exclude_unset=True), "method": {"name": name}}
+        if name in REFERENCES:
+            fields |= {"sparsity": 0.0, "control": None}
+        return self.parse(fields)
 
     def make_method(self) -> Method:
         """The method with its knobs."""
@@ -151,14 +215,47 @@ class Recipe(_Strict):
         content = json.dumps({"schema": SCHEMA, **self.model_dump(mode="json")}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
+    @cached_property
+    def task_key(self) -> str:
+        """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
+        fields = {name: self.model_dump(mode="json")[name] for name in ("task", "data", "training", "seed")}
+        return hashlib.sha256(json.dumps({"schema": SCHEMA, **fields}, sort_keys=True).encode()).hexdigest()
+
     @property
     def label(self) -> str:
         """A short name for people."""
-        return f"{self.task.name} {self.method['name']} {self.sparsity:.0%} seed {self.seed}"
+        control = f" ({self.control} control)" if self.control else ""
+        return f"{self.task.name} {self.method['name']}{control} {self.sparsity:.0%} seed {self.seed}"
 
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"no recipe at {path}; check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
+
+
+def _cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
+    """Take the cells out of *fields*."""
+    cells = fields.pop("cells", {})
+    if not isinstance(cells, dict) or not all(isinstance(cell, dict) for cell in cells.values()):
+        raise RecipeError(f"{source}: 'cells' is no table of tables; write [cells.NAME]")
+    return cells
+
+
+def _merged(fields: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """*fields* with *own* on top, table by table."""
+    merged = dict(fields)
+    for name, value in own.items():
+        here = merged.get(name)
+        merged[name] = _merged(here, value) if isinstance(here, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _change(fields: dict[str, Any], change: str) -> None:

@@ -16,12 +16,14 @@ from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
 from ..core.weights import Weights
-from ..tasks import CourseTask, text
+from ..methods import control
+from ..tasks import CourseTask, image, text
 from ..training.learner import ModuleLearner
 from .recipe import Recipe
+from .sizes import Sizes
 from .store import Cell, Store, read_json
 
-SCHEMA = 1
+SCHEMA = 2
 Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
 
@@ -63,9 +65,9 @@ def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | Non
         return read_json(cell.record)
     task = build(recipe)
     watch = begin(task) if begin else None
-    ticket = draw(recipe, task, cell, watch)
+    ticket = draw(recipe, task, store, watch)
     meter = _meter("fine-tune", watch)
-    learner, spent = _tuned(ticket, recipe, task, cell, meter)
+    learner, spent = _tuned(ticket, recipe, replace(task, shelf=store.shelf(recipe)), cell, meter)
     result = _judge(learner, meter)
     record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
     cell.finish("record", record)
@@ -76,34 +78,62 @@ def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | Non
 def build(recipe: Recipe) -> CourseTask:
     """The task that *recipe* names, loaded and encoded. Raises SparsityError where no weight would be left."""
     task, data = recipe.task, recipe.data
-    built = text(
-        task.name,
-        model=task.model,
-        data=data.folder,
-        regime=recipe.training,
-        seed=recipe.seed,
-        limit=data.limit,
-        validation=data.validation,
-        max_length=data.max_length,
-        pooler=task.pooler,
-        columns=task.columns,
-        label=task.label,
-        metrics=task.metrics,
-    )
+    common: dict[str, Any] = {
+        "model": task.model,
+        "data": data.folder,
+        "regime": recipe.training,
+        "seed": recipe.seed,
+        "limit": data.limit,
+        "validation": data.validation,
+    }
+    if task.images:
+        built = image(
+            task.name,
+            **common,
+            classes=task.classes,
+            templates=task.templates,
+            image_column=task.columns[0] if task.columns else None,
+            label_column=task.label if "label" in task.model_fields_set else None,
+        )
+    else:
+        built = text(
+            task.name,
+            **common,
+            max_length=data.max_length,
+            pooler=task.pooler,
+            columns=task.columns,
+            label=task.label,
+            metrics=task.metrics,
+        )
     survivors(recipe.sparsity, built.course.scope.size)  # refuses what cannot be reached before anything is trained
     return built
 
 
-def draw(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None = None) -> Ticket:
-    """The ticket of *recipe*: from *cell* if it was drawn already, else drawn and put there."""
+def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None) -> Ticket:
+    """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there."""
+    cell = store.cell(recipe)
     if cell.ticket.exists():
         return cell.load_ticket()
+    if recipe.control:
+        return _controlled(recipe, recipe.control, task, store, watch)
     meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
-    ticket = recipe.make_method().draw(replace(task, bookmark=bookmark), recipe.sparsity, meter).stamped(recipe.key)
+    world = replace(task, bookmark=bookmark, shelf=store.shelf(recipe))
+    ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     cell.describe(recipe)
-    cell.finish("draw", {"bill": meter.dump(), "seconds": bookmark.seconds})
+    cell.finish("draw", {"bill": meter.dump(), "reused": asdict(meter.reused), "seconds": bookmark.seconds})
     cell.save_ticket(ticket)  # last, for it says that the stage is done
     bookmark.clear()
+    return ticket
+
+
+def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
+    """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
+    drawn = recipe.model_copy(update={"control": None})
+    ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
+    cell = store.cell(recipe)
+    cell.describe(recipe)
+    cell.finish("draw", store.cell(drawn).finished("draw"))
+    cell.save_ticket(ticket)
     return ticket
 
 
@@ -119,7 +149,7 @@ def _tuned(
         return learner, spent
     bookmark = cell.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
-    spent = {"bill": meter.dump(), "seconds": bookmark.seconds}
+    spent = {"bill": meter.dump(), "reused": asdict(meter.reused), "seconds": bookmark.seconds}
     cell.finish("train", spent)
     cell.save_model(learner.view())  # last, for it says that the stage is done
     bookmark.clear()
@@ -132,7 +162,7 @@ def _train(
     horizon = max(1, round(budget * task.horizon))
     learner = _place(ticket, replace(task, bookmark=bookmark), meter, horizon)
     if not ticket.ready:
-        learner.train(horizon)
+        learner.complete()
     return learner
 
 
@@ -155,15 +185,6 @@ def _meter(stage: str, watch: Watch | None) -> Meter:
     return Meter(watch=(lambda pulse: watch(stage, pulse)) if watch else None)
 
 
-def full_cost(task: CourseTask) -> Cost:
-    """T as a cost: one full fine-tune, validation left out."""
-    steps, n = task.horizon, len(task.course.train)
-    per_epoch = -(-n // task.regime.batch)
-    whole, rest = divmod(steps, per_epoch)
-    examples = whole * n + min(rest * task.regime.batch, n)
-    return Cost(steps, examples, 3 * examples)
-
-
 def _record(
     recipe: Recipe,
     task: CourseTask,
@@ -173,7 +194,7 @@ def _record(
     trained: dict[str, Any],
     meter: Meter,
 ) -> dict[str, Any]:
-    full = full_cost(task)
+    full = Sizes.of(task).full
     total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
     return {
         "schema": SCHEMA,
@@ -198,11 +219,22 @@ def _record(
             "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
             "draw": drawn["bill"],
             "train": meter.dump(),
+            "reused": asdict(Cost(**drawn["reused"]) + Cost(**trained["reused"])),
         },
         "seconds": {"draw": drawn["seconds"], "train": trained["seconds"]},
         "examples": {name: len(getattr(task.course, name)) for name in ("train", "validation", "test")},
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
     }
+
+
+def budget_like(record: Mapping[str, Any]) -> float:
+    """The budget at which a method that draws for nothing costs as much as the run of *record* did.
+
+    The validation at the end is left out, for every run pays it.
+    """
+    cost = record["cost"]
+    validation = cost["train"]["select"]["passes"] / cost["full_fine_tune"]["passes"]
+    return round(float(cost["multiple_of_T"] - validation), 2)
 
 
 def environment() -> dict[str, Any]:

@@ -6,6 +6,7 @@ DIR/KEY/model.safetensors        the fine-tuned weights, zeros included
 DIR/KEY/record.json              what came of it, and what it cost
 DIR/KEY/draw.json, train.json    the bills of finished stages
 DIR/KEY/draw/, train/            where an unfinished stage stands
+DIR/shelf/TASK/STATE.safetensors whole trainings that several recipes may share, such as the levels of IMP
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..core.ticket import Ticket
 from ..core.weights import Weights
 from .bookmark import EVERY, FolderBookmark
 from .recipe import Recipe
+from .shelf import FolderShelf
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class Store:
     def cell(self, recipe: Recipe) -> Cell:
         """Where *recipe* is or will be kept; nothing is written yet."""
         return Cell(self.folder / recipe.key[:16], self.save_every)
+
+    def shelf(self, recipe: Recipe) -> FolderShelf:
+        """Where whole trainings on the task of *recipe* are kept, whatever the method."""
+        return FolderShelf(self.folder / "shelf" / recipe.task_key[:16], recipe.key)
 
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:

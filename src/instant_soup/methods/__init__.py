@@ -5,22 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from . import presets
+from .control import CONTROLS, control
 from .dense import Dense
+from .early_bird import EarlyBird
 from .gradual import Gradual
+from .instant_model_soup import InstantModelSoup
 from .instant_soup import InstantSoup
+from .lottery import Lottery
+from .lottery_pools import LotteryPools
 from .method import Method, Variant, describe
+from .model_soup import ModelSoup
 from .one_shot import OneShot
+from .sensitive import Grasp, Snip
 
 METHODS: Mapping[str, Variant] = MappingProxyType(
     {
         "random": Variant(OneShot, {"score": "random"}),
         "magnitude": Variant(OneShot, {"score": "magnitude"}),
         "gradual": Variant(Gradual),
-        "instant-soup": Variant(InstantSoup),
+        "early-bird": Variant(EarlyBird),
+        "snip": Variant(Snip),
+        "grasp": Variant(Grasp),
+        "lth": Variant(Lottery, {"rewind": 0.0}),
+        "lth-rewind": Variant(Lottery),
+        "lottery-pools": Variant(LotteryPools),
+        "instant-soup": Variant(InstantSoup, presets=presets.INSTANT_SOUP),
+        "instant-model-soup": Variant(InstantModelSoup, dense=True),
+        "model-soup": Variant(ModelSoup, dense=True),
     }
 )
 
-REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense)})
+REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense, dense=True)})
 """What tickets are compared with; it draws none itself."""
 
-__all__ = ["METHODS", "REFERENCES", "Dense", "Gradual", "InstantSoup", "Method", "OneShot", "Variant", "describe"]
+__all__ = [
+    "CONTROLS", "METHODS", "REFERENCES", "Dense", "EarlyBird", "Gradual", "Grasp", "InstantModelSoup", "InstantSoup",
+    "Lottery", "LotteryPools", "Method", "ModelSoup", "OneShot", "Snip", "Variant", "control", "describe",
+]  # fmt: skip

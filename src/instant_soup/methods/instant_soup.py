@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import Literal
 
 from ..core.budget import Meter
@@ -29,7 +30,7 @@ from ..core.score import magnitude
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
 from ..soup.blend import BLENDS
-from ..soup.denoiser import Outlook, Protocols, Range, briefs, denoise
+from ..soup.denoiser import Outlook, Protocols, Range, Settled, briefs, denoise
 from .method import describe
 
 
@@ -44,6 +45,7 @@ class InstantSoup:
         share: of what s is a share: of all weights (``"linear"``) or of the rest (``"geometric"``).
         mask_share: M / T, the share of the budget in which the rounds of growing length fit.
         round_steps: t, steps of the first round, the i-th then has i t; in place of mask_share.
+        round_epochs: t as a part of an epoch, such as the paper's 0.1; in place of mask_share.
         blend: ``"votes"``, ``"lookahead"``, ``"union"`` or ``"intersection"``.
         own_mask: whether the mask without look-ahead is blended too, as in Algorithm 2.
         carry: ``"none"`` throws look-ahead weights away, as the paper does; ``"mean"`` goes on
@@ -52,6 +54,9 @@ class InstantSoup:
             paper does; ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained
             weights and a fresh T.
         carry_optimizer: whether look-aheads go on with a copy of the optimiser's state.
+        lookahead_warmup: steps of a new warm-up that each look-ahead starts behind.
+        settled: take no more look-aheads in a round once one more mask changes less than this
+            share of the ticket; None takes all N.
         rate, weight_decay, label_smoothing, subset: ranges (low, high) that the look-aheads'
             protocols are drawn from; rate is a factor on the current learning rate, subset a
             share of the training examples.
@@ -64,11 +69,14 @@ class InstantSoup:
     share: Literal["linear", "geometric"] = "linear"
     mask_share: float = 0.2
     round_steps: int | None = None
+    round_epochs: float | None = None
     blend: str = "votes"
     own_mask: bool = True
     carry: Literal["none", "mean"] = "none"
     finish: Literal["continue", "restart", "rewind"] = "rewind"
     carry_optimizer: bool = False
+    lookahead_warmup: int = 0
+    settled: float | None = None
     rate: Range = Protocols.rate
     weight_decay: Range = Protocols.weight_decay
     label_smoothing: Range = Protocols.label_smoothing
@@ -78,11 +86,19 @@ class InstantSoup:
     def __post_init__(self) -> None:
         if self.blend not in BLENDS:
             raise unknown("blend", self.blend, BLENDS)
-        for knob, least in (("denoisers", 0), ("lookahead_steps", 1)):
+        for knob, least in (("denoisers", 0), ("lookahead_steps", 1), ("lookahead_warmup", 0)):
             if getattr(self, knob) < least:
                 raise KnobError(f"{knob} is {getattr(self, knob)}; expected {least} or more")
         if self.round_steps is not None and self.round_steps < 1:
             raise KnobError(f"round_steps is {self.round_steps}; expected 1 or more")
+        if self.round_epochs is not None and not 0 < self.round_epochs < inf:
+            raise KnobError(f"round_epochs is {self.round_epochs}; expected a part of an epoch above 0, such as 0.1")
+        if self.round_steps is not None and self.round_epochs is not None:
+            raise KnobError(f"round_steps is {self.round_steps} and round_epochs {self.round_epochs}; set one of them")
+        if self.settled is not None and not 0 <= self.settled <= 1:
+            raise KnobError(f"settled is {self.settled}; expected a share of the ticket between 0 and 1, such as 0.001")
+        if self.settled is not None and self.carry == "mean":
+            raise KnobError("settled is set and carry is 'mean', which counts on all look-aheads; unset one of them")
         if not 0 < self.mask_share <= 1:
             raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
         for knob, choices in (("carry", ("none", "mean")), ("finish", ("continue", "restart", "rewind"))):
@@ -108,7 +124,7 @@ class InstantSoup:
         """
         learner = task.learner(meter or Meter())
         targets = steps_to(sparsity, self.compression, self.share)
-        lengths = self._lengths(len(targets), learner.horizon)
+        lengths = self._lengths(len(targets), learner)
         for i, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[i])
             learner.apply_mask(self._denoised(learner, i, target, last=i == len(targets) - 1))
@@ -117,18 +133,21 @@ class InstantSoup:
         start = learner.origin if self.finish == "rewind" else None
         return Ticket.drawn(learner, describe(self), start=start, ready=self.trains)
 
-    def _lengths(self, rounds: int, horizon: int) -> list[int]:
+    def _lengths(self, rounds: int, learner: Learner) -> list[int]:
         """Steps of each round, growing evenly."""
-        triangle = [i * (i + 1) // 2 for i in range(rounds + 1)]
+        triangle, horizon = [i * (i + 1) // 2 for i in range(rounds + 1)], learner.horizon
         if self.round_steps is not None:
-            ends = [self.round_steps * corner for corner in triangle]
+            first: float = self.round_steps
+        elif self.round_epochs is not None:
+            first = self.round_epochs * learner.epoch
         else:
-            ends = [round(self.mask_share * horizon * corner / triangle[-1]) for corner in triangle]
+            first = self.mask_share * horizon / triangle[-1]
+        ends = [round(first * corner) for corner in triangle]
         ahead = rounds * self.denoisers * self.lookahead_steps if self.carry == "mean" else 0
         if ends[-1] + ahead > horizon:
             raise KnobError(
                 f"{rounds} rounds take {ends[-1] + ahead} steps and the budget T has {horizon}; lower round_steps, "
-                f"mask_share, denoisers or lookahead_steps, raise compression, or train longer"
+                f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer"
             )
         return [end - start for start, end in pairwise(ends)]
 
@@ -140,18 +159,30 @@ class InstantSoup:
             self._protocols(),
             learner.seed("look-ahead", i),
             carry_optimizer=self.carry_optimizer,
+            warmup=self.lookahead_warmup,
         )
         blend, carried = BLENDS[self.blend], self.carry == "mean"
         own = prune(magnitude(learner), learner.mask, target, across=self.across)
-        outlook = denoise(learner, looks, target, across=self.across, magnitude=blend.magnitude, weights=carried)
+
+        def blended(outlook: Outlook) -> Mask:
+            if self.own_mask:
+                outlook = Outlook((own, *outlook.masks), outlook.magnitude)
+            if blend.deferred and not last:
+                return outlook.union
+            return prune(blend.score(outlook, learner.view()), learner.mask, target, across=self.across)
+
+        outlook = denoise(
+            learner,
+            looks,
+            target,
+            across=self.across,
+            magnitude=blend.magnitude,
+            weights=carried,
+            enough=None if self.settled is None else Settled(blended, self.settled),
+        )
         if carried and outlook.weights is not None:
             learner.advance(outlook.weights, self.denoisers * self.lookahead_steps)
-        if self.own_mask:
-            outlook = Outlook((own, *outlook.masks), outlook.magnitude)
-        if blend.deferred and not last:
-            mask = outlook.union
-        else:
-            mask = prune(blend.score(outlook, learner.view()), learner.mask, target, across=self.across)
+        mask = blended(outlook)
         learner.note("rounds", _seen(target, mask, own, outlook))
         return mask
 
@@ -160,10 +191,16 @@ class InstantSoup:
 
 
 def _seen(target: float, mask: Mask, own: Mask, outlook: Outlook) -> dict[str, float]:
-    """How far the masks agree, and how far the blend moved from the plain cut."""
+    """How far the look-aheads' masks agree, and how far the blend moved from the plain cut.
+
+    All are shares of the scope: *unanimous* that on which all masks agree, *agreement* that on
+    which two of them do, on average; *moved* that on which the blend and the plain cut differ.
+    """
     return {
         "target": target,
         "sparsity": mask.sparsity,
-        "unanimous": 1 - outlook.union.distance(outlook.intersection),
+        "look-aheads": len(outlook.masks),
+        "unanimous": outlook.unanimous,
+        "agreement": outlook.agreement,
         "moved": mask.distance(own),
     }

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from ..core.budget import Meter
+from ..core.errors import unknown
 from ..core.task import Task
 from ..core.ticket import Ticket
 
@@ -29,15 +30,30 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Variant:
-    """A line in the table of methods: a class, what the name fixes, and one sentence."""
+    """A line in the table of methods.
+
+    Attributes:
+        make: the class.
+        fixed: the knobs that the name fixes.
+        presets: knobs that go by one name together.
+        dense: whether it has something to do at sparsity 0 too.
+    """
 
     make: type[Any]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dense: bool = False
 
-    def __call__(self, **knobs: Any) -> Method:
-        """The method with these knobs. Raises KnobError when one has a value that cannot work."""
-        method: Method = self.make(**self.fixed, **knobs)
+    def __call__(self, *, preset: str | None = None, **knobs: Any) -> Method:
+        """The method with these knobs, on top of a preset's. Raises KnobError when one has a value that cannot work."""
+        method: Method = self.make(**{**self.fixed, **self.preset(preset), **knobs})
         return method
+
+    def preset(self, name: str | None) -> dict[str, Any]:
+        """The knobs of a preset; none for None. Raises UnknownName."""
+        if name is not None and name not in self.presets:
+            raise unknown("preset", name, self.presets)
+        return dict(self.presets[name]) if name is not None else {}
 
     @property
     def knobs(self) -> dict[str, Any]:

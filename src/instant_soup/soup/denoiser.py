@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
+from itertools import combinations
 from operator import and_, or_
 
 import torch
@@ -63,10 +64,12 @@ class Protocols:
         )
 
 
-def briefs(count: int, steps: int, protocols: Protocols, seed: int, *, carry_optimizer: bool = False) -> list[Brief]:
+def briefs(
+    count: int, steps: int, protocols: Protocols, seed: int, *, carry_optimizer: bool = False, warmup: int = 0
+) -> list[Brief]:
     """*count* look-aheads of *steps* steps that differ in their training."""
     dice = random.Random(seed)
-    return [Brief(steps, protocols.draw(dice), carry_optimizer) for _ in range(count)]
+    return [Brief(steps, protocols.draw(dice), carry_optimizer, warmup) for _ in range(count)]
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,31 @@ class Outlook:
         """What all of the masks keep."""
         return reduce(and_, self.masks)
 
+    @property
+    def unanimous(self) -> float:
+        """Share of the scope on which all masks agree; 1 without masks."""
+        return 1 - self.union.distance(self.intersection) if self.masks else 1.0
+
+    @property
+    def agreement(self) -> float:
+        """Share of the scope on which two masks agree, on average over all pairs; 1 below two masks."""
+        pairs = [1 - one.distance(other) for one, other in combinations(self.masks, 2)]
+        return sum(pairs) / len(pairs) if pairs else 1.0
+
+
+@dataclass
+class Settled:
+    """Tells whether one more mask still changes the ticket by *share* of what it keeps, or more."""
+
+    blend: Callable[[Outlook], Mask]
+    share: float
+    _last: Mask | None = field(default=None, init=False)
+
+    def __call__(self, outlook: Outlook) -> bool:
+        """Whether the last mask of *outlook* changed the blend by less than the share."""
+        last, self._last = self._last, self.blend(outlook)
+        return last is not None and (last ^ self._last).kept < self.share * self._last.kept
+
 
 def denoise(
     learner: Learner,
@@ -99,11 +127,13 @@ def denoise(
     across: Across = "model",
     magnitude: bool = False,
     weights: bool = False,
+    enough: Callable[[Outlook], bool] | None = None,
 ) -> Outlook:
     """Look ahead once per brief and prune what is seen there by magnitude to *sparsity*.
 
     Where *magnitude* or *weights* is set, the mean of the look-ahead weights' absolute values, or
-    of the weights themselves, comes back too.
+    of the weights themselves, comes back too. *enough* is asked after each look-ahead whether the
+    rest may be left out.
     """
     see = partial(_see, sparsity=sparsity, across=across, weights=magnitude or weights)
     masks = []
@@ -114,6 +144,8 @@ def denoise(
             sizes.add({name: here[name] for name in learner.scope})
         if weights:
             places.add(here)
+        if enough is not None and enough(Outlook(tuple(masks), sizes.value)):
+            break
     return Outlook(tuple(masks), sizes.value, places.value)
 
 

@@ -75,6 +75,7 @@ class LoaderExamples:
     """The examples behind a DataLoader, by index."""
 
     lengths: Sequence[int] | None = None
+    targets: Tensor | None = None
 
     def __init__(self, loader: DataLoader[Any], split: str) -> None:
         try:

@@ -31,6 +31,10 @@ class Examples(Protocol):
     def lengths(self) -> Sequence[int] | None:
         """How long each example is, where that differs; batches are then of similar length."""
 
+    @property
+    def targets(self) -> Tensor | None:
+        """Classes int64 [n] or scores float [n], read without encoding anything; None where that cannot be."""
+
     def batch(self, indices: Sequence[int]) -> Batch:
         """These examples, ready for the model."""
 

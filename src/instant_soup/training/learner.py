@@ -9,6 +9,8 @@ what has to change together: weights, mask, optimiser, clock and place.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,19 +21,21 @@ from typing import Any
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
 from ..core.scope import Scope
-from ..core.task import Base, Bookmark, Brief, Item, Seen, Training
-from ..core.weights import Weights
-from . import optim
+from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
+from ..core.weights import Weights, digest
+from . import optim, sensitivity
 from .device import accelerator
 from .examples import Course, Examples
 from .loop import step
-from .order import Order, in_order
+from .order import Order, chunks, in_order
 from .regime import Regime
+from .sample import balanced
 from .seeds import borrowed, stream
 
 EVALUATION_BATCH = 256
@@ -58,6 +62,7 @@ class ModuleLearner:
         seed: of the run; the order of examples and the dropout follow from it.
         horizon: length of the learning-rate line in steps; the regime's T if not given.
         bookmark: where to save the place, so that a killed run goes on.
+        shelf: where to keep whole trainings, so that none is done twice.
     """
 
     def __init__(
@@ -69,20 +74,25 @@ class ModuleLearner:
         seed: int = 0,
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
         self._horizon = horizon or regime.horizon(len(course.train))
         self._accelerator = accelerator(regime.precision)
-        self._model = self._accelerator.prepare_model(deepcopy(course.model))
+        model = deepcopy(course.model)
+        self._plain_forward = model.forward  # Accelerate puts autocast around it
+        self._model = self._accelerator.prepare_model(model)
         self._module: nn.Module = self._accelerator.unwrap_model(self._model)
         self._tensors = _tensors(self._module)
         self._parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
         self._mask = Mask.dense(course.scope)
         self._keep: dict[str, Tensor] = {}
-        self._optimizer = optim.adamw(self._parameters.values(), regime.weight_decay)
+        self._optimizer = self._fresh_optimizer(Training())
         self._line = optim.Line(regime.rate, self._horizon, round(regime.warmup * self._horizon))
         self._order = self._ordered(Training(seed=self.seed("order")))
         self._clock = _Clock()
+        self._aside: tuple[Mask, ...] = ()
+        self._shelf = shelf
         self._bookmark = bookmark
         self._leg_saved = bookmark.load("leg") if bookmark else None
 
@@ -119,6 +129,17 @@ class ModuleLearner:
     @property
     def horizon(self) -> int:
         return self._horizon
+
+    @property
+    def epoch(self) -> int:
+        return ceil(len(self._course.train) / self._regime.batch)
+
+    @property
+    def aside(self) -> Sequence[Mask]:
+        return self._aside
+
+    def set_aside(self, masks: Sequence[Mask]) -> None:
+        self._aside = tuple(masks)
 
     @property
     def notes(self) -> Mapping[str, Sequence[Any]]:
@@ -175,16 +196,55 @@ class ModuleLearner:
             raise TrainingError(
                 f"asked to train {steps} steps with {left} of {self._horizon} left; train longer or take fewer"
             )
+        self._leg(self._clock.steps + steps, purpose, Training(), self._order, ("dropout",))
+
+    def complete(self, training: Training | None = None, *, at: int = 0) -> None:
+        how = training or Training()
+        key = self._key(training, at)
+        self._optimizer = self._fresh_optimizer(how)
+        self._clock.steps = self._clock.batches = at
+        if self._shelf is not None and (found := self._shelf.get(key)):
+            weights, facts = found
+            self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"])
+            self._meter.tell("train", sparsity=self._mask.sparsity)
+            self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
+            self.restore(weights)
+            return
+        before = self._meter.bill.get("train", Cost())
+        order, dice = (self._ordered(how), ("dropout", how.seed)) if training else (self._order, ("dropout",))
+        self._leg(self._horizon, "train", how, order, dice)
+        self._optimizer = self._fresh_optimizer(how)  # as it is for who takes the outcome from the shelf
+        if self._shelf is not None:
+            self._shelf.put(key, self.view(), {"cost": asdict(self._meter.bill["train"] - before)})
+
+    def _leg(self, end: int, purpose: Purpose, how: Training, order: Order, dice: tuple[str | int, ...]) -> None:
         self._clock.leg += 1
-        end = self._clock.steps + steps
         self._return_to_leg()
         while self._clock.steps < end:
-            batch = self._order.at(self._clock.batches)
-            self._step(batch, purpose, self._line.at(self._clock.steps), Training(), ("dropout", self._clock.batches))
+            rate = how.rate * self._line.at(self._clock.steps)
+            self._step(order.at(self._clock.batches), purpose, rate, how, (*dice, self._clock.batches))
             self._clock.steps += 1
             self._clock.batches += 1
             if self._bookmark and self._bookmark.due and self._clock.steps < end:
                 self._save("leg")
+
+    def _key(self, training: Training | None, at: int) -> str:
+        """What a whole training depends on, in one hash."""
+        here = self.view()
+        facts = {
+            "course": self._course.name,
+            "regime": self._regime.model_dump(mode="json"),
+            "seed": self._seed,
+            "training": asdict(training) if training else None,
+            "line": [at, self._horizon],
+            "mask": self._mask.digest,
+            "weights": digest(here, sorted(here)),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _fresh_optimizer(self, how: Training) -> AdamW:
+        decay = self._regime.weight_decay if how.weight_decay is None else how.weight_decay
+        return optim.adamw(self._parameters.values(), decay)
 
     def look_ahead(self, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
         for brief in briefs:
@@ -192,7 +252,9 @@ class ModuleLearner:
                 how, order = brief.training, self._ordered(brief.training)
                 rate = how.rate * self._line.at(self._clock.steps)
                 for position in range(brief.steps):
-                    self._step(order.at(position), "look-ahead", rate, how, ("look-ahead dropout", how.seed, position))
+                    warm = min(1.0, (position + 1) / brief.warmup) if brief.warmup else 1.0
+                    dice = ("look-ahead dropout", how.seed, position)
+                    self._step(order.at(position), "look-ahead", warm * rate, how, dice)
                 seen = look(self)
             yield seen
 
@@ -208,8 +270,7 @@ class ModuleLearner:
         optimizer, clock, bookmark = self._optimizer, self._clock, self._bookmark
         for tensor in self._tensors.values():
             tensor.data = tensor.data.clone()
-        decay = brief.training.weight_decay
-        self._optimizer = optim.adamw(self._parameters.values(), self._regime.weight_decay if decay is None else decay)
+        self._optimizer = self._fresh_optimizer(brief.training)
         if brief.carry_optimizer:
             optim.remember(self._optimizer, self._parameters, optim.moments(optimizer, self._parameters))
         self._clock, self._bookmark = deepcopy(clock), None
@@ -224,7 +285,7 @@ class ModuleLearner:
         self, indices: list[int], purpose: Purpose, rate: float, how: Training, dice: tuple[str | int, ...]
     ) -> None:
         batch = self._course.train.batch(indices)
-        self._charge(purpose, self._course.train, batch, indices, steps=1)
+        self._charge(purpose, self._course.train, batch, indices, 3, steps=1)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with borrowed():
@@ -258,8 +319,10 @@ class ModuleLearner:
         train = self._course.train
         return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset)
 
-    def _charge(self, purpose: Purpose, examples: Examples, batch: Any, indices: list[int], *, steps: int) -> None:
-        ways = 3 if steps else 1  # forwards, and twice that backwards
+    def _charge(
+        self, purpose: Purpose, examples: Examples, batch: Any, indices: list[int], ways: int, *, steps: int = 0
+    ) -> None:
+        """Charge *ways* passes an example: 1 forwards, 3 with the way back."""
         n = len(indices)
         self._meter.charge(
             purpose, Cost(steps, n, ways * n, ways * self._course.forward_cost.of(batch, examples, indices))
@@ -268,24 +331,62 @@ class ModuleLearner:
     # evaluation
 
     def evaluate(self) -> float:
-        return next(iter(self._figures(self._course.validation, "select").values()))
+        return next(iter(self._course.metric(*self._answers(self._course.validation, "select")).values()))
+
+    def loss(self) -> float:
+        return float(self._course.loss(*self._answers(self._course.validation, "select"), 0.0))
 
     def test(self) -> dict[str, float]:
         """The task's figures on the test split. To be read once, after every choice is made."""
-        return self._figures(self._course.test, "test")
+        return dict(self._course.metric(*self._answers(self._course.test, "test")))
 
     @torch.inference_mode()
-    def _figures(self, examples: Examples, purpose: Purpose) -> dict[str, float]:
+    def _answers(self, examples: Examples, purpose: Purpose) -> tuple[Tensor, Tensor]:
+        """Outputs and targets of a whole split, on the CPU."""
         self._model.eval()
         outputs, targets = [], []
         for indices in in_order(len(examples), EVALUATION_BATCH, examples.lengths):
             batch = examples.batch(indices)
-            self._charge(purpose, examples, batch, indices, steps=0)
+            self._charge(purpose, examples, batch, indices, 1)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
             output, target = self._course.predict(self._model, self._placed(batch))
             outputs.append(output.float().cpu())
             targets.append(target.cpu())
-        return dict(self._course.metric(torch.cat(outputs), torch.cat(targets)))
+        return torch.cat(outputs), torch.cat(targets)
+
+    # scoring
+
+    def gradient(self, sample: Sample) -> Weights:
+        with sensitivity.exact(self._module, self._plain_forward):
+            return sensitivity.gradient(
+                self._sample_loss(), self._parameters, self._parts(sample, sensitivity.GRADIENT)
+            )
+
+    def curvature(self, sample: Sample, temperature: float = 1.0) -> Weights:
+        targets = self._course.train.targets
+        if temperature != 1 and targets is not None and targets.is_floating_point():
+            raise TrainingError(
+                f"temperature is {temperature:g}, and the label is a score, which has none; set it to 1"
+            )
+        parameters, loss_of = {name: self._parameters[name] for name in self.scope}, self._sample_loss(temperature)
+        with sensitivity.exact(self._module, self._plain_forward):
+            slope = sensitivity.gradient(loss_of, parameters, self._parts(sample, sensitivity.GRADIENT))
+            return sensitivity.curvature(loss_of, parameters, slope, self._parts(sample, sensitivity.CURVATURE))
+
+    def _sample_loss(self, temperature: float = 1.0) -> sensitivity.LossOf:
+        return lambda batch: self._course.batch_loss(self._module, batch, 0.0, temperature)
+
+    def _parts(self, sample: Sample, ways: int) -> Iterator[sensitivity.Part]:
+        """The sample in micro-batches, each charged before it is used."""
+        train = sample.split == "train"
+        examples = self._course.train if train else self._course.validation
+        purpose: Purpose = "score" if train else "select"
+        indices = balanced(examples.targets, len(examples), sample.per_class, sample.seed)
+        for part in chunks(indices, ceil(self._regime.batch / self._regime.accumulation)):
+            batch = examples.batch(part)
+            self._charge(purpose, examples, batch, part, ways)
+            yield self._placed(batch), len(part) / len(indices)
+            self._meter.tell(purpose, sparsity=self._mask.sparsity)
 
     # going on after a kill
 
@@ -315,14 +416,18 @@ class ModuleLearner:
         if self._bookmark:
             tensors = {f"weights/{name}": tensor for name, tensor in self.view().items()}
             tensors |= {f"mask/{name}": self._mask.packed(name) for name in self._mask}
+            for i, mask in enumerate(self._aside):
+                tensors |= {f"aside/{i}/{name}": mask.packed(name) for name in mask}
             tensors |= {f"optimizer/{name}": t for name, t in optim.moments(self._optimizer, self._parameters).items()}
-            self._bookmark.save(place, tensors, {"clock": asdict(self._clock), "bill": self._meter.dump()})
+            facts = {"clock": asdict(self._clock), "bill": self._meter.dump(), "aside": len(self._aside)}
+            self._bookmark.save(place, tensors, facts)
 
     def _adopt(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self._clock = _Clock(**facts["clock"])
         self._meter.load(facts["bill"])
         optim.remember(self._optimizer, self._parameters, _room(tensors, "optimizer"))
-        self.apply_mask(Mask.from_packed(self.scope, {name: tensors[f"mask/{name}"] for name in self.scope}))
+        self.apply_mask(Mask.from_packed(self.scope, _room(tensors, "mask")))
+        self._aside = tuple(Mask.from_packed(self.scope, _room(tensors, f"aside/{i}")) for i in range(facts["aside"]))
         self.restore(_room(tensors, "weights"))
 
 

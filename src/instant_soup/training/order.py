@@ -42,10 +42,10 @@ class Order:
         )
         order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
         if self.lengths is None:
-            return _chunks(order, self.batch)
+            return chunks(order, self.batch)
         lengths = self.lengths
-        pools = (sorted(pool, key=lengths.__getitem__) for pool in _chunks(order, POOL * self.batch))
-        batches = [batch for pool in pools for batch in _chunks(pool, self.batch)]
+        pools = (sorted(pool, key=lengths.__getitem__) for pool in chunks(order, POOL * self.batch))
+        batches = [batch for pool in pools for batch in chunks(pool, self.batch)]
         return [batches[i] for i in torch.randperm(len(batches), generator=self._dice("batches", epoch)).tolist()]
 
     def _dice(self, *purpose: str | int) -> torch.Generator:
@@ -55,8 +55,9 @@ class Order:
 def in_order(size: int, batch: int, lengths: Sequence[int] | None) -> list[list[int]]:
     """Every example once, in batches of similar length: for evaluation, where order does not matter."""
     indices = list(range(size))
-    return _chunks(sorted(indices, key=lengths.__getitem__) if lengths is not None else indices, batch)
+    return chunks(sorted(indices, key=lengths.__getitem__) if lengths is not None else indices, batch)
 
 
-def _chunks(items: list[int], size: int) -> list[list[int]]:
+def chunks(items: list[int], size: int) -> list[list[int]]:
+    """*items* in parts of *size*, the last one with what is left."""
     return [items[start : start + size] for start in range(0, len(items), size)]

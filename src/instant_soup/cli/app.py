@@ -1,0 +1,77 @@
+"""App: the command line's frame: options that commands share, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..core.errors import SoupError
+
+if TYPE_CHECKING:
+    from ..lab.recipe import Recipe
+    from ..tasks import CourseTask
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
+CellName = Annotated[
+    str | None, typer.Option("--cell", metavar="NAME", help="Which recipe, in a file that holds several.")
+]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+RUNS = Path("runs")
+
+
+class Guarded(typer.core.TyperGroup):
+    """Turns what goes wrong into one line and an exit code: 2 for bad input, 1 for a fault of ours."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except SoupError as error:
+            _complain(str(error))
+            raise typer.Exit(2) from None
+        except (typer.Exit, typer.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if type(error).__module__.startswith(("click", "typer")) or os.environ.get("INSTANT_SOUP_TRACEBACK"):
+                raise
+            _complain(f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Guarded,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Draw lottery tickets from large pre-trained transformers.",
+)
+
+
+def say(text: str) -> None:
+    """One line for people, on standard output."""
+    Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
+    """Passes that a run will take, and passes of T."""
+    from ..lab.plan import rehearse
+    from ..lab.sizes import Sizes
+
+    sizes = Sizes.of(task)
+    draw, train = rehearse(recipe, sizes)
+    return draw.spent.passes + train.spent.passes, sizes.full.passes
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True).print(
+        f"error: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True
+    )

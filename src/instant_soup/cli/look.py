@@ -1,0 +1,105 @@
+"""Look: commands that say something and change nothing. Slow imports wait until they are needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from .app import CellName, Changes, Json, RecipePath, app, say
+
+if TYPE_CHECKING:
+    from ..lab.plan import Plan
+    from ..lab.recipe import Recipe
+
+Timed = Annotated[bool, typer.Option("--timed", help="Load model and data, and measure time and memory here.")]
+
+
+@app.command()
+def plan(
+    recipe: RecipePath, changes: Changes = None, cell: CellName = None, timed: Timed = False, as_json: Json = False
+) -> None:
+    """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
+
+    A benchmark from the hub is planned without loading anything; a task of your own is loaded, and timed.
+    """
+    from ..lab.recipe import Recipe
+    from . import show
+
+    several = cell is None and len(Recipe.read_all(recipe, changes or ())) > 1
+    wanted = Recipe.read_all(recipe, changes or ()) if several else {"": Recipe.read(recipe, changes or (), cell=cell)}
+    found = {name: (one, _planned(one, timed=timed)) for name, one in wanted.items()}
+    if as_json:
+        plans = {name: {**asdict(cost), "ratio": cost.ratio} for name, (_, cost) in found.items()}
+        typer.echo(json.dumps(plans if several else plans[""], indent=2))
+    elif several:
+        Console().print(show.plans(found))
+    else:
+        one, cost = found[""]
+        say(f"{one.label}, key {one.key[:16]}")
+        Console().print(show.plan(cost))
+
+
+def _planned(recipe: Recipe, *, timed: bool) -> Plan:
+    from ..lab.plan import plan as make
+    from ..lab.run import build
+    from ..lab.sizes import Sizes
+
+    if not timed and (sizes := Sizes.known(recipe)):
+        return make(recipe, sizes)
+    task = build(recipe)
+    return make(recipe, Sizes.of(task), task)
+
+
+@app.command()
+def scope(recipe: RecipePath, changes: Changes = None, cell: CellName = None, as_json: Json = False) -> None:
+    """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
+    from ..core.survey import Survey
+    from ..lab.recipe import Recipe
+    from ..lab.run import build
+    from . import show
+
+    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    course = build(wanted).course
+    found = Survey.of(course.model, course.scope)
+    if as_json:
+        sizes = {"prunable": found.prunable, "encoder": found.encoder, "whole": found.whole}
+        typer.echo(json.dumps({**sizes, "parts": {name: asdict(part) for name, part in found.parts.items()}}, indent=2))
+    else:
+        Console().print(show.survey(wanted, found))
+
+
+@app.command()
+def methods(as_json: Json = False) -> None:
+    """List the ways to draw a ticket, with their knobs."""
+    from ..methods import METHODS, REFERENCES
+    from . import show
+
+    table = {**METHODS, **REFERENCES}
+    if as_json:
+        facts = {
+            name: {
+                "summary": variant.summary,
+                "knobs": variant.knobs,
+                "presets": {preset: dict(knobs) for preset, knobs in variant.presets.items()},
+            }
+            for name, variant in table.items()
+        }
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        Console().print(show.methods(table))
+
+
+@app.command()
+def tasks(as_json: Json = False) -> None:
+    """List the tasks by name; any labelled text and any labelled images are a task too."""
+    from ..tasks import TASKS
+    from . import show
+
+    if as_json:
+        typer.echo(json.dumps({name: asdict(spec) for name, spec in TASKS.items()}, indent=2))
+    else:
+        Console().print(show.tasks(TASKS))

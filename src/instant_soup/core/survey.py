@@ -1,0 +1,90 @@
+"""Survey: every parameter of a model, and whether it is in scope, with the three denominators of sparsity.
+
+Papers give sparsity over the prunable weights, sometimes over the encoder, and readers take it for
+the whole model. A survey says all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+
+from .scope import Scope
+
+FUSED = ("in_proj_weight", "query_key_value.weight", "qkv.weight", "qkv_proj.weight", "c_attn.weight")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One parameter.
+
+    Attributes:
+        shape: as the model has it.
+        prunable: whether it is in scope.
+        trained: whether training changes it.
+        names: other names that the same tensor goes by (tied weights).
+        fused: whether it holds several projections in one matrix.
+    """
+
+    shape: tuple[int, ...]
+    prunable: bool
+    trained: bool
+    names: tuple[str, ...] = ()
+    fused: bool = False
+
+    @property
+    def numel(self) -> int:
+        """How many weights it has."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All parameters of a model by name, each tensor once."""
+
+    parts: Mapping[str, Part]
+
+    @classmethod
+    def of(cls, model: nn.Module, scope: Scope) -> Survey:
+        """Look *model* over."""
+        also: dict[int, list[str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            also.setdefault(id(parameter), []).append(name)
+        return cls(
+            {
+                name: Part(
+                    tuple(parameter.shape),
+                    name in scope,
+                    parameter.requires_grad,
+                    tuple(other for other in also[id(parameter)] if other != name),
+                    name.endswith(FUSED),
+                )
+                for name, parameter in model.named_parameters()
+            }
+        )
+
+    @property
+    def prunable(self) -> int:
+        """Weights in scope: the denominator of every sparsity in this project."""
+        return sum(part.numel for part in self.parts.values() if part.prunable)
+
+    @property
+    def encoder(self) -> int:
+        """Weights of the stacks of layers that the prunable ones stand in, biases and norms included."""
+        stacks = {_stack(name) for name, part in self.parts.items() if part.prunable}
+        return sum(part.numel for name, part in self.parts.items() if _stack(name) in stacks)
+
+    @property
+    def whole(self) -> int:
+        """All weights of the model."""
+        return sum(part.numel for part in self.parts.values())
+
+
+def _stack(name: str) -> str:
+    """The numbered stack of layers that *name* is in, or the name itself."""
+    path = name.split(".")
+    number = next((i for i, step in enumerate(path) if step.isdigit()), None)
+    return name if number is None else ".".join(path[:number])

@@ -1,0 +1,69 @@
+"""Control tickets: what is left of a ticket's merit when its choice of weights is taken away.
+
+After Frankle et al. (2021): a mask that does no better than its own shuffle says which layers to
+prune, not which weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from ..core.budget import Meter
+from ..core.errors import unknown
+from ..core.mask import Mask
+from ..core.task import Task
+from ..core.ticket import Ticket
+
+Controlled = tuple[Tensor, Tensor]
+"""The mask and the weights of one parameter."""
+
+
+def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -> Ticket:
+    """A control of *ticket*, to be fine-tuned as any other.
+
+    Args:
+        kind: ``"layers"`` keeps as many weights of each parameter, chosen at random, at their
+            pre-trained values. ``"shuffled"`` moves the ticket's own survivors, mask and values
+            alike, to random places within their parameter.
+
+    Raises:
+        TicketError: the ticket belongs to another model.
+        UnknownName: there is no such kind.
+    """
+    if kind not in CONTROLS:
+        raise unknown("control", kind, CONTROLS)
+    learner = task.learner(meter or Meter())
+    ticket.check_base(learner.base, learner.scope)
+    weights = {**learner.origin, **ticket.start}
+    masks = {}
+    for name in learner.scope:
+        dice = torch.Generator().manual_seed(learner.seed("control", kind, name))
+        masks[name], weights[name] = CONTROLS[kind](ticket.mask[name], weights[name], learner.origin[name], dice)
+    learner.apply_mask(Mask(learner.scope, masks))
+    learner.restore(weights)
+    return Ticket.drawn(learner, {"name": "control", "kind": kind, "of": ticket.digest, "method": dict(ticket.method)})
+
+
+def _layers(mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator) -> Controlled:
+    del start
+    return _permuted(mask, dice)[0], origin
+
+
+def _shuffled(mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator) -> Controlled:
+    del origin
+    moved, places = _permuted(mask, dice)
+    return moved, start.detach().cpu().flatten()[places].view(start.shape)
+
+
+def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
+    places = torch.randperm(mask.numel(), generator=dice)
+    return mask.flatten()[places].view(mask.shape), places
+
+
+CONTROLS: Mapping[str, Callable[[Tensor, Tensor, Tensor, torch.Generator], Controlled]] = MappingProxyType(
+    {"layers": _layers, "shuffled": _shuffled}
+)

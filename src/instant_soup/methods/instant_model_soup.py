@@ -1,0 +1,108 @@
+"""Instant Model Soup (Jaiswal et al., ICML 2023, Algorithm 3): denoise the pre-trained weights.
+
+    soup <- theta_0
+    repeat K times: prune theta_0 by magnitude to s_k %, train that for C steps on a subset: theta_k
+                    soup <- (1 - a) soup + a theta_k, with the a that validates best, 0 allowed
+    fine-tune the soup, once
+
+What the paper leaves open is a knob: K, the s_k, the grid of a. It is dense to dense; with a
+sparsity, the soup is pruned by its magnitudes before the one fine-tune.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from ..core.budget import Meter
+from ..core.errors import KnobError
+from ..core.mask import Mask
+from ..core.prune import Across, prune, survivors
+from ..core.score import magnitude
+from ..core.task import Brief, Learner, Task
+from ..core.ticket import Ticket
+from ..core.weights import Weights, lerp
+from ..soup.average import barrier
+from ..soup.denoiser import Protocols, Range, briefs
+from .method import describe
+
+
+@dataclass(frozen=True)
+class InstantModelSoup:
+    """Stir short sparse trainings into the pre-trained weights, then fine-tune once.
+
+    Knobs:
+        ingredients: K, sparse trainings.
+        lookahead_steps: C, steps of each; the paper has about 100.
+        sparsities: range (low, high) that the s_k are drawn from.
+        grid: steps of the grid of a between 0 and 1; 10 tries 0, 0.1 .. 1.
+        rate, weight_decay, label_smoothing, subset: ranges that the protocols are drawn from.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+    """
+
+    ingredients: int = 4
+    lookahead_steps: int = 100
+    sparsities: Range = (0.1, 0.5)
+    grid: int = 10
+    rate: Range = Protocols.rate
+    weight_decay: Range = Protocols.weight_decay
+    label_smoothing: Range = Protocols.label_smoothing
+    subset: Range = Protocols.subset
+    across: Across = "model"
+
+    def __post_init__(self) -> None:
+        for knob in ("ingredients", "lookahead_steps", "grid"):
+            if getattr(self, knob) < 1:
+                raise KnobError(f"{knob} is {getattr(self, knob)}; expected 1 or more")
+        if len(self.sparsities) != 2 or not 0 <= self.sparsities[0] <= self.sparsities[1] < 1:
+            raise KnobError(f"sparsities is {self.sparsities}; expected (low, high) with 0 <= low <= high < 1")
+        self._protocols()
+
+    @property
+    def name(self) -> str:
+        return "instant-model-soup"
+
+    @property
+    def trains(self) -> bool:
+        return False
+
+    def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
+        """Draw a ticket that starts from the soup. With *sparsity* 0 nothing is pruned."""
+        learner = task.learner(meter or Meter())
+        survivors(sparsity, learner.scope.size)
+        dice = random.Random(learner.seed("soup sparsities"))
+        sparsities = [dice.uniform(*self.sparsities) for _ in range(self.ingredients)]
+        looks = briefs(self.ingredients, self.lookahead_steps, self._protocols(), learner.seed("soup"))
+        for sparse, look in learner.rounds(zip(sparsities, looks, strict=True)):
+            soup = learner.weights()
+            learner.restore(self._stirred(learner, soup, self._ingredient(learner, sparse, look), sparse))
+        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across))
+        return Ticket.drawn(learner, describe(self))
+
+    def _ingredient(self, learner: Learner, sparsity: float, look: Brief) -> Weights:
+        """The pre-trained weights, pruned to *sparsity* and trained for a moment."""
+        dense = Mask.dense(learner.scope)
+        learner.restore(learner.origin)
+        learner.apply_mask(prune(magnitude(learner), dense, sparsity, across=self.across))
+        (seen,) = learner.look_ahead([look], _weights)
+        learner.apply_mask(dense)
+        return seen
+
+    def _stirred(self, learner: Learner, soup: Weights, ingredient: Weights, sparsity: float) -> Weights:
+        """The mix that validates best; of equals the one nearest to *soup*."""
+        learner.restore(soup)
+        share, best = 0.0, learner.evaluate()
+        for i in range(1, self.grid + 1):
+            learner.restore(lerp(soup, ingredient, i / self.grid))
+            if (value := learner.evaluate()) > best:
+                share, best = i / self.grid, value
+        facts = {"sparsity": sparsity, "share": share, "validation": best}
+        learner.note("ingredients", {**facts, "barrier": barrier(learner, soup, ingredient)})
+        return lerp(soup, ingredient, share)
+
+    def _protocols(self) -> Protocols:
+        return Protocols(self.rate, self.weight_decay, self.label_smoothing, self.subset)
+
+
+def _weights(learner: Learner) -> Weights:
+    return learner.weights()

@@ -1,0 +1,92 @@
+"""Iterative magnitude pruning: LTH (Frankle and Carbin, 2019) and LTH-Rewind (Frankle et al., 2020).
+
+    train theta_0 for k steps: theta_k                        (k = 0 for LTH)
+    for each round: train m * theta_k to the end of the line, fresh optimiser, schedule from step k
+                    m <- prune the smallest |theta_T| up to the round's sparsity
+                    theta <- theta_k, survivors and all the rest but the head
+    the ticket is m and theta_k
+
+Each round costs a whole fine-tune. The rounds of one sweep are levels that lead through every
+sparsity on the way; a level that a store holds is not trained again, for whichever ticket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.budget import Meter
+from ..core.errors import KnobError
+from ..core.prune import Across, prune
+from ..core.schedule import steps_to
+from ..core.score import magnitude
+from ..core.task import Learner, Task
+from ..core.ticket import Ticket
+from ..core.weights import Weights
+from .method import describe
+
+
+@dataclass(frozen=True)
+class Lottery:
+    """Train to the end, prune a little, rewind, and do it again.
+
+    Knobs:
+        rewind: k / T, the share of T that survivors are rewound to; 0 is the pre-trained weights.
+        compression: the share that a round prunes; the last round prunes what is missing.
+        share: of what that is a share: of all weights (``"linear"``, Chen et al., 2020) or of the
+            rest (``"geometric"``, Frankle and Carbin).
+        rewind_head: whether the task's new head is rewound each round too. It is not in Chen et
+            al.; the ticket starts from the head that all tickets start from either way.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+    """
+
+    rewind: float = 0.02
+    compression: float = 0.1
+    share: Literal["linear", "geometric"] = "linear"
+    rewind_head: bool = False
+    across: Across = "model"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rewind < 1:
+            raise KnobError(f"rewind is {self.rewind}; expected a share of T, 0 <= rewind < 1, such as 0.02")
+        steps_to(0.5, self.compression, self.share)
+
+    @property
+    def name(self) -> str:
+        return "lth-rewind" if self.rewind else "lth"
+
+    @property
+    def trains(self) -> bool:
+        return False
+
+    def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
+        """Draw a ticket at the cost of a whole fine-tune each round."""
+        learner = task.learner(meter or Meter())
+        targets = steps_to(sparsity, self.compression, self.share)
+        start, at = begun(learner, self.rewind)
+        for _ in levels(learner, targets, start, at, rewind_head=self.rewind_head, across=self.across):
+            pass
+        return Ticket.drawn(learner, describe(self), start=start)
+
+
+def begun(learner: Learner, rewind: float) -> tuple[Weights, int]:
+    """What rounds are rewound to: the weights, and the step they were reached at."""
+    if not rewind:
+        return learner.origin, 0
+    learner.train(max(1, round(rewind * learner.horizon)))
+    return learner.weights(), learner.steps_taken
+
+
+def levels(
+    learner: Learner, targets: Sequence[float], start: Weights, at: int, *, rewind_head: bool, across: Across
+) -> Iterator[float]:
+    """Train, prune and rewind once per target. Yields the sparsity of each level while the learner stands at its end.
+
+    Afterwards the learner holds the last target's mask over *start*.
+    """
+    for target in targets:
+        learner.complete(at=at)
+        yield learner.mask.sparsity
+        learner.apply_mask(prune(magnitude(learner), learner.mask, target, across=across))
+        learner.restore({name: part for name, part in start.items() if rewind_head or name not in learner.fresh})

@@ -1,0 +1,85 @@
+"""Model soups (Wortsman et al., ICML 2022): average models fine-tuned with different hyper-parameters.
+
+    theta_1 .. theta_K <- fine-tunes of theta_0, each for T steps with a protocol of its own
+    soup <- uniform mean | greedy choice | learned shares, by the validation split
+
+Dense as in the paper, or under one mask that all ingredients share, the magnitude mask of theta_0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..core.budget import Meter
+from ..core.errors import KnobError, unknown
+from ..core.prune import Across, prune, survivors
+from ..core.score import magnitude
+from ..core.task import Learner, Task
+from ..core.ticket import Ticket
+from ..core.weights import Weights
+from ..soup.average import AVERAGES, Soup, barrier
+from ..soup.denoiser import Protocols, Range, briefs
+from .method import describe
+
+
+@dataclass(frozen=True)
+class ModelSoup:
+    """Fine-tune several times and average what comes out, dense or under one mask.
+
+    Knobs:
+        average: ``"uniform"``, ``"greedy"`` or ``"learned"``.
+        ingredients: K, fine-tunes of T each; the ISP paper has 8. All are held in memory.
+        rate, weight_decay, label_smoothing, subset: ranges (low, high) that the ingredients'
+            protocols are drawn from; rate is a factor on the learning rate.
+        across: of the shared mask: one cut across the ``"model"``, or the same share of each ``"layer"``.
+    """
+
+    average: str = "greedy"
+    ingredients: int = 8
+    rate: Range = (0.3, 3.0)
+    weight_decay: Range = (0.0, 0.1)
+    label_smoothing: Range = (0.0, 0.1)
+    subset: Range = (1.0, 1.0)
+    across: Across = "model"
+
+    def __post_init__(self) -> None:
+        if self.average not in AVERAGES:
+            raise unknown("average", self.average, AVERAGES)
+        if self.ingredients < 2:
+            raise KnobError(f"ingredients is {self.ingredients}; expected 2 or more")
+        self._protocols()
+
+    @property
+    def name(self) -> str:
+        return "model-soup"
+
+    @property
+    def trains(self) -> bool:
+        return True
+
+    def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
+        """Draw a trained ticket at the cost of K fine-tunes. With *sparsity* 0 nothing is pruned."""
+        learner = task.learner(meter or Meter())
+        survivors(sparsity, learner.scope.size)
+        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across))
+        bowls, values = [], []
+        for brief in briefs(self.ingredients, learner.horizon, self._protocols(), learner.seed("ingredients")):
+            learner.restore(learner.origin)
+            learner.complete(brief.training)
+            bowls.append(learner.weights())
+            values.append(learner.evaluate())
+        soup = AVERAGES[self.average](learner, bowls, values)
+        self._report(learner, bowls, values, soup)
+        learner.restore(soup.weights)
+        return Ticket.drawn(learner, describe(self), ready=True)
+
+    def _report(self, learner: Learner, bowls: Sequence[Weights], values: Sequence[float], soup: Soup) -> None:
+        """Note what was taken, and how far apart in loss."""
+        first, *others = soup.taken
+        barriers = {i: barrier(learner, bowls[first], bowls[i]) for i in others}
+        for i, value in enumerate(values):
+            learner.note("ingredients", {"validation": value, "taken": i in soup.taken, "barrier": barriers.get(i)})
+
+    def _protocols(self) -> Protocols:
+        return Protocols(self.rate, self.weight_decay, self.label_smoothing, self.subset)

@@ -1,0 +1,110 @@
+"""Pruning at initialisation, here at the pre-trained weights: SNIP and GraSP.
+
+    mask <- keep the best-scored weights of theta_0, by gradients on a few examples of each class
+
+SNIP (Lee et al., ICLR 2019) scores |g * theta|, GraSP (Wang et al., ICLR 2020) theta * (H g). Both
+score the checkpoint as it is; the authors' codes score networks initialised anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.budget import Meter
+from ..core.errors import KnobError, SparsityError
+from ..core.mask import Mask
+from ..core.prune import Across, Scores, prune, survivors
+from ..core.score import grasp, snip
+from ..core.task import Learner, Sample, Task
+from ..core.ticket import Ticket
+from .method import describe
+
+
+@dataclass(frozen=True)
+class Snip:
+    """Cut once, the weights whose loss changes the loss least.
+
+    Knobs:
+        per_class: examples of each class that the gradient is taken over; of each tenth of the
+            scores where the label is a score.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        allow_collapse: whether a matrix may lose all its weights; if not, that is an error.
+    """
+
+    per_class: int = 10
+    across: Across = "model"
+    allow_collapse: bool = False
+
+    def __post_init__(self) -> None:
+        _check_per_class(self.per_class)
+
+    @property
+    def name(self) -> str:
+        return "snip"
+
+    @property
+    def trains(self) -> bool:
+        return False
+
+    def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
+        """Draw a ticket in a single cut. Raises SparsityError when a matrix would lose all its weights."""
+        learner = task.learner(meter or Meter())
+        survivors(sparsity, learner.scope.size)
+        scores = snip(learner, Sample(self.per_class, learner.seed("score sample")))
+        learner.apply_mask(_cut(scores, learner, sparsity, self.across, self.allow_collapse))
+        return Ticket.drawn(learner, describe(self))
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Cut once, the weights whose loss costs the least gradient flow.
+
+    Knobs:
+        per_class: examples of each class that gradient and curvature are taken over.
+        temperature: what logits are divided by; the authors have 200, for untrained networks.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        allow_collapse: whether a matrix may lose all its weights; if not, that is an error.
+    """
+
+    per_class: int = 10
+    temperature: float = 1.0
+    across: Across = "model"
+    allow_collapse: bool = False
+
+    def __post_init__(self) -> None:
+        _check_per_class(self.per_class)
+        if not self.temperature > 0:
+            raise KnobError(f"temperature is {self.temperature}; expected a number above 0")
+
+    @property
+    def name(self) -> str:
+        return "grasp"
+
+    @property
+    def trains(self) -> bool:
+        return False
+
+    def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
+        """Draw a ticket in a single cut. Raises SparsityError when a matrix would lose all its weights."""
+        learner = task.learner(meter or Meter())
+        survivors(sparsity, learner.scope.size)
+        scores = grasp(learner, Sample(self.per_class, learner.seed("score sample")), self.temperature)
+        learner.apply_mask(_cut(scores, learner, sparsity, self.across, self.allow_collapse))
+        return Ticket.drawn(learner, describe(self))
+
+
+def _check_per_class(per_class: int) -> None:
+    if per_class < 1:
+        raise KnobError(f"per_class is {per_class}; expected 1 or more examples of each class")
+
+
+def _cut(scores: Scores, learner: Learner, sparsity: float, across: Across, allow_collapse: bool) -> Mask:
+    mask = prune(scores, learner.mask, sparsity, across=across)
+    if mask.collapsed and not allow_collapse:
+        name, others = mask.collapsed[0], len(mask.collapsed) - 1
+        raise SparsityError(
+            f"at sparsity {sparsity} nothing is left of {name!r} ({mask.scope.numel(name):,} weights)"
+            f"{f' and {others} more' if others else ''}; raise per_class, lower the sparsity, set across to 'layer', "
+            f"or set allow_collapse if that is what you want"
+        )
+    return mask

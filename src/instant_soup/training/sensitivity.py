@@ -1,0 +1,71 @@
+"""Sensitivity: gradients and Hessian-vector products of a sample's mean loss, one micro-batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .examples import Batch
+
+Part = tuple[Batch, float]
+"""A micro-batch and its share of the sample."""
+LossOf = Callable[[Batch], Tensor]
+Gradients = dict[str, Tensor]
+
+GRADIENT, CURVATURE = 3, 9
+"""Passes per example: forwards and twice that backwards; the second backward goes through all of that again."""
+
+
+def gradient(loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]) -> Gradients:
+    """The gradient of the mean loss, summed over micro-batches before anyone takes absolute values."""
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for batch, share in parts:
+        with torch.enable_grad():
+            found = torch.autograd.grad(loss_of(batch) * share, tuple(parameters.values()), allow_unused=True)
+        _add(total, found)
+    return total
+
+
+def curvature(
+    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], direction: Mapping[str, Tensor], parts: Iterable[Part]
+) -> Gradients:
+    """H v for the Hessian H of the mean loss and a *direction* v, by differentiating g . v.
+
+    H v is linear in the loss, so the micro-batches' products add up to the sample's, and only one
+    micro-batch's graph is alive at a time.
+    """
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    wanted = tuple(parameters.values())
+    for batch, share in parts:
+        with torch.enable_grad():
+            slope = torch.autograd.grad(loss_of(batch) * share, wanted, create_graph=True, allow_unused=True)
+            along = [(g * direction[name]).sum() for name, g in zip(parameters, slope, strict=True) if g is not None]
+            found = torch.autograd.grad(torch.stack(along).sum(), wanted, allow_unused=True)
+        _add(total, found)
+    return total
+
+
+@contextmanager
+def exact(module: nn.Module, forward: Callable[..., object]) -> Iterator[None]:
+    """Evaluation mode, *forward* in place of the autocast one, and attention that can be differentiated twice."""
+    wrapped = module.forward
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    module.eval()
+    module.forward = forward
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        module.forward = wrapped
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _add(total: Gradients, found: tuple[Tensor | None, ...]) -> None:
+    for name, part in zip(total, found, strict=True):
+        if part is not None:
+            total[name] += part
