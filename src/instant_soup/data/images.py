@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,7 @@ from .source import Splits, cut, read
 
 TESTS = ("test", "validation")
 MEMORY = 2 * 2**30
+PART = 16  # images that one thread decodes at a time
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class ImageExamples:
         if not indices:
             return []
         values = self._images[indices]["image"]
+        parts = [values[start : start + PART] for start in range(0, len(values), PART)]
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda value: decode(value, self._processor), values))
+            return list(chain.from_iterable(pool.map(lambda part: decode(part, self._processor), parts)))
 
 
 def image_splits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,28 +18,32 @@ from ..core.errors import DataError
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises at broken files
 
 
-def decode(value: Any, processor: BaseImageProcessor) -> Tensor:
-    """The pixels of one image, resized and cropped by *processor*, not normalised.
+def decode(values: Sequence[Any], processor: BaseImageProcessor) -> list[Tensor]:
+    """The pixels of images, resized and cropped by *processor*, not normalised.
 
     Args:
-        value: a path, the bytes of a file, or a mapping with ``bytes`` or ``path``, as Hugging Face
-            stores images.
+        values: paths, bytes of files, or mappings with ``bytes`` or ``path``, as Hugging Face stores
+            images.
 
     Returns:
-        uint8 [3, height, width].
+        uint8 [3, height, width] each.
 
     Raises:
-        DataError: there is no image.
+        DataError: one is no image.
     """
+    images = [_upright(value) for value in values]
+    found = processor(images=images, do_rescale=False, do_normalize=False)["pixel_values"]
+    return [torch.as_tensor(pixels).to(torch.uint8) for pixels in found]
+
+
+def _upright(value: Any) -> Image.Image:
     try:
         with Image.open(_source(value)) as image:
-            upright = rgb(image)
+            return rgb(image)
     except UNREADABLE as reason:
         raise DataError(
             f"{_named(value)} cannot be read as an image ({reason}); replace it or leave it out, and start again"
         ) from reason
-    got = processor(images=upright, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"]
-    return got[0].to(torch.uint8)  # type: ignore[no-any-return]
 
 
 def rgb(image: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
             yield
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as reason:
             first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
-            raise DataError(f"could not load model {name!r} ({first}); {expected}") from reason
+            why = shorten(first, 300, placeholder=" ...")  # some list every model that there is
+            raise DataError(f"could not load model {name!r} ({why}); {expected}") from reason
 
 
 def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
