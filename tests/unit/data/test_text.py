@@ -54,6 +54,12 @@ def test_sentences_are_wrapped_padded_and_masked(tokenizer: PreTrainedTokenizerB
     assert {key: tensor.dtype for key, tensor in batch.items()} == dict.fromkeys(batch, torch.int64)
 
 
+def test_targets_are_the_labels_of_all_examples(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert encode(tokenizer, [1, 0, 1]).targets.tolist() == [1, 0, 1]
+    scores = encode(tokenizer, [0.5, 2.0], SCORES).targets
+    assert (scores.dtype, scores.tolist()) == (torch.float32, [0.5, 2.0])
+
+
 def test_a_batch_is_what_the_tokenizer_itself_would_give(tokenizer: PreTrainedTokenizerBase) -> None:
     texts = ["good", "a very bad film, not good", "", "plot"]
     examples = TextExamples(rows(texts, [0, 1, 0, 1]), CLASSES, tokenizer, 6)
