@@ -75,7 +75,7 @@ def test_the_fifth_is_drawn_at_random_and_the_same_each_time(tmp_path: Path) -> 
         ([*many("a", "b"), "c/.hidden"], r"class 'c' is empty: no image in .*c"),
         ([*many("a")], r"holds one class, 'a'; expected a folder for each of two or more"),
         ([*many("a"), "b/only.png"], r"class 'b' has one image, .*only\.png; expected two"),
-        ([], r"holds no folder of images; expected one for each class"),
+        ([], r"holds no folder of images and no parquet; expected a folder for each class"),
         (["test/a/1.png", "test/b/1.png"], r"holds test and no train; expected train/CLASS/\* beside it"),
         (["train/a/1.png", "train/b/1.png"], r"holds train and none of test, validation, val"),
         (["train/a/1.png", "train/b/1.png", "val/c/1.png"], r"class 'c' is in .*val and not in train"),
