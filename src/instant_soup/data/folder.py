@@ -55,7 +55,9 @@ def _tree(folder: Path) -> Tree:
         elif path.suffix.lower() in SUFFIXES:
             raise DataError(f"{path} is in no class; move it into a folder named after its class")
     if not tree:
-        raise DataError(f"{folder} holds no folder of images and no parquet; expected a folder for each class, named after it")
+        raise DataError(
+            f"{folder} holds no folder of images and no parquet; expected a folder for each class, named after it"
+        )
     return tree
 
 
