@@ -51,7 +51,7 @@ def points(rows: Callable[[int, int], Rows]) -> Callable[..., CourseTask]:
             torch.manual_seed(1)
             layers = {"one": nn.Linear(6, 12), "a": nn.Tanh(), "two": nn.Linear(12, 8), "b": nn.Tanh()}
             model = nn.Sequential(OrderedDict({**layers, "head": nn.Linear(8, 3)}))
-        settings = {"steps": 15, "batch": 8, "rate": 0.02, "weight_decay": 0.1, "precision": "float32", **regime}
+        settings = {"steps": 15, "batch": 8, "rate": 0.05, "weight_decay": 0.1, "precision": "float32", **regime}
         splits = {"train": rows(60, 0), "validation": rows(40, 1), "test": rows(40, 2)}
         loader: Any = DataLoader(TensorDataset(torch.zeros(1)))
         made = soup.tasks.module(

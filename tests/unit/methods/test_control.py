@@ -1,0 +1,101 @@
+"""Control tickets: what they keep of the ticket, and what they take away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+import instant_soup as soup
+from instant_soup.core.errors import TicketError, UnknownName
+from instant_soup.methods import CONTROLS, InstantSoup, control
+from instant_soup.tasks import CourseTask
+
+Make = Callable[..., CourseTask]
+
+
+@pytest.fixture
+def task(points: Make) -> CourseTask:
+    return points()
+
+
+@pytest.fixture(params=["rewind", "continue"])
+def ticket(request: pytest.FixtureRequest, task: CourseTask) -> soup.Ticket:
+    """One that starts at the pre-trained weights, and one that is trained."""
+    return InstantSoup(compression=0.3, lookahead_steps=2, finish=request.param).draw(task, 0.6)
+
+
+def whole(ticket: soup.Ticket, task: CourseTask) -> dict[str, torch.Tensor]:
+    """All the weights that it stands for."""
+    learner = task.learner(soup.Meter())
+    learner.apply_mask(ticket.mask)
+    learner.restore(ticket.start)
+    return dict(learner.weights())
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_a_control_keeps_as_many_weights_of_each_parameter_and_others(
+    kind: str, ticket: soup.Ticket, task: CourseTask
+) -> None:
+    other = control(ticket, task, kind)
+    assert other.mask.kept_by_name == ticket.mask.kept_by_name
+    for name in ticket.mask:
+        assert not torch.equal(other.mask[name], ticket.mask[name])
+    assert not other.ready
+    assert other.method["of"] == ticket.digest
+    assert other.method["kind"] == kind
+
+
+def test_layers_keeps_its_weights_at_their_pre_trained_values(ticket: soup.Ticket, task: CourseTask) -> None:
+    other = control(ticket, task, "layers")
+    here, origin = whole(other, task), task.learner(soup.Meter()).origin
+    for name in ticket.mask:
+        assert torch.equal(here[name], origin[name] * other.mask[name])
+    assert all(torch.equal(here[name], whole(ticket, task)[name]) for name in here if name not in ticket.mask)
+
+
+def test_shuffled_moves_survivors_about_within_their_parameter(ticket: soup.Ticket, task: CourseTask) -> None:
+    there, here = whole(ticket, task), whole(control(ticket, task, "shuffled"), task)
+    for name, part in there.items():
+        if name in ticket.mask:
+            assert torch.equal(here[name].flatten().sort().values, part.flatten().sort().values)
+            assert not torch.equal(here[name], part)
+        else:
+            assert torch.equal(here[name], part)
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_a_control_follows_the_seed_of_its_task(kind: str, ticket: soup.Ticket, task: CourseTask) -> None:
+    first, again, other = (control(ticket, replace(task, seed=seed), kind) for seed in (0, 0, 1))
+    assert first.digest == again.digest
+    assert first.mask != other.mask
+
+
+def test_the_kinds_shuffle_apart(ticket: soup.Ticket, task: CourseTask) -> None:
+    assert control(ticket, task, "layers").mask != control(ticket, task, "shuffled").mask
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_a_control_is_fine_tuned_as_any_other_ticket(kind: str, ticket: soup.Ticket, task: CourseTask) -> None:
+    meter = soup.Meter()
+    other = control(ticket, task, kind, meter)
+    assert not meter.bill  # it costs nothing to make
+    weights = soup.evaluate(other, task, meter=meter).weights
+    assert meter.bill["train"].steps == task.horizon
+    assert all(not weights[name][~other.mask[name]].any() for name in other.mask)
+
+
+def test_a_ticket_of_another_model_is_refused(ticket: soup.Ticket, task: CourseTask, points: Make) -> None:
+    base = replace(task.course.base, digest="0" * 64)
+    with pytest.raises(TicketError, match="the weights of 'points' are others"):
+        control(ticket, replace(task, course=replace(task.course, base=base)), "layers")
+    scope = soup.Scope({"one.weight": (12, 6)})
+    with pytest.raises(TicketError, match="evaluate it on the model it was drawn from"):
+        control(ticket, replace(task, course=replace(task.course, scope=scope)), "layers")
+
+
+def test_a_kind_that_does_not_exist_is_refused(ticket: soup.Ticket, task: CourseTask) -> None:
+    with pytest.raises(UnknownName, match="unknown control 'layer'; did you mean 'layers'"):
+        control(ticket, task, "layer")
