@@ -16,7 +16,7 @@ from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
 from instant_soup.core.task import Brief
-from instant_soup.soup.denoiser import Outlook, Protocols, briefs, denoise
+from instant_soup.soup.denoiser import Outlook, Protocols, Settled, briefs, denoise
 
 SCOPE = Scope({"a": (6, 5), "b": (21,)})
 
@@ -142,7 +142,62 @@ def test_union_and_intersection_are_those_of_all_masks() -> None:
         assert torch.equal(outlook.intersection[name], stack.all(0))
 
 
+HAND = [[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 0, 1]]
+
+
+def hand(*numbers: int) -> Outlook:
+    scope = Scope({"a": (6,)})
+    return Outlook(tuple(Mask(scope, {"a": torch.tensor(HAND[i]).bool()}) for i in numbers))
+
+
+def test_unanimous_is_the_share_on_which_all_masks_agree() -> None:
+    assert hand(0, 1, 2).unanimous == pytest.approx(2 / 6)  # the first weight and the fifth
+    assert hand(0, 1).unanimous == pytest.approx(4 / 6)
+    assert hand(1).unanimous == hand().unanimous == 1
+
+
+def test_agreement_is_the_share_on_which_two_masks_agree_on_average() -> None:
+    assert hand(0, 1, 2).agreement == pytest.approx((4 / 6 + 3 / 6 + 3 / 6) / 3)
+    assert hand(0, 2).agreement == pytest.approx(3 / 6)
+    assert hand(1).agreement == hand().agreement == 1
+
+
+# settled
+
+
+def test_a_round_is_settled_when_the_last_mask_changed_less_than_the_share() -> None:
+    """From the first to the second, two weights change of the two that are then kept."""
+    for share, wanted in ((1.0, False), (1.01, True)):
+        settled = Settled(lambda outlook: outlook.masks[-1], share)
+        assert not settled(hand(0))
+        assert settled(hand(0, 1)) == wanted
+
+
+def test_a_mask_is_compared_with_the_one_before_and_not_with_the_first() -> None:
+    settled = Settled(lambda outlook: outlook.masks[-1], 0.5)
+    assert [settled(hand(*range(i + 1))) for i in range(3)] == [False, False, False]
+    assert settled(hand(0, 1, 2, 2))
+    assert not settled(hand(0, 1, 2, 2, 0))
+
+
 # denoise
+
+
+def test_no_more_is_looked_at_once_it_is_enough() -> None:
+    learner, asked = Fake(), []
+
+    def enough(outlook: Outlook) -> bool:
+        asked.append((len(outlook.masks), outlook.magnitude is not None))
+        return len(outlook.masks) == 2
+
+    outlook = denoise(learner, briefs(5, 4, Protocols(), 0), 0.6, magnitude=True, enough=enough)  # type: ignore[arg-type]
+    assert asked == [(1, True), (2, True)]
+    assert len(outlook.masks) == len(learner.asked) == 2
+    whole = denoise(Fake(), briefs(2, 4, Protocols(), 0), 0.6, magnitude=True)  # type: ignore[arg-type]
+    assert outlook.masks == whole.masks
+    assert outlook.magnitude is not None
+    assert whole.magnitude is not None
+    assert all(torch.equal(outlook.magnitude[name], whole.magnitude[name]) for name in SCOPE)
 
 
 def test_each_look_ahead_gives_the_magnitude_mask_of_where_it_got() -> None:
