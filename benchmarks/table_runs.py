@@ -78,6 +78,8 @@ def lines(task: str, soup: Recipe, part: str, store: Store) -> Iterator[tuple[st
             yield f"instant-soup-{percent}", ours
             budget = budget_like(run(ours, store))  # read back, for it was run just now
             yield f"magnitude-longer-{percent}", changed(ours, method={"name": "magnitude"}, budget=budget)
+        if part == "cheap":
+            yield f"grasp-absolute-{percent}", changed(ours, method={"name": "grasp", "absolute": True})
         for method in {"cheap": CHEAP, "dear": DEAR}.get(part, ()):
             yield f"{method}-{percent}", changed(ours, method={"name": method, **knobs.get(method, {})})
 

@@ -27,7 +27,22 @@ if TYPE_CHECKING:
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
-    from .methods import METHODS, Dense, Gradual, InstantSoup, Method, OneShot
+    from .methods import (
+        METHODS,
+        Dense,
+        EarlyBird,
+        Gradual,
+        Grasp,
+        InstantModelSoup,
+        InstantSoup,
+        Lottery,
+        LotteryPools,
+        Method,
+        ModelSoup,
+        OneShot,
+        Snip,
+        control,
+    )
     from .training.regime import Regime
 
 _HOMES = {
@@ -45,17 +60,26 @@ _HOMES = {
     "Store": "lab.store",
     "METHODS": "methods",
     "Dense": "methods",
+    "EarlyBird": "methods",
     "Gradual": "methods",
+    "Grasp": "methods",
+    "InstantModelSoup": "methods",
     "InstantSoup": "methods",
+    "Lottery": "methods",
+    "LotteryPools": "methods",
     "Method": "methods",
+    "ModelSoup": "methods",
     "OneShot": "methods",
+    "Snip": "methods",
+    "control": "methods",
     "Regime": "training.regime",
 }
 
 __version__ = version("instant-soup")
 __all__ = [
-    "METHODS", "Cost", "Dense", "Gradual", "InstantSoup", "Mask", "Meter", "Method", "OneShot", "Recipe",
-    "Regime", "Result", "Scope", "SoupError", "Store", "Ticket", "evaluate", "prune", "run", "tasks",
+    "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "InstantModelSoup", "InstantSoup", "Lottery",
+    "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result", "Scope", "Snip",
+    "SoupError", "Store", "Ticket", "control", "evaluate", "prune", "run", "tasks",
 ]  # fmt: skip
 
 

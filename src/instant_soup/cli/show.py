@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Group
@@ -94,13 +95,10 @@ def plan(found: Plan) -> Table:
 
 def plans(found: Mapping[str, tuple[Recipe, Plan]]) -> Table:
     """What each cell of a file of recipes will cost."""
-    shown = Table("cell", "task", "method", "sparsity", "T in steps", "steps in all", "cost in T")
+    shown = Table("cell", "method", "sparsity", "T in steps", "steps in all", "cost in T")
     for name, (recipe, cost) in found.items():
-        steps = sum(part.steps for bill in (cost.draw, cost.train) for part in bill.values())
-        shown.add_row(
-            name, recipe.task.name, recipe.method["name"], f"{recipe.sparsity:.0%}", f"{cost.full.steps:,}",
-            f"{steps:,}", f"{cost.ratio:.2f}",
-        )  # fmt: skip
+        of, line = recipe.method["name"], (f"{cost.full.steps:,}", f"{cost.total.steps:,}", f"{cost.ratio:.2f}")
+        shown.add_row(name, of, f"{recipe.sparsity:.0%}", *line)
     return shown
 
 
@@ -108,11 +106,11 @@ def survey(recipe: Recipe, found: Survey) -> Group:
     """A model as a tree: what may be pruned, what is trained densely, what is frozen."""
     root = Tree(f"{recipe.task.model}, as {recipe.task.name} learns with it")
     branches: dict[tuple[str, ...], Tree] = {(): root}
-    for path, parts in _alike(found).items():
+    for (path, part), times in _alike(found).items():
         for depth in range(1, len(path)):
             if path[:depth] not in branches:
                 branches[path[:depth]] = branches[path[: depth - 1]].add(path[depth - 1])
-        branches[path[:-1]].add(f"{path[-1]}  {_part(parts)}", style=None if parts[0].prunable else "dim")
+        branches[path[:-1]].add(f"{path[-1]}  {_part(part, times)}", style=None if part.prunable else "dim")
     shares = Table.grid(padding=(0, 2))
     for name, size in (("prunable", found.prunable), ("encoder", found.encoder), ("whole model", found.whole)):
         pruned = recipe.sparsity * found.prunable / size
@@ -120,21 +118,19 @@ def survey(recipe: Recipe, found: Survey) -> Group:
     return Group(root, "", shares)
 
 
-def _alike(found: Survey) -> dict[tuple[str, ...], list[Part]]:
-    """Parameters by path, with the numbered layers of a stack as one where their parameters are alike."""
-    alike: dict[tuple[str, ...], list[Part]] = {}
-    for name, part in found.parts.items():
-        path = tuple("0 .." if step.isdigit() else step for step in name.split("."))
-        alike.setdefault(path, []).append(part)
-    return alike
+def _alike(found: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
+    """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
+    return Counter(
+        (tuple("0 .." if step.isdigit() else step for step in name.split(".")), part)
+        for name, part in found.parts.items()
+    )
 
 
-def _part(parts: Sequence[Part]) -> str:
-    first = parts[0]
-    state = "in scope" if first.prunable else "trained densely" if first.trained else "frozen"
-    times = f"{len(parts)} times " if len(parts) > 1 else ""
-    marks = [*(["fused"] if first.fused else []), *(f"tied to {name}" for name in first.names)]
-    return f"{times}{' x '.join(map(str, first.shape))}: {', '.join([state, *marks])}"
+def _part(part: Part, times: int) -> str:
+    state = "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
+    marks = [*(["fused"] if part.fused else []), *(f"tied to {name}" for name in part.names)]
+    count = f"{times} times " if times > 1 else ""
+    return f"{count}{' x '.join(map(str, part.shape))}: {', '.join([state, *marks])}"
 
 
 def comparison(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:

@@ -44,15 +44,20 @@ def snip(learner: Learner, sample: Sample) -> Scores:
     return Lazy(learner.scope, lambda name: (gradient[name] * view[name]).abs())
 
 
-def grasp(learner: Learner, sample: Sample, temperature: float = 1.0) -> Scores:
+def grasp(learner: Learner, sample: Sample, temperature: float = 1.0, *, absolute: bool = False) -> Scores:
     """What theta * (H g) says: how much gradient flow is lost when the weight goes (Wang et al., 2020).
 
     The paper removes the weights with the largest -theta * (H g), whose loss hurts gradient flow
     least or helps it; those have the lowest score here. *temperature* divides the logits; the
-    authors' code has 200.
+    authors' code has 200. *absolute* keeps what matters to gradient flow either way (Frankle et al., 2021).
     """
     curvature, view = learner.curvature(sample, temperature), learner.view()
-    return Lazy(learner.scope, lambda name: curvature[name] * view[name])
+
+    def score(name: str) -> torch.Tensor:
+        flow = curvature[name] * view[name]
+        return flow.abs() if absolute else flow
+
+    return Lazy(learner.scope, score)
 
 
 SCORES: Mapping[str, Score] = MappingProxyType({"magnitude": magnitude, "random": chance})

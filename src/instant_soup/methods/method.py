@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from ..core.budget import Meter
-from ..core.errors import unknown
+from ..core.errors import UnknownName, unknown
 from ..core.task import Task
 from ..core.ticket import Ticket
 
@@ -51,6 +51,8 @@ class Variant:
 
     def preset(self, name: str | None) -> dict[str, Any]:
         """The knobs of a preset; none for None. Raises UnknownName."""
+        if name is not None and not self.presets:
+            raise UnknownName(f"unknown preset {name!r}; this method has none: remove it")
         if name is not None and name not in self.presets:
             raise unknown("preset", name, self.presets)
         return dict(self.presets[name]) if name is not None else {}

@@ -62,12 +62,16 @@ class Grasp:
     Knobs:
         per_class: examples of each class that gradient and curvature are taken over.
         temperature: what logits are divided by; the authors have 200, for untrained networks.
+        absolute: whether to keep what changes gradient flow most either way. The method as published
+            removes first what holds gradient flow down; of pre-trained weights that is what keeps
+            the loss low.
         across: one cut across the ``"model"``, or the same share of each ``"layer"``.
         allow_collapse: whether a matrix may lose all its weights; if not, that is an error.
     """
 
     per_class: int = 10
     temperature: float = 1.0
+    absolute: bool = False
     across: Across = "model"
     allow_collapse: bool = False
 
@@ -88,7 +92,8 @@ class Grasp:
         """Draw a ticket in a single cut. Raises SparsityError when a matrix would lose all its weights."""
         learner = task.learner(meter or Meter())
         survivors(sparsity, learner.scope.size)
-        scores = grasp(learner, Sample(self.per_class, learner.seed("score sample")), self.temperature)
+        sample = Sample(self.per_class, learner.seed("score sample"))
+        scores = grasp(learner, sample, self.temperature, absolute=self.absolute)
         learner.apply_mask(_cut(scores, learner, sparsity, self.across, self.allow_collapse))
         return Ticket.drawn(learner, describe(self))
 
