@@ -86,21 +86,25 @@ def plan(recipe: Recipe, sizes: Sizes, task: CourseTask | None = None) -> Plan:
 
 
 def _timing(found: Plan, task: CourseTask) -> Timing:
-    """Time a few steps."""
-    learner = task.learner(meter := Meter(), horizon=max(task.horizon, 2 * TIMED))
-    learner.train(TIMED)
-    start = time.perf_counter()
-    learner.train(TIMED)
-    seconds = (time.perf_counter() - start) / TIMED
+    seconds, flops = _timed(task)
     forward = seconds / task.regime.batch / 3  # a training example costs about three forward passes
     costs = [cost for bill in (found.draw, found.train) for cost in bill.values()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Timing(
-        round(meter.spent.flops / meter.spent.passes) * found.total.passes,
+        flops * found.total.passes,
         sum(cost.steps * seconds if cost.steps else cost.passes * forward for cost in costs),
         _tensors(task),
         peak,
     )
+
+
+def _timed(task: CourseTask) -> tuple[float, int]:
+    """Seconds per step and FLOPs per pass."""
+    learner = task.learner(meter := Meter(), horizon=max(task.horizon, 2 * TIMED))
+    learner.train(TIMED)
+    start = time.perf_counter()
+    learner.train(TIMED)
+    return (time.perf_counter() - start) / TIMED, round(meter.spent.flops / meter.spent.passes)
 
 
 def _tensors(task: CourseTask) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +28,7 @@ from ..methods import CONTROLS, METHODS, REFERENCES, Method
 from ..models.text import PACKAGED
 from ..tasks import TASKS
 from ..training.regime import Regime
+from . import toml
 
 SCHEMA = 2
 DRAWN = {**METHODS, **REFERENCES}
@@ -168,28 +168,28 @@ class Recipe(_Strict):
 
         Raises RecipeError when the file is missing, is not TOML or asks for what does not exist.
         """
-        fields = _read(Path(path))
-        cells = _cells(fields, str(path))
+        fields = toml.read(Path(path))
+        cells = toml.cells(fields, str(path))
         if cell is None and cells:
             raise RecipeError(f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}")
         if cell is not None and cell not in cells:
             raise RecipeError(f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells")
-        return cls._changed(_merged(fields, cells[cell]) if cell is not None else fields, changes, str(path))
+        return cls._changed(toml.merged(fields, cells[cell]) if cell is not None else fields, changes, str(path))
 
     @classmethod
     def read_all(cls, path: str | Path, changes: Iterable[str] = ()) -> dict[str, Self]:
         """Every recipe of a TOML file by the name of its cell; one without a name if it has no cells."""
-        fields, changes = _read(Path(path)), tuple(changes)
-        cells = _cells(fields, str(path))
+        fields, changes = toml.read(Path(path)), tuple(changes)
+        cells = toml.cells(fields, str(path))
         return {
-            name: cls._changed(_merged(fields, cell), changes, f"{path}, cell {name}" if name else str(path))
+            name: cls._changed(toml.merged(fields, cell), changes, f"{path}, cell {name}" if name else str(path))
             for name, cell in (cells or {"": {}}).items()
         }
 
     @classmethod
     def _changed(cls, fields: dict[str, Any], changes: Iterable[str], source: str) -> Self:
         for change in changes:
-            _change(fields, change)
+            toml.change(fields, change)
         return cls.parse(fields, source)
 
     def with_method(self, name: str) -> Recipe:
@@ -229,48 +229,7 @@ class Recipe(_Strict):
 
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"no recipe at {path}; check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
-
-
-def _cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
-    """Take the cells out of *fields*."""
-    cells = fields.pop("cells", {})
-    if not isinstance(cells, dict) or not all(isinstance(cell, dict) for cell in cells.values()):
-        raise RecipeError(f"{source}: 'cells' is no table of tables; write [cells.NAME]")
-    return cells
-
-
-def _merged(fields: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """*fields* with *own* on top, table by table."""
-    merged = dict(fields)
-    for name, value in own.items():
-        here = merged.get(name)
-        merged[name] = _merged(here, value) if isinstance(here, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _change(fields: dict[str, Any], change: str) -> None:
-    path, equals, text = change.partition("=")
-    if not equals or not path.strip() or "\n" in change:
-        raise RecipeError(f"--set {change!r} is not key=value; write for example --set method.denoisers=8")
-    *tables, last = (part.strip() for part in path.split("."))
-    for table in tables:
-        fields = fields.setdefault(table, {})
-        if not isinstance(fields, dict):
-            raise RecipeError(f"--set {change!r}: {table!r} is no table; see `instant-soup plan` for the fields")
-    try:
-        fields[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        fields[last] = text.strip()  # a bare word is text
+        return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
 
 
 def _explain(error: ValidationError) -> str:
@@ -297,12 +256,3 @@ def _fields(model: type[BaseModel], parents: list[str]) -> Iterable[str]:
             return ()
         model = inner
     return model.model_fields
-
-
-def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
-    """TOML has no null: a field that is not set is left out."""
-    return {
-        name: _without_none(value) if isinstance(value, dict) else value
-        for name, value in fields.items()
-        if value is not None
-    }

@@ -128,7 +128,7 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
-    drawn = recipe.model_copy(update={"control": None})
+    drawn = Recipe.parse({**recipe.model_dump(exclude_unset=True), "control": None})  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
     cell = store.cell(recipe)
     cell.describe(recipe)

@@ -426,9 +426,12 @@ class ModuleLearner:
         self._clock = _Clock(**facts["clock"])
         self._meter.load(facts["bill"])
         optim.remember(self._optimizer, self._parameters, _room(tensors, "optimizer"))
-        self.apply_mask(Mask.from_packed(self.scope, _room(tensors, "mask")))
-        self._aside = tuple(Mask.from_packed(self.scope, _room(tensors, f"aside/{i}")) for i in range(facts["aside"]))
+        self.apply_mask(self._mask_from(tensors, "mask"))
+        self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))
         self.restore(_room(tensors, "weights"))
+
+    def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
+        return Mask.from_packed(self.scope, {name: tensors[f"{room}/{name}"] for name in self.scope})
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
