@@ -30,11 +30,13 @@ KNOBS: dict[str, dict[str, dict[str, Any]]] = {
     # rounds of 20 % of all weights on the images, to spare time; of 10 %, the default, on text
     **{task: {method: {"compression": 0.2} for method in IMP} for task in ("mnist", "cifar10")},
 }
+INGREDIENTS = 4
 SOUPS: tuple[dict[str, Any], ...] = (
     {"name": "instant-model-soup"},
-    {"name": "model-soup", "average": "uniform", "ingredients": 4},
-    {"name": "model-soup", "average": "greedy", "ingredients": 4},
-    {"name": "model-soup", "average": "learned", "ingredients": 4},
+    {"name": "instant-model-soup", "lookahead_steps": 10},
+    {"name": "model-soup", "average": "uniform", "ingredients": INGREDIENTS},
+    {"name": "model-soup", "average": "greedy", "ingredients": INGREDIENTS},
+    {"name": "model-soup", "average": "learned", "ingredients": INGREDIENTS},
 )
 
 
@@ -67,8 +69,11 @@ def lines(task: str, soup: Recipe, part: str, store: Store) -> Iterator[tuple[st
     knobs = KNOBS.get(task, {})
     if part == "soups":
         for method in SOUPS:
-            name = "-".join(filter(None, (method.get("average"), method["name"])))
+            steps = f"{method['lookahead_steps']}-steps" if "lookahead_steps" in method else None
+            name = "-".join(filter(None, (method.get("average"), method["name"], steps)))
             yield name, changed(soup, method=method, sparsity=0.0)
+        budget = budget_like(run(changed(soup, method=SOUPS[0], sparsity=0.0), store))
+        yield "dense-longer", changed(soup, method={"name": "dense"}, sparsity=0.0, budget=budget)
         return
     if part == "soup":
         yield "dense", changed(soup, method={"name": "dense"}, sparsity=0.0)

@@ -189,7 +189,8 @@ def compare(
         typer.echo(json.dumps(dict(rows), indent=2))
         return
     Console().print(show.comparison(rows))
-    say("T is one full fine-tune. One seed says little: differences of a point or two may be noise.")
+    say("T is one full fine-tune; what was reused was trained for an earlier line. One seed says little: differences")
+    say("of a point or two may be noise.")
 
 
 def _begun(begin: Begin, recipe: Recipe, task: CourseTask) -> Watch:

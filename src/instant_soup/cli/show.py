@@ -135,12 +135,15 @@ def _part(part: Part, times: int) -> str:
 
 def comparison(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
     """Several runs, a line each, the names of their methods first."""
-    shown = Table("method", "test", "validation", "sparsity", "cost in T", "of it reused")
+    rows = list(rows)
+    shown = Table()
+    for title in ("method", f"test {rows[0][1]['metric']}", "validation", "sparsity", "cost in T", "reused"):
+        shown.add_column(title, no_wrap=title == "method")
     for name, found in rows:
         cost = found["cost"]
         shown.add_row(
             name,
-            figures(found["test"]),
+            f"{found['test'][found['metric']]:.4f}",
             f"{found['validation']:.4f}",
             f"{found['ticket']['sparsity']:.2%}",
             f"{cost['multiple_of_T']:.2f}",

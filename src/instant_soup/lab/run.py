@@ -93,7 +93,7 @@ def build(recipe: Recipe) -> CourseTask:
             classes=task.classes,
             templates=task.templates,
             image_column=task.columns[0] if task.columns else None,
-            label_column=task.label if "label" in task.model_fields_set else None,
+            label_column=task.label if task.label != "label" else None,  # what is spelled out changes nothing
         )
     else:
         built = text(

@@ -27,11 +27,13 @@ from ..core.mask import Mask
 from ..core.prune import Across, prune
 from ..core.schedule import steps_to
 from ..core.score import magnitude
-from ..core.task import Learner, Task
+from ..core.task import Brief, Learner, Task
 from ..core.ticket import Ticket
 from ..soup.blend import BLENDS
 from ..soup.denoiser import Outlook, Protocols, Range, Settled, briefs, denoise
 from .method import describe
+
+PAPER_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class InstantSoup:
 
     Knobs:
         denoisers: N, look-aheads per round. With 0 each round is a plain magnitude cut.
-        lookahead_steps: C, steps of one look-ahead.
+        lookahead_steps: C, steps of one look-ahead. None takes the paper's 30, or fewer where all
+            look-aheads together would take more than half of T, as they do on small data.
         compression: s, the share that a round prunes; the last round prunes what is missing.
         share: of what s is a share: of all weights (``"linear"``) or of the rest (``"geometric"``).
         mask_share: M / T, the share of the budget in which the rounds of growing length fit.
@@ -64,7 +67,7 @@ class InstantSoup:
     """
 
     denoisers: int = 4
-    lookahead_steps: int = 30
+    lookahead_steps: int | None = None
     compression: float = 0.1
     share: Literal["linear", "geometric"] = "linear"
     mask_share: float = 0.2
@@ -87,7 +90,7 @@ class InstantSoup:
         if self.blend not in BLENDS:
             raise unknown("blend", self.blend, BLENDS)
         for knob, least in (("denoisers", 0), ("lookahead_steps", 1), ("lookahead_warmup", 0)):
-            if getattr(self, knob) < least:
+            if getattr(self, knob) is not None and getattr(self, knob) < least:
                 raise KnobError(f"{knob} is {getattr(self, knob)}; expected {least} or more")
         if self.round_steps is not None and self.round_steps < 1:
             raise KnobError(f"round_steps is {self.round_steps}; expected 1 or more")
@@ -124,16 +127,22 @@ class InstantSoup:
         """
         learner = task.learner(meter or Meter())
         targets = steps_to(sparsity, self.compression, self.share)
-        lengths = self._lengths(len(targets), learner)
+        steps = self.lookahead_steps or self._affordable(len(targets), learner.horizon)
+        lengths = self._lengths(len(targets), steps, learner)
         for i, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[i])
-            learner.apply_mask(self._denoised(learner, i, target, last=i == len(targets) - 1))
+            looks = self._looks(steps, learner.seed("look-ahead", i))
+            learner.apply_mask(self._denoised(learner, looks, target, last=i == len(targets) - 1))
         if self.trains:
             learner.train(learner.horizon - learner.steps_taken)
         start = learner.origin if self.finish == "rewind" else None
         return Ticket.drawn(learner, describe(self), start=start, ready=self.trains)
 
-    def _lengths(self, rounds: int, learner: Learner) -> list[int]:
+    def _affordable(self, rounds: int, horizon: int) -> int:
+        """The paper's 30 steps a look-ahead, or fewer where they would come to more than half of T."""
+        return max(1, min(PAPER_STEPS, horizon // (2 * max(1, rounds * self.denoisers))))
+
+    def _lengths(self, rounds: int, steps: int, learner: Learner) -> list[int]:
         """Steps of each round, growing evenly."""
         triangle, horizon = [i * (i + 1) // 2 for i in range(rounds + 1)], learner.horizon
         if self.round_steps is not None:
@@ -143,7 +152,7 @@ class InstantSoup:
         else:
             first = self.mask_share * horizon / triangle[-1]
         ends = [round(first * corner) for corner in triangle]
-        ahead = rounds * self.denoisers * self.lookahead_steps if self.carry == "mean" else 0
+        ahead = rounds * self.denoisers * steps if self.carry == "mean" else 0
         if ends[-1] + ahead > horizon:
             raise KnobError(
                 f"{rounds} rounds take {ends[-1] + ahead} steps and the budget T has {horizon}; lower round_steps, "
@@ -151,16 +160,19 @@ class InstantSoup:
             )
         return [end - start for start, end in pairwise(ends)]
 
-    def _denoised(self, learner: Learner, i: int, target: float, *, last: bool) -> Mask:
-        """DenoisedPrune: the round's mask."""
-        looks = briefs(
+    def _looks(self, steps: int, seed: int) -> list[Brief]:
+        """A round's look-aheads."""
+        return briefs(
             self.denoisers,
-            self.lookahead_steps,
+            steps,
             self._protocols(),
-            learner.seed("look-ahead", i),
+            seed,
             carry_optimizer=self.carry_optimizer,
             warmup=self.lookahead_warmup,
         )
+
+    def _denoised(self, learner: Learner, looks: list[Brief], target: float, *, last: bool) -> Mask:
+        """DenoisedPrune: the round's mask."""
         blend, carried = BLENDS[self.blend], self.carry == "mean"
         own = prune(magnitude(learner), learner.mask, target, across=self.across)
 
@@ -181,7 +193,7 @@ class InstantSoup:
             enough=None if self.settled is None else Settled(blended, self.settled),
         )
         if carried and outlook.weights is not None:
-            learner.advance(outlook.weights, self.denoisers * self.lookahead_steps)
+            learner.advance(outlook.weights, sum(look.steps for look in looks))
         mask = blended(outlook)
         learner.note("rounds", _seen(target, mask, own, outlook))
         return mask
