@@ -1,7 +1,8 @@
-"""The demo, with a few steps in place of its thousands: everything but the wait."""
+"""The demo, with a few steps and examples in place of its thousands: everything but the wait."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 import instant_soup as soup
 from instant_soup.cli.main import app
+from instant_soup.data.polarity import polarity
+from instant_soup.data.source import Splits
 from instant_soup.lab import demo
 
 
@@ -17,6 +20,9 @@ def test_the_demo_compares_five_lines_and_names_the_files_it_wrote(
 ) -> None:
     monkeypatch.setattr(demo, "TRAINING", {"rate": 5e-5, "batch": 8, "steps": 8})
     monkeypatch.setitem(demo.SOUP, "lookahead_steps", 1)
+    rows = polarity()
+    few = Splits(*(part.select(range(64)) for part in (rows.train, rows.validation, rows.test)))
+    monkeypatch.setattr(import_module("instant_soup.tasks.text"), "polarity", lambda: few)
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--sparsity", "0.8"])
     assert result.exit_code == 0, result.output
     for title in ("dense", "one-shot", "progressive", "instant soup", "one-shot, ISP's cost"):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 import instant_soup as soup
 from instant_soup.cli.main import app
 from instant_soup.core import files
+from instant_soup.methods import METHODS, REFERENCES
 
 Call = Callable[..., Result]
 
@@ -107,19 +108,21 @@ def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -
         planned = {purpose: cost["steps"] for purpose, cost in plan[stage].items()}
         assert planned == {purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()}
     assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"], rel=0.1)  # not every batch is full
-    assert plan["seconds"] > 0
-    assert plan["flops"] > 0
+    assert plan["timing"]["seconds"] > 0
+    assert plan["timing"]["flops"] > 0
     shown = call("plan", recipe).stdout
     assert "look-ahead" in shown
     assert "Memory" in shown
 
 
 def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
-    assert {"instant-soup", "magnitude", "random", "gradual", "dense"} == set(
-        json.loads(call("methods", "--json").stdout)
-    )
+    methods = json.loads(call("methods", "--json").stdout)
+    assert list(methods) == [*METHODS, *REFERENCES]
+    assert methods["instant-soup"]["knobs"]["denoisers"] == 4
+    assert methods["instant-soup"]["presets"]["paper-bert"]["blend"] == "union"
     tasks = json.loads(call("tasks", "--json").stdout)
     assert len([name for name in tasks if name.startswith("glue/")]) == 9
+    assert len([name for name in tasks if name.startswith("vision/")]) == 6
     assert "demo/polarity" in tasks
     assert "denoisers" in call("methods").stdout
     assert "glue/cola" in call("tasks").stdout

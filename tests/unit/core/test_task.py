@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from instant_soup.core.budget import Meter
-from instant_soup.core.task import Base, Bookmark, Brief, Learner, Task, Training
+from instant_soup.core.task import Base, Bookmark, Brief, Learner, Sample, Shelf, Task, Training
 from instant_soup.lab.bookmark import FolderBookmark
-from instant_soup.lab.plan import StandIn, StandInTask
+from instant_soup.lab.shelf import FolderShelf
+from instant_soup.lab.sizes import Sizes
+from instant_soup.lab.stand_in import StandIn, StandInTask
 from instant_soup.tasks import CourseTask
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.regime import Regime
+
+SIZES = Sizes("name", horizon=1, batch=1, train=1, validation=1, test=1, groups=1)
 
 
 def asked_of(protocol: type) -> dict[str, Any]:
@@ -31,12 +35,13 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     ("protocol", "who"),
     [
         (Learner, ModuleLearner),
-        (Learner, StandIn(Meter(), 1, 1, 1)),
+        (Learner, StandIn(Meter(), SIZES)),
         (Task, CourseTask(None, Regime())),  # type: ignore[arg-type]
-        (Task, StandInTask("name", 1, 1, 1)),
+        (Task, StandInTask(SIZES)),
         (Bookmark, FolderBookmark(Path("folder"))),
+        (Shelf, FolderShelf(Path("folder"), "owner")),
     ],
-    ids=["learner", "stand-in", "task", "stand-in task", "bookmark"],
+    ids=["learner", "stand-in", "task", "stand-in task", "bookmark", "shelf"],
 )
 def test_who_stands_for_a_protocol_answers_to_all_of_it(protocol: type, who: object) -> None:
     """A plan rests on the stand-in: a method that could ask a learner for more would break it."""
@@ -57,7 +62,7 @@ def test_a_plain_look_ahead_trains_as_the_main_line_does() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Base("a", "b"), Training(), Brief(1, Training())], ids=lambda value: type(value).__name__
+    "value", [Base("a", "b"), Training(), Brief(1, Training()), Sample(1)], ids=lambda value: type(value).__name__
 )
 def test_what_is_handed_to_a_learner_cannot_be_changed_on_its_way(value: object) -> None:
     field = next(iter(vars(value)))
