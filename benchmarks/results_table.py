@@ -26,12 +26,11 @@ a difference of a point or two. Lines are sorted by the figure, best first.
 
 What these tables say so far: **Instant Soup Pruning is not the best of its field here.** It beats one-shot pruning at
 T on text and digits, but on budgets this short its look-aheads cost nearly as much again, and one-shot pruning with as
-many steps gets as far or farther on the images. IMP leads on CoLA and the digits, at several times the cost; on CIFAR-10
-all that go by magnitudes tie. Lottery Pools gained on CoLA at the lower sparsity and lost at the higher one, where what
-its search picked on the validation split did not hold on test; on the images it found nothing to take. GraSP as
-published is poor on pre-trained weights, by absolute values it is level with SNIP. Of the soups, greedy is the best per
-T spent; plain training for as long beats the instant model soup. All budgets are short, all models small, most lines
-are one seed.
+many steps gets as far or farther on the images. IMP leads on CoLA and the digits, at several times the cost; on
+CIFAR-10 all that go by magnitudes tie. Lottery Pools gained on CoLA at the lower sparsity and lost at the higher one,
+where what its search picked on the validation split did not hold on test; on the images it found nothing to take. GraSP
+as published is poor on pre-trained weights, by absolute values it is level with SNIP. Plain training for as long beats
+the instant model soup with the paper's 100 steps. All budgets are short, all models small, most lines are one seed.
 """
 
 

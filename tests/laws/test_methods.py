@@ -1,11 +1,17 @@
-"""The laws of the house, over the table of methods. A new method joins by joining the table."""
+"""The laws of the house, over the table of methods. A new method joins by joining the table.
+
+Each way to draw is tried on a miniature that reads and on one that sees. Most laws look at one and
+the same draw, made under observation, so that the table can grow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -28,46 +34,174 @@ QUICK: dict[str, dict[str, Any]] = {
     "model-soup": {"ingredients": 2},
     "instant-soup": {"denoisers": 2, "lookahead_steps": 2, "compression": 0.3, "mask_share": 0.5},
 }
-# every way in which Instant Soup Pruning can go about it obeys the same laws
+# every way in which a method can go about it obeys the same laws
 WAYS: dict[str, dict[str, Any]] = {
     "instant-soup union continue": {"blend": "union", "finish": "continue"},
     "instant-soup lookahead restart": {"blend": "lookahead", "finish": "restart"},
     "instant-soup intersection geometric": {"blend": "intersection", "share": "geometric", "carry_optimizer": True},
     "instant-soup mean": {"carry": "mean", "finish": "continue", "denoisers": 1, "lookahead_steps": 1},
     "instant-soup no denoisers": {"denoisers": 0},
-    "instant-soup layers": {"across": "layer", "own_mask": False, "round_steps": 1},
+    "instant-soup layers settled": {"across": "layer", "own_mask": False, "round_steps": 1, "settled": 0.1},
     "gradual cubic layers": {"schedule": "cubic", "across": "layer"},
     "magnitude layers": {"across": "layer"},
+    "early-bird continue": {"finish": "continue"},
+    "lottery-pools beyond": {"beyond": 1, "compression": 0.5, "share": "geometric", "rewind": 0.1, "rewind_head": True},
 }
+SPARSITY = 0.6
 # masks that look at nothing but the pre-trained weights
 PRE_TRAINED_MAGNITUDES = {"magnitude", "model-soup"}
 # tickets that start neither at the pre-trained weights nor at the end of training
 STARTS_ELSEWHERE = {"lth-rewind", "instant-model-soup"}
-# trained tickets that took several fine-tunes, each one T long
+# trained tickets that took several fine-tunes, each one T long, from one start
 SEVERAL_TRAININGS = {"lottery-pools", "model-soup"}
+# methods whose place is saved so seldom that a kill must come early
+KILLED_AFTER = {"instant-model-soup": 1, "early-bird": 2}
 
 
-def build(name: str) -> Method:
-    plain = name.split()[0]
-    return METHODS[plain](**{**QUICK.get(plain, {}), **WAYS.get(name, {})})
+def build(way: str) -> Method:
+    plain = way.split()[0]
+    return METHODS[plain](**{**QUICK.get(plain, {}), **WAYS.get(way, {})})
+
+
+@pytest.fixture(params=["mini", "mini_clip_task"], ids=["text", "images"])
+def task(request: pytest.FixtureRequest) -> CourseTask:
+    made: CourseTask = request.getfixturevalue(request.param)
+    return made
 
 
 @pytest.fixture(params=[*METHODS, *WAYS])
-def method(request: pytest.FixtureRequest) -> Method:
-    return build(request.param)
+def way(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
-@pytest.mark.parametrize("sparsity", [0.3, 0.77, 0.95])
-def test_the_count_of_survivors_is_exact(method: Method, mini: CourseTask, sparsity: float) -> None:
-    ticket = method.draw(mini, sparsity)
+@pytest.fixture
+def method(way: str) -> Method:
+    return build(way)
+
+
+# one draw under observation
+
+
+@dataclass
+class Drawn:
+    """A ticket drawn and fine-tuned, and what could be seen of that from outside."""
+
+    ticket: soup.Ticket
+    result: soup.Result
+    drawing: soup.Meter
+    tuning: soup.Meter
+    worked: Counted
+    test: Watched
+    looked_while_drawing: list[int]
+    random_state_kept: bool
+
+
+@pytest.fixture(scope="session")
+def observed() -> Callable[[str, CourseTask], Drawn]:
+    """Draw and fine-tune, once for each way and miniature."""
+    known: dict[tuple[str, str], Drawn] = {}
+
+    def observe(way: str, task: CourseTask) -> Drawn:
+        if (way, task.name) not in known:
+            known[way, task.name] = _observed(build(way), task)
+        return known[way, task.name]
+
+    return observe
+
+
+@pytest.fixture
+def drawn(way: str, task: CourseTask, observed: Callable[[str, CourseTask], Drawn]) -> Drawn:
+    return observed(way, task)
+
+
+def _observed(method: Method, task: CourseTask) -> Drawn:
+    worked, test = Counted(task.course.model), Watched(task.course.test)
+    watched = replace(task, course=replace(task.course, predict=worked.predict(task.course.predict), test=test))
+    drawing, tuning, before = soup.Meter(), soup.Meter(), random_state()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", worked.grad(torch.autograd.grad))
+        ticket = method.draw(watched, SPARSITY, drawing)
+        looked, kept = list(test.looked), random_state() == before
+        result = soup.evaluate(ticket, watched, meter=tuning)
+    return Drawn(ticket, result, drawing, tuning, worked, test, looked, kept)
+
+
+def random_state() -> tuple[object, ...]:
+    """Of everything that draws at random behind the scenes."""
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
+
+
+@dataclass
+class Counted:
+    """Counts the examples that go through any model but the *pristine* one.
+
+    FLOPs are counted on that, with single examples, which is no work on the task.
+    """
+
+    pristine: nn.Module
+    trained: int = 0
+    evaluated: int = 0
+    differentiated_twice: int = 0
+    latest: int = 0
+
+    def predict(self, inner: Any) -> Any:
+        def predict(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+            if model is not self.pristine:
+                self.latest = len(batch["labels"])
+                self.trained += self.latest * torch.is_grad_enabled()
+                self.evaluated += self.latest * (not torch.is_grad_enabled())
+            return inner(model, batch)
+
+        return predict
+
+    def grad(self, inner: Any) -> Any:
+        """Notices when a gradient's own graph is asked for: of the examples that came last."""
+
+        def grad(*args: Any, **options: Any) -> Any:
+            self.differentiated_twice += self.latest * bool(options.get("create_graph"))
+            return inner(*args, **options)
+
+        return grad
+
+
+@dataclass
+class Watched:
+    """A split that remembers which examples were looked at, -1 for all of them."""
+
+    inner: Examples
+    looked: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    @property
+    def lengths(self) -> Sequence[int] | None:
+        self.looked.append(-1)
+        return self.inner.lengths
+
+    @property
+    def targets(self) -> Tensor | None:
+        self.looked.append(-1)
+        return self.inner.targets
+
+    def batch(self, indices: Sequence[int]) -> Any:
+        self.looked.extend(indices)
+        return self.inner.batch(indices)
+
+
+# the laws
+
+
+@pytest.mark.parametrize("sparsity", [0.31, 0.95])
+def test_the_count_of_survivors_is_exact(method: Method, task: CourseTask, sparsity: float) -> None:
+    ticket = method.draw(task, sparsity)
     assert ticket.mask.kept == round((1 - sparsity) * ticket.mask.scope.size)
 
 
-def test_what_is_pruned_is_bit_zero_after_fine_tuning_and_in_every_file(
-    method: Method, mini: CourseTask, tmp_path: Any
-) -> None:
-    ticket = method.draw(mini, 0.6)
-    weights = soup.evaluate(ticket, mini).weights
+def test_what_is_pruned_is_bit_zero_after_fine_tuning_and_in_every_file(drawn: Drawn, tmp_path: Any) -> None:
+    ticket, weights = drawn.ticket, drawn.result.weights
+    assert ticket.mask.kept == round((1 - SPARSITY) * ticket.mask.scope.size)
     ticket.save(tmp_path / "ticket.safetensors")
     started = soup.Ticket.load(tmp_path / "ticket.safetensors").start
     for name in ticket.mask:
@@ -75,7 +209,7 @@ def test_what_is_pruned_is_bit_zero_after_fine_tuning_and_in_every_file(
         assert all_bits_zero(weights[name][dead])
         if name in started:
             assert all_bits_zero(started[name][dead])
-    assert any(name in weights and bool(weights[name].any()) for name in ticket.mask)
+    assert any(bool(weights[name].any()) for name in ticket.mask)
 
 
 def all_bits_zero(tensor: Tensor) -> bool:
@@ -83,139 +217,133 @@ def all_bits_zero(tensor: Tensor) -> bool:
     return not tensor.contiguous().view(torch.int32).any()
 
 
-def test_the_same_seed_draws_the_same_ticket_and_another_seed_another(method: Method, mini: CourseTask) -> None:
-    first, second = method.draw(mini, 0.6), method.draw(mini, 0.6)
-    assert first.digest == second.digest
-    other = method.draw(replace(mini, seed=1), 0.6)
-    if method.name in PRE_TRAINED_MAGNITUDES:
-        assert other.mask == first.mask
-    else:
-        assert other.mask != first.mask
-    if method.name != "magnitude":
-        assert other.digest != first.digest
-
-
-def test_drawing_leaves_the_global_random_state_alone(method: Method, mini: CourseTask) -> None:
-    before = torch.get_rng_state()
-    method.draw(mini, 0.6)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_every_pass_through_the_model_is_charged(
-    method: Method, mini: CourseTask, monkeypatch: pytest.MonkeyPatch
+def test_the_same_seed_draws_the_same_ticket_and_another_seed_another(
+    method: Method, task: CourseTask, drawn: Drawn
 ) -> None:
-    counted = Counted()
-    monkeypatch.setattr(torch.autograd, "grad", counted.grad(torch.autograd.grad))
-    course = replace(mini.course, predict=counted.predict(mini.course.predict))
-    meter = soup.Meter()
-    ticket = method.draw(replace(mini, course=course), 0.6, meter)
-    soup.evaluate(ticket, replace(mini, course=course), meter=meter)
-    assert meter.spent.passes == 3 * counted.trained + 6 * counted.differentiated_twice + counted.evaluated
-    assert meter.spent == sum(meter.bill.values(), Cost())
-    assert meter.spent.flops > 0
-    assert ticket.cost.passes <= meter.spent.passes
+    ticket = drawn.ticket
+    assert method.draw(task, SPARSITY).digest == ticket.digest
+    other = method.draw(replace(task, seed=1), SPARSITY)
+    if method.name in PRE_TRAINED_MAGNITUDES:
+        assert other.mask == ticket.mask
+    else:
+        assert other.mask != ticket.mask
+    if method.name != "magnitude":
+        assert other.digest != ticket.digest
 
 
-class Counted:
-    """Counts the examples that go through a course's model."""
-
-    def __init__(self) -> None:
-        self.trained = self.evaluated = self.differentiated_twice = 0
-        self._latest = 0
-
-    def grad(self, inner: Any) -> Any:
-        """Notices when a gradient's own graph is asked for: of the examples that came last."""
-
-        def grad(*args: Any, **options: Any) -> Any:
-            self.differentiated_twice += self._latest * bool(options.get("create_graph"))
-            return inner(*args, **options)
-
-        return grad
-
-    def predict(self, inner: Any) -> Any:
-        def predict(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-            # counting FLOPs looks at single examples of the pristine model, which is no work on the task
-            if model is not self.pristine:
-                self._latest = len(batch["labels"])
-                self.trained += len(batch["labels"]) * torch.is_grad_enabled()
-                self.evaluated += len(batch["labels"]) * (not torch.is_grad_enabled())
-            return inner(model, batch)
-
-        return predict
-
-    pristine: nn.Module | None = None
+def test_drawing_leaves_the_global_random_state_alone(drawn: Drawn) -> None:
+    assert drawn.random_state_kept
 
 
-@pytest.fixture(autouse=True)
-def pristine_is_known(mini: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Counted, "pristine", mini.course.model)
+def test_every_pass_through_the_model_is_charged(drawn: Drawn) -> None:
+    worked, spent = drawn.worked, drawn.drawing.spent + drawn.tuning.spent
+    assert spent.passes == 3 * worked.trained + 6 * worked.differentiated_twice + worked.evaluated
+    assert spent.flops > 0
+    assert drawn.ticket.cost == drawn.drawing.spent == sum(drawn.drawing.bill.values(), Cost())
 
 
-@dataclass
-class Sealed:
-    """A split that must not be looked at."""
-
-    inner: Examples
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    @property
-    def lengths(self) -> Sequence[int] | None:
-        raise AssertionError("the test split was looked at")
-
-    def batch(self, indices: Sequence[int]) -> Any:
-        raise AssertionError(f"the test split was read at {indices}")
+def test_drawing_never_looks_at_the_test_split_and_it_is_read_once_in_the_end(drawn: Drawn) -> None:
+    assert drawn.looked_while_drawing == []
+    assert sorted(index for index in drawn.test.looked if index >= 0) == list(range(len(drawn.test)))
+    assert "test" not in drawn.drawing.bill
+    assert drawn.tuning.bill["test"].examples == len(drawn.test)
 
 
-def test_drawing_never_looks_at_the_test_split(method: Method, mini: CourseTask) -> None:
-    sealed = replace(mini, course=replace(mini.course, test=Sealed(mini.course.test)))
-    method.draw(sealed, 0.6)
-
-
-def test_pre_trained_weights_are_never_initialised_anew(method: Method, mini: CourseTask) -> None:
+def test_pre_trained_weights_are_never_initialised_anew(method: Method, task: CourseTask) -> None:
     """Trained at next to no rate, what survives is what the checkpoint holds."""
-    frozen = replace(mini, regime=mini.regime.model_copy(update={"rate": 1e-12, "weight_decay": 0.0}))
-    ticket = method.draw(frozen, 0.6)
+    frozen = replace(task, regime=task.regime.model_copy(update={"rate": 1e-12, "weight_decay": 0.0}))
+    ticket = method.draw(frozen, SPARSITY)
     weights = soup.evaluate(ticket, frozen).weights
-    for name, tensor in mini.course.model.named_parameters():
+    for name, tensor in task.course.model.named_parameters():
         keep = ticket.mask[name] if name in ticket.mask else torch.tensor(True)
         assert torch.allclose(weights[name], tensor.detach() * keep, atol=1e-7), name
 
 
-def test_the_head_is_not_pruned_and_starts_the_same_for_all(method: Method, mini: CourseTask) -> None:
-    ticket = method.draw(mini, 0.6)
-    assert not any(name in ticket.mask for name in mini.course.fresh)
+def test_the_head_is_not_pruned_and_starts_the_same_for_all(method: Method, task: CourseTask, drawn: Drawn) -> None:
+    ticket, model = drawn.ticket, task.course.model
+    assert not any(name in ticket.mask for name in task.course.fresh)
     if not ticket.ready and getattr(method, "finish", "rewind") == "rewind" and method.name not in STARTS_ELSEWHERE:
-        for name in mini.course.fresh:
-            assert torch.equal(ticket.start[name], mini.course.model.get_parameter(name).detach())
+        assert set(ticket.start) == task.course.fresh
+        assert all(torch.equal(part, model.get_parameter(name).detach()) for name, part in ticket.start.items())
 
 
-def test_the_ticket_is_trained_for_exactly_one_full_fine_tune(method: Method, mini: CourseTask) -> None:
-    drawn, tuned = soup.Meter(), soup.Meter()
-    ticket = method.draw(mini, 0.6, drawn)
-    soup.evaluate(ticket, mini, meter=tuned)
-    if ticket.ready:
-        progress = drawn.bill["train"].steps
+def test_a_frozen_head_is_no_part_of_a_ticket(way: str, mini_clip_task: CourseTask, observed: Any) -> None:
+    drawn, frozen = observed(way, mini_clip_task), dict(mini_clip_task.course.model.named_buffers())
+    assert {"head", "scale"} <= frozen.keys()
+    assert not drawn.ticket.start.keys() & {"head", "scale"}
+    assert not drawn.result.weights.keys() & {"head", "scale"}
+
+
+def test_the_ticket_is_trained_for_exactly_one_full_fine_tune(method: Method, task: CourseTask, drawn: Drawn) -> None:
+    drawing, tuning = drawn.drawing.bill, drawn.tuning.bill
+    assert method.trains == drawn.ticket.ready
+    if drawn.ticket.ready:
+        assert "train" not in tuning
+        progress = drawing["train"].steps
         if getattr(method, "carry", "none") == "mean":
-            progress += drawn.bill["look-ahead"].steps
+            progress += drawing["look-ahead"].steps
         if method.name in SEVERAL_TRAININGS:
-            assert progress > mini.horizon
-            assert progress % mini.horizon == 0
+            shared = round(getattr(method, "rewind", 0.0) * task.horizon)
+            several, rest = divmod(progress - shared, task.horizon - shared)
+            assert several > 1
+            assert rest == 0
         else:
-            assert progress == mini.horizon
-        assert "train" not in tuned.bill
+            assert progress == task.horizon
     else:
-        assert tuned.bill["train"].steps == mini.horizon
-    assert method.trains == ticket.ready
+        assert tuning["train"].steps == task.horizon
 
 
-def test_a_sparsity_that_makes_no_sense_is_refused_before_any_work(method: Method, mini: CourseTask) -> None:
+def test_a_sparsity_that_makes_no_sense_is_refused_before_any_work(method: Method, task: CourseTask) -> None:
     for sparsity in (1.0, 1.5, -0.2, float("nan")):
         meter = soup.Meter()
         with pytest.raises(soup.SoupError, match="sparsity"):
-            method.draw(mini, sparsity, meter)
+            method.draw(task, sparsity, meter)
         assert not meter.bill
+
+
+class KilledError(Exception):
+    """As if the power had gone."""
+
+
+@dataclass
+class Page:
+    """A bookmark in memory that is always due, and kills after so many saves."""
+
+    saves: int
+    places: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = field(default_factory=dict)
+    due: bool = True
+
+    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.places[place] = {name: tensor.clone() for name, tensor in tensors.items()}, dict(facts)
+        self.saves -= 1
+        if self.saves == 0:
+            raise KilledError
+
+    def load(self, place: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        return self.places.get(place)
+
+
+def test_a_draw_that_was_killed_goes_on_to_the_same_ticket_and_bill(
+    method: Method, task: CourseTask, drawn: Drawn
+) -> None:
+    page, meter = Page(KILLED_AFTER.get(method.name, 3)), soup.Meter()
+    if not drawn.drawing.bill.keys() & {"train", "look-ahead"}:
+        return  # there is nothing to go on with
+    marked = replace(task, bookmark=page)
+    with pytest.raises(KilledError):
+        method.draw(marked, SPARSITY, soup.Meter())
+    ticket = method.draw(marked, SPARSITY, meter)
+    assert ticket.digest == drawn.ticket.digest
+    assert ticket.notes == drawn.ticket.notes
+    assert meter.bill == drawn.drawing.bill
+
+
+def test_at_sparsity_zero_what_is_made_for_that_prunes_nothing(task: CourseTask) -> None:
+    for name, variant in METHODS.items():
+        if variant.dense:
+            ticket = build(name).draw(task, 0.0)
+            assert ticket.sparsity == 0
+            assert ticket.start
 
 
 def test_method_names_are_those_of_the_table() -> None:
