@@ -258,3 +258,21 @@ def test_knobs_that_cannot_work_are_refused(knobs: dict[str, Any], message: str)
 def test_a_choice_that_does_not_exist_is_refused(knob: str) -> None:
     with pytest.raises(UnknownName, match=f"unknown {knob} 'x'"):
         InstantSoup(**{knob: "x"})  # type: ignore[arg-type]
+
+
+# how long look-aheads are
+
+
+def test_look_aheads_take_the_papers_steps_or_what_half_of_t_leaves(points: Make) -> None:
+    """The paper's constant would cost many T on small data."""
+
+    def steps(horizon: int, **knobs: Any) -> int:
+        meter = soup.Meter()
+        InstantSoup(compression=0.3, denoisers=2, **knobs).draw(points(steps=horizon), 0.6, meter)
+        return meter.bill["look-ahead"].steps
+
+    assert steps(80) == 40  # two rounds of two look-aheads of 10
+    assert steps(12) == 4  # never none
+    assert steps(80, lookahead_steps=30) == 120
+    assert steps(400) == 120
+    assert steps(80, carry="mean") == 40
