@@ -307,14 +307,14 @@ class KilledError(Exception):
 
 @dataclass
 class Page:
-    """A bookmark in memory that is always due, and kills after so many saves."""
+    """A bookmark in memory that is always due, keeps no order of names, and kills after so many saves."""
 
     saves: int
     places: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = field(default_factory=dict)
     due: bool = True
 
     def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.places[place] = {name: tensor.clone() for name, tensor in tensors.items()}, dict(facts)
+        self.places[place] = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}, dict(facts)
         self.saves -= 1
         if self.saves == 0:
             raise KilledError

@@ -116,6 +116,16 @@ def test_counts_and_sparsity_are_those_of_the_tensors() -> None:
     assert mask.sparsity == pytest.approx(1 - sum(counts.values()) / 44)
 
 
+def test_a_parameter_of_which_nothing_is_kept_has_collapsed() -> None:
+    kept = flags(Scope(SHAPES), 3)
+    assert Mask(Scope(SHAPES), kept).collapsed == ()
+    kept["a"].fill_(False)
+    kept["c"].fill_(False)
+    assert Mask(Scope(SHAPES), kept).collapsed == ("a", "c")
+    kept["a"][2, 4] = True
+    assert Mask(Scope(SHAPES), kept).collapsed == ("c",)
+
+
 def test_a_dense_mask_keeps_every_weight() -> None:
     scope = Scope(SHAPES)
     assert equal(Mask.dense(scope), {name: torch.ones(shape).bool() for name, shape in SHAPES.items()})

@@ -13,7 +13,8 @@ from instant_soup.core.errors import ScopeError
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
-from instant_soup.core.score import SCORES, Score, chance, magnitude
+from instant_soup.core.score import SCORES, Score, chance, grasp, magnitude, snip
+from instant_soup.core.task import Sample
 
 SHAPES = {"a": (4, 5), "b": (30,)}
 
@@ -82,3 +83,46 @@ def test_chance_has_no_ties_that_order_would_settle() -> None:
 def test_a_score_of_another_model_does_not_fit() -> None:
     with pytest.raises(ScopeError, match="'c'"):
         prune(magnitude(learner()), Mask.dense(Scope({"c": (3,)})), 0.5)
+
+
+def sensitive() -> Any:
+    """A learner that knows its gradient and curvature, and writes down what it was asked."""
+    here, asked = learner(), []
+
+    def told(*question: object) -> dict[str, torch.Tensor]:
+        asked.append(question)
+        dice = torch.Generator().manual_seed(7)
+        return {name: torch.randn(shape, generator=dice) for name, shape in SHAPES.items()} | {"head": torch.ones(2)}
+
+    return SimpleNamespace(**vars(here), gradient=told, curvature=told, asked=asked)
+
+
+def test_snip_is_the_size_of_gradient_times_weight() -> None:
+    here = sensitive()
+    scores, gradient = snip(here, Sample(3, 4)), here.gradient()
+    assert here.asked[0] == (Sample(3, 4),)
+    assert list(scores) == list(SHAPES)
+    for name in SHAPES:
+        assert torch.equal(scores[name], (gradient[name] * here.view()[name]).abs())
+        assert scores[name].min() >= 0
+
+
+def test_grasp_is_curvature_times_weight_with_its_sign() -> None:
+    here = sensitive()
+    scores, curvature = grasp(here, Sample(3, 4), 200.0), here.curvature()
+    assert here.asked[0] == (Sample(3, 4), 200.0)
+    assert list(scores) == list(SHAPES)
+    for name in SHAPES:
+        assert torch.equal(scores[name], curvature[name] * here.view()[name])
+    assert min(float(scores[name].min()) for name in SHAPES) < 0
+    either = grasp(here, Sample(3, 4), 200.0, absolute=True)
+    assert all(torch.equal(either[name], scores[name].abs()) for name in SHAPES)
+
+
+@pytest.mark.parametrize("score", [snip, grasp])
+def test_a_score_by_examples_looks_at_them_once_however_often_it_is_read(score: Any) -> None:
+    here = sensitive()
+    scores = score(here, Sample(3))
+    for name in SHAPES:
+        assert torch.equal(scores[name], scores[name])
+    assert len(here.asked) == 1

@@ -160,6 +160,7 @@ def test_grasp_removes_first_what_holds_back_the_gradient_flow() -> None:
     assert scores["w"].tolist() == [[-2.0, 4.0, 0.25]]
     assert Grasp().draw(task, 1 / 3).mask["w"].tolist() == [[False, True, True]]
     assert Grasp().draw(task, 2 / 3).mask["w"].tolist() == [[False, True, False]]
+    assert Grasp(absolute=True).draw(task, 1 / 3).mask["w"].tolist() == [[True, True, False]]
 
 
 def test_snip_removes_first_what_the_loss_feels_least() -> None:

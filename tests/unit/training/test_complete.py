@@ -46,14 +46,14 @@ class KilledError(Exception):
 
 @dataclass
 class Page:
-    """A bookmark in memory that is always due, and kills after so many saves."""
+    """A bookmark in memory that is always due, keeps no order of names, and kills after so many saves."""
 
     saves: int = 10**9
     places: dict[str, Kept] = field(default_factory=dict)
     due: bool = True
 
     def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.places[place] = {name: tensor.clone() for name, tensor in tensors.items()}, dict(facts)
+        self.places[place] = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}, dict(facts)
         self.saves -= 1
         if not self.saves:
             raise KilledError
