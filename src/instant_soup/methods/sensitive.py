@@ -8,11 +8,12 @@ score the checkpoint as it is; the authors' codes score networks initialised ane
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, SparsityError
-from ..core.mask import Mask
 from ..core.prune import Across, Scores, prune, survivors
 from ..core.score import grasp, snip
 from ..core.task import Learner, Sample, Task
@@ -48,11 +49,7 @@ class Snip:
 
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket in a single cut. Raises SparsityError when a matrix would lose all its weights."""
-        learner = task.learner(meter or Meter())
-        survivors(sparsity, learner.scope.size)
-        scores = snip(learner, Sample(self.per_class, learner.seed("score sample")))
-        learner.apply_mask(_cut(scores, learner, sparsity, self.across, self.allow_collapse))
-        return Ticket.drawn(learner, describe(self))
+        return _drawn(self, snip, task, sparsity, meter)
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,8 @@ class Grasp:
 
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket in a single cut. Raises SparsityError when a matrix would lose all its weights."""
-        learner = task.learner(meter or Meter())
-        survivors(sparsity, learner.scope.size)
-        sample = Sample(self.per_class, learner.seed("score sample"))
-        scores = grasp(learner, sample, self.temperature, absolute=self.absolute)
-        learner.apply_mask(_cut(scores, learner, sparsity, self.across, self.allow_collapse))
-        return Ticket.drawn(learner, describe(self))
+        score = partial(grasp, temperature=self.temperature, absolute=self.absolute)
+        return _drawn(self, score, task, sparsity, meter)
 
 
 def _check_per_class(per_class: int) -> None:
@@ -103,13 +96,23 @@ def _check_per_class(per_class: int) -> None:
         raise KnobError(f"per_class is {per_class}; expected 1 or more examples of each class")
 
 
-def _cut(scores: Scores, learner: Learner, sparsity: float, across: Across, allow_collapse: bool) -> Mask:
-    mask = prune(scores, learner.mask, sparsity, across=across)
-    if mask.collapsed and not allow_collapse:
+def _drawn(
+    method: Snip | Grasp,
+    score: Callable[[Learner, Sample], Scores],
+    task: Task,
+    sparsity: float,
+    meter: Meter | None,
+) -> Ticket:
+    learner = task.learner(meter or Meter())
+    survivors(sparsity, learner.scope.size)  # refused before anything is scored
+    scores = score(learner, Sample(method.per_class, learner.seed("score sample")))
+    mask = prune(scores, learner.mask, sparsity, across=method.across)
+    if mask.collapsed and not method.allow_collapse:
         name, others = mask.collapsed[0], len(mask.collapsed) - 1
         raise SparsityError(
             f"at sparsity {sparsity} nothing is left of {name!r} ({mask.scope.numel(name):,} weights)"
             f"{f' and {others} more' if others else ''}; raise per_class, lower the sparsity, set across to 'layer', "
             f"or set allow_collapse if that is what you want"
         )
-    return mask
+    learner.apply_mask(mask)
+    return Ticket.drawn(learner, describe(method))
