@@ -1,10 +1,11 @@
-"""Runs a recipe undisturbed, then again and again, killed at a random moment, until kills are used up.
+"""Runs recipes undisturbed, then again and again, killed at a random moment, until kills are used up.
 
-    python killer.py FOLDER KILLS SEED
+    python killer.py FOLDER SEED
 
-FOLDER holds recipe.json. Children are forked from this process, which imports but never computes,
-so that a kill costs no start-up. The last line of the output is JSON: how many kills, in how many
-different states of the folder they left the run, and what differs from the undisturbed run.
+FOLDER holds recipes.json: by name, a recipe and how many kills it has to stand. Children are forked
+from this process, which imports but never computes, so that a kill costs no start-up. The last line
+of the output is JSON: by name, how many kills, in how many different states of the folder they left
+the run, and what differs from the undisturbed run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import instant_soup as soup
 from instant_soup.lab.run import build
@@ -25,15 +27,21 @@ from instant_soup.lab.store import Store
 
 
 def main() -> None:
-    folder, kills, dice = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
-    recipe = soup.Recipe.parse(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+    folder, dice = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+    plans = json.loads((folder / "recipes.json").read_text(encoding="utf-8"))
+    build(soup.Recipe.parse(next(iter(plans.values()))[0]))  # imports what is imported on the way, before the forks
+    outcomes = {
+        name: stand(folder / name, soup.Recipe.parse(asked), kills, dice) for name, (asked, kills) in plans.items()
+    }
+    print(json.dumps(outcomes))
 
-    build(recipe)  # what is imported on the way is imported once, before the forks
 
+def stand(folder: Path, recipe: soup.Recipe, kills: int, dice: random.Random) -> dict[str, Any]:
     def carry_out(name: str) -> Callable[[], object]:
         return lambda: soup.run(recipe, Store(folder / name, save_every=0.0))
 
-    length = timed(carry_out("whole"))
+    timed(carry_out("whole"))
+    length = timed(carry_out("again"))  # the first run is slower
     killed, places, differences = 0, set(), []
     while killed < kills:
         shutil.rmtree(folder / "killed", ignore_errors=True)
@@ -41,6 +49,7 @@ def main() -> None:
             child = start(carry_out("killed"))
             time.sleep(length * dice.uniform(0.1, 0.9))
             if os.waitpid(child, os.WNOHANG)[0]:
+                length *= 0.9  # the machine was busier before
                 break
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -49,10 +58,8 @@ def main() -> None:
             if dice.random() < 0.5:
                 break
         timed(carry_out("killed"))
-        shutil.rmtree(folder / "again", ignore_errors=True)
-        length = min(length, timed(carry_out("again")))  # the first runs are slower, and so is a busy machine
         differences += compare(folder / "whole" / recipe.key[:16], folder / "killed" / recipe.key[:16])
-    print(json.dumps({"kills": killed, "places": len(places), "differences": differences}))
+    return {"kills": killed, "places": len(places), "differences": differences}
 
 
 def start(work: Callable[[], object]) -> int:
