@@ -21,14 +21,14 @@ from .sensitive import Grasp, Snip
 
 METHODS: Mapping[str, Variant] = MappingProxyType(
     {
-        "random": Variant(OneShot, {"score": "random"}),
-        "magnitude": Variant(OneShot, {"score": "magnitude"}),
+        "random": Variant(OneShot, {"score": "random"}, about="Cut at random, once: the control."),
+        "magnitude": Variant(OneShot, {"score": "magnitude"}, about="Cut the smallest pre-trained weights, once."),
         "gradual": Variant(Gradual),
         "early-bird": Variant(EarlyBird),
         "snip": Variant(Snip),
         "grasp": Variant(Grasp),
-        "lth": Variant(Lottery, {"rewind": 0.0}),
-        "lth-rewind": Variant(Lottery),
+        "lth": Variant(Lottery, {"rewind": 0.0}, about="Train to the end, prune a little, start again; and again."),
+        "lth-rewind": Variant(Lottery, about="The same as lth, but start again from an early step of training."),
         "lottery-pools": Variant(LotteryPools),
         "instant-soup": Variant(InstantSoup, presets=presets.INSTANT_SOUP),
         "instant-model-soup": Variant(InstantModelSoup, dense=True),

@@ -37,12 +37,14 @@ class Variant:
         fixed: the knobs that the name fixes.
         presets: knobs that go by one name together.
         dense: whether it has something to do at sparsity 0 too.
+        about: one sentence, where what the class says of itself fits several names.
     """
 
     make: type[Any]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dense: bool = False
+    about: str = ""
 
     def __call__(self, *, preset: str | None = None, **knobs: Any) -> Method:
         """The method with these knobs, on top of a preset's. Raises KnobError when one has a value that cannot work."""
@@ -65,8 +67,8 @@ class Variant:
 
     @property
     def summary(self) -> str:
-        """The first sentence of what the class says of itself."""
-        return (self.make.__doc__ or "").split("\n")[0]
+        """One sentence: *about*, or the first of what the class says of itself."""
+        return self.about or (self.make.__doc__ or "").split("\n")[0]
 
 
 def describe(method: Method) -> dict[str, Any]:
