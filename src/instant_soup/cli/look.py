@@ -29,8 +29,11 @@ def plan(
     from ..lab.recipe import Recipe
     from . import show
 
-    several = cell is None and len(Recipe.read_all(recipe, changes or ())) > 1
-    wanted = Recipe.read_all(recipe, changes or ()) if several else {"": Recipe.read(recipe, changes or (), cell=cell)}
+    if cell is None:
+        wanted = Recipe.read_all(recipe, changes or ())
+    else:
+        wanted = {"": Recipe.read(recipe, changes or (), cell=cell)}
+    several = "" not in wanted
     found = {name: (one, _planned(one, timed=timed)) for name, one in wanted.items()}
     if as_json:
         plans = {name: {**asdict(cost), "ratio": cost.ratio} for name, (_, cost) in found.items()}

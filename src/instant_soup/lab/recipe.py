@@ -122,7 +122,8 @@ class Recipe(_Strict):
         if not isinstance(name := knobs.pop("name", None), str) or name not in DRAWN:
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
-        knobs = {**variant.preset(knobs.pop("preset", None)), **knobs}
+        preset = knobs.pop("preset", None)
+        knobs = {**variant.preset(None if preset is None else str(preset)), **knobs}
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
@@ -173,7 +174,9 @@ class Recipe(_Strict):
         if cell is None and cells:
             raise RecipeError(f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}")
         if cell is not None and cell not in cells:
-            raise RecipeError(f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells")
+            raise RecipeError(
+                f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells; leave --cell out"
+            )
         return cls._changed(toml.merged(fields, cells[cell]) if cell is not None else fields, changes, str(path))
 
     @classmethod

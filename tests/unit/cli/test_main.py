@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import instant_soup as soup
 from instant_soup.cli.main import app
 from instant_soup.core import files
 from instant_soup.methods import METHODS, REFERENCES
+from instant_soup.tasks import CourseTask
 
 Call = Callable[..., Result]
 
@@ -128,6 +131,208 @@ def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
     assert "glue/cola" in call("tasks").stdout
 
 
+# looking
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, and no task that could be loaded."""
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("asked the network"))
+    monkeypatch.setattr("instant_soup.lab.run.build", lambda _: pytest.fail("loaded the task"))
+
+
+def test_a_benchmark_of_the_hub_is_planned_without_model_data_or_network(call: Call, here: Path, cut_off: None) -> None:
+    (here / "recipe.toml").write_text(
+        'sparsity = 0.5\ntask = {name = "glue/cola", model = "org/a-bert"}\n'
+        'method = {name = "lth", compression = 0.25}\ntraining = {batch = 32, epochs = 3}\n',
+        encoding="utf-8",
+    )
+    plan = json.loads(call("plan", "recipe.toml", "--json").stdout)
+    assert plan["full"]["steps"] == 723
+    assert plan["draw"]["train"]["steps"] == 2 * 723
+    assert plan["train"]["test"]["examples"] == 1043
+    assert plan["timing"] is None
+    shown = call("plan", "recipe.toml")
+    assert "T is 723 steps" in shown.stdout
+    assert "--timed" in shown.stdout
+
+
+def test_timed_loads_what_could_be_planned_without(
+    call: Call, here: Path, monkeypatch: pytest.MonkeyPatch, mini: CourseTask
+) -> None:
+    (here / "recipe.toml").write_text(
+        'sparsity = 0.5\ntask.name = "glue/cola"\nmethod.name = "magnitude"\n', encoding="utf-8"
+    )
+    monkeypatch.setattr("instant_soup.lab.run.build", lambda _: mini)
+    plan = json.loads(call("plan", "recipe.toml", "--json", "--timed").stdout)
+    assert plan["full"]["steps"] == mini.horizon
+    assert plan["timing"]["seconds"] > 0
+
+
+CELLS = """
+sparsity = 0.5
+task = {name = "glue/cola", model = "org/a-bert"}
+method.name = "magnitude"
+[cells.small]
+task.name = "glue/rte"
+[cells.sparse]
+sparsity = 0.9
+method.name = "gradual"
+"""
+
+
+def test_a_file_of_cells_is_planned_a_line_each(call: Call, here: Path, cut_off: None) -> None:
+    (here / "cells.toml").write_text(CELLS, encoding="utf-8")
+    shown = [line.split() for line in call("plan", "cells.toml").stdout.splitlines()]
+    rows = [[word for word in words if word != "│"] for words in shown if words and words[0] == "│"]
+    assert [row[:5] for row in rows] == [
+        ["small", "magnitude", "50%", "213", "213"],
+        ["sparse", "gradual", "90%", "723", "723"],
+    ]
+    plans = json.loads(call("plan", "cells.toml", "--json").stdout)
+    assert {name: plan["full"]["steps"] for name, plan in plans.items()} == {"small": 213, "sparse": 723}
+    one = json.loads(call("plan", "cells.toml", "--cell", "sparse", "--json").stdout)
+    assert one == plans["sparse"]
+
+
+def test_a_file_of_a_single_cell_is_planned_too(call: Call, here: Path, cut_off: None) -> None:
+    (here / "cells.toml").write_text(CELLS.split("[cells.sparse]")[0], encoding="utf-8")
+    assert list(json.loads(call("plan", "cells.toml", "--json").stdout)) == ["small"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "FILE", "--cell", "smal"),
+        ("run", "FILE", "--cell", "smal"),
+        ("draw", "FILE", "-o", "my.safetensors", "--cell", "smal"),
+        ("scope", "FILE", "--cell", "smal"),
+        ("compare", "FILE", "--method", "magnitude", "--cell", "smal"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_cell_that_is_not_there_is_met_with_the_nearest(
+    call: Call, here: Path, cut_off: None, words: tuple[str, ...]
+) -> None:
+    (here / "cells.toml").write_text(CELLS, encoding="utf-8")
+    found = call(*("cells.toml" if word == "FILE" else word for word in words))
+    refused(found, "unknown cell 'smal'; did you mean 'small'?", here=here)
+
+
+@pytest.mark.parametrize("command", ["run", "scope"])
+def test_of_several_cells_one_has_to_be_named(call: Call, here: Path, cut_off: None, command: str) -> None:
+    (here / "cells.toml").write_text(CELLS, encoding="utf-8")
+    refused(call(command, "cells.toml"), "choose one with --cell: small, sparse", here=here)
+
+
+def test_a_cell_is_run_by_its_name(call: Call, recipe: Path) -> None:
+    recipe.write_text(f"{recipe.read_text(encoding='utf-8')}\n[cells.two]\nseed = 2\n", encoding="utf-8")
+    record = json.loads(call("run", recipe, "--cell", "two", "--json").stdout)
+    assert record["recipe"]["seed"] == 2
+
+
+def test_scope_shows_a_tree_and_what_sparsity_is_a_share_of(call: Call, recipe: Path) -> None:
+    """What is alike in both layers is one line."""
+    lines = [line.strip(" │├└─") for line in call("scope", recipe).stdout.splitlines()]
+    assert lines.count("weight  2 times 32 x 32: in scope") == 4
+    assert "weight  2 times 64 x 32: in scope" in lines
+    assert "weight  32 x 32: trained densely" in lines  # the pooler's
+    shares = [line.split() for line in lines if "sparsity 70% prunes" in line]
+    assert [words[:-6] for words in shares] == [
+        ["prunable", "16,384"],
+        ["encoder", "17,088"],
+        ["whole", "model", "22,658"],
+    ]
+    assert [words[-3] for words in shares] == ["70.0%", "67.1%", "50.6%"]
+    pooled = call("scope", recipe, "--set", "task.pooler=true").stdout
+    assert "weight  32 x 32: in scope" in pooled
+    assert "17,408" in pooled
+
+
+def test_scope_for_machines_lists_every_parameter(call: Call, recipe: Path) -> None:
+    found = json.loads(call("scope", recipe, "--json").stdout)
+    parts = found["parts"]
+    assert (found["prunable"], found["encoder"], found["whole"]) == (16384, 17088, 22658)
+    assert sum(prod(part["shape"]) for part in parts.values()) == found["whole"]
+    assert sum(prod(part["shape"]) for part in parts.values() if part["prunable"]) == found["prunable"]
+    assert parts["classifier.weight"] == {
+        "shape": [2, 32], "prunable": False, "trained": True, "names": [], "fused": False,
+    }  # fmt: skip
+
+
+# comparing
+
+
+def test_compare_shows_a_line_for_each_method(call: Call, recipe: Path) -> None:
+    names = ["dense", "magnitude", "lth", "instant-soup"]
+    options = [word for name in names for word in ("--method", name)]
+    change = ("--set", "training.batch=12")
+    result = call("compare", recipe, *options, *change, "--quiet", "--out", "store")
+    assert result.exit_code == 0, result.output
+    rows = [words.split() for line in result.stdout.splitlines() if (words := line.replace("│", " ")) != line]
+    assert [row[0] for row in rows] == names
+    assert [row[3] for row in rows] == ["0.00%", "70.00%", "70.00%", "70.00%"]
+    assert [row[-1] for row in rows] == ["0.00", "0.00", "1.00", "0.00"]  # the first level of IMP is the dense line
+    assert float(rows[2][-2]) > 7  # seven levels and a fine-tune
+    records = json.loads(call("compare", recipe, *options, *change, "--json", "--out", "store").stdout)
+    assert list(records) == names
+    assert records["instant-soup"]["recipe"]["method"]["denoisers"] == 2  # its own knobs
+    assert records["lth"]["recipe"]["method"]["compression"] == 0.1  # the default
+    assert {record["recipe"]["training"]["batch"] for record in records.values()} == {12}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["magnitude", "magnitud"], "did you mean 'magnitude'?"),
+        (["magnitude", "gradual"], "budget is 2 and gradual trains its ticket inside T"),
+    ],
+)
+def test_compare_checks_every_method_before_the_first_is_paid_for(
+    call: Call, recipe: Path, here: Path, cut_off: None, names: list[str], said: str
+) -> None:
+    options = [word for name in names for word in ("--method", name)]
+    refused(call("compare", recipe, *options, "--set", "budget=2"), said, here=here)
+
+
+# controls
+
+
+@pytest.mark.parametrize("kind", ["layers", "shuffled"])
+def test_control_writes_a_ticket_that_can_be_evaluated(call: Call, recipe: Path, here: Path, kind: str) -> None:
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
+    result = call("control", "my.safetensors", recipe, "-o", "other.safetensors", "--kind", kind)
+    assert result.exit_code == 0, result.output
+    ticket, other = (soup.Ticket.load(here / name) for name in ("my.safetensors", "other.safetensors"))
+    assert other.mask.kept_by_name == ticket.mask.kept_by_name
+    assert other.mask != ticket.mask
+    assert other.method["kind"] == kind
+    judged = json.loads(call("evaluate", "other.safetensors", recipe, "--json").stdout)
+    assert (judged["ticket"], judged["sparsity"]) == (other.digest, ticket.sparsity)
+
+
+@pytest.mark.parametrize(
+    ("ticket", "options", "said"),
+    [
+        ("gone.safetensors", (), "no ticket at gone.safetensors"),
+        ("my.safetensors", ("--kind", "layer"), "did you mean 'layers'?"),
+        ("my.safetensors", ("--set", "task.pooler=true"), "evaluate it on the model it was drawn from"),
+    ],
+)
+def test_a_control_that_cannot_be_made_is_refused(
+    call: Call, recipe: Path, here: Path, ticket: str, options: tuple[str, ...], said: str
+) -> None:
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
+    result = call("control", ticket, recipe, "-o", "other.safetensors", *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (here / "other.safetensors").exists()
+
+
+# what is wrong
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -139,6 +344,10 @@ def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
         ("method.name=instant-soap", "did you mean 'instant-soup'?"),
         ("method.denoiser=3", "did you mean 'denoisers'?"),
         ("method.denoisers=-1", "denoisers is -1; expected 0 or more"),
+        ("method.preset=paper-bort", "did you mean 'paper-bert'?"),
+        ("method.preset=[1]", "unknown preset '[1]'"),
+        ("control=layer", "did you mean 'layers'?"),
+        ('task.classes=["good"]', "task.classes is set, and 'mini' is a task of text"),
         ("method.blend=vote", "did you mean 'votes'?"),
         ("method.finish=resume", "finish"),
         ("method.mask_share=1.5", "mask_share is 1.5"),

@@ -502,6 +502,232 @@ def test_the_label_is_short_and_says_what_it_is() -> None:
     assert made({"seed": 3}).label == "glue/cola instant-soup 50% seed 3"
 
 
+@pytest.mark.parametrize("name", [name for name in DRAWN if DRAWN[name].dense])
+def test_soups_and_the_reference_may_leave_every_weight(name: str) -> None:
+    assert made({"sparsity": 0}, method={"name": name}).sparsity == 0
+
+
+def test_no_more_methods_than_these_have_something_to_do_without_pruning() -> None:
+    assert {name for name in DRAWN if DRAWN[name].dense} == {"dense", "model-soup", "instant-model-soup"}
+
+
+# presets
+
+
+@pytest.mark.parametrize("preset", DRAWN["instant-soup"].presets)
+def test_a_preset_is_its_knobs_spelled_out(preset: str) -> None:
+    knobs = DRAWN["instant-soup"].presets[preset]
+    by_name = made(method={"name": "instant-soup", "preset": preset})
+    assert by_name.key == made(method={"name": "instant-soup", **knobs}).key != made().key
+    assert "preset" not in by_name.method
+
+
+def test_knobs_of_ones_own_win_over_the_preset() -> None:
+    paper = made(method={"name": "instant-soup", "preset": "paper-bert"})
+    ours = made(method={"name": "instant-soup", "preset": "paper-bert", "denoisers": 9})
+    assert (paper.method["denoisers"], ours.method["denoisers"]) == (4, 9)
+    assert {**ours.method, "denoisers": 4} == paper.method
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ({"name": "instant-soup", "preset": "paper-bort"}, "unknown preset 'paper-bort'; did you mean 'paper-bert'"),
+        ({"name": "magnitude", "preset": "paper-bert"}, "unknown preset 'paper-bert'; this method has none: remove it"),
+        ({"name": "instant-soup", "preset": ["paper-bert"]}, "unknown preset"),
+        ({"name": "instant-soup", "preset": ""}, "unknown preset ''"),
+    ],
+    ids=str,
+)
+def test_a_preset_that_is_not_there_is_refused(method: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        made(method=method)
+
+
+# cells
+
+CELLS = """
+sparsity = 0.5
+seed = 3
+task.name = "glue/cola"
+method.name = "instant-soup"
+method.denoisers = 2
+training.epochs = 2
+
+[cells.first]
+
+[cells.second]
+sparsity = 0.7
+task.name = "glue/sst2"
+method.blend = "union"
+"""
+
+
+def test_a_file_of_cells_holds_a_recipe_each(tmp_path: Path) -> None:
+    shared = {"seed": 3, "method.denoisers": 2, "training.epochs": 2}
+    own = {"sparsity": 0.7, "task.name": "glue/sst2", "method.blend": "union"}
+    found = Recipe.read_all(written(tmp_path, CELLS))
+    assert {name: recipe.key for name, recipe in found.items()} == {
+        "first": made(shared).key,
+        "second": made(shared | own).key,
+    }
+
+
+@pytest.mark.parametrize("cell", ["first", "second"])
+def test_one_cell_is_read_by_its_name(tmp_path: Path, cell: str) -> None:
+    path = written(tmp_path, CELLS)
+    assert Recipe.read(path, cell=cell).key == Recipe.read_all(path)[cell].key
+
+
+def test_a_change_is_set_on_top_of_every_cell(tmp_path: Path) -> None:
+    path, changes = written(tmp_path, CELLS), iter(["method.denoisers=9", "sparsity=0.9"])
+    found = Recipe.read_all(path, changes)
+    assert [(recipe.method["denoisers"], recipe.sparsity) for recipe in found.values()] == [(9, 0.9), (9, 0.9)]
+    assert found["second"].key == Recipe.read(path, ["method.denoisers=9", "sparsity=0.9"], cell="second").key
+
+
+def test_a_file_without_cells_holds_one_recipe_without_a_name(tmp_path: Path) -> None:
+    found = Recipe.read_all(written(tmp_path, made().toml()))
+    assert [(name, recipe.key) for name, recipe in found.items()] == [("", made().key)]
+
+
+def test_of_several_recipes_one_has_to_be_chosen(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"holds several recipes; choose one with --cell: first, second"):
+        Recipe.read(written(tmp_path, CELLS))
+
+
+def test_an_unknown_cell_is_met_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"recipe\.toml: unknown cell 'secnd'; did you mean 'second'"):
+        Recipe.read(written(tmp_path, CELLS), cell="secnd")
+
+
+def test_a_cell_of_a_file_that_has_none_is_refused(path: Path) -> None:
+    with pytest.raises(RecipeError, match="holds no cells; leave --cell out"):
+        Recipe.read(path, cell="first")
+
+
+@pytest.mark.parametrize("cells", ["cells = 3", "cells = ['a']", "cells.first = 1", "[[cells]]\nsparsity = 0.5"])
+def test_cells_that_are_no_tables_are_refused(tmp_path: Path, cells: str) -> None:
+    path = written(tmp_path, f"sparsity = 0.5\n{cells}\n")
+    for read in (Recipe.read, Recipe.read_all):
+        with pytest.raises(RecipeError, match=r"'cells' is no table of tables; write \[cells\.NAME\]"):
+            read(path)
+
+
+def test_what_is_wrong_in_a_cell_is_said_with_its_name(tmp_path: Path) -> None:
+    path = written(tmp_path, CELLS + "training.rat = 1\n")
+    with pytest.raises(RecipeError, match=r"recipe\.toml, cell second: unknown key 'training\.rat'; .* 'rate'"):
+        Recipe.read_all(path)
+
+
+def test_cells_cannot_be_smuggled_into_a_recipe_that_is_parsed() -> None:
+    with pytest.raises(RecipeError, match="unknown key 'cells'"):
+        made({"cells": {}})
+
+
+# another method in its place
+
+
+def test_another_method_comes_with_its_defaults_and_nothing_else_changes() -> None:
+    ours = made({"method.denoisers": 9, "seed": 3, "data.limit": 50, "budget": 2.0})
+    assert (
+        ours.with_method("magnitude").key
+        == made({"seed": 3, "data.limit": 50, "budget": 2.0}, method={"name": "magnitude"}).key
+    )
+
+
+def test_its_own_method_keeps_its_knobs() -> None:
+    ours = made({"method.denoisers": 9})
+    assert ours.with_method("instant-soup") is ours
+
+
+def test_dense_in_its_place_prunes_nothing_and_has_no_control() -> None:
+    dense = made({"control": "layers"}).with_method("dense")
+    assert (dense.sparsity, dense.control) == (0, None)
+
+
+def test_a_method_that_does_not_exist_takes_nobodys_place() -> None:
+    with pytest.raises(RecipeError, match="unknown method 'magnitud'; did you mean 'magnitude'"):
+        made().with_method("magnitud")
+
+
+def test_a_method_that_has_nothing_to_do_takes_nobodys_place() -> None:
+    with pytest.raises(RecipeError, match="sparsity is 0"):
+        made({"sparsity": 0}, method={"name": "model-soup"}).with_method("magnitude")
+
+
+# controls
+
+
+@pytest.mark.parametrize("kind", ["layers", "shuffled"])
+def test_a_control_is_a_recipe_of_its_own_on_the_same_task(kind: str) -> None:
+    control = made({"control": kind})
+    assert control.key != made().key
+    assert control.task_key == made().task_key
+    assert f"({kind} control)" in control.label
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"control": "layer"}, "unknown control 'layer'; did you mean 'layers'"),
+        ({"control": "layers", "method.name": "dense", "sparsity": 0}, "control is 'layers' and nothing is pruned"),
+        ({"control": "layers", "method.name": "model-soup", "sparsity": 0}, "set a sparsity or remove it"),
+        ({"control": 3}, "control is 3"),
+    ],
+    ids=str,
+)
+def test_a_control_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        made(changes)
+
+
+def test_the_control_of_a_method_that_trains_may_have_another_budget() -> None:
+    """It is fine-tuned as any other ticket, whatever its parent was."""
+    gradual = {"name": "gradual"}
+    assert made({"control": "layers", "budget": 2.0}, method=gradual).budget == 2
+    with pytest.raises(RecipeError, match="budget is 2"):
+        made({"budget": 2.0}, method=gradual)
+
+
+# images
+
+
+@pytest.mark.parametrize(
+    ("task", "images"),
+    [
+        ({"name": "vision/mnist", "model": "clip"}, True),
+        ({"name": "mine", "kind": "images", "model": "clip"}, True),
+        ({"name": "mine", "columns": ["text"]}, False),
+        ({"name": "mine", "kind": "text", "columns": ["text"]}, False),
+        ({"name": "glue/cola"}, False),
+        ({"name": "demo/polarity"}, False),
+    ],
+    ids=str,
+)
+def test_the_kind_of_a_task_is_told_by_the_table_or_by_the_recipe(task: dict[str, Any], images: bool) -> None:
+    assert made(task=task).task.images is images
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"name": "vision/mnist"}, "the packaged model reads text; set task.model to a CLIP or an image classifier"),
+        ({"name": "mine", "kind": "images"}, "the packaged model reads text"),
+        ({"name": "mine", "model": "clip"}, "name the columns of its texts, or set kind to 'images'"),
+        ({"name": "mine", "kind": "text", "model": "bert"}, "unknown task 'mine'"),
+        ({"name": "vision/mnits", "model": "clip"}, "did you mean 'vision/mnist'"),
+        ({"name": "mine", "kind": "image", "model": "clip"}, "task.kind is 'image'"),
+        ({"name": "glue/cola", "classes": ["a", "b"]}, "task.classes is set, and 'glue/cola' is a task of text"),
+        ({"name": "mine", "columns": ["text"], "templates": ["a {}"]}, "task.templates is set, and 'mine' is a task"),
+    ],
+    ids=str,
+)
+def test_a_task_of_the_wrong_kind_is_refused(task: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        made(task=task)
+
+
 def test_every_table_refuses_what_it_does_not_know() -> None:
     for model in (Recipe, TaskSettings, DataSettings, Regime):
         assert issubclass(model, BaseModel)
