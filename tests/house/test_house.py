@@ -74,6 +74,23 @@ def test_every_recipe_in_the_tree_reads() -> None:
         assert len({recipe.key for recipe in recipes}) == len(recipes), path
 
 
+def test_every_recipe_of_the_paper_can_be_planned_without_loading_and_fits_its_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from instant_soup.lab import stand_in
+    from instant_soup.lab.plan import plan
+    from instant_soup.lab.sizes import Sizes
+
+    small = soup.Scope({"stand-in": (30, 30)})
+    monkeypatch.setattr(stand_in, "_SCOPE", small)
+    monkeypatch.setattr(stand_in.StandIn, "scope", small)
+    for path in (ROOT / "recipes" / "paper").rglob("*.toml"):
+        for name, recipe in soup.Recipe.read_all(path).items():
+            sizes = Sizes.known(recipe)
+            assert sizes is not None, (path, name)
+            assert plan(recipe, sizes).ratio > 1, (path, name)
+
+
 def test_every_committed_record_belongs_to_its_recipe() -> None:
     """A record of an older schema is older than today's keys; what it says is checked all the same."""
     import json

@@ -42,11 +42,13 @@ class Sizes:
 
     @classmethod
     def known(cls, recipe: Recipe) -> Self | None:
-        """The sizes of a benchmark that is loaded whole from the hub; None where they are not known."""
+        """The sizes of a benchmark of the hub; None where they are not known or nothing is left to train on."""
         spec = TASKS.get(recipe.task.name)
         if spec is None or spec.sizes is None or recipe.data.folder is not None:
             return None
         train, validation = _split(spec.sizes[0], recipe.data)
+        if not train:
+            return None  # whoever loads it is told what is wrong
         classes = (len(spec.labels) if isinstance(spec, TextSpec) else spec.classes) or TENTHS
         regime: Regime = recipe.training
         return cls(recipe.task.name, regime.horizon(train), regime.batch, train, validation, spec.sizes[1], classes)

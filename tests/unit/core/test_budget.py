@@ -14,6 +14,11 @@ def test_costs_add_up_unit_by_unit() -> None:
     assert Cost(1, 2, 3, 4) + Cost(10, 20, 30, 40) == Cost(11, 22, 33, 44)
 
 
+def test_what_a_leg_cost_is_the_difference_of_two_bills() -> None:
+    before, leg = Cost(1, 2, 3, 4), Cost(10, 20, 30, 40)
+    assert before + leg - before == leg
+
+
 def test_a_cost_is_compared_in_passes() -> None:
     assert Cost(steps=1, passes=150, flops=7).ratio(Cost(steps=99, passes=100, flops=1)) == 1.5
 
@@ -76,3 +81,19 @@ def test_a_bill_survives_json() -> None:
     copy.charge("test", Cost(9, 9, 9, 9))
     copy.load(json.loads(json.dumps(meter.dump())))
     assert copy.bill == meter.bill
+
+
+def test_work_that_another_run_did_is_charged_in_full_and_remembered() -> None:
+    meter = Meter()
+    meter.charge("train", Cost(1, 8, 24, 100))
+    meter.charge("train", Cost(2, 16, 48, 200), reused=True)
+    meter.charge("select", Cost(0, 5, 5, 9), reused=True)
+    assert meter.spent == Cost(3, 29, 77, 309)
+    assert meter.reused == Cost(2, 21, 53, 209)
+
+
+def test_what_is_reused_counts_towards_the_limit() -> None:
+    meter = Meter(limit=10)
+    with pytest.raises(BudgetSpent):
+        meter.charge("train", Cost(passes=11), reused=True)
+    assert meter.reused == Cost()

@@ -90,10 +90,11 @@ def test_t_is_so_many_epochs_of_what_is_left_to_train_on(training: dict[str, Any
         recipe("demo/polarity", task={"model": "packaged"}),
         recipe("of my own", task={"columns": ["text"]}),
         recipe("of my own", task={"kind": "images"}),
+        recipe("glue/cola", data={"limit": 2, "validation": 0.9}),
     ],
-    ids=["folder", "packaged", "text", "images"],
+    ids=["folder", "packaged", "text", "images", "nothing to train on"],
 )
-def test_what_is_not_on_the_hub_as_published_has_to_be_loaded(asked: Recipe) -> None:
+def test_where_the_table_does_not_say_the_data_has_to_be_loaded(asked: Recipe) -> None:
     assert Sizes.known(asked) is None
 
 
