@@ -233,6 +233,19 @@ def test_what_is_on_the_shelf_is_not_trained_again_and_charged_all_the_same(
     assert first.meter.reused == Cost()
 
 
+def test_each_training_is_kept_with_its_own_cost(points: Make) -> None:
+    """Not with that of the trainings before it."""
+    rack, bills = Rack(), []
+    for _ in range(2):
+        learner = shelved(points(), rack).learner(soup.Meter())
+        for at in (0, 5):
+            learner.complete(at=at)
+            bills.append(learner.meter.bill["train"])
+    assert len(rack.kept) == 2
+    assert bills[2:] == bills[:2]
+    assert [bill.steps for bill in bills] == [15, 25] * 2
+
+
 def test_what_this_run_put_on_the_shelf_itself_is_not_reused(points: Make) -> None:
     """A run that was killed takes its own trainings from there, and its bill says nothing of that."""
     rack = Rack(reused=False)
