@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import BudgetSpent
 
@@ -60,21 +61,34 @@ class Meter:
     """Adds up the cost of one piece of work, by purpose, and stops it at *limit* passes.
 
     *watch* is told of every piece of work; it sees and cannot change. *reused* is the part of the
-    bill that was charged for work another run had done already.
+    bill that was charged for work another run had done already, *reused_seconds* the wall time that
+    it took then.
     """
 
     limit: int | None = None
     bill: dict[Purpose, Cost] = field(default_factory=dict)
     watch: Callable[[Pulse], None] | None = field(default=None, repr=False, compare=False)
     reused: Cost = field(default_factory=Cost)
+    reused_seconds: float = field(default=0.0, compare=False)
+    _spans: dict[Purpose, float] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _running: tuple[Purpose, float] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def spent(self) -> Cost:
         """The sum over all purposes."""
         return sum(self.bill.values(), Cost())
 
-    def charge(self, purpose: Purpose, cost: Cost, *, reused: bool = False) -> None:
-        """Add *cost* to the bill. Raises BudgetSpent, and adds nothing, past the limit."""
+    @property
+    def seconds(self) -> dict[Purpose, float]:
+        """Wall time by purpose: from one charge to the next, all that is done counts as the first one's."""
+        self._mark(self._running[0] if self._running else None)
+        return dict(self._spans)
+
+    def charge(self, purpose: Purpose, cost: Cost, *, reused: bool = False, seconds: float = 0.0) -> None:
+        """Add *cost* to the bill. Raises BudgetSpent, and adds nothing, past the limit.
+
+        Work that was *reused* takes no time now; *seconds* is what it took when it was done.
+        """
         spent = self.spent
         total = spent + cost
         if self.limit is not None and total.passes > self.limit:
@@ -82,19 +96,36 @@ class Meter:
                 f"{purpose} needs {cost.passes} passes and {self.limit - spent.passes} of {self.limit} are left; "
                 f"raise the limit or ask for less"
             )
+        self._mark(purpose)
         self.bill[purpose] = self.bill.get(purpose, Cost()) + cost
         if reused:
             self.reused += cost
+            self.reused_seconds += seconds
+
+    def _mark(self, purpose: Purpose | None) -> None:
+        """Book the time since the last mark, and begin a new span for *purpose*."""
+        now = time.monotonic()
+        if self._running:
+            running, since = self._running
+            self._spans[running] = self._spans.get(running, 0.0) + now - since
+        self._running = (purpose, now) if purpose else None
 
     def tell(self, purpose: Purpose, *, loss: float | None = None, sparsity: float | None = None) -> None:
         """Let whoever watches know that work just charged is done."""
         if self.watch:
             self.watch(Pulse(purpose, self.spent, loss, sparsity))
 
-    def dump(self) -> dict[str, dict[str, int]]:
-        """The bill as plain data."""
-        return {purpose: asdict(cost) for purpose, cost in self.bill.items()}
+    def dump(self) -> dict[str, Any]:
+        """Bill, what of it was reused, and wall time, as plain data."""
+        return {
+            "bill": {purpose: asdict(cost) for purpose, cost in self.bill.items()},
+            "reused": asdict(self.reused),
+            "clock": self.seconds,
+            "reused_seconds": self.reused_seconds,
+        }
 
-    def load(self, bill: Mapping[Purpose, Mapping[str, int]]) -> None:
-        """Take over a bill that `dump` gave, in place of the present one."""
-        self.bill = {purpose: Cost(**cost) for purpose, cost in bill.items()}
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what `dump` gave, in place of the present state."""
+        self.bill = {purpose: Cost(**cost) for purpose, cost in state["bill"].items()}
+        self.reused, self.reused_seconds = Cost(**state["reused"]), state["reused_seconds"]
+        self._spans, self._running = dict(state["clock"]), None

@@ -6,8 +6,6 @@ that sees the world through `Learner` alone.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from ..core.budget import Cost, Meter, Purpose
 from ..methods import Method
 from ..tasks import CourseTask
+from .environment import peaks
 from .recipe import Recipe
 from .sizes import Sizes
 from .stand_in import StandInTask
@@ -89,12 +88,11 @@ def _timing(found: Plan, task: CourseTask) -> Timing:
     seconds, flops = _timed(task)
     forward = seconds / task.regime.batch / 3  # a training example costs about three forward passes
     costs = [cost for bill in (found.draw, found.train) for cost in bill.values()]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Timing(
         flops * found.total.passes,
         sum(cost.steps * seconds if cost.steps else cost.passes * forward for cost in costs),
         _tensors(task),
-        peak,
+        peaks()["process"],
     )
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
-
-import torch
 
 from ..core.budget import Cost, Meter, Pulse
 from ..core.prune import survivors
@@ -19,11 +15,12 @@ from ..core.weights import Weights
 from ..methods import control
 from ..tasks import CourseTask, image, text
 from ..training.learner import ModuleLearner
+from .environment import environment, forget_peaks, peaks
 from .recipe import Recipe
 from .sizes import Sizes
 from .store import Cell, Store, read_json
 
-SCHEMA = 2
+SCHEMA = 3
 Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
 
@@ -63,6 +60,7 @@ def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | Non
     cell = store.cell(recipe)
     if cell.record.exists():
         return read_json(cell.record)
+    forget_peaks()
     task = build(recipe)
     watch = begin(task) if begin else None
     ticket = draw(recipe, task, store, watch)
@@ -120,7 +118,7 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
     world = replace(task, bookmark=bookmark, shelf=store.shelf(recipe))
     ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     cell.describe(recipe)
-    cell.finish("draw", {"bill": meter.dump(), "reused": asdict(meter.reused), "seconds": bookmark.seconds})
+    cell.finish("draw", {**meter.dump(), "seconds": bookmark.seconds})
     cell.save_ticket(ticket)  # last, for it says that the stage is done
     bookmark.clear()
     return ticket
@@ -145,11 +143,11 @@ def _tuned(
         learner = _place(ticket, task, meter)
         learner.restore(cell.load_model())
         spent = cell.finished("train")
-        meter.load(spent["bill"])
+        meter.load(spent)
         return learner, spent
     bookmark = cell.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
-    spent = {"bill": meter.dump(), "reused": asdict(meter.reused), "seconds": bookmark.seconds}
+    spent = {**meter.dump(), "seconds": bookmark.seconds}
     cell.finish("train", spent)
     cell.save_model(learner.view())  # last, for it says that the stage is done
     bookmark.clear()
@@ -194,7 +192,7 @@ def _record(
     trained: dict[str, Any],
     meter: Meter,
 ) -> dict[str, Any]:
-    full = Sizes.of(task).full
+    full, tuned = Sizes.of(task).full, meter.dump()
     total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
     return {
         "schema": SCHEMA,
@@ -208,6 +206,7 @@ def _record(
             "prunable": ticket.mask.scope.size,
             "parameters": sum(p.numel() for p in task.course.model.parameters()),
             "sparsity": ticket.sparsity,
+            "layers": {name: [kept, ticket.mask.scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
             "notes": dict(ticket.notes),
         },
         "metric": next(iter(result.test)),
@@ -218,10 +217,16 @@ def _record(
             "total": asdict(total),
             "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
             "draw": drawn["bill"],
-            "train": meter.dump(),
+            "train": tuned["bill"],
             "reused": asdict(Cost(**drawn["reused"]) + Cost(**trained["reused"])),
         },
         "seconds": {"draw": drawn["seconds"], "train": trained["seconds"]},
+        "clock": {
+            "draw": drawn["clock"],
+            "train": tuned["clock"],
+            "reused": drawn["reused_seconds"] + trained["reused_seconds"],
+        },
+        "memory": peaks(),
         "examples": {name: len(getattr(task.course, name)) for name in ("train", "validation", "test")},
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
     }
@@ -235,15 +240,3 @@ def budget_like(record: Mapping[str, Any]) -> float:
     cost = record["cost"]
     validation = cost["train"]["select"]["passes"] / cost["full_fine_tune"]["passes"]
     return round(float(cost["multiple_of_T"] - validation), 2)
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, as records keep them."""
-    packages = ("instant-soup", "torch", "transformers", "accelerate", "datasets", "safetensors")
-    return {
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-    }

@@ -205,17 +205,18 @@ class ModuleLearner:
         self._clock.steps = self._clock.batches = at
         if self._shelf is not None and (found := self._shelf.get(key)):
             weights, facts = found
-            self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"])
+            self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"], seconds=facts["seconds"])
             self._meter.tell("train", sparsity=self._mask.sparsity)
             self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
             self.restore(weights)
             return
-        before = self._meter.bill.get("train", Cost())
+        before, since = self._meter.bill.get("train", Cost()), self._meter.seconds.get("train", 0.0)
         order, dice = (self._ordered(how), ("dropout", how.seed)) if training else (self._order, ("dropout",))
         self._leg(self._horizon, "train", how, order, dice)
         self._optimizer = self._fresh_optimizer(how)  # as it is for who takes the outcome from the shelf
         if self._shelf is not None:
-            self._shelf.put(key, self.view(), {"cost": asdict(self._meter.bill["train"] - before)})
+            cost, seconds = self._meter.bill["train"] - before, self._meter.seconds["train"] - since
+            self._shelf.put(key, self.view(), {"cost": asdict(cost), "seconds": seconds})
 
     def _leg(self, end: int, purpose: Purpose, how: Training, order: Order, dice: tuple[str | int, ...]) -> None:
         self._clock.leg += 1
@@ -419,12 +420,12 @@ class ModuleLearner:
             for i, mask in enumerate(self._aside):
                 tensors |= {f"aside/{i}/{name}": mask.packed(name) for name in mask}
             tensors |= {f"optimizer/{name}": t for name, t in optim.moments(self._optimizer, self._parameters).items()}
-            facts = {"clock": asdict(self._clock), "bill": self._meter.dump(), "aside": len(self._aside)}
+            facts = {"clock": asdict(self._clock), "meter": self._meter.dump(), "aside": len(self._aside)}
             self._bookmark.save(place, tensors, facts)
 
     def _adopt(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self._clock = _Clock(**facts["clock"])
-        self._meter.load(facts["bill"])
+        self._meter.load(facts["meter"])
         optim.remember(self._optimizer, self._parameters, _room(tensors, "optimizer"))
         self.apply_mask(self._mask_from(tensors, "mask"))
         self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))

@@ -1,0 +1,52 @@
+"""Environment: what a run ran on, and how much memory it took."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PROC = Path("/proc/self")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as records keep them."""
+    packages = ("instant-soup", "torch", "transformers", "accelerate", "datasets", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+    }
+
+
+def forget_peaks() -> None:
+    """Let `peaks` see what comes from here on, where the system can (Linux; CUDA)."""
+    with contextlib.suppress(OSError):
+        (_PROC / "clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peaks() -> dict[str, int]:
+    """Most memory at a time in bytes: of the process, and on a CUDA device if there is one."""
+    found = {"process": _resident()}
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.max_memory_allocated()
+    return found
+
+
+def _resident() -> int:
+    with contextlib.suppress(OSError):
+        for line in (_PROC / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
