@@ -17,10 +17,10 @@ from ..tasks import CourseTask, image, text
 from ..training.learner import ModuleLearner
 from .environment import environment, forget_peaks, peaks
 from .recipe import Recipe
+from .records import SCHEMA
 from .sizes import Sizes
 from .store import Cell, Store, read_json
 
-SCHEMA = 3
 Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
 
