@@ -167,7 +167,7 @@ def named(records: Iterable[Record]) -> list[Run]:
     by_task: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         by_task[record["recipe"]["task"]["name"]][_frozen(_setting(record))].append(record)
-    found = []
+    found: list[Run] = []
     for task, settings in by_task.items():
         names = _apart(task, {key: (_setting(of[0]), len(of)) for key, of in settings.items()})
         for key, of in settings.items():
