@@ -17,7 +17,7 @@ from statistics import median
 
 import torch
 
-from instant_soup.cli.memory import keep_freed_memory
+from instant_soup.lab.memory import keep_freed_memory
 from instant_soup.core.budget import Meter
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude

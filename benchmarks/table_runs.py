@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from instant_soup.cli.memory import keep_freed_memory
+from instant_soup.lab.memory import keep_freed_memory
 from instant_soup.lab.recipe import Recipe
 from instant_soup.lab.run import budget_like, run
 from instant_soup.lab.store import Store, write_json

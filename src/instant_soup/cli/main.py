@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from . import look
+from ..lab.memory import keep_freed_memory
+from . import look, sweep
 from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, expected, say
-from .memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from ..lab.recipe import Recipe
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "look", "main"]
+__all__ = ["app", "look", "main", "sweep"]
 
 
 def main() -> None:

@@ -43,6 +43,11 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
         raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
 
 
+def half_written(path: Path) -> list[Path]:
+    """What killed processes left beside *path* while they were writing it."""
+    return sorted(path.parent.glob(f".{path.name}.*"))
+
+
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
     beside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:

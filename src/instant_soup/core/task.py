@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -196,6 +197,9 @@ class Bookmark(Protocol):
 
 class Shelf(Protocol):
     """Where trained by-products are kept, so that no training is done twice."""
+
+    def claim(self, key: str) -> AbstractContextManager[None]:
+        """Be the only one who looks for *key* and makes it; whoever else wants it waits for that."""
 
     def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Keep *tensors* under *key*, in one piece or not at all."""

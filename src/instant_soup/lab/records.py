@@ -151,10 +151,11 @@ def seal(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def sealed(record: Mapping[str, Any]) -> bool:
     """Whether the checksum of *record* is there and right."""
-    return record.get("checksum") == _checksum({name: value for name, value in record.items() if name != "checksum"})
+    return record.get("checksum") == _checksum(record)
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:
+    facts = {name: value for name, value in facts.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,8 +15,9 @@ from ..core.weights import Weights
 from ..methods import control
 from ..tasks import CourseTask, image, text
 from ..training.learner import ModuleLearner
+from . import index
 from .environment import environment, forget_peaks, peaks
-from .recipe import Recipe
+from .recipe import DRAWN, Recipe
 from .records import SCHEMA
 from .sizes import Sizes
 from .store import Cell, Store, read_json
@@ -52,25 +53,49 @@ def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Me
     return _judge(learner, meter)
 
 
-def run(recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | None = None) -> dict[str, Any]:
+def run(
+    recipe: Recipe,
+    store: Store,
+    begin: Callable[[CourseTask], Watch] | None = None,
+    load: Callable[[Recipe], CourseTask] | None = None,
+) -> dict[str, Any]:
     """Do what *recipe* asks for and return its record; read it back if it is there already.
 
-    *begin* is called with the task once it is loaded, and gives what is told of the work.
+    Where another process is at it, this one waits and reads what comes of it.
+
+    *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
+    gives the task: by default `build`.
     """
     cell = store.cell(recipe)
     if cell.record.exists():
         return read_json(cell.record)
+    with cell.hold():
+        if not cell.record.exists():
+            cell.tidy()
+            _carry_out(recipe, store, begin, load or build)
+            cell.tidy()
+        return read_json(cell.record)
+
+
+def _carry_out(
+    recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | None, load: Callable[[Recipe], CourseTask]
+) -> None:
+    cell = store.cell(recipe)
     forget_peaks()
-    task = build(recipe)
+    task = load(recipe)
     watch = begin(task) if begin else None
     ticket = draw(recipe, task, store, watch)
     meter = _meter("fine-tune", watch)
-    learner, spent = _tuned(ticket, recipe, replace(task, shelf=store.shelf(recipe)), cell, meter)
+    world = replace(task, shelf=store.shelf(recipe)) if _shares(recipe) else task
+    learner, spent = _tuned(ticket, recipe, world, cell, meter)
     result = _judge(learner, meter)
     record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
     cell.finish("record", record)
-    cell.tidy()
-    return record
+    index.add(store, read_json(cell.record))
+
+
+def _shares(recipe: Recipe) -> bool:
+    return DRAWN[recipe.method["name"]].shares and not recipe.control
 
 
 def build(recipe: Recipe) -> CourseTask:
@@ -103,17 +128,28 @@ def build(recipe: Recipe) -> CourseTask:
             label=task.label,
             metrics=task.metrics,
         )
-    survivors(recipe.sparsity, built.course.scope.size)  # refuses what cannot be reached before anything is trained
+    check(recipe, built)
     return built
+
+
+def check(recipe: Recipe, task: CourseTask) -> None:
+    """Refuse what cannot be reached before anything is trained. Raises SparsityError."""
+    survivors(recipe.sparsity, task.course.scope.size)
 
 
 def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None) -> Ticket:
     """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there."""
     cell = store.cell(recipe)
-    if cell.ticket.exists():
-        return cell.load_ticket()
-    if recipe.control:
-        return _controlled(recipe, recipe.control, task, store, watch)
+    with cell.hold():
+        if cell.ticket.exists():
+            return cell.load_ticket()
+        if recipe.control:
+            return _controlled(recipe, recipe.control, task, store, watch)
+        return _drawn(recipe, task, store, watch)
+
+
+def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
+    cell = store.cell(recipe)
     meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
     world = replace(task, bookmark=bookmark, shelf=store.shelf(recipe))
     ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)

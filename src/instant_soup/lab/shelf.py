@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from ..core.errors import StoreError
-from ..core.files import read_tensors, write_tensors
+from ..core.files import half_written, read_tensors, write_tensors
+from ..core.weights import digest
+from .locks import Locks
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,16 @@ class FolderShelf:
     folder: Path
     owner: str
 
+    @contextmanager
+    def claim(self, key: str) -> Iterator[None]:
+        with Locks(self.folder).hold(key[:32]):
+            for path in half_written(self._path(key)):
+                path.unlink(missing_ok=True)  # of a process that was killed, for nobody else is here
+            yield
+
     def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        write_tensors(self._path(key), tensors, {**facts, "owner": self.owner})
+        facts = {**facts, "owner": self.owner, "digest": digest(tensors, sorted(tensors))}
+        write_tensors(self._path(key), tensors, facts)
 
     def get(self, key: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
         if not self._path(key).exists():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from ..core.budget import Cost
 from ..data.text import TextSpec
@@ -52,6 +53,13 @@ class Sizes:
         classes = (len(spec.labels) if isinstance(spec, TextSpec) else spec.classes) or TENTHS
         regime: Regime = recipe.training
         return cls(recipe.task.name, regime.horizon(train), regime.batch, train, validation, spec.sizes[1], classes)
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any], recipe: Recipe) -> Self:
+        """The sizes of a task on which *recipe* was run already. Its classes are not in *record*: ten are assumed."""
+        horizon, there = record["cost"]["full_fine_tune"]["steps"], record["examples"]
+        splits = (there["train"], there["validation"], there["test"])
+        return cls(recipe.task.name, horizon, recipe.training.batch, *splits, groups=TENTHS)
 
     @property
     def epoch(self) -> int:

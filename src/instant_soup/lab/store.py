@@ -7,11 +7,18 @@ DIR/KEY/record.json              what came of it, and what it cost
 DIR/KEY/draw.json, train.json    the bills of finished stages
 DIR/KEY/draw/, train/            where an unfinished stage stands
 DIR/shelf/TASK/STATE.safetensors whole trainings that several recipes may share, such as the levels of IMP
+DIR/locks/                       who works on what; may be removed when nothing runs
+DIR/sweeps/                      what sweeps asked for
+DIR/index.json                   the checksum of every record; can be rebuilt from the records
+DIR/quarantine/                  what `instant-soup doctor` put aside
+
+JSON files carry a checksum of themselves, tickets and weights a digest of their content.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +26,14 @@ from typing import Any
 from ..core.errors import StoreError
 from ..core.files import read_tensors, write_tensors, write_text
 from ..core.ticket import Ticket
-from ..core.weights import Weights
+from ..core.weights import Weights, digest
 from .bookmark import EVERY, FolderBookmark
+from .locks import Locks
 from .recipe import Recipe
+from .records import seal
 from .shelf import FolderShelf
+
+ROOMS = ("shelf", "locks", "sweeps", "quarantine")
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,23 @@ class Cell:
     def record(self) -> Path:
         return self.folder / "record.json"
 
+    @property
+    def failure(self) -> Path:
+        return self.folder / "failed.json"
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Be the only one who works here; wait for whoever does. Raises StoreError."""
+        return Locks(self.folder.parent / "locks").hold(self.folder.name)
+
+    def attempt(self) -> AbstractContextManager[bool]:
+        """Be the only one who works here, unless somebody does; yields whether one is. Raises StoreError."""
+        return Locks(self.folder.parent / "locks").attempt(self.folder.name)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody works here."""
+        return Locks(self.folder.parent / "locks").busy(self.folder.name)
+
     def describe(self, recipe: Recipe) -> None:
         """Note what is kept here. Raises StoreError when it cannot be written."""
         write_text(self.folder / "recipe.toml", recipe.toml())
@@ -53,14 +81,14 @@ class Cell:
         return FolderBookmark(self.folder / stage, self.save_every)
 
     def tidy(self) -> None:
-        """Remove the half-written files that a killed run left beside those it was writing."""
+        """Remove the half-written files that a killed run left beside those it was writing. For who holds the cell."""
         for path in self.folder.glob(".*"):
             if path.is_file():
                 path.unlink(missing_ok=True)
 
     def finish(self, stage: str, facts: dict[str, Any]) -> None:
-        """Note what a stage cost."""
-        write_json(self.folder / f"{stage}.json", facts)
+        """Note what a stage cost, with a checksum."""
+        write_json(self.folder / f"{stage}.json", seal(facts))
 
     def finished(self, stage: str) -> dict[str, Any]:
         """What `finish` noted."""
@@ -73,7 +101,8 @@ class Cell:
         return Ticket.load(self.ticket)
 
     def save_model(self, weights: Weights) -> None:
-        write_tensors(self.model, weights, {"what": "fine-tuned weights"})
+        facts = {"what": "fine-tuned weights", "digest": digest(weights, sorted(weights))}
+        write_tensors(self.model, weights, facts)
 
     def load_model(self) -> Weights:
         return read_tensors(self.model, StoreError, "checkpoint")[0]
@@ -81,7 +110,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of runs.
+    """A folder of runs. Any number of processes may work on one.
 
     Attributes:
         save_every: seconds of work after which a run saves its place in the middle of a leg.
@@ -94,6 +123,11 @@ class Store:
         """Where *recipe* is or will be kept; nothing is written yet."""
         return Cell(self.folder / recipe.key[:16], self.save_every)
 
+    def cells(self) -> list[Cell]:
+        """Every cell that is there, in the order of their keys."""
+        folders = sorted(path for path in self.folder.glob("*/") if path.name not in ROOMS and path.name[0] != ".")
+        return [Cell(folder, self.save_every) for folder in folders]
+
     def shelf(self, recipe: Recipe) -> FolderShelf:
         """Where whole trainings on the task of *recipe* are kept, whatever the method."""
         return FolderShelf(self.folder / "shelf" / recipe.task_key[:16], recipe.key)
@@ -101,7 +135,12 @@ class Store:
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:
     """Write plain data, in one piece or not at all. Raises StoreError."""
-    write_text(path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    write_text(path, as_json(facts))
+
+
+def as_json(facts: dict[str, Any]) -> str:
+    """Plain data as `write_json` writes it, always the same way."""
+    return json.dumps(facts, indent=2, sort_keys=True) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -109,5 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as reason:
-        raise StoreError(f"could not read {path} ({reason}); remove its folder to run it again") from reason
+        raise StoreError(
+            f"could not read {path} ({reason}); `instant-soup doctor {path.parent.parent}` puts damage aside"
+        ) from reason
     return facts

@@ -11,13 +11,28 @@ from ..core.errors import RecipeError
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a file holds. Raises RecipeError when it is missing or no TOML."""
+    """What a file holds, on top of the file that its ``extends`` names, if it names one.
+
+    Raises RecipeError when a file is missing or no TOML, or extends itself.
+    """
+    return _read(path, ())
+
+
+def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"no recipe at {path}; check the path") from None
+        source = f", which {below[-1]} extends" if below else ""
+        raise RecipeError(f"no recipe at {path}{source}; check the path") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
+    if (base := fields.pop("extends", None)) is None:
+        return fields
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: extends is {base!r}; expected the path of a recipe, from where this one is")
+    if path.resolve() in (seen := (*below, path.resolve())[:-1]):
+        raise RecipeError(f"{path} extends itself by way of {seen[-1]}; take one of them out")
+    return merged(_read(path.parent / base, (*below, path.resolve())), fields)
 
 
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
@@ -29,12 +44,19 @@ def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
 
 
 def merged(fields: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """*fields* with *own* on top, table by table."""
+    """*fields* with *own* on top, table by table; another method comes with its own knobs only."""
     whole = dict(fields)
     for name, value in own.items():
         here = whole.get(name)
-        whole[name] = merged(here, value) if isinstance(here, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(here, Mapping) and isinstance(value, Mapping) and not _another(name, here, value):
+            whole[name] = merged(here, value)
+        else:
+            whole[name] = value
     return whole
+
+
+def _another(name: str, here: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    return name == "method" and value.get("name", here.get("name")) != here.get("name")
 
 
 def change(fields: dict[str, Any], change: str) -> None:

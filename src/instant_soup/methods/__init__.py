@@ -27,8 +27,12 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
         "early-bird": Variant(EarlyBird),
         "snip": Variant(Snip),
         "grasp": Variant(Grasp),
-        "lth": Variant(Lottery, {"rewind": 0.0}, about="Train to the end, prune a little, start again; and again."),
-        "lth-rewind": Variant(Lottery, about="The same as lth, but start again from an early step of training."),
+        "lth": Variant(
+            Lottery, {"rewind": 0.0}, shares=True, about="Train to the end, prune a little, start again; and again."
+        ),
+        "lth-rewind": Variant(
+            Lottery, shares=True, about="The same as lth, but start again from an early step of training."
+        ),
         "lottery-pools": Variant(LotteryPools),
         "instant-soup": Variant(InstantSoup, presets=presets.INSTANT_SOUP),
         "instant-model-soup": Variant(InstantModelSoup, dense=True),
@@ -36,7 +40,7 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
     }
 )
 
-REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense, dense=True)})
+REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense, dense=True, shares=True)})
 """What tickets are compared with; it draws none itself."""
 
 __all__ = [

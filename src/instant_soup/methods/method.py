@@ -37,6 +37,7 @@ class Variant:
         fixed: the knobs that the name fixes.
         presets: knobs that go by one name together.
         dense: whether it has something to do at sparsity 0 too.
+        shares: whether fine-tuning its ticket is a training that other recipes start from too, as levels of IMP are.
         about: one sentence, where what the class says of itself fits several names.
     """
 
@@ -44,6 +45,7 @@ class Variant:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dense: bool = False
+    shares: bool = False
     about: str = ""
 
     def __call__(self, *, preset: str | None = None, **knobs: Any) -> Method:

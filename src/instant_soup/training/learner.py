@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from math import ceil
@@ -203,15 +203,23 @@ class ModuleLearner:
         key = self._key(training, at)
         self._optimizer = self._fresh_optimizer(how)
         self._clock.steps = self._clock.batches = at
-        if self._shelf is not None and (found := self._shelf.get(key)):
-            weights, facts = found
-            self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"], seconds=facts["seconds"])
-            self._meter.tell("train", sparsity=self._mask.sparsity)
-            self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
-            self.restore(weights)
-            return
+        with self._shelf.claim(key) if self._shelf else nullcontext():
+            if self._shelf and (found := self._shelf.get(key)):
+                self._take(*found)
+            else:
+                self._make(key, how, training is not None)
+
+    def _take(self, weights: Weights, facts: Mapping[str, Any]) -> None:
+        """Stand at the end of a training that was on the shelf."""
+        self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"], seconds=facts["seconds"])
+        self._meter.tell("train", sparsity=self._mask.sparsity)
+        self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
+        self.restore(weights)
+
+    def _make(self, key: str, how: Training, varied: bool) -> None:
+        """Train to the end, and shelve the outcome."""
         before, since = self._meter.bill.get("train", Cost()), self._meter.seconds.get("train", 0.0)
-        order, dice = (self._ordered(how), ("dropout", how.seed)) if training else (self._order, ("dropout",))
+        order, dice = (self._ordered(how), ("dropout", how.seed)) if varied else (self._order, ("dropout",))
         self._leg(self._horizon, "train", how, order, dice)
         self._optimizer = self._fresh_optimizer(how)  # as it is for who takes the outcome from the shelf
         if self._shelf is not None:

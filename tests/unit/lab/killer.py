@@ -86,7 +86,8 @@ def compare(whole: Path, killed: Path) -> list[str]:
     same_bytes = ("ticket.safetensors", "model.safetensors")
     different = [name for name in same_bytes if (whole / name).read_bytes() != (killed / name).read_bytes()]
     first, second = (json.loads((cell / "record.json").read_text(encoding="utf-8")) for cell in (whole, killed))
-    different += [part for part in first if part not in ("seconds", "made") and first[part] != second[part]]
+    of_the_machine = ("seconds", "clock", "memory", "made", "checksum")
+    different += [part for part in first if part not in of_the_machine and first[part] != second[part]]
     if left := [path.name for path in killed.iterdir() if path.is_dir() or path.name.startswith(".")]:
         different.append(f"left behind: {left}")
     return different

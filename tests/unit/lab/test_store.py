@@ -14,6 +14,7 @@ from instant_soup.core.scope import Scope
 from instant_soup.core.task import Base
 from instant_soup.core.ticket import Ticket
 from instant_soup.lab.recipe import Recipe
+from instant_soup.lab.records import seal, sealed
 from instant_soup.lab.store import Cell, Store, read_json, write_json
 
 
@@ -104,7 +105,9 @@ def test_a_damaged_checkpoint_is_a_store_error(tmp_path: Path) -> None:
 def test_the_bill_of_a_finished_stage_is_read_back(tmp_path: Path) -> None:
     cell, facts = Cell(tmp_path), {"bill": {"train": {"steps": 3}}, "seconds": 1.25}
     cell.finish("draw", facts)
-    assert cell.finished("draw") == facts
+    found = cell.finished("draw")
+    assert sealed(found)
+    assert {**facts, "checksum": found["checksum"]} == found
     assert names(tmp_path) == {"draw.json"}
 
 
@@ -112,7 +115,7 @@ def test_the_record_is_what_finishing_it_writes(tmp_path: Path) -> None:
     cell = Cell(tmp_path)
     assert not cell.record.exists()
     cell.finish("record", {"metric": "accuracy"})
-    assert read_json(cell.record) == {"metric": "accuracy"}
+    assert read_json(cell.record) == seal({"metric": "accuracy"})
 
 
 def test_a_stage_that_is_not_finished_has_no_bill(tmp_path: Path) -> None:
@@ -169,5 +172,5 @@ def test_plain_data_is_written_in_a_fixed_order_for_people_and_diffs(tmp_path: P
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"a": }'], ids=repr)
 def test_damaged_plain_data_is_a_store_error_that_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(StoreError, match=r"could not read .*x\.json .*remove its folder to run it again"):
+    with pytest.raises(StoreError, match=r"could not read .*x\.json .*instant-soup doctor .* puts damage aside"):
         read_json(tmp_path / "x.json")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,9 +32,17 @@ class Rack:
 
     reused: bool = False
     kept: dict[str, Kept] = field(default_factory=dict)
+    claimed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[None]:
+        self.claimed.append(key)
+        yield
+        self.claimed.remove(key)
 
     def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         assert key not in self.kept
+        assert key in self.claimed
         self.kept[key] = {name: tensor.clone() for name, tensor in tensors.items()}, dict(facts)
 
     def get(self, key: str) -> Kept | None:

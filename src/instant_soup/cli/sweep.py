@@ -1,0 +1,149 @@
+"""Sweep, status, doctor: commands for many runs in one folder. Slow imports wait until they are needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from .app import RUNS, Changes, Json, Out, Quiet, RecipePath, app, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..lab.status import Standing
+    from ..lab.sweep import Sweep
+
+Runs = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs.")]
+Cells = Annotated[
+    list[str] | None, typer.Option("--cell", metavar="NAME", help="Only this cell; give the option again for more.")
+]
+UNDONE = 3  # exit code of a sweep in which a run failed
+
+
+@app.command()
+def sweep(
+    recipe: RecipePath,
+    changes: Changes = None,
+    cells: Cells = None,
+    out: Out = RUNS,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that work side by side.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on with a sweep that was begun in DIR; refuse to begin another.")
+    ] = False,
+    slim: Annotated[
+        bool, typer.Option("--slim", help="Keep tickets and records, remove fine-tuned weights when a run is done.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run everything that RECIPE asks for, with its lists and cells; what is done in DIR is not done again.
+
+    Stopped or killed in any way, the same command goes on. The same sweep may be started several
+    times on one folder: the work is shared. Ends with code 3 if a run failed; the others are done.
+    """
+    from ..lab.grid import expand
+    from ..lab.store import Store
+    from ..lab.sweep import Sweep
+
+    wanted = expand(recipe, changes or (), cells or ())
+    asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
+    if resume:
+        asked.must_have_begun()
+    standing = _carried_out(asked, workers, Console(stderr=True, quiet=quiet or as_json))
+    if as_json:
+        typer.echo(json.dumps({"counts": standing.counts, "runs": [asdict(row) for row in standing.rows]}, indent=2))
+    else:
+        _closing(standing, out)
+    if standing.having("failed"):
+        raise typer.Exit(UNDONE)
+
+
+def _carried_out(asked: Sweep, workers: int, console: Console) -> Standing:
+    from ..lab.crew import crew
+    from ..lab.status import Board
+
+    board = Board([asked])
+    try:
+        with _shown(console) as show:
+            show(board.look())
+            for _ in crew(asked, workers):
+                show(board.look())
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from here.")
+        raise
+    return board.look()
+
+
+@contextmanager
+def _shown(console: Console) -> Iterator[Callable[[Standing], None]]:
+    """A live table on a terminal; elsewhere a line for each run that is done."""
+    from rich.live import Live
+
+    from . import board
+
+    if console.quiet:
+        yield lambda _: None
+    elif not console.is_terminal:
+        yield board.Log(console)
+    else:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda standing: live.update(board.table(standing, most=console.height - 8), refresh=True)
+
+
+def _closing(standing: Standing, out: Path) -> None:
+    counts = standing.counts
+    say(f"{counts['done']} of {len(standing.rows)} runs are done, in {out}")
+    for row in standing.having("failed"):
+        say(f"failed: {row.name}: {row.note}")
+    if standing.having("failed"):
+        say("The same command tries what failed again.")
+    say(f"Next: instant-soup compare {out}")
+
+
+@app.command()
+def status(folder: Runs = RUNS, as_json: Json = False) -> None:
+    """Show how far the sweeps in DIR are: what is done, what runs where, what failed and why, the time left."""
+    from ..lab.status import Board, sweeps
+    from ..lab.store import Store
+    from . import board
+
+    standing = Board(sweeps(Store(folder))).look()
+    if as_json:
+        rows = [asdict(row) for row in standing.rows]
+        typer.echo(json.dumps({"counts": standing.counts, "left": standing.left, "runs": rows}, indent=2))
+    else:
+        Console().print(board.table(standing))
+
+
+@app.command()
+def doctor(
+    folder: Runs = RUNS,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong; move nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read everything in DIR, check it against its checksums, and put what is damaged into DIR/quarantine.
+
+    Nothing is deleted. What was put aside is made again by the sweep or run that made it. Ends with
+    code 2 if anything was wrong.
+    """
+    from ..lab.doctor import examine
+    from ..lab.store import Store
+
+    health = examine(Store(folder), mend=not check)
+    if as_json:
+        typer.echo(json.dumps(asdict(health), indent=2, default=str))
+    else:
+        for finding in health.findings:
+            say(f"{finding.path}: {finding.what}" + (f"; now {finding.aside}" if finding.aside else ""))
+        busy = f", {health.busy} at work and not looked at" if health.busy else ""
+        say(f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{busy}.")
+        say(f"{len(health.findings)} damaged." if health.findings else "All is whole.")
+    if health.findings:
+        raise typer.Exit(2)

@@ -1,0 +1,207 @@
+"""Grid: a file of recipes whose fields hold lists -> every recipe that it asks for.
+
+sparsity = [0.5, 0.7]          a list where the field takes one value: each of them
+
+[sweep]                        the same, for any field by its path
+seed = [0, 1, 2]
+"method.denoisers" = [2, 4]
+
+[cells.snip]                   a line of its own: what it sets wins over what is swept
+method.name = "snip"
+
+[cells.one-shot-longer]        as long as another cell costs, once that is known
+method.name = "magnitude"
+budget.as = "instant-soup"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import RecipeError, unknown
+from ..methods import REFERENCES
+from . import toml
+from .recipe import DRAWN, Recipe
+
+_LISTS = {("task", field) for field in ("columns", "metrics", "classes", "templates")}
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One run that a file asks for.
+
+    Attributes:
+        name: of its cell, with what sets it apart from the others of that cell.
+        recipe: what to run; where *like* is set, but for its budget.
+        like: the recipe whose whole cost is this one's budget.
+    """
+
+    name: str
+    recipe: Recipe
+    like: Recipe | None = None
+
+    @property
+    def key(self) -> str:
+        """What it is known by, also before its budget is."""
+        return self.recipe.key + (self.like.key if self.like else "")
+
+    def with_budget(self, budget: float) -> Wanted:
+        """The same with the budget that *like* turned out to cost."""
+        fields = {**self.recipe.model_dump(exclude_unset=True), "budget": budget}
+        return replace(self, recipe=Recipe.parse(fields, self.name), like=None)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Alternatives, in place of a value."""
+
+    values: tuple[Any, ...]
+
+
+def expand(path: str | Path, changes: Iterable[str] = (), cells: Iterable[str] = ()) -> tuple[Wanted, ...]:
+    """Every run that a file asks for, each once, all of one seed before the next.
+
+    Args:
+        changes: such as ``"training.epochs=3"``, for all of them.
+        cells: names of the cells to take; all if none is named.
+
+    Raises:
+        RecipeError: the file is missing, no TOML, or asks for what does not exist.
+    """
+    fields, changes, source = toml.read(Path(path)), tuple(changes), str(path)
+    found = toml.cells(fields, source) or {"": {}}
+    for name in (chosen := tuple(cells)):
+        if name not in found:
+            raise RecipeError(f"{source}: {unknown('cell', name, found)}")
+    wanted = (
+        one
+        for name, cell in found.items()
+        if not chosen or name in chosen
+        for one in _cell(name, fields, cell, changes, source, found)
+    )
+    once: dict[str, Wanted] = {}
+    for one in wanted:
+        once.setdefault(one.key, one)
+    return tuple(sorted(once.values(), key=lambda one: one.recipe.seed))
+
+
+def _cell(
+    name: str, fields: Fields, cell: Fields, changes: tuple[str, ...], source: str, cells: Mapping[str, Fields]
+) -> Iterator[Wanted]:
+    where = f"{source}, cell {name}" if name else source
+    for values, one in _points(_whole(fields, cell, changes, where)):
+        like, label = None, ", ".join([*([name] if name else []), *values])
+        if isinstance(budget := one.get("budget"), Mapping):
+            like = _like(budget, one, fields, cells, changes, where)
+            one = {**one, "budget": 1.0}
+        yield Wanted(label, _recipe(one, f"{where} ({label})" if values else where), like)
+
+
+def _whole(fields: Fields, cell: Fields, changes: tuple[str, ...], where: str) -> Fields:
+    """What all share, the cell on top, the changes on top of that; alternatives marked."""
+    whole = _named(toml.merged(_named(_swept(fields, where)), _named(_swept(cell, where))))
+    for change in changes:
+        toml.change(whole, change)
+    return _marked(_named(whole))
+
+
+def _swept(fields: Fields, where: str) -> Fields:
+    """*fields* with what its table ``sweep`` lists in its places."""
+    fields = dict(fields)
+    if not isinstance(sweep := fields.pop("sweep", {}), Mapping):
+        raise RecipeError(f"{where}: sweep is {sweep!r}; expected a table of lists, such as seed = [0, 1, 2]")
+    for path, values in _leaves(sweep):
+        if not isinstance(values, list) or not values:
+            raise RecipeError(f"{where}: sweep.{'.'.join(path)} is {values!r}; expected a list of values to go through")
+        fields = toml.merged(fields, _nested(path, _Axis(tuple(values))))
+    return fields
+
+
+def _leaves(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in table.items():
+        path = (*above, *name.split("."))
+        if isinstance(value, Mapping):
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _nested(path: tuple[str, ...], value: Any) -> Fields:
+    for name in reversed(path):
+        value = {name: value}
+    found: Fields = value
+    return found
+
+
+def _named(fields: Fields) -> Fields:
+    """A method by its name alone is one at its defaults."""
+    return {**fields, "method": {"name": fields["method"]}} if isinstance(fields.get("method"), str) else fields
+
+
+def _marked(fields: Fields, above: tuple[str, ...] = ()) -> Fields:
+    """*fields* with lists as alternatives, where the field does not take a list itself."""
+    method = DRAWN.get(str(fields.get("name"))) if above == ("method",) else None
+    found = {}
+    for name, value in fields.items():
+        many = isinstance(value, list)
+        takes = (*above, name) in _LISTS or (method is not None and isinstance(method.knobs.get(name), tuple))
+        if many and (not takes or (value and all(isinstance(each, list) for each in value))):
+            value = _Axis(tuple(value))
+        found[name] = _marked(value, (*above, name)) if isinstance(value, dict) else value
+    return found
+
+
+def _points(fields: Fields) -> Iterator[tuple[list[str], Fields]]:
+    """Every choice of alternatives, with its name and the fields that it makes."""
+    axes = [(path, axis) for path, axis in _leaves(fields) if isinstance(axis, _Axis)]
+    for choice in product(*(axis.values for _, axis in axes)):
+        point = fields
+        for (path, _), value in zip(axes, choice, strict=True):
+            if path == ("method",) and isinstance(value, str):
+                value = {"name": value}
+            point = _put(point, path, value)
+        yield [_said(path, value) for (path, _), value in zip(axes, choice, strict=True)], point
+
+
+def _put(fields: Fields, path: tuple[str, ...], value: Any) -> Fields:
+    name, *rest = path
+    return {**fields, name: _put(fields[name], tuple(rest), value) if rest else value}
+
+
+def _said(path: tuple[str, ...], value: Any) -> str:
+    if path == ("method",):
+        return str(value.get("name")) if isinstance(value, Mapping) else str(value)
+    return f"{path[-1]} {value}"
+
+
+def _recipe(fields: Fields, source: str) -> Recipe:
+    """The recipe; what prunes nothing has neither sparsity nor control."""
+    if isinstance(method := fields.get("method"), Mapping) and method.get("name") in REFERENCES:
+        fields = {**fields, "sparsity": 0.0, "control": None}
+    return Recipe.parse(fields, source)
+
+
+def _like(
+    budget: Mapping[str, Any],
+    point: Fields,
+    fields: Fields,
+    cells: Mapping[str, Fields],
+    changes: tuple[str, ...],
+    where: str,
+) -> Recipe:
+    """The recipe of the cell that *budget* names, at the same task, data, training, sparsity and seed."""
+    if list(budget) != ["as"] or not isinstance(name := budget["as"], str):
+        raise RecipeError(f"{where}: budget is {dict(budget)!r}; expected a number or the table budget.as = CELL")
+    if name not in cells:
+        raise RecipeError(f"{where}: budget.as: {unknown('cell', name, cells)}")
+    other = _whole(fields, cells[name], changes, where)
+    same: Fields = {part: point[part] for part in ("task", "data", "training", "sparsity", "seed") if part in point}
+    found = [one for _, one in _points({**other, **same})]
+    if len(found) != 1 or isinstance(found[0].get("budget"), Mapping):
+        raise RecipeError(f"{where}: budget.as names {name!r}, which is not one run for each of these; name another")
+    return _recipe(found[0], where)
