@@ -11,7 +11,7 @@ from ..core.errors import RecipeError
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a file holds, on top of the file that its ``extends`` names, if it names one.
+    """What a file holds, on top of the files that its ``extends`` names, the later on top of the earlier.
 
     Raises RecipeError when a file is missing or no TOML, or extends itself.
     """
@@ -26,13 +26,16 @@ def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"no recipe at {path}{source}; check the path") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
-    if (base := fields.pop("extends", None)) is None:
-        return fields
-    if not isinstance(base, str):
-        raise RecipeError(f"{path}: extends is {base!r}; expected the path of a recipe, from where this one is")
-    if path.resolve() in (seen := (*below, path.resolve())[:-1]):
-        raise RecipeError(f"{path} extends itself by way of {seen[-1]}; take one of them out")
-    return merged(_read(path.parent / base, (*below, path.resolve())), fields)
+    bases = fields.pop("extends", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise RecipeError(f"{path}: extends is {bases!r}; expected the path of a recipe, from where this one is, or some")
+    if path.resolve() in below:
+        raise RecipeError(f"{path} extends itself by way of {below[-1]}; take one of them out")
+    whole: dict[str, Any] = {}
+    for base in bases:
+        whole = merged(whole, _read(path.parent / base, (*below, path.resolve())))
+    return merged(whole, fields)
 
 
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
