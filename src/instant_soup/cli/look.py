@@ -26,22 +26,19 @@ def plan(
 
     A benchmark from the hub is planned without loading anything; a task of your own is loaded, and timed.
     """
-    from ..lab.recipe import Recipe
+    from ..lab.grid import expand
     from . import show
 
-    if cell is None:
-        wanted = Recipe.read_all(recipe, changes or ())
-    else:
-        wanted = {"": Recipe.read(recipe, changes or (), cell=cell)}
-    several = "" not in wanted
+    wanted = {one.name: one.like or one.recipe for one in expand(recipe, changes or (), [cell] if cell else ())}
+    several = len(wanted) > 1 or (cell is None and "" not in wanted)
     found = {name: (one, _planned(one, timed=timed)) for name, one in wanted.items()}
     if as_json:
         plans = {name: {**asdict(cost), "ratio": cost.ratio} for name, (_, cost) in found.items()}
-        typer.echo(json.dumps(plans if several else plans[""], indent=2))
+        typer.echo(json.dumps(plans if several else next(iter(plans.values())), indent=2))
     elif several:
         Console().print(show.plans(found))
     else:
-        one, cost = found[""]
+        one, cost = next(iter(found.values()))
         say(f"{one.label}, key {one.key[:16]}")
         Console().print(show.plan(cost))
 

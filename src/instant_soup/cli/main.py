@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,12 +13,6 @@ from rich.console import Console
 from ..lab.memory import keep_freed_memory
 from . import look, sweep
 from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, expected, say
-
-if TYPE_CHECKING:
-    from ..lab.recipe import Recipe
-    from ..lab.run import Watch
-    from ..tasks import CourseTask
-    from .live import Begin
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
@@ -155,46 +148,6 @@ def evaluate(
     Console().print(
         f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T"
     )
-
-
-@app.command()
-def compare(
-    recipe: RecipePath,
-    names: Annotated[
-        list[str], typer.Option("--method", metavar="NAME", help="A method; give the option again for more.")
-    ],
-    changes: Changes = None,
-    cell: CellName = None,
-    out: Out = RUNS,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Run RECIPE with several methods in place of its own, and show them in one table.
-
-    The recipe's own method keeps its knobs, the others have their defaults. `dense` prunes nothing.
-    """
-    from ..lab.recipe import Recipe
-    from ..lab.run import run as carry_out
-    from ..lab.store import Store
-    from . import show
-    from .live import live
-
-    wanted, store, rows = Recipe.read(recipe, changes or (), cell=cell), Store(out), []
-    recipes = [(name, wanted.with_method(name)) for name in names]  # all are checked before the first is paid for
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
-        for name, one in recipes:
-            watch = partial(_begun, begin, one)
-            rows.append((name, carry_out(one, store, watch)))
-    if as_json:
-        typer.echo(json.dumps(dict(rows), indent=2))
-        return
-    Console().print(show.comparison(rows))
-    say("T is one full fine-tune; what was reused was trained for an earlier line. One seed says little: differences")
-    say("of a point or two may be noise.")
-
-
-def _begun(begin: Begin, recipe: Recipe, task: CourseTask) -> Watch:
-    return begin(recipe.label, *expected(recipe, task))
 
 
 @app.command()

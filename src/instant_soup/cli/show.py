@@ -133,25 +133,6 @@ def _part(part: Part, times: int) -> str:
     return f"{count}{' x '.join(map(str, part.shape))}: {', '.join([state, *marks])}"
 
 
-def comparison(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
-    """Several runs, a line each, the names of their methods first."""
-    rows = list(rows)
-    shown = Table()
-    for title in ("method", f"test {rows[0][1]['metric']}", "validation", "sparsity", "cost in T", "reused"):
-        shown.add_column(title, no_wrap=title == "method")
-    for name, found in rows:
-        cost = found["cost"]
-        shown.add_row(
-            name,
-            f"{found['test'][found['metric']]:.4f}",
-            f"{found['validation']:.4f}",
-            f"{found['ticket']['sparsity']:.2%}",
-            f"{cost['multiple_of_T']:.2f}",
-            f"{cost['reused']['passes'] / cost['full_fine_tune']['passes']:.2f}",
-        )
-    return shown
-
-
 def demo(rows: Iterable[Row]) -> Table:
     """The demo's comparison."""
     shown = Table("", "test accuracy", "sparsity", "cost in T", "wall time")

@@ -24,6 +24,10 @@ Runs = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs.")]
 Cells = Annotated[
     list[str] | None, typer.Option("--cell", metavar="NAME", help="Only this cell; give the option again for more.")
 ]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="NAME", help="This method in place of RECIPE's own; give it again for more."),
+]
 UNDONE = 3  # exit code of a sweep in which a run failed
 
 
@@ -32,6 +36,7 @@ def sweep(
     recipe: RecipePath,
     changes: Changes = None,
     cells: Cells = None,
+    methods: Methods = None,
     out: Out = RUNS,
     workers: Annotated[int, typer.Option(min=1, help="Processes that work side by side.")] = 1,
     resume: Annotated[
@@ -52,7 +57,7 @@ def sweep(
     from ..lab.store import Store
     from ..lab.sweep import Sweep
 
-    wanted = expand(recipe, changes or (), cells or ())
+    wanted = expand(recipe, changes or (), cells or (), methods or ())
     asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
     if resume:
         asked.must_have_begun()

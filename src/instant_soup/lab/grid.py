@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..core.errors import RecipeError, unknown
 from ..methods import REFERENCES
@@ -63,51 +63,81 @@ class _Axis:
     values: tuple[Any, ...]
 
 
-def expand(path: str | Path, changes: Iterable[str] = (), cells: Iterable[str] = ()) -> tuple[Wanted, ...]:
+def expand(
+    path: str | Path, changes: Iterable[str] = (), cells: Iterable[str] = (), methods: Iterable[str] = ()
+) -> tuple[Wanted, ...]:
     """Every run that a file asks for, each once, all of one seed before the next.
 
     Args:
         changes: such as ``"training.epochs=3"``, for all of them.
         cells: names of the cells to take; all if none is named.
+        methods: names of methods in place of each cell's own, which keeps its knobs if it is among them.
 
     Raises:
         RecipeError: the file is missing, no TOML, or asks for what does not exist.
     """
-    fields, changes, source = toml.read(Path(path)), tuple(changes), str(path)
-    found = toml.cells(fields, source) or {"": {}}
+    file = _File.read(Path(path), tuple(changes), tuple(methods))
     for name in (chosen := tuple(cells)):
-        if name not in found:
-            raise RecipeError(f"{source}: {unknown('cell', name, found)}")
-    wanted = (
-        one
-        for name, cell in found.items()
-        if not chosen or name in chosen
-        for one in _cell(name, fields, cell, changes, source, found)
-    )
+        if name not in file.cells:
+            known = f"{path}: {unknown('cell', name, file.cells)}"
+            raise RecipeError(known if any(file.cells) else f"{path} holds no cells; leave --cell out")
     once: dict[str, Wanted] = {}
-    for one in wanted:
-        once.setdefault(one.key, one)
+    for name in file.cells:
+        for one in file.wanted(name) if not chosen or name in chosen else ():
+            once.setdefault(one.key, one)
     return tuple(sorted(once.values(), key=lambda one: one.recipe.seed))
 
 
-def _cell(
-    name: str, fields: Fields, cell: Fields, changes: tuple[str, ...], source: str, cells: Mapping[str, Fields]
-) -> Iterator[Wanted]:
-    where = f"{source}, cell {name}" if name else source
-    for values, one in _points(_whole(fields, cell, changes, where)):
-        like, label = None, ", ".join([*([name] if name else []), *values])
-        if isinstance(budget := one.get("budget"), Mapping):
-            like = _like(budget, one, fields, cells, changes, where)
-            one = {**one, "budget": 1.0}
-        yield Wanted(label, _recipe(one, f"{where} ({label})" if values else where), like)
+@dataclass(frozen=True)
+class _File:
+    """A file of recipes, and what is changed in all of them."""
 
+    source: str
+    fields: Fields
+    cells: Mapping[str, Fields]
+    changes: tuple[str, ...]
+    methods: tuple[str, ...]
 
-def _whole(fields: Fields, cell: Fields, changes: tuple[str, ...], where: str) -> Fields:
-    """What all share, the cell on top, the changes on top of that; alternatives marked."""
-    whole = _named(toml.merged(_named(_swept(fields, where)), _named(_swept(cell, where))))
-    for change in changes:
-        toml.change(whole, change)
-    return _marked(_named(whole))
+    @classmethod
+    def read(cls, path: Path, changes: tuple[str, ...], methods: tuple[str, ...]) -> Self:
+        fields = toml.read(path)
+        return cls(str(path), fields, toml.cells(fields, str(path)) or {"": {}}, changes, methods)
+
+    def wanted(self, name: str) -> Iterator[Wanted]:
+        """Every run of one cell."""
+        where = f"{self.source}, cell {name}" if name else self.source
+        for values, one in _points(self._whole(name, where)):
+            like, label = None, ", ".join([*([name] if name else []), *values])
+            if isinstance(budget := one.get("budget"), Mapping):
+                like = self._like(budget, one, where)
+                one = {**one, "budget": 1.0}
+            yield Wanted(label, _recipe(one, f"{where} ({label})" if values else where), like)
+
+    def _whole(self, name: str, where: str) -> Fields:
+        """What all share, the cell on top, the changes on top of that; alternatives marked."""
+        shared, own = (_named(_swept(fields, where)) for fields in (self.fields, self.cells[name]))
+        whole = _named(toml.merged(shared, own))
+        for change in self.changes:
+            toml.change(whole, change)
+        whole = _named(whole)
+        if self.methods:
+            mine = whole.get("method", {})
+            whole["method"] = [mine if mine.get("name") == method else {"name": method} for method in self.methods]
+        return _marked(whole)
+
+    def _like(self, budget: Mapping[str, Any], point: Fields, where: str) -> Recipe:
+        """The recipe of the cell that *budget* names, at the same task, data, training, sparsity and seed."""
+        if list(budget) != ["as"] or not isinstance(name := budget["as"], str):
+            raise RecipeError(f"{where}: budget is {dict(budget)!r}; expected a number or the table budget.as = CELL")
+        if name not in self.cells:
+            raise RecipeError(f"{where}: budget.as: {unknown('cell', name, self.cells)}")
+        same: Fields = {part: point[part] for part in ("task", "data", "training", "sparsity", "seed") if part in point}
+        found = [one for _, one in _points({**self._whole(name, where), **same})]
+        if len(found) != 1 or isinstance(found[0].get("budget"), Mapping):
+            raise RecipeError(
+                f"{where}: budget.as names {name!r}, which is not one run for each of these; name another"
+            )
+        return _recipe(found[0], where)
 
 
 def _swept(fields: Fields, where: str) -> Fields:
@@ -184,24 +214,3 @@ def _recipe(fields: Fields, source: str) -> Recipe:
     if isinstance(method := fields.get("method"), Mapping) and method.get("name") in REFERENCES:
         fields = {**fields, "sparsity": 0.0, "control": None}
     return Recipe.parse(fields, source)
-
-
-def _like(
-    budget: Mapping[str, Any],
-    point: Fields,
-    fields: Fields,
-    cells: Mapping[str, Fields],
-    changes: tuple[str, ...],
-    where: str,
-) -> Recipe:
-    """The recipe of the cell that *budget* names, at the same task, data, training, sparsity and seed."""
-    if list(budget) != ["as"] or not isinstance(name := budget["as"], str):
-        raise RecipeError(f"{where}: budget is {dict(budget)!r}; expected a number or the table budget.as = CELL")
-    if name not in cells:
-        raise RecipeError(f"{where}: budget.as: {unknown('cell', name, cells)}")
-    other = _whole(fields, cells[name], changes, where)
-    same: Fields = {part: point[part] for part in ("task", "data", "training", "sparsity", "seed") if part in point}
-    found = [one for _, one in _points({**other, **same})]
-    if len(found) != 1 or isinstance(found[0].get("budget"), Mapping):
-        raise RecipeError(f"{where}: budget.as names {name!r}, which is not one run for each of these; name another")
-    return _recipe(found[0], where)

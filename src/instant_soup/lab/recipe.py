@@ -171,41 +171,18 @@ class Recipe(_Strict):
         """
         fields = toml.read(Path(path))
         cells = toml.cells(fields, str(path))
+        if "sweep" in fields:
+            raise RecipeError(f"{path} asks for many runs; start them with `instant-soup sweep {path}`")
         if cell is None and cells:
             raise RecipeError(f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}")
         if cell is not None and cell not in cells:
             raise RecipeError(
                 f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells; leave --cell out"
             )
-        return cls._changed(toml.merged(fields, cells[cell]) if cell is not None else fields, changes, str(path))
-
-    @classmethod
-    def read_all(cls, path: str | Path, changes: Iterable[str] = ()) -> dict[str, Self]:
-        """Every recipe of a TOML file by the name of its cell; one without a name if it has no cells."""
-        fields, changes = toml.read(Path(path)), tuple(changes)
-        cells = toml.cells(fields, str(path))
-        return {
-            name: cls._changed(toml.merged(fields, cell), changes, f"{path}, cell {name}" if name else str(path))
-            for name, cell in (cells or {"": {}}).items()
-        }
-
-    @classmethod
-    def _changed(cls, fields: dict[str, Any], changes: Iterable[str], source: str) -> Self:
+        whole = toml.merged(fields, cells[cell]) if cell is not None else fields
         for change in changes:
-            toml.change(fields, change)
-        return cls.parse(fields, source)
-
-    def with_method(self, name: str) -> Recipe:
-        """This recipe with another method at its defaults; with its own method, this recipe.
-
-        `dense` comes with sparsity 0 and no control. Raises RecipeError for a name that no table lists.
-        """
-        if name == self.method["name"]:
-            return self
-        fields = {**self.model_dump(exclude_unset=True), "method": {"name": name}}
-        if name in REFERENCES:
-            fields |= {"sparsity": 0.0, "control": None}
-        return self.parse(fields)
+            toml.change(whole, change)
+        return cls.parse(whole, str(path))
 
     def make_method(self) -> Method:
         """The method with its knobs."""

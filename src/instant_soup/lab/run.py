@@ -69,21 +69,18 @@ def run(
     cell = store.cell(recipe)
     if cell.record.exists():
         return read_json(cell.record)
+    forget_peaks()
+    task = (load or build)(recipe)
     with cell.hold():
         if not cell.record.exists():
             cell.tidy()
-            _carry_out(recipe, store, begin, load or build)
+            _carry_out(recipe, store, task, begin(task) if begin else None)
             cell.tidy()
         return read_json(cell.record)
 
 
-def _carry_out(
-    recipe: Recipe, store: Store, begin: Callable[[CourseTask], Watch] | None, load: Callable[[Recipe], CourseTask]
-) -> None:
+def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | None) -> None:
     cell = store.cell(recipe)
-    forget_peaks()
-    task = load(recipe)
-    watch = begin(task) if begin else None
     ticket = draw(recipe, task, store, watch)
     meter = _meter("fine-tune", watch)
     world = replace(task, shelf=store.shelf(recipe)) if _shares(recipe) else task

@@ -29,7 +29,7 @@ def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     bases = fields.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise RecipeError(f"{path}: extends is {bases!r}; expected the path of a recipe, from where this one is, or some")
+        raise RecipeError(f"{path}: extends is {bases!r}; expected a path, from where this file is, or some")
     if path.resolve() in below:
         raise RecipeError(f"{path} extends itself by way of {below[-1]}; take one of them out")
     whole: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
-    """Take the cells, what each recipe of the file has for its own, out of *fields*."""
+    """Take the cells, what each recipe of the file has for its own, out of *fields*. Raises RecipeError."""
     found = fields.pop("cells", {})
     if not isinstance(found, dict) or not all(isinstance(cell, dict) for cell in found.values()):
         raise RecipeError(f"{source}: 'cells' is no table of tables; write [cells.NAME]")

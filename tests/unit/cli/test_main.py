@@ -51,7 +51,7 @@ def refused(result: Result, *said: str, here: Path) -> None:
     for words in said:
         assert words in result.stderr
     assert "Traceback" not in result.output
-    assert not (here / "runs").exists()
+    assert all(path.suffix == ".lock" for path in (here / "runs").rglob("*") if path.is_file())
     assert not list(here.rglob("*.safetensors*"))
 
 
@@ -207,7 +207,7 @@ def test_a_file_of_a_single_cell_is_planned_too(call: Call, here: Path, cut_off:
         ("run", "FILE", "--cell", "smal"),
         ("draw", "FILE", "-o", "my.safetensors", "--cell", "smal"),
         ("scope", "FILE", "--cell", "smal"),
-        ("compare", "FILE", "--method", "magnitude", "--cell", "smal"),
+        ("sweep", "FILE", "--method", "magnitude", "--cell", "smal"),
     ],
     ids=lambda words: words[0],
 )
@@ -260,25 +260,23 @@ def test_scope_for_machines_lists_every_parameter(call: Call, recipe: Path) -> N
     }  # fmt: skip
 
 
-# comparing
+# several methods
 
 
-def test_compare_shows_a_line_for_each_method(call: Call, recipe: Path) -> None:
+def test_a_sweep_over_methods_keeps_the_knobs_of_the_recipes_own(call: Call, recipe: Path) -> None:
     names = ["dense", "magnitude", "lth", "instant-soup"]
     options = [word for name in names for word in ("--method", name)]
-    change = ("--set", "training.batch=12")
-    result = call("compare", recipe, *options, *change, "--quiet", "--out", "store")
+    result = call("sweep", recipe, *options, "--set", "training.batch=12", "--json", "--out", "store")
     assert result.exit_code == 0, result.output
-    rows = [words.split() for line in result.stdout.splitlines() if (words := line.replace("│", " ")) != line]
-    assert [row[0] for row in rows] == names
-    assert [row[3] for row in rows] == ["0.00%", "70.00%", "70.00%", "70.00%"]
-    assert [row[-1] for row in rows] == ["0.00", "0.00", "1.00", "0.00"]  # the first level of IMP is the dense line
-    assert float(rows[2][-2]) > 7  # seven levels and a fine-tune
-    records = json.loads(call("compare", recipe, *options, *change, "--json", "--out", "store").stdout)
-    assert list(records) == names
-    assert records["instant-soup"]["recipe"]["method"]["denoisers"] == 2  # its own knobs
-    assert records["lth"]["recipe"]["method"]["compression"] == 0.1  # the default
-    assert {record["recipe"]["training"]["batch"] for record in records.values()} == {12}
+    assert [row["name"] for row in json.loads(result.stdout)["runs"]] == names
+    paths = sorted((recipe.parent / "store").glob("*/record.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    found = {record["recipe"]["method"]["name"]: record for record in records}
+    assert sorted(found) == sorted(names)
+    assert found["instant-soup"]["recipe"]["method"]["denoisers"] == 2  # its own knobs
+    assert found["lth"]["recipe"]["method"]["compression"] == 0.1  # the default
+    assert found["lth"]["cost"]["reused"]["passes"] == found["lth"]["cost"]["full_fine_tune"]["passes"]  # dense
+    assert {record["recipe"]["training"]["batch"] for record in records} == {12}
 
 
 @pytest.mark.parametrize(
@@ -288,11 +286,11 @@ def test_compare_shows_a_line_for_each_method(call: Call, recipe: Path) -> None:
         (["magnitude", "gradual"], "budget is 2 and gradual trains its ticket inside T"),
     ],
 )
-def test_compare_checks_every_method_before_the_first_is_paid_for(
+def test_every_method_of_a_sweep_is_checked_before_the_first_is_paid_for(
     call: Call, recipe: Path, here: Path, cut_off: None, names: list[str], said: str
 ) -> None:
     options = [word for name in names for word in ("--method", name)]
-    refused(call("compare", recipe, *options, "--set", "budget=2"), said, here=here)
+    refused(call("sweep", recipe, *options, "--set", "budget=2"), said, here=here)
 
 
 # controls

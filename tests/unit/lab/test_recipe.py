@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from instant_soup.core.errors import RecipeError
+from instant_soup.lab.grid import expand
 from instant_soup.lab.recipe import DRAWN, DataSettings, Recipe, TaskSettings
 from instant_soup.methods import Gradual, InstantSoup
 from instant_soup.training.regime import Regime
@@ -563,10 +565,14 @@ method.blend = "union"
 """
 
 
+def read_all(path: Path, changes: Iterable[str] = ()) -> dict[str, Recipe]:
+    return {one.name: one.recipe for one in expand(path, changes)}
+
+
 def test_a_file_of_cells_holds_a_recipe_each(tmp_path: Path) -> None:
     shared = {"seed": 3, "method.denoisers": 2, "training.epochs": 2}
     own = {"sparsity": 0.7, "task.name": "glue/sst2", "method.blend": "union"}
-    found = Recipe.read_all(written(tmp_path, CELLS))
+    found = read_all(written(tmp_path, CELLS))
     assert {name: recipe.key for name, recipe in found.items()} == {
         "first": made(shared).key,
         "second": made(shared | own).key,
@@ -576,18 +582,18 @@ def test_a_file_of_cells_holds_a_recipe_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["first", "second"])
 def test_one_cell_is_read_by_its_name(tmp_path: Path, cell: str) -> None:
     path = written(tmp_path, CELLS)
-    assert Recipe.read(path, cell=cell).key == Recipe.read_all(path)[cell].key
+    assert Recipe.read(path, cell=cell).key == read_all(path)[cell].key
 
 
 def test_a_change_is_set_on_top_of_every_cell(tmp_path: Path) -> None:
     path, changes = written(tmp_path, CELLS), iter(["method.denoisers=9", "sparsity=0.9"])
-    found = Recipe.read_all(path, changes)
+    found = read_all(path, changes)
     assert [(recipe.method["denoisers"], recipe.sparsity) for recipe in found.values()] == [(9, 0.9), (9, 0.9)]
     assert found["second"].key == Recipe.read(path, ["method.denoisers=9", "sparsity=0.9"], cell="second").key
 
 
 def test_a_file_without_cells_holds_one_recipe_without_a_name(tmp_path: Path) -> None:
-    found = Recipe.read_all(written(tmp_path, made().toml()))
+    found = read_all(written(tmp_path, made().toml()))
     assert [(name, recipe.key) for name, recipe in found.items()] == [("", made().key)]
 
 
@@ -609,7 +615,7 @@ def test_a_cell_of_a_file_that_has_none_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("cells", ["cells = 3", "cells = ['a']", "cells.first = 1", "[[cells]]\nsparsity = 0.5"])
 def test_cells_that_are_no_tables_are_refused(tmp_path: Path, cells: str) -> None:
     path = written(tmp_path, f"sparsity = 0.5\n{cells}\n")
-    for read in (Recipe.read, Recipe.read_all):
+    for read in (Recipe.read, read_all):
         with pytest.raises(RecipeError, match=r"'cells' is no table of tables; write \[cells\.NAME\]"):
             read(path)
 
@@ -617,43 +623,12 @@ def test_cells_that_are_no_tables_are_refused(tmp_path: Path, cells: str) -> Non
 def test_what_is_wrong_in_a_cell_is_said_with_its_name(tmp_path: Path) -> None:
     path = written(tmp_path, CELLS + "training.rat = 1\n")
     with pytest.raises(RecipeError, match=r"recipe\.toml, cell second: unknown key 'training\.rat'; .* 'rate'"):
-        Recipe.read_all(path)
+        read_all(path)
 
 
 def test_cells_cannot_be_smuggled_into_a_recipe_that_is_parsed() -> None:
     with pytest.raises(RecipeError, match="unknown key 'cells'"):
         made({"cells": {}})
-
-
-# another method in its place
-
-
-def test_another_method_comes_with_its_defaults_and_nothing_else_changes() -> None:
-    ours = made({"method.denoisers": 9, "seed": 3, "data.limit": 50, "budget": 2.0})
-    assert (
-        ours.with_method("magnitude").key
-        == made({"seed": 3, "data.limit": 50, "budget": 2.0}, method={"name": "magnitude"}).key
-    )
-
-
-def test_its_own_method_keeps_its_knobs() -> None:
-    ours = made({"method.denoisers": 9})
-    assert ours.with_method("instant-soup") is ours
-
-
-def test_dense_in_its_place_prunes_nothing_and_has_no_control() -> None:
-    dense = made({"control": "layers"}).with_method("dense")
-    assert (dense.sparsity, dense.control) == (0, None)
-
-
-def test_a_method_that_does_not_exist_takes_nobodys_place() -> None:
-    with pytest.raises(RecipeError, match="unknown method 'magnitud'; did you mean 'magnitude'"):
-        made().with_method("magnitud")
-
-
-def test_a_method_that_has_nothing_to_do_takes_nobodys_place() -> None:
-    with pytest.raises(RecipeError, match="sparsity is 0"):
-        made({"sparsity": 0}, method={"name": "model-soup"}).with_method("magnitude")
 
 
 # controls

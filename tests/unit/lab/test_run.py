@@ -85,7 +85,8 @@ def test_fine_tuned_weights_are_not_trained_again(
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in record.items() if name not in ("seconds", "clock", "memory", "made", "checksum")}
+    of_the_machine = ("seconds", "clock", "memory", "made", "checksum")
+    return {name: part for name, part in record.items() if name not in of_the_machine}
 
 
 # the shelf
