@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint report format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/instant-soup demo
@@ -17,6 +17,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/results.md and docs/report.html, from the records in results/
+report: $(VENV)/.dev
+	$(BIN)/instant-soup compare results --markdown > docs/results.md.new
+	mv docs/results.md.new docs/results.md
+	$(BIN)/instant-soup report results -o docs/report.html
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
