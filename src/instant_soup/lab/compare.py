@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..core.errors import UnknownName, unknown
+from . import remarks
 from .records import Run
-from .statistics import Interval
+from .statistics import Interval, Paired, holm, interval, paired, rank_test
 
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
+LEVEL = 0.05
+SEEDS = 3  # pairs below which nothing is called different
+ALIKE = 0.05  # costs that differ by less than this share are equal
+LONGER = " (longer)"
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Line:
         figure: it on the test split.
         cost: whole cost in multiples of T.
         recovery: the share of the dense figure that is reached, paired by seed; None where no dense run is there.
+        frontier: whether no other line of its task and sparsity is better at no more cost; never of a control.
     """
 
     task: str
@@ -32,13 +40,25 @@ class Line:
     cost: Interval
     recovery: Interval | None
     runs: tuple[Run, ...]
+    frontier: bool = False
+
+    @property
+    def title(self) -> str:
+        """Method and control, as a person reads them."""
+        return f"{self.method}, {self.control} control" if self.control else self.method
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The figure of each seed."""
+        return {run.seed: run.figure for run in self.runs}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A line against the reference method, paired by seed.
+    """A line against another of its task and sparsity, paired by seed.
 
     Attributes:
+        method, reference: titles of the two lines.
         difference: of the figures; positive where *method* is higher.
         p: of a paired t-test; *adjusted* for all methods of the task and sparsity (Holm).
         effect: standardised mean difference of pairs with Hedges' correction.
@@ -73,10 +93,185 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a comparison says. *remarks* are sentences about what the numbers do not show."""
+    """All that a comparison says.
+
+    Attributes:
+        differences: of each method to the *reference*.
+        controls: of each ticket to its own controls.
+        equal: of each method to the reference that was given as many steps as it spent in all.
+        remarks: sentences about what the numbers do not show.
+    """
 
     reference: str
     lines: tuple[Line, ...]
     differences: tuple[Difference, ...]
     ranks: Ranks | None
     remarks: tuple[str, ...]
+    controls: tuple[Difference, ...] = ()
+    equal: tuple[Difference, ...] = ()
+
+    def of(self, task: str, sparsity: float) -> tuple[Line, ...]:
+        """The lines of one table, best first, controls beneath their ticket."""
+        block = [line for line in self.lines if (line.task, line.sparsity) == (task, sparsity)]
+        leads = sorted((line for line in block if not line.control), key=lambda line: -line.figure.mean)
+        rest = [line for line in block if line.control and line.method not in {lead.method for lead in leads}]
+        beneath = {
+            lead.method: [line for line in block if line.control and line.method == lead.method] for lead in leads
+        }
+        return tuple([one for lead in leads for one in (lead, *beneath[lead.method])] + rest)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, float], ...]:
+        """Every task and sparsity, in order."""
+        return tuple(sorted({(line.task, line.sparsity) for line in self.lines}))
+
+    def against(self, line: Line) -> Difference | None:
+        """*line* against the reference, or a control against its ticket; None where there is no such pair."""
+        known = self.controls if line.control else self.differences
+        for one in known:
+            named = one.reference if line.control else one.method
+            if (one.task, one.sparsity, named) == (line.task, line.sparsity, line.title):
+                return one
+        return None
+
+
+def compare(runs: Sequence[Run], reference: str = "magnitude") -> Comparison:
+    """What *runs* say of the methods, each set against *reference* on the same task, sparsity and seed.
+
+    Raises UnknownName when no run is of the reference.
+    """
+    methods = sorted({run.method for run in runs if not run.control})
+    if reference not in methods:
+        raise UnknownName(f"{unknown('reference', reference, methods)}; it is what the others are set against")
+    lines = _lines(newest(runs))
+    blocks = _blocks(lines)
+    found = Comparison(
+        reference,
+        lines,
+        tuple(one for block in blocks.values() for one in _differences(block, reference)),
+        _ranks(blocks),
+        (),
+        tuple(one for block in blocks.values() for one in _controls(block)),
+        tuple(one for block in blocks.values() for one in _equal(block, reference)),
+    )
+    return Comparison(**{**vars(found), "remarks": remarks.about(found)})
+
+
+def newest(runs: Iterable[Run]) -> list[Run]:
+    """Of several runs of one line and seed, such as one of an older schema, the last that was made."""
+    found: dict[tuple[str, float, str, str | None, int], Run] = {}
+    for run in runs:
+        name = (run.task, run.sparsity, run.method, run.control, run.seed)
+        if name not in found or _made(run) > _made(found[name]):
+            found[name] = run
+    return list(found.values())
+
+
+def _made(run: Run) -> str:
+    return str(run.record.get("made", {}).get("at", ""))
+
+
+def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:
+    dense: dict[str, dict[int, float]] = defaultdict(dict)
+    grouped: dict[tuple[str, float, str, str | None], list[Run]] = defaultdict(list)
+    for run in runs:
+        grouped[run.task, run.sparsity, run.method, run.control].append(run)
+        if run.method == "dense":
+            dense[run.task][run.seed] = run.figure
+    lines = []
+    for (task, sparsity, method, control), members in grouped.items():
+        members = sorted(members, key=lambda run: run.seed)
+        figure, cost = interval([run.figure for run in members]), interval([run.cost for run in members])
+        recovery = _recovery(members, dense[task]) if method != "dense" else None
+        metric = members[0].metric
+        lines.append(Line(task, sparsity, method, control, metric, figure, cost, recovery, tuple(members)))
+    return tuple(_with_frontier(lines))
+
+
+def _recovery(runs: Sequence[Run], dense: Mapping[int, float]) -> Interval | None:
+    if not dense or any(figure <= 0 for figure in dense.values()):
+        return None  # there is nothing to take a share of
+    usual = sum(dense.values()) / len(dense)
+    return interval([run.figure / dense.get(run.seed, usual) for run in runs])
+
+
+def _with_frontier(lines: Iterable[Line]) -> Iterable[Line]:
+    for block in _blocks(lines).values():
+        for line in block:
+            beaten = line.control is not None or any(
+                other.figure.mean >= line.figure.mean
+                and other.cost.mean <= line.cost.mean
+                and (other.figure.mean, other.cost.mean) != (line.figure.mean, line.cost.mean)
+                for other in block
+                if not other.control
+            )
+            yield Line(**{**vars(line), "frontier": not beaten})
+
+
+def _blocks(lines: Iterable[Line]) -> dict[tuple[str, float], list[Line]]:
+    found: dict[tuple[str, float], list[Line]] = defaultdict(list)
+    for line in sorted(lines, key=lambda line: (line.task, line.sparsity, line.method, line.control or "")):
+        found[line.task, line.sparsity].append(line)
+    return dict(found)
+
+
+def _differences(block: Sequence[Line], reference: str) -> list[Difference]:
+    base = next((line for line in block if line.method == reference and not line.control), None)
+    others = [line for line in block if line.method != reference and not line.control]
+    return _tested([(line, base) for line in others if base])
+
+
+def _controls(block: Sequence[Line]) -> list[Difference]:
+    tickets = {line.method: line for line in block if not line.control}
+    return _tested([(tickets[line.method], line) for line in block if line.control and line.method in tickets])
+
+
+def _equal(block: Sequence[Line], reference: str) -> list[Difference]:
+    """Each method that costs more than the reference against the reference with as much to spend."""
+    longer = [line for line in block if line.method == reference + LONGER]
+    pairs = []
+    for line in block:
+        for other in longer:
+            alike = abs(line.cost.mean - other.cost.mean) <= ALIKE * line.cost.mean
+            if line.method not in (reference, other.method) and not line.control and alike:
+                pairs.append((line, other))
+    return _tested(pairs)
+
+
+def _tested(pairs: Sequence[tuple[Line, Line]]) -> list[Difference]:
+    """Each pair of lines with its test, adjusted for all of them together."""
+    tests: list[tuple[Line, Line, Paired]] = []
+    for line, other in pairs:
+        mine, theirs = line.by_seed, other.by_seed
+        seeds = sorted(mine.keys() & theirs.keys())
+        if seeds:
+            tests.append((line, other, paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])))
+    adjusted = holm({f"{i}": test.p for i, (_, _, test) in enumerate(tests) if test.p is not None})
+    return [_judged(line, other, test, adjusted.get(f"{i}")) for i, (line, other, test) in enumerate(tests)]
+
+
+def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Difference:
+    verdict: Verdict = "within noise"
+    if test.difference.n < SEEDS:
+        verdict = "too few seeds"
+    elif adjusted is not None and adjusted < LEVEL:
+        verdict = "better" if test.difference.mean > 0 else "worse"
+    names = (line.task, line.sparsity, line.title, other.title)
+    return Difference(*names, test.difference, test.p, adjusted, test.effect, verdict)
+
+
+def _ranks(blocks: Mapping[tuple[str, float], Sequence[Line]]) -> Ranks | None:
+    """Ranks of the methods that every block with something pruned has; None where there is too little to rank."""
+    tables = [
+        {line.method: line.figure.mean for line in block if not line.control}
+        for (_, sparsity), block in blocks.items()
+        if sparsity
+    ]
+    tables = [table for table in tables if len(table) > 2]
+    if not tables or len(methods := sorted(set.intersection(*(set(table) for table in tables)))) < 3:
+        return None
+    if len(tables) < 2:
+        return None
+    found = rank_test([[table[method] for method in methods] for table in tables])
+    ordered = sorted(zip(methods, found.ranks, strict=True), key=lambda item: item[1])
+    return Ranks(dict(ordered), len(tables), found.p, found.critical_difference)

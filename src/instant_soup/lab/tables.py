@@ -1,0 +1,189 @@
+"""Tables: a comparison as CSV, JSON, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .compare import Comparison, Difference, Line, Ranks
+from .ledger import PURPOSES, Bill, bill
+from .records import Run
+from .statistics import Interval
+
+_SIGNS = {"better": "better", "worse": "worse", "within noise": "noise", "too few seeds": "few seeds"}
+_TEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def tidy(runs: Iterable[Run]) -> str:
+    """One row a run, as CSV."""
+    out = io.StringIO()
+    columns = ["task", "sparsity", "method", "control", "seed", "metric", "figure", "validation", "cost_in_T"]
+    columns += [
+        f"{purpose}_{unit}" for purpose in (*PURPOSES, "test") for unit in ("steps", "examples", "flops", "seconds")
+    ]
+    columns += ["seconds", "reused_seconds", "memory", "kept", "prunable", "key", "ticket"]
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    for run in runs:
+        writer.writerow(_row(run))
+    return out.getvalue()
+
+
+def _row(run: Run) -> dict[str, Any]:
+    ticket = run.record["ticket"]
+    row: dict[str, Any] = {
+        "task": run.task, "sparsity": run.sparsity, "method": run.method, "control": run.control or "",
+        "seed": run.seed, "metric": run.metric, "figure": run.figure, "validation": run.validation,
+        "cost_in_T": run.cost, "seconds": run.seconds, "reused_seconds": run.reused_seconds,
+        "memory": run.memory or "", "kept": ticket["kept"], "prunable": ticket["prunable"],
+        "key": run.key, "ticket": ticket["digest"],
+    }  # fmt: skip
+    for purpose in (*PURPOSES, "test"):
+        for unit in ("steps", "examples", "flops"):
+            row[f"{purpose}_{unit}"] = sum(stage.get(purpose, {}).get(unit, 0) for stage in run.bill.values())
+        seconds = [stage[purpose] for stage in run.clock.values() if purpose in stage]
+        row[f"{purpose}_seconds"] = sum(seconds) if seconds else ""
+    return row
+
+
+def as_json(found: Comparison) -> str:
+    """Everything, as JSON."""
+    lines = [
+        {**{name: value for name, value in vars(line).items() if name not in ("runs", "figure", "cost", "recovery")}}
+        | {name: asdict(value) for name in ("figure", "cost", "recovery") if (value := getattr(line, name))}
+        | {"seeds": [run.seed for run in line.runs], "keys": [run.key for run in line.runs], "bill": asdict(bill(line))}
+        for line in found.lines
+    ]
+    parts = {part: [asdict(one) for one in getattr(found, part)] for part in ("differences", "controls", "equal")}
+    whole = {"reference": found.reference, "lines": lines, **parts, "ranks": found.ranks and asdict(found.ranks)}
+    return json.dumps({**whole, "remarks": found.remarks}, indent=2)
+
+
+def markdown(found: Comparison, *, costs: bool = True) -> str:
+    """Remarks, ranks, and a section for each task and sparsity."""
+    parts = [*(f"- {remark}" for remark in found.remarks), ""]
+    if found.ranks:
+        heads = ["method", "mean rank", "not told apart from the best"]
+        parts += ["## Ranks", "", *_grid([heads, *ranked(found.ranks)]), "", said(found.ranks), ""]
+    for task, sparsity in found.blocks:
+        parts += [f"## {task}{f', {sparsity:.0%} pruned' if sparsity else ', nothing pruned'}", ""]
+        parts += _grid([HEADS, *(cells(found, line) for line in found.of(task, sparsity))])
+        parts += ["", *(f"- {sentence}" for sentence in equal(found, task, sparsity)), ""]
+        if costs:
+            rows = [[line.title, *billed(bill(line))] for line in found.of(task, sparsity) if not line.control]
+            parts += [*_grid([["what it cost", *BILLED], *rows]), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "p"]
+BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "without, T", "FLOPs", "seconds", "MiB"]
+"""Columns of a bill; ``without`` leaves the look-aheads out, as the paper's budgets do."""
+
+
+def cells(found: Comparison, line: Line) -> list[str]:
+    """A line of a table for people; a control is set against its ticket."""
+    against = found.against(line)
+    recovery = f"{line.recovery.mean:.0%}" if line.recovery else ""
+    title = f"↳ {line.control} control" if line.control else line.title + (" *" if line.frontier else "")
+    cost = f"{line.cost.mean:.2f}"
+    return [
+        title,
+        shown(line.figure),
+        str(line.figure.n),
+        recovery,
+        cost,
+        *verdict(against, control=bool(line.control)),
+    ]
+
+
+def verdict(against: Difference | None, *, control: bool) -> tuple[str, str, str]:
+    """A difference, what it amounts to, and its adjusted p. A control is shown as what it is against its ticket."""
+    if against is None:
+        return "", "", ""
+    mean, p = against.difference.mean, against.adjusted
+    said = _SIGNS[against.verdict]
+    if control:  # there the ticket was set against the control
+        mean, said = -mean, {"better": "worse", "worse": "better"}.get(said, said) + " (to its ticket)"
+    return f"{mean:+.3f}", said, "" if p is None else f"{p:.3f}"
+
+
+def shown(found: Interval) -> str:
+    """Mean and half the interval."""
+    return f"{found.mean:.3f}" + (f" ± {found.half:.3f}" if found.half is not None else "")
+
+
+def equal(found: Comparison, task: str, sparsity: float) -> list[str]:
+    """Sentences on what methods gain over the reference when that has as many steps."""
+    return [
+        f"{one.method} against {found.reference} with as many steps in all: {one.difference.mean:+.3f} ({one.verdict})"
+        for one in found.equal
+        if (one.task, one.sparsity) == (task, sparsity)
+    ]
+
+
+def billed(found: Bill) -> list[str]:
+    """A bill in cells."""
+    shares = [f"{found.items[purpose].share:.2f}" if purpose in found.items else "" for purpose in PURPOSES]
+    flops = sum(item.flops for item in found.items.values())
+    seconds = f"{found.seconds:.0f}" if found.seconds is not None else ""
+    memory = f"{found.memory / 2**20:,.0f}" if found.memory else ""
+    return [*shares, f"{found.total:.2f}", f"{found.uncounted:.2f}", f"{flops:.1e}", seconds, memory]
+
+
+def ranked(found: Ranks) -> list[list[str]]:
+    """Mean ranks, best first, and which are not told apart from the best."""
+    best, critical = min(found.ranks.values()), found.critical_difference or 0.0
+    return [[name, f"{rank:.2f}", "yes" if rank - best <= critical else ""] for name, rank in found.ranks.items()]
+
+
+def said(found: Ranks) -> str:
+    """What the ranks are over, and what they tell apart."""
+    return (
+        f"Over {found.blocks} pairs of task and sparsity on which all of these were run; ranks closer than "
+        f"{found.critical_difference:.2f} (Nemenyi, 5 %) are not told apart. Friedman's test that all are alike: "
+        f"p = {found.p:.2g}."
+    )
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [head, "|" + "---|" * len(rows[0]), *body]
+
+
+def latex(found: Comparison) -> str:
+    """A table for each task and sparsity, for booktabs. Bold is what is better than the reference beyond noise."""
+    parts = []
+    for task, sparsity in found.blocks:
+        rows = [_tex_row(found, line) for line in found.of(task, sparsity)]
+        caption = (
+            f"{task}, {sparsity:.0%} pruned: {found.of(task, sparsity)[0].metric}, mean and 95% interval over seeds."
+        )
+        parts += [
+            r"\begin{table}", r"  \centering", r"  \begin{tabular}{lrrrr}", r"    \toprule",
+            rf"    method & {_tex(found.of(task, sparsity)[0].metric)} & seeds & \% of dense & cost in $T$ \\",
+            r"    \midrule", *rows, r"    \bottomrule", r"  \end{tabular}",
+            rf"  \caption{{{_tex(caption)}}}", r"\end{table}", "",
+        ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def _tex_row(found: Comparison, line: Line) -> str:
+    half = rf" \pm {line.figure.half:.3f}" if line.figure.half is not None else ""
+    figure = f"${line.figure.mean:.3f}{half}$"
+    against = found.against(line)
+    if against and against.verdict == "better" and not line.control:
+        figure = rf"\boldmath {figure}"
+    indent = r"\quad " if line.control else ""
+    recovery = f"{100 * line.recovery.mean:.0f}" if line.recovery else "--"
+    title = f"{line.control} control" if line.control else line.title
+    return rf"    {indent}{_tex(title)} & {figure} & {line.figure.n} & {recovery} & {line.cost.mean:.2f} \\"
+
+
+def _tex(text: str) -> str:
+    return text.translate(_TEX)
