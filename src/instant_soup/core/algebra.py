@@ -1,0 +1,66 @@
+"""Algebra: one ticket out of several of the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_, or_
+
+import torch
+from torch import Tensor
+
+from .budget import Cost
+from .errors import ScopeError, TicketError
+from .mask import Mask
+from .prune import prune
+from .ticket import Ticket
+from .weights import Weights
+
+
+def union(tickets: Sequence[Ticket]) -> Ticket:
+    """Keep what any of *tickets* keeps. Raises TicketError or ScopeError when they do not belong together."""
+    return _made(tickets, "union", reduce(or_, _masks(tickets)))
+
+
+def intersection(tickets: Sequence[Ticket]) -> Ticket:
+    """Keep what all of *tickets* keep. Raises TicketError or ScopeError when they do not belong together."""
+    return _made(tickets, "intersection", reduce(and_, _masks(tickets)))
+
+
+def vote(tickets: Sequence[Ticket], sparsity: float) -> Ticket:
+    """Keep exactly ``round((1 - sparsity) * size)`` weights, those first that most of *tickets* keep.
+
+    Where votes tie, the earlier weight goes first, as in `prune`.
+
+    Raises TicketError or ScopeError when they do not belong together, SparsityError for a sparsity that cannot be.
+    """
+    masks = _masks(tickets)
+    votes: dict[str, Tensor] = {
+        name: torch.stack([mask[name] for mask in masks]).sum(0, dtype=torch.float32) for name in masks[0].scope
+    }
+    return _made(tickets, "vote", prune(votes, Mask.dense(masks[0].scope), sparsity))
+
+
+def _masks(tickets: Sequence[Ticket]) -> list[Mask]:
+    if len(tickets) < 2:
+        raise TicketError(f"{len(tickets)} ticket to combine; give two or more")
+    first = tickets[0]
+    for other in tickets[1:]:
+        if other.base != first.base:
+            raise TicketError(
+                f"tickets of {first.base.name!r} ({first.base.digest[:12]}) and {other.base.name!r} "
+                f"({other.base.digest[:12]}) do not combine; take tickets of one model"
+            )
+        if other.mask.scope != first.mask.scope:
+            raise ScopeError(f"tickets of {first.mask.scope} and {other.mask.scope} do not combine")
+    return [ticket.mask for ticket in tickets]
+
+
+def _made(tickets: Sequence[Ticket], how: str, mask: Mask) -> Ticket:
+    """A ticket of *mask* that starts where the first one does: there all of them start, or the pre-trained weights."""
+    first = tickets[0]
+    start: Weights = {
+        name: tensor.masked_fill(~mask[name], 0) if name in mask else tensor for name, tensor in first.start.items()
+    }
+    method = {"name": how, "of": [ticket.digest for ticket in tickets]}
+    return Ticket(mask, start, first.base, sum((ticket.cost for ticket in tickets), Cost()), method=method)
