@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from . import presets
-from .control import CONTROLS, control
+from .control import CONTROLS, control, shuffled
 from .dense import Dense
 from .early_bird import EarlyBird
 from .gradual import Gradual
@@ -46,4 +46,5 @@ REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense, de
 __all__ = [
     "CONTROLS", "METHODS", "REFERENCES", "Dense", "EarlyBird", "Gradual", "Grasp", "InstantModelSoup", "InstantSoup",
     "Lottery", "LotteryPools", "Method", "ModelSoup", "OneShot", "Snip", "Variant", "control", "describe",
+    "shuffled",
 ]  # fmt: skip

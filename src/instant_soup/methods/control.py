@@ -7,13 +7,14 @@ prune, not which weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from ..core.budget import Meter
-from ..core.errors import unknown
+from ..core.errors import TicketError, unknown
 from ..core.mask import Mask
 from ..core.task import Task
 from ..core.ticket import Ticket
@@ -46,6 +47,24 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     learner.apply_mask(Mask(learner.scope, masks))
     learner.restore(weights)
     return Ticket.drawn(learner, {"name": "control", "kind": kind, "of": ticket.digest, "method": dict(ticket.method)})
+
+
+def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
+    """The ``"layers"`` control of a ticket that starts from the pre-trained weights, which then need not be there.
+
+    Raises TicketError for any other ticket.
+    """
+    if moved := [name for name in ticket.mask if name in ticket.start]:
+        raise TicketError(
+            f"the ticket does not start from the pre-trained weights ({moved[0]!r} is elsewhere), which its control "
+            f"needs; make it with `instant-soup control` and the ticket's recipe"
+        )
+    masks = {}
+    for name in ticket.mask:
+        dice = torch.Generator().manual_seed(int.from_bytes(sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1)
+        masks[name] = _permuted(ticket.mask[name], dice)[0]
+    method = {"name": "control", "kind": "layers", "of": ticket.digest, "seed": seed, "method": dict(ticket.method)}
+    return Ticket(Mask(ticket.mask.scope, masks), ticket.start, ticket.base, method=method)
 
 
 def _layers(mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator) -> Controlled:
