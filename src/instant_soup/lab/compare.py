@@ -10,11 +10,10 @@ from typing import Literal
 from ..core.errors import UnknownName, unknown
 from . import remarks
 from .records import Run
-from .statistics import Interval, Paired, holm, interval, paired, rank_test
+from .statistics import ENOUGH, Interval, Paired, critical_difference, friedman, holm, interval, mean_ranks, paired
 
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
 LEVEL = 0.05
-SEEDS = 3  # pairs below which nothing is called different
 ALIKE = 0.05  # costs that differ by less than this share are equal
 LONGER = " (longer)"
 
@@ -246,15 +245,15 @@ def _tested(pairs: Sequence[tuple[Line, Line]]) -> list[Difference]:
         seeds = sorted(mine.keys() & theirs.keys())
         if seeds:
             tests.append((line, other, paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])))
-    adjusted = holm({f"{i}": test.p for i, (_, _, test) in enumerate(tests) if test.p is not None})
-    return [_judged(line, other, test, adjusted.get(f"{i}")) for i, (line, other, test) in enumerate(tests)]
+    adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))
+    return [_judged(*test, next(adjusted) if test[2].p is not None else None) for test in tests]
 
 
 def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Difference:
     verdict: Verdict = "within noise"
-    if test.difference.n < SEEDS:
+    if test.difference.n < ENOUGH or adjusted is None:  # without a spread there is no telling what noise is
         verdict = "too few seeds"
-    elif adjusted is not None and adjusted < LEVEL:
+    elif adjusted < LEVEL:
         verdict = "better" if test.difference.mean > 0 else "worse"
     names = (line.task, line.sparsity, line.title, other.title)
     return Difference(*names, test.difference, test.p, adjusted, test.effect, verdict)
@@ -272,6 +271,6 @@ def _ranks(blocks: Mapping[tuple[str, float], Sequence[Line]]) -> Ranks | None:
         return None
     if len(tables) < 2:
         return None
-    found = rank_test([[table[method] for method in methods] for table in tables])
-    ordered = sorted(zip(methods, found.ranks, strict=True), key=lambda item: item[1])
-    return Ranks(dict(ordered), len(tables), found.p, found.critical_difference)
+    figures = {method: [table[method] for table in tables] for method in methods}
+    critical = critical_difference(len(methods), len(tables))
+    return Ranks(mean_ranks(figures), len(tables), friedman(figures), critical)

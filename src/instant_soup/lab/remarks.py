@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from .statistics import ENOUGH
+
 if TYPE_CHECKING:
     from .compare import Comparison
 
-SEEDS = 3
 AS_GOOD = 0.97  # share of the dense figure
 
 
@@ -21,12 +22,12 @@ def about(found: Comparison) -> tuple[str, ...]:
 
 
 def _seeds(found: Comparison) -> Iterator[str]:
-    few = [line for line in found.lines if line.figure.n < SEEDS]
+    few = [line for line in found.lines if line.figure.n < ENOUGH]
     if not few:
         return
     ones = sum(line.figure.n == 1 for line in few)
     yield (
-        f"{len(few)} of {len(found.lines)} lines have fewer than {SEEDS} seeds, {ones} of them just one: "
+        f"{len(few)} of {len(found.lines)} lines have fewer than {ENOUGH} seeds, {ones} of them just one: "
         f"too few to call anything different."
     )
 

@@ -1,19 +1,32 @@
-"""Statistics: intervals, paired tests and ranks, on scipy. It is imported when something is computed."""
+"""Statistics: intervals, paired tests and ranks, on scipy.
+
+Means and differences go by Student's t. The effect size is Cohen's d of the pairs with the
+correction of Hedges (1981) for few pairs. Several tests at a time are adjusted after Holm (1979).
+Ranks over tasks are tested as Demšar (2006) proposes: Friedman's test, then Nemenyi's critical difference.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from functools import cache
 
-import numpy as np
+from ..core.errors import SoupError
 
-LEVEL = 0.95
+ENOUGH = 3
+"""Pairs from which on a difference is tested; with fewer, hardly any difference could be told from noise."""
+
+_ALIKE = 1e-9  # values that differ by less than this share of their size differ by rounding only
+
+
+class FigureError(SoupError, ValueError):
+    """Figures that no statistic can be made of."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over *n* values with its 95 % confidence interval (Student's t); without one where n is 1."""
+    """A mean over *n* values with its confidence interval; without one where n is 1."""
 
     mean: float
     low: float | None
@@ -22,19 +35,19 @@ class Interval:
 
     @property
     def half(self) -> float | None:
-        """Half the width of the interval."""
+        """Half the width, as in "0.815 ± 0.012"."""
         return None if self.high is None else self.high - self.mean
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean difference of pairs.
+    """What pairs say of two methods.
 
     Attributes:
-        difference: with its interval.
-        p: of a two-sided paired t-test; None where there are fewer than two pairs or all differ by the same.
-        effect: the mean difference over the standard deviation of the differences (Cohen's d_z), with
-            Hedges' correction for few pairs; None where *p* is.
+        difference: mean over the pairs and its interval; positive where the first is higher.
+        p: of a paired t-test, two-sided; None with fewer than two pairs, or where every pair differs by the same.
+        effect: mean difference over the standard deviation of the differences, corrected for few
+            pairs (Hedges); None with fewer than three pairs, or where every pair differs by the same.
     """
 
     difference: Interval
@@ -42,77 +55,134 @@ class Paired:
     effect: float | None
 
 
-@dataclass(frozen=True)
-class RankTest:
-    """Mean ranks over blocks, 1 for the best; ties share their ranks.
+def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of *values* and the interval that holds the true one with probability *level* (Student's t).
 
-    Attributes:
-        p: of Friedman's test that all are alike.
-        critical_difference: of Nemenyi's test at 5 % (Demsar, 2006).
+    Raises FigureError where there are none, or one is not a number.
     """
-
-    ranks: tuple[float, ...]
-    p: float
-    critical_difference: float
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """The mean of *values* and where it lies. Raises ValueError when there is none, or one is not finite."""
-    if not values or not all(isfinite(value) for value in values):
-        raise ValueError(f"values are {list(values)}; expected one or more finite numbers")
-    mean, n = float(np.mean(values)), len(values)
+    n, mean, spread = _moments(values)
     if n == 1:
-        return Interval(mean, None, None, 1)
-    half = _quantile(n - 1) * float(np.std(values, ddof=1)) / sqrt(n)
+        return Interval(mean, None, None, n)
+    half = _quantile(level, n - 1) * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
 
 def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
-    """*values* against *reference*, pair by pair."""
-    differences = [float(one - other) for one, other in zip(values, reference, strict=True)]
-    found, n = interval(differences), len(differences)
-    spread = float(np.std(differences, ddof=1)) if n > 1 else 0.0
-    if spread <= 1e-12 * max(1.0, abs(found.mean)):  # no spread but rounding: nothing to test by
-        return Paired(found, None, None)
-    from scipy import stats
+    """*values* against *reference*, value by value.
 
-    p = 2 * float(stats.t.sf(abs(found.mean) * sqrt(n) / spread, n - 1))
-    return Paired(found, p, found.mean / spread * (1 - 3 / (4 * (n - 1) - 1)))
-
-
-def holm(values: Mapping[str, float]) -> dict[str, float]:
-    """p-values by name, adjusted so that one false finding among all is held to the level (Holm, 1979)."""
-    adjusted, least, count = {}, 0.0, len(values)
-    for i, (name, p) in enumerate(sorted(values.items(), key=lambda item: item[1])):
-        least = max(least, min(1.0, (count - i) * p))
-        adjusted[name] = least
-    return {name: adjusted[name] for name in values}
-
-
-def rank_test(blocks: Sequence[Sequence[float]]) -> RankTest:
-    """Ranks of methods, one figure each in every block, higher figures being better.
-
-    Raises ValueError for fewer than two blocks or three methods.
+    Raises FigureError where the two are not equally many, there are none, or one is not a number.
     """
-    if len(blocks) < 2 or len(blocks[0]) < 3:
-        raise ValueError(f"{len(blocks)} blocks of methods; expected two or more, of three methods or more")
+    if len(values) != len(reference):
+        raise FigureError(f"{len(values)} values for {len(reference)} of the reference; give as many of both")
+    _moments(reference)
+    differences = [value - other for value, other in zip(values, reference, strict=True)]
+    n, mean, spread = _moments(differences)
+    size = max(map(abs, (*values, *reference)))
+    if max(differences) - min(differences) <= _ALIKE * size:
+        return _constant(mean, n, zero=abs(mean) <= _ALIKE * size)
+    from scipy import special
+
+    p = 2 * float(special.stdtr(n - 1, -abs(mean) / spread * math.sqrt(n)))
+    return Paired(interval(differences), p, mean / spread * _hedges(n - 1) if n > 2 else None)
+
+
+def _constant(mean: float, n: int, *, zero: bool) -> Paired:
+    """Pairs that all differ by the same: by nothing at all, or by something that no spread is there to test by."""
+    if n == 1:
+        return Paired(Interval(mean, None, None, n), None, None)
+    return Paired(Interval(0.0, 0.0, 0.0, n), 1.0, 0.0) if zero else Paired(Interval(mean, None, None, n), None, None)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """*p_values* adjusted for being several: the chance of any false alarm stays at the level (Holm, 1979)."""
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def mean_ranks(figures: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The average rank of each method over blocks, best first; 1 is the highest figure, ties share their ranks.
+
+    *figures* holds one figure a block for each method. Raises FigureError where one is not a number.
+    """
+    found = {name: sum(ranks) / len(ranks) for name, ranks in zip(figures, _ranked(figures), strict=True)}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def friedman(figures: Mapping[str, Sequence[float]]) -> float | None:
+    """The p of Friedman's test that all methods are alike, ties allowed for.
+
+    None with fewer than three methods or two blocks.
+    """
+    ranks = _ranked(figures)
+    methods, blocks = len(ranks), len(ranks[0]) if ranks else 0
+    if methods < 3 or blocks < 2:
+        return None
+    middle = (methods + 1) / 2
+    between = sum((sum(of) / blocks - middle) ** 2 for of in ranks)
+    within = sum((rank - middle) ** 2 for of in ranks for rank in of) / (blocks * (methods - 1))
+    if not within:
+        return 1.0  # every block is one tie
+    from scipy import special
+
+    return float(special.chdtrc(methods - 1, blocks * between / within))
+
+
+@cache
+def critical_difference(methods: int, blocks: int, level: float = 0.05) -> float:
+    """How far two average ranks have to be apart to differ at *level*, after Nemenyi (Demšar, 2006, section 3.2.2)."""
     from scipy import stats
 
-    table = np.array(blocks, dtype=float)
-    count, methods = table.shape
-    ranks = np.apply_along_axis(stats.rankdata, 1, -table).mean(0)
-    alike = bool((table == table[:, :1]).all())
-    p = 1.0 if alike else float(stats.friedmanchisquare(*table.T).pvalue)
-    q = float(stats.studentized_range.ppf(LEVEL, methods, np.inf)) / sqrt(2)
-    return RankTest(tuple(float(rank) for rank in ranks), p, q * sqrt(methods * (methods + 1) / (6 * count)))
+    studentized = float(stats.studentized_range.ppf(1 - level, methods, math.inf))
+    return studentized / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
 
 
-_QUANTILES: dict[int, float] = {}
+def alike(ranks: Mapping[str, float], within: float) -> list[tuple[str, ...]]:
+    """Groups of methods, best first, whose ranks are closer than *within*; a group inside another is not named."""
+    names = sorted(ranks, key=lambda name: ranks[name])
+    found: list[tuple[str, ...]] = []
+    for start, first in enumerate(names):
+        group = tuple(name for name in names[start:] if ranks[name] - ranks[first] <= within)
+        if len(group) > 1 and not (found and set(group) <= set(found[-1])):
+            found.append(group)
+    return found
 
 
-def _quantile(freedom: int) -> float:
-    if freedom not in _QUANTILES:
-        from scipy import stats
+def _moments(values: Sequence[float]) -> tuple[int, float, float]:
+    """How many, their mean, and their standard deviation, 0 for one."""
+    if not values:
+        raise FigureError("no values; a mean needs at least one")
+    if odd := [value for value in values if not math.isfinite(value)]:
+        raise FigureError(f"{odd[0]} among {len(values)} values; leave out the runs that did not end in a number")
+    n = len(values)
+    mean = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
+    return n, mean, spread
 
-        _QUANTILES[freedom] = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
-    return _QUANTILES[freedom]
+
+def _ranked(figures: Mapping[str, Sequence[float]]) -> list[list[float]]:
+    """The ranks of each method, block by block."""
+    columns = list(figures.values())
+    if len({len(column) for column in columns}) > 1:
+        raise FigureError(f"figures of {', '.join(figures)} are not equally many; give one a block for each method")
+    for column in columns:
+        _moments(column)
+    blocks = [
+        [sum(other > one for other in block) + (sum(other == one for other in block) + 1) / 2 for one in block]
+        for block in zip(*columns, strict=True)
+    ]
+    return [list(ranks) for ranks in zip(*blocks, strict=True)]
+
+
+@cache
+def _quantile(level: float, freedom: int) -> float:
+    from scipy import special
+
+    return float(special.stdtrit(freedom, (1 + level) / 2))
+
+
+def _hedges(freedom: int) -> float:
+    """The exact factor that makes a standardised difference unbiased."""
+    return math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
