@@ -70,7 +70,7 @@ def _show(found: Comparison, *, costs: bool) -> None:
         lines = found.of(task, sparsity)
         pruned = f"{sparsity:.0%} pruned" if sparsity else "nothing pruned"
         titles = [lines[0].metric if head == "figure" else head for head in tables.HEADS]
-        titles[5] = f"to {found.reference}"
+        titles[5] = f"to {found.base(task, sparsity)}"
         shown = _table(titles, f"{task}, {pruned}")
         for line in lines:
             shown.add_row(*tables.cells(found, line), style="dim" if line.control else None)
@@ -84,7 +84,7 @@ def _show(found: Comparison, *, costs: bool) -> None:
             console.print(ledger)
         console.print()
     if found.ranks:
-        shown = _table(["method", "mean rank", "not told apart from the best"], "Ranks")
+        shown = _table(tables.RANKED, "Ranks")
         for row in tables.ranked(found.ranks):
             shown.add_row(*row)
         console.print(shown)
@@ -97,5 +97,5 @@ def _show(found: Comparison, *, costs: bool) -> None:
 def _table(titles: list[str], title: str | None = None) -> Table:
     shown = Table(title=title, title_justify="left")
     for i, head in enumerate(titles):
-        shown.add_column(head, no_wrap=i == 0, justify="left" if i in (0, 6) else "right")
+        shown.add_column(head, no_wrap=i == 0, justify="left" if i == 0 or not head else "right")
     return shown

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal
 
 from ..core.errors import UnknownName, unknown
@@ -15,7 +16,7 @@ from .statistics import ENOUGH, Interval, Paired, critical_difference, friedman,
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
 LEVEL = 0.05
 ALIKE = 0.05  # costs that differ by less than this share are equal
-LONGER = " (longer)"
+LONGER = (" (longer)", " (budget=")  # what follows the name of a method that was given more than T
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class Comparison:
     """All that a comparison says.
 
     Attributes:
-        differences: of each method to the *reference*.
+        differences: of each method to the *reference*; to `dense` where nothing is pruned.
         controls: of each ticket to its own controls.
-        equal: of each method to the reference that was given as many steps as it spent in all.
+        equal: of each method to the reference that was given about as much as it spent in all.
         remarks: sentences about what the numbers do not show.
     """
 
@@ -124,10 +125,14 @@ class Comparison:
         """Every task and sparsity, in order."""
         return tuple(sorted({(line.task, line.sparsity) for line in self.lines}))
 
+    def base(self, task: str, sparsity: float) -> str:
+        """What the lines of one table are set against."""
+        known = (one.reference for one in self.differences if (one.task, one.sparsity) == (task, sparsity))
+        return next(known, self.reference)
+
     def against(self, line: Line) -> Difference | None:
         """*line* against the reference, or a control against its ticket; None where there is no such pair."""
-        known = self.controls if line.control else self.differences
-        for one in known:
+        for one in self.controls if line.control else self.differences:
             named = one.reference if line.control else one.method
             if (one.task, one.sparsity, named) == (line.task, line.sparsity, line.title):
                 return one
@@ -137,23 +142,25 @@ class Comparison:
 def compare(runs: Sequence[Run], reference: str = "magnitude") -> Comparison:
     """What *runs* say of the methods, each set against *reference* on the same task, sparsity and seed.
 
-    Raises UnknownName when no run is of the reference.
+    Where nothing is pruned, `dense` is the reference; as the reference of all, it is also that of what is pruned.
+    Runs whose figure is not a number are left out, with a remark. Raises UnknownName when no run is of the reference.
     """
     methods = sorted({run.method for run in runs if not run.control})
     if reference not in methods:
         raise UnknownName(f"{unknown('reference', reference, methods)}; it is what the others are set against")
-    lines = _lines(newest(runs))
+    lines = _lines([run for run in newest(runs) if isfinite(run.figure)])
     blocks = _blocks(lines)
+    pairs = {block: _base(blocks, *block, reference) for block in blocks}
     found = Comparison(
         reference,
         lines,
-        tuple(one for block in blocks.values() for one in _differences(block, reference)),
+        tuple(one for name, block in blocks.items() for one in _differences(block, pairs[name])),
         _ranks(blocks),
         (),
         tuple(one for block in blocks.values() for one in _controls(block)),
-        tuple(one for block in blocks.values() for one in _equal(block, reference)),
+        tuple(one for name, block in blocks.items() for one in _equal(block, pairs[name])),
     )
-    return Comparison(**{**vars(found), "remarks": remarks.about(found)})
+    return replace(found, remarks=(*remarks.odd(newest(runs)), *remarks.about(found)))
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:
@@ -204,7 +211,7 @@ def _with_frontier(lines: Iterable[Line]) -> Iterable[Line]:
                 for other in block
                 if not other.control
             )
-            yield Line(**{**vars(line), "frontier": not beaten})
+            yield replace(line, frontier=not beaten)
 
 
 def _blocks(lines: Iterable[Line]) -> dict[tuple[str, float], list[Line]]:
@@ -214,10 +221,17 @@ def _blocks(lines: Iterable[Line]) -> dict[tuple[str, float], list[Line]]:
     return dict(found)
 
 
-def _differences(block: Sequence[Line], reference: str) -> list[Difference]:
-    base = next((line for line in block if line.method == reference and not line.control), None)
-    others = [line for line in block if line.method != reference and not line.control]
-    return _tested([(line, base) for line in others if base])
+def _base(
+    blocks: Mapping[tuple[str, float], Sequence[Line]], task: str, sparsity: float, reference: str
+) -> Line | None:
+    """What the lines of a block are set against."""
+    here = {line.method: line for line in blocks[task, sparsity] if not line.control}
+    unpruned = {line.method: line for line in blocks.get((task, 0.0), ())}
+    return here.get(reference) or unpruned.get(reference if sparsity else "dense")
+
+
+def _differences(block: Sequence[Line], base: Line | None) -> list[Difference]:
+    return _tested([(line, base) for line in block if base and line.method != base.method and not line.control])
 
 
 def _controls(block: Sequence[Line]) -> list[Difference]:
@@ -225,15 +239,17 @@ def _controls(block: Sequence[Line]) -> list[Difference]:
     return _tested([(tickets[line.method], line) for line in block if line.control and line.method in tickets])
 
 
-def _equal(block: Sequence[Line], reference: str) -> list[Difference]:
-    """Each method that costs more than the reference against the reference with as much to spend."""
-    longer = [line for line in block if line.method == reference + LONGER]
+def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
+    """Each method against the reference with as much to spend, the nearest where several are near."""
+    if base is None:
+        return []
+    longer = [line for line in block if line.method.startswith(tuple(base.method + more for more in LONGER))]
     pairs = []
     for line in block:
-        for other in longer:
-            alike = abs(line.cost.mean - other.cost.mean) <= ALIKE * line.cost.mean
-            if line.method not in (reference, other.method) and not line.control and alike:
-                pairs.append((line, other))
+        near = min(longer, key=lambda other: abs(line.cost.mean - other.cost.mean), default=None)
+        own = line.control or line.method == base.method or line in longer
+        if near and not own and abs(line.cost.mean - near.cost.mean) <= ALIKE * line.cost.mean:
+            pairs.append((line, near))
     return _tested(pairs)
 
 
@@ -260,17 +276,24 @@ def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Di
 
 
 def _ranks(blocks: Mapping[tuple[str, float], Sequence[Line]]) -> Ranks | None:
-    """Ranks of the methods that every block with something pruned has; None where there is too little to rank."""
+    """Ranks over blocks with something pruned; None where fewer than three methods share two of them."""
     tables = [
         {line.method: line.figure.mean for line in block if not line.control}
         for (_, sparsity), block in blocks.items()
         if sparsity
     ]
-    tables = [table for table in tables if len(table) > 2]
-    if not tables or len(methods := sorted(set.intersection(*(set(table) for table in tables)))) < 3:
+    methods = _shared([table.keys() for table in tables])
+    tables = [table for table in tables if methods <= table.keys()]
+    if len(methods) < 3 or len(tables) < 2:
         return None
-    if len(tables) < 2:
-        return None
-    figures = {method: [table[method] for table in tables] for method in methods}
+    figures = {method: [table[method] for table in tables] for method in sorted(methods)}
     critical = critical_difference(len(methods), len(tables))
     return Ranks(mean_ranks(figures), len(tables), friedman(figures), critical)
+
+
+def _shared(blocks: Sequence[Set[str]]) -> Set[str]:
+    """The methods of the largest full table of methods and blocks, so that one small block does not end all ranks."""
+    several = {frozenset(one & other) for i, one in enumerate(blocks) for other in blocks[:i]}
+    sizes = {methods: len(methods) * sum(methods <= block for block in blocks) for methods in several}
+    wide = [methods for methods in several if len(methods) >= 3]
+    return max(wide, key=lambda methods: (sizes[methods], sorted(methods)), default=frozenset())

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from math import sqrt
+from collections.abc import Iterable, Iterator
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING
 
+from .records import Run
 from .statistics import ENOUGH
 
 if TYPE_CHECKING:
     from .compare import Comparison
 
 AS_GOOD = 0.97  # share of the dense figure
+DEAR = 1.5  # multiples of T
 
 
 def about(found: Comparison) -> tuple[str, ...]:
     """Every remark there is to make."""
     makers = (_seeds, _noise, _reference, _test_size, _unclear, _equal, _old)
     return tuple(remark for make in makers for remark in make(found))
+
+
+def odd(runs: Iterable[Run]) -> tuple[str, ...]:
+    """What is to be said of runs that cannot be compared."""
+    return tuple(
+        f"Left out, for its {run.metric} on the test split is {run.figure}: {run.method} on {run.task} at "
+        f"{run.sparsity:.0%}, seed {run.seed}. The means are those of the runs that went well."
+        for run in runs
+        if not isfinite(run.figure)
+    )
 
 
 def _seeds(found: Comparison) -> Iterator[str]:
@@ -37,15 +49,15 @@ def _noise(found: Comparison) -> Iterator[str]:
     told = verdicts["better"] + verdicts["worse"]
     if tested := told + verdicts["within noise"]:
         yield (
-            f"Of {tested} differences to {found.reference} that could be tested, {told} are told apart from noise "
-            f"at 5 % (paired t-test over seeds, Holm's correction within a task and sparsity)."
+            f"Of {tested} differences that could be tested, {told or 'none'} {'is' if told == 1 else 'are'} told apart "
+            f"from noise at 5 % (paired t-test over seeds, Holm's correction within a task and sparsity)."
         )
 
 
 def _reference(found: Comparison) -> Iterator[str]:
     there = {(line.task, line.sparsity) for line in found.lines if line.method == found.reference}
     for task, sparsity in found.blocks:
-        if sparsity and (task, sparsity) not in there:
+        if sparsity and not {(task, sparsity), (task, 0.0)} & there:
             yield f"There is no run of {found.reference} on {task} at {sparsity:.0%}: nothing is set against it there."
 
 
@@ -74,11 +86,17 @@ def _unclear(found: Comparison) -> Iterator[str]:
 
 
 def _equal(found: Comparison) -> Iterator[str]:
-    dear = [line for line in found.lines if line.sparsity and not line.control and line.cost.mean > 1.5]
-    if dear and not found.equal:
+    """Tasks where dearer methods were never set against a reference with as much to spend."""
+    met = {(one.task, one.sparsity) for one in found.equal}
+    dear: dict[str, float] = {}
+    for line in found.lines:
+        bare = not line.control and (line.task, line.sparsity) not in met
+        if line.sparsity and bare and line.cost.mean > DEAR:
+            dear[line.task] = max(line.cost.mean, dear.get(line.task, 0.0))
+    for task, cost in dear.items():
         yield (
-            f"Lines cost up to {max(line.cost.mean for line in dear):.1f} T, and no run of {found.reference} was given "
-            f"as much (budget.as in a sweep): better figures may be bought by steps alone."
+            f"On {task} lines cost up to {cost:.1f} T, and no run of {found.reference} was given as much "
+            f"(budget.as in a sweep): better figures may be bought by steps alone."
         )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .compare import Comparison, Difference, Line, Ranks
+from .compare import LEVEL, Comparison, Difference, Line, Ranks
 from .ledger import PURPOSES, Bill, bill
 from .records import Run
-from .statistics import Interval
+from .statistics import Interval, alike
 
 _SIGNS = {"better": "better", "worse": "worse", "within noise": "noise", "too few seeds": "few seeds"}
 _TEX = str.maketrans(
@@ -57,20 +57,19 @@ def as_json(found: Comparison) -> str:
     lines = [
         {**{name: value for name, value in vars(line).items() if name not in ("runs", "figure", "cost", "recovery")}}
         | {name: asdict(value) for name in ("figure", "cost", "recovery") if (value := getattr(line, name))}
-        | {"seeds": [run.seed for run in line.runs], "keys": [run.key for run in line.runs], "bill": asdict(bill(line))}
+        | {"figures": line.by_seed, "keys": [run.key for run in line.runs], "bill": asdict(bill(line))}
         for line in found.lines
     ]
     parts = {part: [asdict(one) for one in getattr(found, part)] for part in ("differences", "controls", "equal")}
     whole = {"reference": found.reference, "lines": lines, **parts, "ranks": found.ranks and asdict(found.ranks)}
-    return json.dumps({**whole, "remarks": found.remarks}, indent=2)
+    return json.dumps({**whole, "remarks": found.remarks}, indent=2, allow_nan=False)
 
 
 def markdown(found: Comparison, *, costs: bool = True) -> str:
     """Remarks, ranks, and a section for each task and sparsity."""
     parts = [*(f"- {remark}" for remark in found.remarks), ""]
     if found.ranks:
-        heads = ["method", "mean rank", "not told apart from the best"]
-        parts += ["## Ranks", "", *_grid([heads, *ranked(found.ranks)]), "", said(found.ranks), ""]
+        parts += ["## Ranks", "", *_grid([RANKED, *ranked(found.ranks)]), "", said(found.ranks), ""]
     for task, sparsity in found.blocks:
         parts += [f"## {task}{f', {sparsity:.0%} pruned' if sparsity else ', nothing pruned'}", ""]
         parts += _grid([HEADS, *(cells(found, line) for line in found.of(task, sparsity))])
@@ -82,8 +81,9 @@ def markdown(found: Comparison, *, costs: bool = True) -> str:
 
 
 HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "p"]
-BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "without, T", "FLOPs", "seconds", "MiB"]
-"""Columns of a bill; ``without`` leaves the look-aheads out, as the paper's budgets do."""
+RANKED = ["method", "mean rank", "alike"]
+BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, T", "FLOPs", "seconds", "MiB"]
+"""Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
 
 
 def cells(found: Comparison, line: Line) -> list[str]:
@@ -119,9 +119,11 @@ def shown(found: Interval) -> str:
 
 
 def equal(found: Comparison, task: str, sparsity: float) -> list[str]:
-    """Sentences on what methods gain over the reference when that has as many steps."""
+    """Sentences on what methods gain over the reference when that has as much to spend."""
+    costs = {line.title: line.cost.mean for line in found.of(task, sparsity)}
     return [
-        f"{one.method} against {found.reference} with as many steps in all: {one.difference.mean:+.3f} ({one.verdict})"
+        f"At equal cost ({costs[one.method]:.2f} T): {one.method} against {one.reference} "
+        f"{one.difference.mean:+.3f} ({one.verdict})"
         for one in found.equal
         if (one.task, one.sparsity) == (task, sparsity)
     ]
@@ -137,18 +139,24 @@ def billed(found: Bill) -> list[str]:
 
 
 def ranked(found: Ranks) -> list[list[str]]:
-    """Mean ranks, best first, and which are not told apart from the best."""
-    best, critical = min(found.ranks.values()), found.critical_difference or 0.0
-    return [[name, f"{rank:.2f}", "yes" if rank - best <= critical else ""] for name, rank in found.ranks.items()]
+    """Mean ranks, best first; those that share a letter are not told apart."""
+    groups = alike(found.ranks, found.critical_difference or 0.0) if _rejected(found) else [tuple(found.ranks)]
+    letters = {name: "".join(chr(97 + i) if name in of else "·" for i, of in enumerate(groups)) for name in found.ranks}
+    return [[name, f"{rank:.2f}", letters[name]] for name, rank in found.ranks.items()]
 
 
 def said(found: Ranks) -> str:
     """What the ranks are over, and what they tell apart."""
-    return (
-        f"Over {found.blocks} pairs of task and sparsity on which all of these were run; ranks closer than "
-        f"{found.critical_difference:.2f} (Nemenyi, 5 %) are not told apart. Friedman's test that all are alike: "
-        f"p = {found.p:.2g}."
-    )
+    over = f"Over {found.blocks} pairs of task and sparsity on which all of these were run. Friedman's test that all "
+    over += f"are alike: p = {found.p:.2g}"
+    if not _rejected(found):
+        return f"{over}, so no method is told apart from another."
+    critical = found.critical_difference or 0.0
+    return f"{over}. Critical difference {critical:.2f} (Nemenyi, 5 %): what shares a letter is closer than that."
+
+
+def _rejected(found: Ranks) -> bool:
+    return found.p is not None and found.p < LEVEL
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -162,7 +170,8 @@ def latex(found: Comparison) -> str:
     for task, sparsity in found.blocks:
         rows = [_tex_row(found, line) for line in found.of(task, sparsity)]
         caption = (
-            f"{task}, {sparsity:.0%} pruned: {found.of(task, sparsity)[0].metric}, mean and 95% interval over seeds."
+            f"{task}, {sparsity:.0%} pruned: {found.of(task, sparsity)[0].metric}, mean and 95% interval over seeds. "
+            f"Bold: better than {found.base(task, sparsity)} beyond noise."
         )
         parts += [
             r"\begin{table}", r"  \centering", r"  \begin{tabular}{lrrrr}", r"    \toprule",
