@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from ..lab.memory import keep_freed_memory
-from . import compare, look, sweep, ticket
+from . import compare, look, report, sweep, ticket
 from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, expected, say
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "compare", "look", "main", "sweep", "ticket"]
+__all__ = ["app", "compare", "look", "main", "report", "sweep", "ticket"]
 
 
 def main() -> None:

@@ -1,0 +1,132 @@
+"""Drawing: what all charts are made of: a frame, lines, names beside marks, and the numbers as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from .axes import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Scale, label
+from .marks import Look, shortened, text
+
+Row = tuple[int | None, tuple[str, ...]]
+"""The number of the method that a row is about, and its cells."""
+LETTER = 6.3  # width of a letter of a label, at most
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its words, and its numbers as a table for who prefers those.
+
+    Attributes:
+        title: what it shows, as a name.
+        caption: how to read it.
+        said: what it shows, as a sentence.
+        head, rows: the table.
+        height: of the drawing.
+        stack: height of each row, where rows close up when a method is left out.
+    """
+
+    title: str
+    caption: str
+    said: str
+    parts: Sequence[str]
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    height: float = HEIGHT
+    stack: float | None = None
+    content: Markup = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", Markup("").join(self.parts))
+
+    @property
+    def box(self) -> str:
+        """The viewBox."""
+        return f"0 0 {WIDTH} {self.height:.0f}"
+
+
+def frame(
+    x: Scale, y: Scale, across_title: str, up_title: str, marks: Mapping[float, str] | None = None
+) -> list[Markup]:
+    """Lines, ticks and titles of both axes. *marks* name places on the x axis instead of round values."""
+    parts = [Markup('<g class="axes">')]
+    grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
+    for value in (ticks := y.ticks):
+        parts += [grid.format(LEFT, x.end, y(value), y(value)), text(LEFT - 8, y(value) + 4, label(value, ticks), "end")]
+    for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
+        parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
+    parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
+    upright = Markup('<text class="title" transform="translate(13,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>')
+    return [*parts, upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title), Markup("</g>")]
+
+
+def path(look: Look, places: Sequence[tuple[float, float]]) -> Markup:
+    """A line through *places*."""
+    return Markup('<polyline class="line {}" data-m="{}" points="{}"/>').format(
+        look.colour, look.number, _points(places)
+    )
+
+
+def stairs(places: Sequence[tuple[float, float]]) -> Markup:
+    """A line that goes right before it goes up, through *places*; the page draws it anew when methods are left out."""
+    steps = list(places[:1])
+    for (_, last), (x, y) in zip(places, places[1:], strict=False):
+        steps += [(x, last), (x, y)]
+    return Markup('<polyline class="front" points="{}"/>').format(_points(steps))
+
+
+def bar(kind: str, x: float, y: float, width: float, height: float) -> Markup:
+    """A rectangle."""
+    return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+        kind, x, y, max(width, 0.5), max(height, 0.5)
+    )
+
+
+def whisker(x: float, low: float, high: float) -> Markup:
+    """An upright line, the interval of a mark."""
+    return Markup('<line class="whisker" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>').format(x, low, high)
+
+
+def row(look: Look | None, number: int, top: float, step: float, parts: Iterable[str]) -> Markup:
+    """Row *number* of a chart that is made of rows."""
+    which = Markup(' data-m="{}"').format(look.number) if look else ""
+    return Markup('<g class="row"{} transform="translate(0,{:.0f})">{}</g>').format(
+        which, top + number * step, Markup("").join(parts)
+    )
+
+
+def beside(
+    marks: Sequence[tuple[Look, float, float]], taken: Sequence[tuple[float, float, float, float]] = ()
+) -> list[Markup]:
+    """Names beside *marks*, most important first, as far as there is room without covering anything."""
+    boxes = [*taken, *((x - 7, y - 7, x + 7, y + 7) for _, x, y in marks)]
+    parts = []
+    for i, (look, x, y) in enumerate(marks):
+        name = shortened(look.name, 22)
+        wide = LETTER * len(name)
+        own = (x - 7, y - 7, x + 7, y + 7)
+        for at, line, anchor in (
+            (x + 10, y + 4, "start"), (x - 10, y + 4, "end"), (x + 6, y - 9, "start"), (x - 6, y - 9, "end"),
+            (x + 6, y + 17, "start"), (x - 6, y + 17, "end"), (x, y - 11, "middle"), (x, y + 20, "middle"),
+        ):  # fmt: skip
+            left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+            box = (left, line - 10, left + wide, line + 3)
+            if left < LEFT or left + wide > WIDTH or line < TOP + 4 or line > HEIGHT - BOTTOM - 2:
+                continue
+            if any(_overlap(box, other) for other in boxes if other != own):
+                continue
+            boxes.append(box)
+            parts.append(Markup('<g data-m="{}">{}</g>').format(look.number, text(at, line, name, anchor, "name")))
+            break
+        del i
+    return parts
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _points(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
