@@ -103,7 +103,7 @@ def beside(
     """Names beside *marks*, most important first, as far as there is room without covering anything."""
     boxes = [*taken, *((x - 7, y - 7, x + 7, y + 7) for _, x, y in marks)]
     parts = []
-    for i, (look, x, y) in enumerate(marks):
+    for look, x, y in marks:
         name = shortened(look.name, 22)
         wide = LETTER * len(name)
         own = (x - 7, y - 7, x + 7, y + 7)
@@ -120,7 +120,6 @@ def beside(
             boxes.append(box)
             parts.append(Markup('<g data-m="{}">{}</g>').format(look.number, text(at, line, name, anchor, "name")))
             break
-        del i
     return parts
 
 
