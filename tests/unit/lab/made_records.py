@@ -1,0 +1,67 @@
+"""Records as runs leave them, for tests of what reads records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+FULL = {"steps": 100, "examples": 1000, "passes": 3000}
+
+
+def work(steps: int, passes: int) -> dict[str, int]:
+    return {"steps": steps, "examples": passes // 3, "passes": passes, "flops": 1000 * passes}
+
+
+def record(
+    method: str = "magnitude",
+    figure: float = 0.8,
+    *,
+    seed: int = 0,
+    sparsity: float = 0.5,
+    task: str = "glue/sst2",
+    control: str | None = None,
+    budget: float = 1.0,
+    ahead: float = 0.0,
+    draw: float = 0.0,
+    old: bool = False,
+    metric: str = "accuracy",
+    tested: int = 1000,
+    knobs: dict[str, Any] | None = None,
+    at: str = "2026-11-24T10:00:00+00:00",
+) -> dict[str, Any]:
+    """A record. *draw* and *ahead* are what drawing costs in T, by training and by looking ahead."""
+    recipe = {
+        "task": {"name": task}, "data": {}, "training": {"batch": 10}, "method": {"name": method, **(knobs or {})},
+        "sparsity": sparsity, "seed": seed, "budget": budget, "control": control,
+    }  # fmt: skip
+    stages = {
+        "draw": {
+            **({"train": work(int(100 * draw), int(3000 * draw))} if draw else {}),
+            **({"look-ahead": work(int(100 * ahead), int(3000 * ahead))} if ahead else {}),
+        },
+        "train": {
+            "train": work(int(100 * budget), int(3000 * budget)),
+            "select": {"steps": 0, "examples": 60, "passes": 60, "flops": 60_000},
+            "test": {"steps": 0, "examples": tested, "passes": tested, "flops": 1000 * tested},
+        },
+    }
+    clock: dict[str, Any] = {
+        stage: {name: one["passes"] / 100 for name, one in of.items()} for stage, of in stages.items()
+    }
+    nothing = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
+    return {
+        "schema": 2 if old else 3,
+        "key": hashlib.sha256(json.dumps([recipe, at, figure], sort_keys=True).encode()).hexdigest(),
+        "recipe": recipe,
+        "ticket": {"digest": "d", "mask": "m", "kept": 50, "prunable": 100, "notes": {}, "layers": {}},
+        "metric": metric,
+        "test": {metric: figure},
+        "validation": figure,
+        "cost": {**stages, "multiple_of_T": budget + ahead + draw + 0.02, "full_fine_tune": FULL, "reused": nothing},
+        "seconds": {"draw": 1.0, "train": 2.0},
+        "clock": {} if old else {**clock, "reused": 0.0},
+        "memory": {} if old else {"process": 2**30},
+        "examples": {"train": 1000, "validation": 60, "test": tested},
+        "made": {"at": at},
+    }
