@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -54,7 +55,10 @@ def frame(
     parts = [Markup('<g class="axes">')]
     grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
     for value in (ticks := y.ticks):
-        parts += [grid.format(LEFT, x.end, y(value), y(value)), text(LEFT - 8, y(value) + 4, label(value, ticks), "end")]
+        parts += [
+            grid.format(LEFT, x.end, y(value), y(value)),
+            text(LEFT - 8, y(value) + 4, label(value, ticks), "end"),
+        ]
     for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
         parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
     parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
@@ -72,7 +76,7 @@ def path(look: Look, places: Sequence[tuple[float, float]]) -> Markup:
 def stairs(places: Sequence[tuple[float, float]]) -> Markup:
     """A line that goes right before it goes up, through *places*; the page draws it anew when methods are left out."""
     steps = list(places[:1])
-    for (_, last), (x, y) in zip(places, places[1:], strict=False):
+    for (_, last), (x, y) in pairwise(places):
         steps += [(x, last), (x, y)]
     return Markup('<polyline class="front" points="{}"/>').format(_points(steps))
 
