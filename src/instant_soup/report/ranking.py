@@ -8,7 +8,7 @@ from math import ceil
 from markupsafe import Markup
 
 from ..lab import tables
-from ..lab.compare import Ranks
+from ..lab.compare import LEVEL, Ranks
 from ..lab.statistics import alike
 from .axes import WIDTH, Scale
 from .drawing import Chart, Row, bar, whisker
@@ -22,7 +22,8 @@ def by_rank(found: Ranks, looks: Mapping[str, Look]) -> Chart:
     """Mean ranks on a line, names at both sides, and bars that join what is not told apart."""
     x = Scale(1, max(len(found.ranks), 2), SIDE, WIDTH - SIDE)
     critical = found.critical_difference or 0.0
-    groups = alike(found.ranks, critical)
+    told = found.p is not None and found.p < LEVEL  # Friedman's test comes first
+    groups = alike(found.ranks, critical) if told else [tuple(found.ranks)]
     parts = [Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(SIDE, WIDTH - SIDE, y=AXIS)]
     every = ceil(len(found.ranks) / 12)
     for rank in range(1, len(found.ranks) + 1, every):
@@ -42,9 +43,9 @@ def by_rank(found: Ranks, looks: Mapping[str, Look]) -> Chart:
     rows: tuple[Row, ...] = tuple((looks[row[0]].number, tuple(row)) for row in tables.ranked(found))
     best = next(iter(found.ranks))
     said = f"Best mean rank: {best}, {found.ranks[best]:.2f} of {len(found.ranks)}."
-    caption = f"1 is best. A bar joins methods whose ranks are not told apart. {tables.said(found)}"
+    caption = f"1 is best. A bar joins what is not told apart. {tables.said(found)}"
     title = f"Mean ranks over {found.blocks} pairs of task and sparsity"
-    head = ("method", "mean rank", "not told apart from the best")
+    head = ("method", "mean rank", "alike")
     return Chart(title, caption, said, parts, head, rows, top + STEP * half)
 
 

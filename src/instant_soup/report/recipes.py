@@ -1,0 +1,71 @@
+"""Recipes: what it takes to run each line again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tomli_w
+
+from ..core.errors import SoupError
+from ..lab import toml
+from ..lab.compare import Comparison, Line
+from ..lab.recipe import Recipe
+from ..lab.records import Record
+from .figures import pruned
+from .marks import Look
+
+MOST = 400
+"""Recipes on a page; more would make it slow to open."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The recipe of a line's first seed.
+
+    Attributes:
+        facts: its key, the ticket's digest, and with what it was made.
+    """
+
+    title: str
+    look: Look
+    toml: str
+    facts: Mapping[str, str]
+
+
+def recipes(found: Comparison, looks: Mapping[str, Look]) -> tuple[Shown, ...]:
+    """A recipe for each line, the first `MOST` of them in the order of the tables."""
+    lines = [line for block in found.blocks for line in found.of(*block)]
+    return tuple(_shown(line, looks) for line in lines[:MOST])
+
+
+def _shown(line: Line, looks: Mapping[str, Look]) -> Shown:
+    run = line.runs[0]
+    made = run.record.get("made", {})
+    packages = ", ".join(f"{name} {number}" for name, number in made.get("packages", {}).items())
+    facts = {
+        "key": run.key,
+        "ticket": run.record["ticket"]["digest"],
+        "seed": f"{run.seed}; run with {_listed([one.seed for one in line.runs])}",
+        "made": made.get("at", ""),
+        "with": f"Python {made['python']}, {packages}" if made.get("python") else packages,
+        "on": ", ".join(str(made[name]) for name in ("machine", "device") if made.get(name)),
+        "threads": str(made.get("threads", "")),
+    }
+    title = f"{line.task}, {pruned(line.sparsity)}: {line.title}"
+    kept = {name: fact for name, fact in facts.items() if fact}
+    return Shown(title, looks[line.method], _toml(run.record), kept)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _toml(record: Record) -> str:
+    """The recipe with every default; as it was noted, where today's version would not take it."""
+    recipe: dict[str, Any] = record["recipe"]
+    try:
+        return Recipe.parse(recipe).toml()
+    except SoupError:
+        return tomli_w.dumps(toml.without_none(recipe))

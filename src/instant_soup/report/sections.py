@@ -1,0 +1,127 @@
+"""Sections: the charts of a page, in order, or a sentence that says why there are none."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..lab.agreement import Pair
+from ..lab.compare import Comparison
+from .costs import by_purpose
+from .drawing import Chart
+from .figures import by_cost, by_sparsity
+from .heat import layers
+from .likeness import alike
+from .marks import Look
+from .ranking import by_rank
+from .soups import barriers, chosen
+from .votes import FACTS, votes
+
+Block = tuple[str, float]
+MANY = 24
+"""Charts of one kind from which on each task has only one of them; where it says so, at its fullest sparsity."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Charts of one kind.
+
+    Attributes:
+        lead: what they answer.
+        nothing: why there are none; empty where there are some.
+    """
+
+    ident: str
+    title: str
+    lead: str
+    charts: tuple[Chart, ...]
+    nothing: str
+
+
+def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]) -> tuple[Section, ...]:
+    """Every section, also those that have nothing to show."""
+    tasks = sorted({line.task for line in found.lines})
+    blocks = _some(found)
+    less = "" if len(blocks) == len(found.blocks) else " For each task at the sparsity that has most methods."
+    return (
+        _section(
+            "sparsity", "How far can one prune?",
+            "What is left of the figure when more goes.",
+            [by_sparsity(task, found, looks) for task in tasks],
+            "Nothing was pruned, so there is no figure against sparsity.",
+        ),
+        _section(
+            "cost", "What does it take?",
+            "Up is better, left is cheaper: the paper's Figure 1, measured. T is one full fine-tune.",
+            [by_cost(*block, found, looks) for block in found.blocks],
+            "No task and sparsity has two methods or more, so there is nothing to set against its cost.",
+        ),
+        _section(
+            "ranks", "Which methods are told apart?",
+            "Ranks over all tasks and sparsities on which the same methods were run.",
+            [by_rank(found.ranks, looks) if found.ranks else None],
+            "Ranks take two pairs of task and sparsity on which the same three methods or more were run; there are "
+            "not as many.",
+        ),
+        _section(
+            "bill", "What was the cost for?",
+            f"Training, looking ahead, scoring and choosing; reading the test split is left out.{less}",
+            [by_purpose(*block, found, looks) for block in blocks],
+            "There is no run to bill.",
+        ),
+        _section(
+            "layers", "Where are weights kept?",
+            f"How much of each part of the model survives.{less}",
+            [layers([line for line in found.of(*block) if line.sparsity], looks) for block in blocks],
+            "No record says how much was kept of each parameter; records of schema 1 and 2 do not.",
+        ),
+        _section(
+            "alike", "How alike are the tickets?",
+            "Two masks that keep the same weights have a cosine of 1.",
+            [alike(group, looks, beyond=beyond) for group in _groups(pairs) for beyond in (True, False)],
+            "The tickets are not in this folder, nor was their agreement noted in it.",
+        ),
+        _section(
+            "votes", "How sure are the votes?",
+            "Each round of Instant Soup Pruning looks ahead several times; each look-ahead votes with a mask.",
+            [votes(task, fact, found, looks) for task in tasks for fact in FACTS],
+            "No run took votes in rounds, as Instant Soup Pruning does.",
+        ),
+        _section(
+            "soups", "What went into the soups?",
+            "Soups of models, and pools of tickets.",
+            [make(task, found, looks) for task in tasks for make in (chosen, barriers)],
+            "No run made a soup of models or a pool of tickets.",
+        ),
+    )  # fmt: skip
+
+
+def _section(ident: str, title: str, lead: str, charts: Iterable[Chart | None], nothing: str) -> Section:
+    some = tuple(chart for chart in charts if chart is not None)
+    return Section(ident, title, lead, some, "" if some else nothing)
+
+
+def _some(found: Comparison) -> list[Block]:
+    """All pairs of task and sparsity, or for each task the one that has most methods, the sparsest of several."""
+    if len(found.blocks) <= MANY:
+        return list(found.blocks)
+    fullest: dict[str, Block] = {}
+    for task, sparsity in found.blocks:
+        if task not in fullest or len(found.of(task, sparsity)) >= len(found.of(*fullest[task])):
+            fullest[task] = (task, sparsity)
+    return list(fullest.values())
+
+
+def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Pairs by task and sparsity; where those are many, for each task at the sparsity that has most pairs."""
+    found: dict[Block, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        found[pair.task, pair.sparsity].append(pair)
+    if len(found) <= MANY // 2:
+        return list(found.values())
+    fullest: dict[str, list[Pair]] = {}
+    for (task, _), group in sorted(found.items()):
+        if len(group) >= len(fullest.get(task, ())):
+            fullest[task] = group
+    return list(fullest.values())
