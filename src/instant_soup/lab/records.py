@@ -218,8 +218,8 @@ def _budgets(records: list[Record]) -> set[str]:
 
 
 def _apart(name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]) -> dict[str, str]:
-    """A name for each variant: the plain one for the most frequent, with what differs for the others."""
-    plain = max(sorted(variants), key=lambda key: (variants[key][1], variants[key][0].get("budget", 1) == 1))
+    """A name for each variant: the plain one for the most frequent at budget 1, with what differs for the others."""
+    plain = max(sorted(variants), key=lambda key: (variants[key][0].get("budget", 1) == 1, variants[key][1]))
     usual = variants[plain][0]
     found = {}
     for key, (knobs, _) in variants.items():
