@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
 
-WIDTH, HEIGHT = 560, 330
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
+WIDTH, HEIGHT = 460, 310
+WIDE = 700  # of charts with a page to themselves
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 14, 44
 _STEPS = (1, 2, 2.5, 5, 10)
 
 

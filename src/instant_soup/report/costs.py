@@ -13,25 +13,28 @@ from .drawing import Chart, Row, bar, row
 from .figures import pruned
 from .marks import Look, shortened, text
 
-NAMES = 178  # width of the names
+NAMES = 142  # width of the names
 TALL, FIRST = 24, 34
 MEANING = {"train": "training", "look-ahead": "look-aheads", "score": "scoring", "select": "choosing"}
 
 
 def by_purpose(task: str, sparsity: float, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
-    """What each method's cost was for, the cheapest on top. None where there is no line."""
+    """What each method's cost was for, the cheapest on top. None with fewer than two methods."""
     lines = [line for line in found.of(task, sparsity) if not line.control]
-    if not lines:
+    if len(lines) < 2:
         return None
     bills = sorted(((line, bill(line)) for line in lines), key=lambda pair: pair[1].total)
-    x = Scale(0.0, max(one.total for _, one in bills) or 1.0, NAMES, WIDTH - RIGHT - 40)
+    x = Scale(0.0, max(one.total for _, one in bills) or 1.0, NAMES, WIDTH - RIGHT - 32)
     parts: list[Markup] = []
-    for i, purpose in enumerate(PURPOSES):
-        parts += [bar(f"p-{purpose}", NAMES + i * 92, 6, 11, 11), text(NAMES + 16 + i * 92, 16, MEANING[purpose])]
+    for purpose, offset in zip(PURPOSES, (-64, 14, 116, 190), strict=True):
+        parts += [
+            bar(f"p-{purpose}", NAMES + offset, 6, 11, 11),
+            text(NAMES + offset + 15, 16, MEANING[purpose], "start"),
+        ]
     rows: list[Row] = []
     for i, (line, one) in enumerate(bills):
         look = looks[line.method]
-        name = text(NAMES - 10, 15, shortened(line.title, 26), "end", "name")
+        name = text(NAMES - 10, 15, shortened(line.title, 20), "end", "name")
         total = text(x(one.total) + 7, 15, f"{one.total:.2f}", "start", "name")
         parts.append(row(look, i, FIRST, TALL, [name, _stack(one, x, line.title), total]))
         shares = tuple(f"{one.items[name].share:.2f}" if name in one.items else "" for name in PURPOSES)

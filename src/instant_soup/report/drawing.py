@@ -25,7 +25,7 @@ class Chart:
         caption: how to read it.
         said: what it shows, as a sentence.
         head, rows: the table.
-        height: of the drawing.
+        height, width: of the drawing.
         stack: height of each row, where rows close up when a method is left out.
     """
 
@@ -37,6 +37,7 @@ class Chart:
     rows: tuple[Row, ...]
     height: float = HEIGHT
     stack: float | None = None
+    width: float = WIDTH
     content: Markup = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class Chart:
     @property
     def box(self) -> str:
         """The viewBox."""
-        return f"0 0 {WIDTH} {self.height:.0f}"
+        return f"0 0 {self.width:.0f} {self.height:.0f}"
 
 
 def frame(
@@ -62,7 +63,7 @@ def frame(
     for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
         parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
     parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
-    upright = Markup('<text class="title" transform="translate(13,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>')
+    upright = Markup('<text class="title" transform="translate(11,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>')
     return [*parts, upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title), Markup("</g>")]
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from ..lab.compare import Comparison, Line
-from .axes import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Scale, across, spread, upwards
+from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, across, spread, upwards
 from .drawing import Chart, Row, bar, beside, frame, path, stairs, whisker
 from .marks import Look, mark, shortened, text
 
@@ -24,21 +24,27 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
         return None
     dense, metric = dense_of(found, task), cut[0].metric
     levels = sorted({line.sparsity for line in cut})
-    x, y = across(levels, right=MARGIN, room=0.1), upwards(_ends([*cut, *([dense] if dense else [])]))
+    several = len(levels) > 1
+    x, y = (
+        across(levels, right=MARGIN if several else RIGHT, room=0.1),
+        upwards(_ends([*cut, *([dense] if dense else [])])),
+    )
     parts = frame(x, y, "pruned share of the prunable weights", f"test {metric}", _levels(x, levels))
-    parts += _dense(dense, x, y)
     by_method = {method: [line for line in cut if line.method == method] for method in _methods(cut, looks)}
     wide = _room(x, levels) / max(len(by_method) - 1, 1)
-    ends = []
+    ends, dots, base = [], list[tuple[float, float]](), len(parts)
     for i, (method, own) in enumerate(by_method.items()):
         aside = (i - (len(by_method) - 1) / 2) * wide  # so that intervals stand side by side
         places = [(x(line.sparsity) + aside, y(line.figure.mean)) for line in own]
+        dots += places
         parts.append(path(looks[method], places))
         parts += [_point(looks[method], line, *place, y) for line, place in zip(own, places, strict=True)]
         ends.append((looks[method], *places[-1]))
-    parts += _names(ends, x.end)
+    parts += _names(ends, x.end) if several else beside(ends)
+    parts[base:base] = _dense(dense, x, y, dots)
     best = max(cut, key=lambda line: line.figure.mean)
-    said = f"{len(by_method)} methods at {len(levels)} sparsities. Highest: {sentence(best)}."
+    at = f"{len(levels)} sparsities" if several else f"{100 * levels[0]:.4g}%"
+    said = f"{len(by_method)} methods at {at}. Highest: {sentence(best)}."
     dashes = " Dashes: the dense model, its interval as a band." if dense else ""
     caption = f"Means over seeds; 95 % intervals where there are two seeds or more.{dashes}"
     return Chart(f"{task}: {metric} against sparsity", caption, said, parts, *_table(cut, looks))
@@ -52,16 +58,16 @@ def by_cost(task: str, sparsity: float, found: Comparison, looks: Mapping[str, L
     dense, metric = dense_of(found, task) if sparsity else None, lines[0].metric
     x = across([line.cost.mean for line in lines], log=True)
     y = upwards(_ends([*lines, *([dense] if dense else [])]))
-    parts = frame(x, y, "whole cost in full fine-tunes T, each tick a multiple", f"test {metric}")
-    parts += _dense(dense, x, y)
+    parts = frame(x, y, "whole cost in full fine-tunes T (log scale)", f"test {metric}")
     front = sorted((line for line in lines if line.frontier), key=lambda line: line.cost.mean)
     places = {line.method: (x(line.cost.mean), y(line.figure.mean)) for line in lines}
+    parts += _dense(dense, x, y, list(places.values()))
     parts.append(stairs([places[line.method] for line in front]))
     parts += [_point(looks[line.method], line, *places[line.method], y) for line in lines]
     ordered = [*front, *(line for line in lines if not line.frontier)]
     taken = [(WIDTH - 110.0, y(dense.figure.mean) - 18.0, float(WIDTH), y(dense.figure.mean) + 2)] if dense else []
     parts += beside([(looks[line.method], *places[line.method]) for line in ordered], taken)
-    said = f"Not beaten at their cost: {', '.join(sentence(line) for line in front)}."
+    said = f"Not beaten at their cost: {', '.join(_short(line) for line in front)}."
     caption = (
         "Everything a method does is in its cost: look-aheads, scoring, choosing. The stairs join what no other "
         "method beats at no more cost."
@@ -78,9 +84,13 @@ def sentence(line: Line) -> str:
     return f"{line.title}{at}: {line.metric} {line.figure.mean:.3f}{half}, {line.cost.mean:.2f} T, {seeds}"
 
 
+def _short(line: Line) -> str:
+    return f"{line.title} ({line.figure.mean:.3f}, {line.cost.mean:.2f} T)"
+
+
 def pruned(sparsity: float) -> str:
     """How much, in words."""
-    return f"{100 * sparsity:.4g} % pruned" if sparsity else "nothing pruned"
+    return f"{100 * sparsity:.4g}% pruned" if sparsity else "nothing pruned"
 
 
 def dense_of(found: Comparison, task: str) -> Line | None:
@@ -97,7 +107,7 @@ def _levels(x: Scale, levels: Sequence[float]) -> dict[float, str]:
     found: dict[float, str] = {}
     for level in levels:
         if not found or x(level) - x(max(found)) > 34:
-            found[level] = f"{100 * level:.4g} %"
+            found[level] = f"{100 * level:.4g}%"
     return found
 
 
@@ -141,7 +151,8 @@ def _names(ends: Sequence[tuple[Look, float, float]], start: float) -> list[Mark
     ]  # fmt: skip
 
 
-def _dense(line: Line | None, x: Scale, y: Scale) -> list[Markup]:
+def _dense(line: Line | None, x: Scale, y: Scale, dots: Sequence[tuple[float, float]]) -> list[Markup]:
+    """The dense model as a line with a band, named where none of the *dots* is."""
     if line is None:
         return []
     parts, place = [], y(line.figure.mean)
@@ -150,14 +161,16 @@ def _dense(line: Line | None, x: Scale, y: Scale) -> list[Markup]:
         parts.append(bar("band", LEFT, top, x.end - LEFT, bottom - top))
     dashes = Markup('<line class="dense" x1="{}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
     parts.append(dashes.format(LEFT, x.end, place, place))
-    name = text(x.end - 4, place - 5, f"dense {line.figure.mean:.3f}", "end", "note")
-    return [*parts, name]
+    wide = (x.end - LEFT) / 5
+    rooms = [x.end - wide * i for i in range(5)]
+    free = (end for end in rooms if not any(end - wide < at < end + 6 and -24 < up - place < 8 for at, up in dots))
+    return [*parts, text(next(free, x.end) - 4, place - 5, f"dense {line.figure.mean:.3f}", "end", "note")]
 
 
 def _table(lines: Sequence[Line], looks: Mapping[str, Look]) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     rows: list[Row] = []
     for line in sorted(lines, key=lambda line: (line.sparsity, -line.figure.mean)):
         bounds = (f"{value:.3f}" if value is not None else "" for value in (line.figure.low, line.figure.high))
-        cells = (line.title, f"{100 * line.sparsity:.4g} %", f"{line.figure.mean:.3f}", *bounds)
+        cells = (line.title, f"{100 * line.sparsity:.4g}%", f"{line.figure.mean:.3f}", *bounds)
         rows.append((looks[line.method].number, (*cells, str(line.figure.n), f"{line.cost.mean:.2f}")))
     return ("method", "sparsity", lines[0].metric, "from", "to", *COLUMNS), tuple(rows)

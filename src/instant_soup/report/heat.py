@@ -9,7 +9,7 @@ from statistics import mean
 from markupsafe import Markup
 
 from ..lab.compare import Line
-from .axes import RIGHT, WIDTH
+from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row
 from .figures import pruned
 from .marks import Look, shortened, text
@@ -43,7 +43,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], most: int = 160) ->
     groups = _groups(names) if whole else {name: [name] for name in names}
     shares = {line.method: _shares(line, groups) for line in known}
     low, high = _range(shares)
-    wide = (WIDTH - NAMES - RIGHT) / len(groups)
+    wide = (WIDE - NAMES - RIGHT) / len(groups)
     parts = _numbers(list(groups), wide)
     rows: list[Row] = []
     for i, line in enumerate(known):
@@ -64,7 +64,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], most: int = 160) ->
     title = f"{first.task}, {pruned(first.sparsity)}: share kept of each {what}"
     said = _said(shares)
     height = FIRST + TALL * len(known) + 6
-    return Chart(title, caption, said, parts, ("method", *map(brief, groups)), tuple(rows), height, TALL)
+    return Chart(title, caption, said, parts, ("method", *map(brief, groups)), tuple(rows), height, TALL, WIDE)
 
 
 def _words(line: Line, name: str, share: float) -> str:
@@ -113,7 +113,7 @@ def _numbers(names: Sequence[str], wide: float) -> list[Markup]:
     for i, name in enumerate(names):
         number, x = _number(name), NAMES + i * wide
         if number and number != last and x > end:
-            parts.append(text(x + 1, 16, number))
+            parts.append(text(x + 1, 16, number, "start"))
             end = x + 8 * len(number) + 4
         last = number
     return parts

@@ -10,7 +10,7 @@ from statistics import mean
 from markupsafe import Markup
 
 from ..lab.agreement import Pair
-from .axes import RIGHT, WIDTH
+from .axes import RIGHT, WIDE
 from .drawing import Chart, Row
 from .figures import pruned
 from .heat import cell
@@ -25,7 +25,7 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
     names = sorted({name for key in values for name in key}, key=lambda name: looks[name].number)
     if len(names) < 2:
         return None
-    size = min(40.0, (WIDTH - NAMES - RIGHT) / len(names))
+    size = min(40.0, (WIDE - NAMES - RIGHT) / len(names))
     parts: list[Markup] = []
     rows: list[Row] = []
     for i, one in enumerate(names):

@@ -35,7 +35,7 @@ class Sheet:
 
     title: str
     metric: str
-    base: str
+    base: str  # empty where there is nothing to set them against
     rows: tuple[tuple[Line, Look, tuple[str, ...]], ...]
     notes: tuple[str, ...]
 
@@ -78,7 +78,7 @@ def render(found: Comparison, pairs: Sequence[Pair], title: str) -> str:
         by_name=seen,
         found=found,
         counts=_counts(found),
-        glances=[_glance(found, *block) for block in found.blocks],
+        glances=[_glance(found, *block) for block in found.blocks if len(found.of(*block)) > 1],
         heads=HEADS,
         sheets=[_sheet(found, *block, seen) for block in found.blocks],
         sections=sections(found, pairs, seen),
@@ -123,5 +123,6 @@ def _glance(found: Comparison, task: str, sparsity: float) -> Glance:
 def _sheet(found: Comparison, task: str, sparsity: float, seen: Mapping[str, Look]) -> Sheet:
     lines = found.of(task, sparsity)
     rows = tuple((line, seen[line.method], tuple(tables.cells(found, line))) for line in lines)
+    base = found.base(task, sparsity) if any(found.against(line) for line in lines) else ""
     notes = tuple(tables.equal(found, task, sparsity))
-    return Sheet(f"{task}, {pruned(sparsity)}", lines[0].metric, found.base(task, sparsity), rows, notes)
+    return Sheet(f"{task}, {pruned(sparsity)}", lines[0].metric, base, rows, notes)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ..lab import tables
 from ..lab.compare import LEVEL, Ranks
 from ..lab.statistics import alike
-from .axes import WIDTH, Scale
+from .axes import WIDE, Scale
 from .drawing import Chart, Row, bar, whisker
 from .marks import Look, mark, shortened, text
 
@@ -20,16 +20,16 @@ AXIS, STEP = 58, 20
 
 def by_rank(found: Ranks, looks: Mapping[str, Look]) -> Chart:
     """Mean ranks on a line, names at both sides, and bars that join what is not told apart."""
-    x = Scale(1, max(len(found.ranks), 2), SIDE, WIDTH - SIDE)
+    x = Scale(1, max(len(found.ranks), 2), SIDE, WIDE - SIDE)
     critical = found.critical_difference or 0.0
     told = found.p is not None and found.p < LEVEL  # Friedman's test comes first
     groups = alike(found.ranks, critical) if told else [tuple(found.ranks)]
-    parts = [Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(SIDE, WIDTH - SIDE, y=AXIS)]
+    parts = [Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(SIDE, WIDE - SIDE, y=AXIS)]
     every = ceil(len(found.ranks) / 12)
     for rank in range(1, len(found.ranks) + 1, every):
         parts += [whisker(x(rank), AXIS - 4, AXIS + 4), text(x(rank), AXIS - 10, str(rank))]
     if critical:
-        wide = min(x(1 + critical), WIDTH - 10.0) - x(1)
+        wide = min(x(1 + critical), WIDE - 10.0) - x(1)
         parts += [bar("critical", x(1), 24, wide, 3), text(x(1), 16, f"critical difference {critical:.2f}")]
     for i, group in enumerate(groups):
         first, last = x(found.ranks[group[0]]) - 4, x(found.ranks[group[-1]]) + 4
@@ -46,12 +46,12 @@ def by_rank(found: Ranks, looks: Mapping[str, Look]) -> Chart:
     caption = f"1 is best. A bar joins what is not told apart. {tables.said(found)}"
     title = f"Mean ranks over {found.blocks} pairs of task and sparsity"
     head = ("method", "mean rank", "alike")
-    return Chart(title, caption, said, parts, head, rows, top + STEP * half)
+    return Chart(title, caption, said, parts, head, rows, top + STEP * half, None, WIDE)
 
 
 def _leader(look: Look, x: float, y: float, rank: float, *, left: bool) -> Markup:
     """A line from the axis down to the height of the name, and across to it."""
-    end, anchor, aside = (SIDE - 14, "end", -12) if left else (WIDTH - SIDE + 14, "start", 12)
+    end, anchor, aside = (SIDE - 14, "end", -12) if left else (WIDE - SIDE + 14, "start", 12)
     line = Markup('<polyline class="lead {}" points="{:.1f},{} {:.1f},{:.1f} {:.1f},{:.1f}"/>').format(
         look.colour, x, AXIS, x, y, end, y
     )

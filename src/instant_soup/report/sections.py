@@ -68,7 +68,7 @@ def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]
             "bill", "What was the cost for?",
             f"Training, looking ahead, scoring and choosing; reading the test split is left out.{less}",
             [by_purpose(*block, found, looks) for block in blocks],
-            "There is no run to bill.",
+            "No task and sparsity has two methods or more, so there are no bills to set side by side.",
         ),
         _section(
             "layers", "Where are weights kept?",

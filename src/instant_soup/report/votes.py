@@ -57,7 +57,7 @@ def votes(task: str, fact: Fact, found: Comparison, looks: Mapping[str, Look]) -
     ticks: dict[float, str] = {}
     for target in targets:
         if not ticks or x(target) - x(max(ticks)) > 38:
-            ticks[target] = f"{100 * target:.3g} %"
+            ticks[target] = f"{100 * target:.3g}%"
     parts = frame(x, y, "sparsity after the round", fact.axis, ticks)
     rows: list[Row] = []
     for line, rounds in curves:
