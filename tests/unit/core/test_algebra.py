@@ -1,0 +1,112 @@
+"""Tickets made of tickets keep what they should, start where they can, and say what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from instant_soup.core import algebra
+from instant_soup.core.budget import Cost
+from instant_soup.core.errors import ScopeError, SparsityError, TicketError
+from instant_soup.core.mask import Mask
+from instant_soup.core.scope import Scope
+from instant_soup.core.task import Base
+from instant_soup.core.ticket import Ticket
+
+SCOPE = Scope({"a": (4, 5), "b": (6,)})
+BASE = Base("model", "0" * 64)
+
+
+def ticket(seed: int, *, base: Base = BASE, scope: Scope = SCOPE, start: Sequence[str] = ("head",)) -> Ticket:
+    dice = torch.Generator().manual_seed(seed)
+    mask = Mask(scope, {name: torch.rand(shape, generator=dice) < 0.5 for name, shape in scope.shapes.items()})
+    values = {}
+    for name in start:
+        value = torch.randn(scope.shapes.get(name, (3,)), generator=dice)
+        values[name] = value.masked_fill(~mask[name], 0) if name in mask else value
+    return Ticket(mask, values, base, Cost(1, 2, 3, 4), method={"name": "snip"})
+
+
+TICKETS = [ticket(seed) for seed in range(5)]
+WAYS: dict[str, Callable[[Sequence[Ticket]], Ticket]] = {
+    "union": algebra.union,
+    "intersection": algebra.intersection,
+    "vote": lambda tickets: algebra.vote(tickets, 0.5),
+}
+
+
+def votes() -> torch.Tensor:
+    return torch.stack([torch.cat([one.mask[name].flatten() for name in SCOPE]) for one in TICKETS]).sum(0)
+
+
+def kept(found: Ticket) -> torch.Tensor:
+    return torch.cat([found.mask[name].flatten() for name in SCOPE])
+
+
+def test_union_and_intersection_are_those_of_sets() -> None:
+    assert torch.equal(kept(algebra.union(TICKETS)), votes() > 0)
+    assert torch.equal(kept(algebra.intersection(TICKETS)), votes() == len(TICKETS))
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.37, 0.5, 0.9])
+def test_a_vote_keeps_exactly_the_count_asked_for_and_none_with_fewer_votes_than_one_that_goes(sparsity: float) -> None:
+    found = kept(algebra.vote(TICKETS, sparsity))
+    assert found.sum() == round((1 - sparsity) * SCOPE.size)
+    assert votes()[found].min() >= votes()[~found].max()
+
+
+def test_where_votes_tie_the_earlier_weight_is_kept() -> None:
+    found, seen = kept(algebra.vote(TICKETS, 0.5)), votes()
+    edge = seen[found].min()
+    tied = (seen == edge).nonzero().flatten()
+    stays = found[tied]
+    assert not (~stays[:-1] & stays[1:]).any()
+
+
+def test_votes_do_not_depend_on_the_order_of_tickets_but_the_start_does() -> None:
+    assert algebra.vote(TICKETS, 0.5).mask == algebra.vote(TICKETS[::-1], 0.5).mask
+    assert torch.equal(algebra.vote(TICKETS[::-1], 0.5).start["head"], TICKETS[-1].start["head"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_made_says_of_what_and_costs_their_sum(way: str) -> None:
+    made = WAYS[way](TICKETS)
+    assert made.method == {"name": way, "of": [one.digest for one in TICKETS]}
+    assert made.cost == Cost(5, 10, 15, 20)
+    assert made.base == BASE
+    assert not made.ready
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_start_weights_are_the_first_tickets_and_zero_where_the_new_mask_prunes(way: str) -> None:
+    tickets = [ticket(seed, start=("a", "head")) for seed in range(3)]
+    made = WAYS[way](tickets)
+    assert set(made.start) == {"a", "head"}
+    assert not made.start["a"][~made.mask["a"]].any()
+    common = made.mask["a"] & tickets[0].mask["a"]
+    assert torch.equal(made.start["a"][common], tickets[0].start["a"][common])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_made_ticket_travels(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    WAYS[way](TICKETS).save(path)
+    assert Ticket.load(path).digest == WAYS[way](TICKETS).digest
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_does_not_belong_together_is_refused(way: str) -> None:
+    with pytest.raises(TicketError, match="1 ticket to combine; give two or more"):
+        WAYS[way](TICKETS[:1])
+    with pytest.raises(TicketError, match=r"tickets of 'model' .* and 'other' .* do not combine"):
+        WAYS[way]([TICKETS[0], ticket(1, base=Base("other", "1" * 64))])
+    with pytest.raises(ScopeError, match="do not combine"):
+        WAYS[way]([TICKETS[0], ticket(1, scope=Scope({"a": (4, 5)}))])
+
+
+def test_a_sparsity_that_cannot_be_is_refused() -> None:
+    with pytest.raises(SparsityError):
+        algebra.vote(TICKETS, 1.0)
