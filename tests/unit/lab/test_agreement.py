@@ -14,7 +14,7 @@ from instant_soup.core.errors import StoreError
 from instant_soup.lab.agreement import agreements
 from instant_soup.lab.records import collect
 
-METHODS = ("magnitude", "random", "snip")
+METHODS = ("early-bird", "magnitude", "random")
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def store(mini_recipe: dict[str, Any], tmp_path: Path) -> soup.Store:
     found = soup.Store(tmp_path / "runs")
     for method in METHODS:
         soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": method}}), found)
-    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "snip"}, "control": "layers"}), found)
+    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "random"}, "control": "layers"}), found)
     soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "dense"}, "sparsity": 0.0}), found)
-    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "snip"}, "seed": 1}), found)
+    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "random"}, "seed": 1}), found)
     return found
 
 
@@ -33,7 +33,7 @@ def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(
     runs = collect(store.folder)
     pairs = agreements(store.folder, runs)
     assert [(pair.one, pair.other, pair.seed) for pair in pairs] == [
-        ("magnitude", "random", 0), ("magnitude", "snip", 0), ("random", "snip", 0),
+        ("early-bird", "magnitude", 0), ("early-bird", "random", 0), ("magnitude", "random", 0),
     ]  # fmt: skip
     masks = {
         run.method: soup.Ticket.load(store.folder / run.key[:16] / "ticket.safetensors").mask
