@@ -67,12 +67,15 @@ def as_json(found: Comparison) -> str:
 
 def markdown(found: Comparison, *, costs: bool = True) -> str:
     """Remarks, ranks, and a section for each task and sparsity."""
-    parts = [*(f"- {remark}" for remark in found.remarks), ""]
+    runs = sum(line.figure.n for line in found.lines)
+    parts = [f"# Comparison of {runs} runs", "", *_LEGEND, ""]
+    parts += ["## What the numbers do not show", "", *(f"- {remark}" for remark in found.remarks), ""]
     if found.ranks:
         parts += ["## Ranks", "", *_grid([RANKED, *ranked(found.ranks)]), "", said(found.ranks), ""]
     for task, sparsity in found.blocks:
         parts += [f"## {task}{f', {sparsity:.0%} pruned' if sparsity else ', nothing pruned'}", ""]
-        parts += _grid([HEADS, *(cells(found, line) for line in found.of(task, sparsity))])
+        heads = [found.of(task, sparsity)[0].metric if head == "figure" else head for head in HEADS]
+        parts += _grid([heads, *(cells(found, line) for line in found.of(task, sparsity))])
         parts += ["", *(f"- {sentence}" for sentence in equal(found, task, sparsity)), ""]
         if costs:
             rows = [[line.title, *billed(bill(line))] for line in found.of(task, sparsity) if not line.control]
@@ -80,6 +83,12 @@ def markdown(found: Comparison, *, costs: bool = True) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+_LEGEND = [
+    "Figures are on the test split, means over seeds with 95 % intervals; differences are to the same seeds of the",
+    "reference, or of its ticket for a control. T is one full fine-tune; look-aheads, scoring and validation are counted.",
+    "`*` marks what no other line beats at no more cost, `few seeds` what has fewer than three. A control keeps as many",
+    "weights of each layer as its ticket, others. `longer` is a method with as many steps as another one spent in all.",
+]
 HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "p"]
 RANKED = ["method", "mean rank", "alike"]
 BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, T", "FLOPs", "seconds", "MiB"]

@@ -116,6 +116,6 @@ def test_ten_thousand_runs_are_written_down() -> None:
         for task in range(100) for sparsity in (0.5, 0.7) for seed in range(10)
     )  # fmt: skip
     found = compare(made)
-    assert tables.markdown(found).count("\n## ") == 201
+    assert tables.markdown(found).count("\n## ") == 202
     assert tables.tidy(made).count("\n") == 10_001
     assert json.loads(tables.as_json(found))["lines"]
