@@ -87,7 +87,7 @@ _LEGEND = [
     "Figures are on the test split, means over seeds with 95 % intervals; differences are to the same seeds of the",
     "reference, or of its ticket for a control. T is one full fine-tune, look-aheads, scoring and validation counted.",
     "`*` marks what no other line beats at no more cost, `few seeds` what has fewer than three. A control keeps as",
-    "many weights of each layer as its ticket, others. `longer` is a method with as many steps as another spent in all.",
+    "many weights of each layer as its ticket, others. `longer` is a method with as many steps as another spent.",
 ]
 HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "p"]
 RANKED = ["method", "mean rank", "alike"]

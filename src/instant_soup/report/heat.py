@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from statistics import mean
+from statistics import fmean
 
 from markupsafe import Markup
 
@@ -16,6 +16,7 @@ from .marks import Look, shortened, text
 
 NAMES = 178  # width of the names
 TALL, FIRST = 22, 26
+MOST = 160  # parameters in a row
 DEEP = 0.5  # from here on, words on a cell are light
 
 
@@ -23,23 +24,24 @@ def cell(x: float, y: float, width: float, height: float, value: float, words: s
     """A cell of a heat map. *value* is from 0 to 1; *shown* is written on it."""
     value = min(1.0, max(0.0, value))
     kind = "deep" if value > DEEP else "pale"
-    inner = text(x + width / 2, y + height / 2 + 4, shown, kind=kind) if shown else ""
-    return Markup(
-        '<g class="mark heat" data-tip="{}"><rect x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{:.1f}" '
-        'fill-opacity="{:.2f}"/>{}</g>'
-    ).format(words, x, y, max(width - 0.8, 0.8), height, value, inner)
+    rect = Markup('<rect{} x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>')
+    place = (x, y, max(width - 0.8, 0.8), height, value)
+    if not shown:
+        return rect.format(Markup(' class="mark heat" data-tip="{}"').format(words), *place)
+    inner = text(x + width / 2, y + height / 2 + 4, shown, kind=kind)
+    return Markup('<g class="mark heat" data-tip="{}">{}{}</g>').format(words, rect.format("", *place), inner)
 
 
-def layers(lines: Sequence[Line], looks: Mapping[str, Look], most: int = 160) -> Chart | None:
+def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = False) -> Chart | None:
     """What share each method keeps where. None where no record says.
 
-    Shown is every parameter, or every numbered layer as a whole where there are more than *most* parameters.
+    Shown is every parameter, or with *whole* every numbered layer as one, as also where parameters are very many.
     """
     known = [line for line in lines if not line.control and any(run.layers for run in line.runs)]
     if not known:
         return None
     names = list(next(run.layers for line in known for run in line.runs if run.layers))
-    whole = len(names) > most
+    whole = whole or len(names) > MOST
     groups = _groups(names) if whole else {name: [name] for name in names}
     shares = {line.method: _shares(line, groups) for line in known}
     low, high = _range(shares)
@@ -95,7 +97,7 @@ def _shares(line: Line, groups: Mapping[str, Sequence[str]]) -> dict[str, float]
 
     def share(names: Sequence[str]) -> float:
         parts = [[run.layers[name] for name in names if name in run.layers] for run in runs]
-        return mean(sum(kept for kept, _ in of) / (sum(size for _, size in of) or 1) for of in parts)
+        return fmean(sum(kept for kept, _ in of) / (sum(size for _, size in of) or 1) for of in parts)
 
     return {group: share(names) for group, names in groups.items()}
 

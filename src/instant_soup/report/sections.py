@@ -18,6 +18,9 @@ from .ranking import by_rank
 from .soups import barriers, chosen
 from .votes import FACTS, votes
 
+CELLS = 8000
+"""Cells of heat maps from which on a cell is a layer, not a parameter."""
+
 Block = tuple[str, float]
 MANY = 24
 """Charts of one kind from which on each task has only one of them; where it says so, at its fullest sparsity."""
@@ -43,6 +46,7 @@ def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]
     """Every section, also those that have nothing to show."""
     tasks = sorted({line.task for line in found.lines})
     blocks = _some(found)
+    by_task = {task: [line for block in blocks if block[0] == task for line in found.of(*block)] for task in tasks}
     less = "" if len(blocks) == len(found.blocks) else " For each task at the sparsity that has most methods."
     return (
         _section(
@@ -73,7 +77,7 @@ def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]
         _section(
             "layers", "Where are weights kept?",
             f"How much of each part of the model survives.{less}",
-            [layers([line for line in found.of(*block) if line.sparsity], looks) for block in blocks],
+            [layers(found.of(*block), looks, whole=_cells(found, blocks) > CELLS) for block in blocks if block[1]],
             "No record says how much was kept of each parameter; records of schema 1 and 2 do not.",
         ),
         _section(
@@ -84,8 +88,9 @@ def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]
         ),
         _section(
             "votes", "How sure are the votes?",
-            "Each round of Instant Soup Pruning looks ahead several times; each look-ahead votes with a mask.",
-            [votes(task, fact, found, looks) for task in tasks for fact in FACTS],
+            "Each round of Instant Soup Pruning looks ahead several times; each look-ahead votes with a "
+            f"mask.{less}",
+            [votes(task, fact, lines, looks) for task, lines in by_task.items() for fact in FACTS],
             "No run took votes in rounds, as Instant Soup Pruning does.",
         ),
         _section(
@@ -111,6 +116,10 @@ def _some(found: Comparison) -> list[Block]:
         if task not in fullest or len(found.of(task, sparsity)) >= len(found.of(*fullest[task])):
             fullest[task] = (task, sparsity)
     return list(fullest.values())
+
+
+def _cells(found: Comparison, blocks: Iterable[Block]) -> int:
+    return sum(len(line.runs[0].layers) for block in blocks for line in found.of(*block))
 
 
 def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import fmean
 
-from ..lab.compare import Comparison, Line
+from ..lab.compare import Line
 from .axes import across, upwards
 from .drawing import Chart, Row, frame, path
 from .marks import Look, mark
@@ -46,10 +46,9 @@ FACTS = (
 )
 
 
-def votes(task: str, fact: Fact, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
-    """*fact* against the sparsity after each round, a line for each method and final sparsity. None without rounds."""
-    lines = [line for line in found.lines if line.task == task and not line.control]
-    curves = [(line, rounds) for line in lines if (rounds := _rounds(line, fact.key))]
+def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look]) -> Chart | None:
+    """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
+    curves = [(line, rounds) for line in lines if not line.control and (rounds := _rounds(line, fact.key))]
     if not curves:
         return None
     targets = sorted({target for _, rounds in curves for target in rounds})
@@ -81,4 +80,4 @@ def _rounds(line: Line, key: str) -> dict[float, float]:
         for one in run.record["ticket"].get("notes", {}).get("rounds") or ():
             if one.get(key) is not None and one.get("look-aheads", 2) > 1:
                 seen[round(one["target"], 6)].append(one[key])
-    return {target: mean(values) for target, values in sorted(seen.items())}
+    return {target: fmean(values) for target, values in sorted(seen.items())}
