@@ -107,7 +107,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     # the browser reads from 3 and writes to 4
     script = f'exec 3<&{here[0]} 4>&{there[1]}; exec "$@"'
     process = subprocess.Popen(
-        ["bash", "-c", script, "bash", *command],
+        [shutil.which("bash") or "bash", "-c", script, "bash", *command],
         pass_fds=(here[0], there[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(here[0])

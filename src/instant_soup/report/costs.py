@@ -34,7 +34,7 @@ def by_purpose(task: str, sparsity: float, found: Comparison, looks: Mapping[str
     rows: list[Row] = []
     for i, (line, one) in enumerate(bills):
         look = looks[line.method]
-        name = text(NAMES - 10, 15, shortened(line.title, 20), "end", "name")
+        name = text(NAMES - 10, 15, shortened(line.title, 18), "end", "name")
         total = text(x(one.total) + 7, 15, f"{one.total:.2f}", "start", "name")
         parts.append(row(look, i, FIRST, TALL, [name, _stack(one, x, line.title), total]))
         shares = tuple(f"{one.items[name].share:.2f}" if name in one.items else "" for name in PURPOSES)

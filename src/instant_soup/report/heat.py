@@ -54,7 +54,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
             cell(NAMES + j * wide, 1, wide, TALL - 3, (share - low) / (high - low), _words(line, name, share))
             for j, (name, share) in enumerate(own.items())
         ]
-        name = text(NAMES - 10, 14, shortened(line.title, 26), "end", "name")
+        name = text(NAMES - 10, 14, shortened(line.title, 24), "end", "name")
         parts.append(row(looks[line.method], i, FIRST, TALL, [name, *cells]))
         rows.append((looks[line.method].number, (line.title, *(f"{share:.1%}" for share in own.values()))))
     first = known[0]

@@ -10,7 +10,7 @@ from statistics import mean
 from markupsafe import Markup
 
 from ..lab.agreement import Pair
-from .axes import RIGHT, WIDE
+from .axes import RIGHT, WIDE, WIDTH
 from .drawing import Chart, Row
 from .figures import pruned
 from .heat import cell
@@ -50,9 +50,9 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
         else "Not corrected, as in Figure 3b of the paper: masks made at random share a good part already."
     )
     title = f"{first.task}, {pruned(first.sparsity)}: cosine of masks, {what}"
-    return Chart(
-        title, caption, _said(values, names), parts, ("method", *names), tuple(rows), FIRST + size * len(names) + 6
-    )
+    side = size * len(names)
+    head, width = ("method", *names), max(WIDTH, NAMES + side + RIGHT)
+    return Chart(title, caption, _said(values, names), parts, head, tuple(rows), FIRST + side + 6, None, width)
 
 
 def _values(pairs: Sequence[Pair], *, beyond: bool) -> dict[tuple[str, str], float]:
@@ -62,7 +62,7 @@ def _values(pairs: Sequence[Pair], *, beyond: bool) -> dict[tuple[str, str], flo
         cosine = pair.agreement.cosine_in_layers if beyond else pair.agreement.cosine
         found[pair.one, pair.other].append(cosine)
         found[pair.other, pair.one].append(cosine)
-    return {key: mean(values) for key, values in found.items()}
+    return {key: round(mean(values), 3) + 0.0 for key, values in found.items()}  # no minus before a zero
 
 
 def _said(values: Mapping[tuple[str, str], float], names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from .axes import WIDE, Scale
 from .drawing import Chart, Row, bar, whisker
 from .marks import Look, mark, shortened, text
 
-SIDE = 150  # for names on both sides
+SIDE = 170  # for names on both sides
 AXIS, STEP = 58, 20
 
 
