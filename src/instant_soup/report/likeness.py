@@ -35,13 +35,13 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
         parts.append(Markup('<g data-m="{}">{}{}</g>').format(looks[one].number, label, above))
         for j, other in enumerate(names):
             if (value := values.get((one, other))) is not None:
-                shown = f"{value:.2f}" if size > 26 else ""
-                words = f"{one} and {other}: {value:.3f}"
+                shown = f"{value:z.2f}" if size > 26 else ""
+                words = f"{one} and {other}: {value:z.3f}"
                 drawn = cell(NAMES + j * size, y, size, size - 1, value, words, shown)
                 parts.append(
                     Markup('<g data-m="{}" data-n="{}">{}</g>').format(looks[one].number, looks[other].number, drawn)
                 )
-        cells = (f"{values[one, other]:.3f}" if (one, other) in values else "" for other in names)
+        cells = (f"{values[one, other]:z.3f}" if (one, other) in values else "" for other in names)
         rows.append((looks[one].number, (one, *cells)))
     first, what = pairs[0], "beyond chance, within layers" if beyond else "as it is"
     caption = (
@@ -62,12 +62,11 @@ def _values(pairs: Sequence[Pair], *, beyond: bool) -> dict[tuple[str, str], flo
         cosine = pair.agreement.cosine_in_layers if beyond else pair.agreement.cosine
         found[pair.one, pair.other].append(cosine)
         found[pair.other, pair.one].append(cosine)
-    return {key: round(mean(values), 3) + 0.0 for key, values in found.items()}  # no minus before a zero
+    return {key: mean(values) for key, values in found.items()}
 
 
 def _said(values: Mapping[tuple[str, str], float], names: Sequence[str]) -> str:
     known = {key: values[key] for key in combinations(names, 2) if key in values}
     most, least = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
-    return (
-        f"Most alike: {most[0]} and {most[1]}, {known[most]:.2f}. Least: {least[0]} and {least[1]}, {known[least]:.2f}."
-    )
+    high, low = f"{known[most]:z.2f}", f"{known[least]:z.2f}"
+    return f"Most alike: {most[0]} and {most[1]}, {high}. Least: {least[0]} and {least[1]}, {low}."
