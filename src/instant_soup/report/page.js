@@ -127,6 +127,15 @@
   if (matchMedia("(max-width: 67.99rem)").matches) picker.querySelector("details").open = false;
   addEventListener("beforeprint", () => (picker.querySelector("details").open = true));
 
+  // who scrolls by keyboard stops at a drawing only where there is something to scroll
+  const sheets = new ResizeObserver((seen) => {
+    for (const { target } of seen) {
+      if (target.scrollWidth > target.clientWidth + 1) target.setAttribute("tabindex", "0");
+      else target.removeAttribute("tabindex");
+    }
+  });
+  for (const sheet of document.querySelectorAll(".sheet")) sheets.observe(sheet);
+
   // thousands of marks are made ready as they come into sight
   const sight = new IntersectionObserver((seen) => {
     for (const one of seen) {

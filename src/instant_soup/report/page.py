@@ -116,7 +116,7 @@ def _glance(found: Comparison, task: str, sparsity: float) -> Glance:
     its = next((line for line in lines if line.title == base), None)
     against = found.against(lines[0])
     words = f"{against.difference.mean:+.3f}, {against.verdict}" if against else ""
-    verdict = "it is the reference" if lines[0] is its else words or "not set against anything"
+    verdict = "is the reference" if lines[0] is its else words or "not set against anything"
     return Glance(f"{task}, {pruned(sparsity)}", lines[0], its, verdict)
 
 
