@@ -8,7 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from ..lab.compare import Comparison, Line
-from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, across, spread, upwards
+from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, spread, upwards
 from .drawing import Chart, Row, bar, beside, frame, path, stairs, whisker
 from .marks import Look, mark, shortened, text
 
@@ -40,8 +40,9 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
         parts.append(path(looks[method], places))
         parts += [_point(looks[method], line, *place, y) for line, place in zip(own, places, strict=True)]
         ends.append((looks[method], *places[-1]))
-    parts += _names(ends, x.end) if several else beside(ends)
-    parts[base:base] = _dense(dense, x, y, dots)
+    beneath, taken = _dense(dense, x, y, dots)
+    parts += _names(ends, x.end) if several else beside(ends, taken)
+    parts[base:base] = beneath
     best = max(cut, key=lambda line: line.figure.mean)
     at = f"{len(levels)} sparsities" if several else f"{100 * levels[0]:.4g}%"
     said = f"{len(by_method)} methods at {at}. Highest: {sentence(best)}."
@@ -61,11 +62,11 @@ def by_cost(task: str, sparsity: float, found: Comparison, looks: Mapping[str, L
     parts = frame(x, y, "whole cost in full fine-tunes T (log scale)", f"test {metric}")
     front = sorted((line for line in lines if line.frontier), key=lambda line: line.cost.mean)
     places = {line.method: (x(line.cost.mean), y(line.figure.mean)) for line in lines}
-    parts += _dense(dense, x, y, list(places.values()))
+    beneath, taken = _dense(dense, x, y, list(places.values()))
+    parts += beneath
     parts.append(stairs([places[line.method] for line in front]))
     parts += [_point(looks[line.method], line, *places[line.method], y) for line in lines]
     ordered = [*front, *(line for line in lines if not line.frontier)]
-    taken = [(WIDTH - 110.0, y(dense.figure.mean) - 18.0, float(WIDTH), y(dense.figure.mean) + 2)] if dense else []
     parts += beside([(looks[line.method], *places[line.method]) for line in ordered], taken)
     said = f"Not beaten at their cost: {', '.join(_short(line) for line in front)}."
     caption = (
@@ -151,20 +152,27 @@ def _names(ends: Sequence[tuple[Look, float, float]], start: float) -> list[Mark
     ]  # fmt: skip
 
 
-def _dense(line: Line | None, x: Scale, y: Scale, dots: Sequence[tuple[float, float]]) -> list[Markup]:
-    """The dense model as a line with a band, named where none of the *dots* is."""
+def _dense(
+    line: Line | None, x: Scale, y: Scale, dots: Sequence[tuple[float, float]]
+) -> tuple[list[Markup], list[tuple[float, float, float, float]]]:
+    """The dense model as a line with a band, and the box of its name, which is where few of the *dots* are."""
     if line is None:
-        return []
-    parts, place = [], y(line.figure.mean)
+        return [], []
+    parts, place, wide = [], y(line.figure.mean), 74.0
     if line.figure.low is not None and line.figure.high is not None:
         top, bottom = max(y(line.figure.high), TOP), min(y(line.figure.low), HEIGHT - BOTTOM)
         parts.append(bar("band", LEFT, top, x.end - LEFT, bottom - top))
     dashes = Markup('<line class="dense" x1="{}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
     parts.append(dashes.format(LEFT, x.end, place, place))
-    wide = (x.end - LEFT) / 5
-    rooms = [x.end - wide * i for i in range(5)]
-    free = (end for end in rooms if not any(end - wide < at < end + 6 and -24 < up - place < 8 for at, up in dots))
-    return [*parts, text(next(free, x.end) - 4, place - 5, f"dense {line.figure.mean:.3f}", "end", "note")]
+    ends = [x.end - 4 - i * (x.end - LEFT - wide) / 5 for i in range(6)]
+    boxes = [(end - wide, base - 11, end, base + 3) for base in (place - 5, place + 14) for end in ends]
+    box = min(boxes, key=lambda box: sum(_near(box, dot) for dot in dots) + (box[1] < 0) + (box[3] > HEIGHT - BOTTOM))
+    parts.append(text(box[2], box[3] - 3, f"dense {line.figure.mean:.3f}", "end", "note"))
+    return parts, [box]
+
+
+def _near(box: tuple[float, float, float, float], dot: tuple[float, float]) -> bool:
+    return box[0] - 7 < dot[0] < box[2] + 7 and box[1] - 7 < dot[1] < box[3] + 7
 
 
 def _table(lines: Sequence[Line], looks: Mapping[str, Look]) -> tuple[tuple[str, ...], tuple[Row, ...]]:

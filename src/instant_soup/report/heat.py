@@ -17,13 +17,15 @@ from .marks import Look, shortened, text
 NAMES = 178  # width of the names
 TALL, FIRST = 22, 26
 MOST = 160  # parameters in a row
-DEEP = 0.5  # from here on, words on a cell are light
+PALE, DEEP = 0.6, 0.82
+"""Up to the first, what is written on a cell is seen as on paper, from the second on as on full colour; between
+them black is the better in light and in dark."""
 
 
 def cell(x: float, y: float, width: float, height: float, value: float, words: str, shown: str = "") -> Markup:
     """A cell of a heat map. *value* is from 0 to 1; *shown* is written on it."""
     value = min(1.0, max(0.0, value))
-    kind = "deep" if value > DEEP else "pale"
+    kind = "deep" if value > DEEP else "pale" if value < PALE else "middling"
     rect = Markup('<rect{} x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>')
     place = (x, y, max(width - 0.8, 0.8), height, value)
     if not shown:
@@ -61,7 +63,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
     what = "layer" if whole else "parameter"
     caption = (
         f"A column is one {what}, in the order of the model; numbers on top say which layer. The palest cell keeps "
-        f"{low:.0%}, the deepest {high:.0%}."
+        f"{low:.0%}, the deepest {high:.0%}. The method with the best figure is on top."
     )
     title = f"{first.task}, {pruned(first.sparsity)}: share kept of each {what}"
     said = _said(shares)
