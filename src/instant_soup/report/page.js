@@ -18,6 +18,7 @@
     off = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
     const names = [...off].flatMap((m) => [`[data-m="${m}"]`, `[data-n="${m}"]`]);
     hiding.textContent = names.length ? `${names.join(",")}{display:none!important}` : "";
+    document.body.classList.toggle("some", off.size > 0);
     status.textContent = `${boxes.length - off.size} of ${boxes.length} shown`;
     for (const chart of charts) {
       if (chart.dataset.stack) close(chart);
