@@ -81,7 +81,8 @@ def examine(store: Store, *, mend: bool = True) -> Health:
         with Locks(path.parent).attempt(path.stem) as free:
             if free:
                 findings += [_moved(found, path.parent, put) for found in _shelved(path)]
-    findings += _lost(store)
+    known = {finding.path for finding in findings}
+    findings += [found for found in _lost(store) if found.path not in known]
     if put:
         index.rebuild(store)
     finished = sum(cell.record.exists() for cell in store.cells())
