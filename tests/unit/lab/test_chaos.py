@@ -97,7 +97,7 @@ def kill(sweep: subprocess.Popen[bytes], dice: random.Random) -> str:
     """Kill a worker, or all of them with their parent. What was killed; nothing if all was over."""
     if sweep.poll() is not None:
         return ""
-    if dice.random() < 0.5 and (found := workers(sweep.pid)):
+    if dice.random() < 0.7 and (found := workers(sweep.pid)):
         os.kill(dice.choice(found), signal.SIGKILL)
         return "worker"
     os.killpg(sweep.pid, signal.SIGKILL)
