@@ -25,6 +25,12 @@ Changes = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track", metavar="NAME", help="Log to tensorboard, mlflow, wandb or trackio; again for more."
+    ),
+]
 RUNS = Path("runs")
 
 

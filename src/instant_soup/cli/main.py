@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ..lab.memory import keep_freed_memory
 from . import compare, look, report, sweep, ticket
-from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, expected, say
+from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, Track, app, expected, say
+
+if TYPE_CHECKING:
+    from ..core.budget import Pulse
+    from ..lab.run import Watch
+    from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
@@ -67,6 +72,7 @@ def run(
     changes: Changes = None,
     cell: CellName = None,
     out: Out = RUNS,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -74,12 +80,27 @@ def run(
     from ..lab.recipe import Recipe
     from ..lab.run import run as carry_out
     from ..lab.store import Store
+    from ..lab.track import tracked
     from . import show
     from .live import live
 
     wanted, store = Recipe.read(recipe, changes or (), cell=cell), Store(out)
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
-        record = carry_out(wanted, store, lambda task: begin(wanted.label, *expected(wanted, task)))
+    with (
+        live(Console(stderr=True), quiet=quiet or as_json) as begin,
+        tracked(track or (), wanted, store.cell(wanted).folder) as trackers,
+    ):
+
+        def begun(task: CourseTask) -> Watch:
+            shown = begin(wanted.label, *expected(wanted, task))
+
+            def watch(stage: str, pulse: Pulse) -> None:
+                shown(stage, pulse)
+                trackers.watch(stage, pulse)
+
+            return watch
+
+        record = carry_out(wanted, store, begun)
+        trackers.finish(record)
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
