@@ -27,9 +27,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Track = Annotated[
     list[str] | None,
-    typer.Option(
-        "--track", metavar="NAME", help="Log to tensorboard, mlflow, wandb or trackio; again for more."
-    ),
+    typer.Option("--track", metavar="NAME", help="Log to tensorboard, mlflow, wandb or trackio; again for more."),
 ]
 RUNS = Path("runs")
 
