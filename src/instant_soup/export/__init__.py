@@ -1,1 +1,1 @@
-"""Export: what a ticket becomes outside: Hugging Face folders, bitmasks, CSR, ONNX, OpenVINO; and checkpoints cut in place."""
+"""Export: what a ticket becomes outside, and checkpoints that are pruned without being loaded."""
