@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import tasks
     from .core.budget import Cost, Meter
-    from .core.errors import SoupError
+    from .core.errors import RevivedError, SoupError
     from .core.mask import Mask
     from .core.prune import prune
     from .core.scope import Scope
@@ -43,11 +43,14 @@ if TYPE_CHECKING:
         Snip,
         control,
     )
+    from .training.callback import TicketCallback
+    from .training.guard import Guard, guard
     from .training.regime import Regime
 
 _HOMES = {
     "Cost": "core.budget",
     "Meter": "core.budget",
+    "RevivedError": "core.errors",
     "SoupError": "core.errors",
     "Mask": "core.mask",
     "prune": "core.prune",
@@ -72,14 +75,18 @@ _HOMES = {
     "OneShot": "methods",
     "Snip": "methods",
     "control": "methods",
+    "Guard": "training.guard",
+    "guard": "training.guard",
     "Regime": "training.regime",
+    "TicketCallback": "training.callback",
 }
 
 __version__ = version("instant-soup")
 __all__ = [
-    "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "InstantModelSoup", "InstantSoup", "Lottery",
-    "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result", "Scope", "Snip",
-    "SoupError", "Store", "Ticket", "control", "evaluate", "prune", "run", "tasks",
+    "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
+    "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result",
+    "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
+    "guard", "prune", "run", "tasks",
 ]  # fmt: skip
 
 

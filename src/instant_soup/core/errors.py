@@ -41,6 +41,10 @@ class TrainingError(SoupError, RuntimeError):
     """Training cannot go on."""
 
 
+class RevivedError(TrainingError):
+    """A weight that a ticket prunes is no longer zero."""
+
+
 class RecipeError(SoupError, ValueError):
     """A recipe cannot be read or asks for what does not exist."""
 

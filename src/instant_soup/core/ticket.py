@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .apply import apply
 from .budget import Cost
 from .errors import SoupError, TicketError
 from .files import read_tensors, write_tensors
@@ -80,6 +81,22 @@ class Ticket:
     def stamped(self, recipe: str) -> Self:
         """This ticket with the key of the recipe it was drawn by."""
         return replace(self, recipe=recipe)
+
+    def apply(self, model: nn.Module, *, check: bool = True) -> None:
+        """Put this ticket into *model*, in place: its start weights and head, and zeros where it prunes.
+
+        To keep the zeros while *model* is trained, see `instant_soup.guard` and `instant_soup.TicketCallback`.
+
+        Args:
+            model: at the pre-trained weights that the ticket was drawn from; also compiled or wrapped for data
+                parallelism.
+            check: whether to make sure of those weights first.
+
+        Raises:
+            ScopeError: a parameter is missing or has another shape.
+            TicketError: the weights are not those that the ticket was drawn from. Nothing is changed then.
+        """
+        apply(self, model, check=check)
 
     def check_base(self, base: Base, scope: Scope) -> None:
         """Raise TicketError unless the ticket belongs to the model with this base and scope."""

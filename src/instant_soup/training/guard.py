@@ -1,0 +1,195 @@
+"""Guard: keeps a ticket's zeros in a training loop that is not ours.
+
+It changes neither the model's modules nor the loop. Each gradient is masked on its way into ``.grad``, so that neither
+the clip norm nor the optimiser's moments ever hold anything of a pruned weight; every update of such a weight is then
+zero, with weight decay too. After a step it looks whether that is so, and says who brought a weight back if not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..core.apply import named, parameters_of
+from ..core.errors import KnobError, RevivedError, ScopeError
+from ..core.mask import Mask
+from ..core.ticket import Ticket
+
+Handle = Any  # torch's RemovableHandle, which has no public home
+
+
+def guard(
+    model: nn.Module, optimizer: Optimizer | Sequence[Optimizer], ticket: Ticket | Mask, *, every: int = 1
+) -> Guard:
+    """Keep the zeros of *ticket* in *model* for as long as *optimizer* trains it.
+
+        ticket.apply(model)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
+        with soup.guard(model, optimizer, ticket):
+            ...  # your loop
+
+    Works with any optimiser of torch's kind, fused and foreach included, with accumulation, clipping, autocast, weights
+    in bfloat16, `torch.compile`, and Accelerate's wrappers. Call it after the optimiser is made; state dicts may be
+    loaded before or after. To average weights, make the average of the model after the ticket was applied.
+
+    Args:
+        model: with the ticket applied, or with the weights of a checkpoint of such a model.
+        optimizer: one or several that together train it.
+        every: look for revived weights after every so many steps; 0 for only when asked (`Guard.check`).
+
+    Raises:
+        ScopeError: the model lacks a parameter of the ticket, or the optimiser trains none of them.
+        RevivedError: a pruned weight of the model is not zero.
+    """
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    return Guard(model, optimizers, ticket.mask if isinstance(ticket, Ticket) else ticket, every)
+
+
+class Guard:
+    """What `guard` sets. A context manager: at its end it checks once more and lets go.
+
+    Attributes:
+        steps: how many steps the optimisers have taken since.
+    """
+
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, every: int) -> None:
+        if every < 0:
+            raise KnobError(f"every is {every}; expected a number of steps, or 0 to look only when asked")
+        self.mask, self.steps, self._every, self._model = mask, 0, every, model
+        self._optimizers = [_plain(one) for one in optimizers]
+        self._parameters = {
+            name: parameter
+            for name, parameter in parameters_of(model, mask.scope).items()
+            if mask.kept_by_name[name] < mask.scope.numel(name)
+        }
+        self._dead = {name: ~mask[name].to(parameter.device) for name, parameter in self._parameters.items()}
+        self._check_trained()
+        self.check(cause="it was so before the guard was set; call ticket.apply(model) first")
+        self._handles = list(self._hooks())
+        self._forget()
+
+    def check(self, model: nn.Module | None = None, *, cause: str | None = None) -> None:
+        """Raise RevivedError if a pruned weight of *model*, by default the guarded one, is not zero.
+
+        *model* may be any of the same shape, such as an average of the weights. *cause*: what to say of the reason.
+        """
+        at = self._parameters if model is None else {name: named(model)[name] for name in self._parameters}
+        revived = [name for name in at if self._revived(name, at[name])] if self._any(at) else []
+        if revived:
+            name = revived[0]
+            where = tuple((self._at(name, at[name]) & (at[name] != 0)).nonzero()[0].tolist())
+            raise RevivedError(
+                f"{name}{list(where)} is pruned and has become {at[name][where].item():g} (step {self.steps}; "
+                f"{len(revived)} of {len(at)} parameters are hit): {cause or self._cause(name, where)}"
+            )
+
+    def release(self) -> None:
+        """Let go: the optimisers and gradients are as they were before."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self.release()
+        if kind is None:
+            self.check()
+
+    def _check_trained(self) -> None:
+        ours = {id(parameter): name for name, parameter in self._parameters.items()}
+        for optimizer in self._optimizers:
+            theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            if ours and not theirs & ours.keys():
+                raise ScopeError(
+                    f"{type(optimizer).__name__} trains none of the {len(ours)} parameters that the ticket prunes, such "
+                    f"as {next(iter(self._parameters))!r}; make it from the parameters of this very model"
+                )
+
+    def _hooks(self) -> Iterator[Handle]:
+        for name, parameter in self._parameters.items():
+            if parameter.requires_grad:
+                yield parameter.register_hook(self._masking(name))
+        for optimizer in self._optimizers:
+            yield optimizer.register_step_post_hook(self._after_step)
+            yield optimizer.register_load_state_dict_post_hook(lambda _: self._forget())
+
+    def _masking(self, name: str) -> Callable[[Tensor], Tensor]:
+        return lambda gradient: gradient.masked_fill(self._at(name, gradient), 0)
+
+    def _after_step(self, *_: Any) -> None:
+        self.steps += 1
+        if self._every and self.steps % self._every == 0:
+            self._check_same()
+            self.check()
+
+    def _check_same(self) -> None:
+        here = named(self._model)
+        for name, parameter in self._parameters.items():
+            if here.get(name) is not parameter:
+                raise RevivedError(
+                    f"{name!r} is another parameter than when the guard was set (step {self.steps}): something has "
+                    f"replaced it; wrap, convert or move the model first, then set the guard"
+                )
+
+    @torch.no_grad()
+    def _forget(self) -> None:
+        """Zero what the optimisers remember of pruned weights."""
+        for name, _, memory in self._memories():
+            memory.masked_fill_(self._at(name, memory), 0)
+
+    def _memories(self) -> Iterator[tuple[str, str, Tensor]]:
+        """What the optimisers remember weight by weight: parameter, kind, tensor."""
+        for optimizer in self._optimizers:
+            for name, parameter in self._parameters.items():
+                for kind, memory in optimizer.state.get(parameter, {}).items():
+                    if isinstance(memory, Tensor) and memory.shape == parameter.shape:
+                        yield name, kind, memory
+
+    def _at(self, name: str, tensor: Tensor) -> Tensor:
+        """Where a parameter is pruned, on the device of *tensor*."""
+        if self._dead[name].device != tensor.device:
+            self._dead[name] = self._dead[name].to(tensor.device)
+        return self._dead[name]
+
+    @torch.no_grad()
+    def _any(self, at: Mapping[str, Tensor]) -> bool:
+        """Whether any weight has revived, with one wait for the device."""
+        found = [torch.where(self._at(name, tensor), tensor, 0).any() for name, tensor in at.items()]
+        return bool(found) and bool(torch.stack([flag.to(found[0].device) for flag in found]).any())
+
+    @torch.no_grad()
+    def _revived(self, name: str, tensor: Tensor) -> bool:
+        return bool(torch.where(self._at(name, tensor), tensor, 0).any())
+
+    def _cause(self, name: str, where: tuple[int, ...]) -> str:
+        gradient = self._parameters[name].grad
+        if gradient is not None and gradient[where] != 0:
+            return (
+                "its gradient is not zero either, so something writes to .grad after the backward pass, such as added "
+                "noise; do that before it, or mask what is added"
+            )
+        for layer, kind, memory in self._memories():
+            if layer == name and memory[where] != 0:
+                return (
+                    f"the optimiser's {kind} holds something for it, so its state was written to; load state by "
+                    f"load_state_dict, which the guard follows"
+                )
+        return (
+            "neither gradient nor optimiser did it, so something else writes to the weights: weights loaded from a "
+            "dense checkpoint, an average begun before the ticket was applied, merged adapters, or a second optimiser "
+            "that the guard was not given"
+        )
+
+
+def _plain(optimizer: Optimizer) -> Optimizer:
+    inner = optimizer.optimizer if isinstance(optimizer, AcceleratedOptimizer) else optimizer
+    assert isinstance(inner, Optimizer)
+    return inner
