@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ from .weights import Weights, digest
 if TYPE_CHECKING:
     from .ticket import Ticket
 
-_WRAPPERS = ("_orig_mod.", "module.")  # what torch.compile and the data-parallel wrappers put before names
+_COMPILED, _WRAPPED = "_orig_mod.", "module."  # what torch.compile and data-parallel wrappers put before names
 
 
 def named(model: nn.Module) -> dict[str, Tensor]:
@@ -25,10 +25,12 @@ def named(model: nn.Module) -> dict[str, Tensor]:
     A tensor that goes by several names is listed under each of them.
     """
     tensors = {
-        **dict(model.named_buffers(remove_duplicate=False)),
-        **dict(model.named_parameters(remove_duplicate=False)),
+        name.replace(_COMPILED, ""): tensor
+        for part in (model.named_buffers, model.named_parameters)
+        for name, tensor in part(remove_duplicate=False)
     }
-    return {_bare(name, tensors): tensor for name, tensor in tensors.items()}
+    wrapped = all(name.startswith(_WRAPPED) for name in tensors)
+    return {name.removeprefix(_WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
 
 
 def parameters_of(model: nn.Module, scope: Scope) -> dict[str, Tensor]:
@@ -75,11 +77,3 @@ def _fit(name: str, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> No
             f"the ticket's {name!r} has shape {shape} and the model's {tuple(tensors[name].shape)}; "
             f"`ticket.transfer(model)` fits a ticket to a model with another head"
         )
-
-
-def _bare(name: str, names: Iterable[str]) -> str:
-    name = name.replace(_WRAPPERS[0], "")
-    outer = _WRAPPERS[1]
-    return (
-        name.removeprefix(outer) if all(other.replace(_WRAPPERS[0], "").startswith(outer) for other in names) else name
-    )

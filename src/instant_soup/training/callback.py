@@ -13,7 +13,7 @@ from ..core.ticket import Ticket
 from .guard import Guard, guard
 
 
-class TicketCallback(TrainerCallback):  # type: ignore[misc]
+class TicketCallback(TrainerCallback):
     """Train a ticket with `transformers.Trainer` or what is made from it, without a subclass.
 
         trainer = Trainer(model, args, train_dataset=data, callbacks=[soup.TicketCallback(ticket)])

@@ -109,14 +109,14 @@ class Guard:
             theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
             if ours and not theirs & ours.keys():
                 raise ScopeError(
-                    f"{type(optimizer).__name__} trains none of the {len(ours)} parameters that the ticket prunes, such "
-                    f"as {next(iter(self._parameters))!r}; make it from the parameters of this very model"
+                    f"{type(optimizer).__name__} trains none of the {len(ours)} parameters that the ticket prunes, "
+                    f"such as {next(iter(self._parameters))!r}; make it from the parameters of this very model"
                 )
 
     def _hooks(self) -> Iterator[Handle]:
         for name, parameter in self._parameters.items():
             if parameter.requires_grad:
-                yield parameter.register_hook(self._masking(name))
+                yield parameter.register_hook(self._masking(name))  # type: ignore[no-untyped-call]
         for optimizer in self._optimizers:
             yield optimizer.register_step_post_hook(self._after_step)
             yield optimizer.register_load_state_dict_post_hook(lambda _: self._forget())
@@ -190,6 +190,4 @@ class Guard:
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:
-    inner = optimizer.optimizer if isinstance(optimizer, AcceleratedOptimizer) else optimizer
-    assert isinstance(inner, Optimizer)
-    return inner
+    return _plain(optimizer.optimizer) if isinstance(optimizer, AcceleratedOptimizer) else optimizer
