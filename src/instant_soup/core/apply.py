@@ -29,7 +29,7 @@ def named(model: nn.Module) -> dict[str, Tensor]:
         for part in (model.named_buffers, model.named_parameters)
         for name, tensor in part(remove_duplicate=False)
     }
-    wrapped = all(name.startswith(_WRAPPED) for name in tensors)
+    wrapped = all(name.startswith(_WRAPPED) for name, _ in model.named_parameters())
     return {name.removeprefix(_WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
 
 

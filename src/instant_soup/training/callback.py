@@ -19,8 +19,8 @@ class TicketCallback(TrainerCallback):
         trainer = Trainer(model, args, train_dataset=data, callbacks=[soup.TicketCallback(ticket)])
         trainer.train()
 
-    It applies the ticket when training begins, guards its zeros (see `instant_soup.guard`), and looks at them before
-    each checkpoint and at the end. Resumed from a checkpoint, the Trainer's weights are taken as they are, after a look
+    It applies the ticket when training begins, guards its zeros (see `instant_soup.guard`), and looks at them
+    after each step, at each checkpoint and at the end. Resumed from a checkpoint, the Trainer's weights are taken as they are, after a look
     at their zeros.
 
     Args:

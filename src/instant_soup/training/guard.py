@@ -79,7 +79,8 @@ class Guard:
 
         *model* may be any of the same shape, such as an average of the weights. *cause*: what to say of the reason.
         """
-        at = self._parameters if model is None else {name: named(model)[name] for name in self._parameters}
+        every = {} if model is None else parameters_of(model, self.mask.scope)
+        at = self._parameters if model is None else {name: every[name] for name in self._parameters}
         revived = [name for name in at if self._revived(name, at[name])] if self._any(at) else []
         if revived:
             name = revived[0]
