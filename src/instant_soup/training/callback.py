@@ -20,8 +20,8 @@ class TicketCallback(TrainerCallback):
         trainer.train()
 
     It applies the ticket when training begins, guards its zeros (see `instant_soup.guard`), and looks at them
-    after each step, at each checkpoint and at the end. Resumed from a checkpoint, the Trainer's weights are taken as they are, after a look
-    at their zeros.
+    after each step, at each checkpoint and at the end. Resumed from a checkpoint, the Trainer's weights are taken as
+    they are, after a look at their zeros.
 
     Args:
         ticket: a ticket, or the path of its file.

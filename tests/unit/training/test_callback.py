@@ -126,7 +126,7 @@ def test_a_second_training_goes_on_from_the_first(tiny_bert: Path, tmp_path: Pat
 class Vandal(TrainerCallback):
     """Writes to pruned weights in the third step."""
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(self, _args: Any, state: Any, _control: Any, **kwargs: Any) -> None:
         if state.global_step == 2:
             with torch.no_grad():
                 for parameter in kwargs["model"].parameters():

@@ -292,6 +292,6 @@ def test_applying_a_ticket_gives_its_start_and_its_zeros_and_looks_at_the_base_f
     for name in ticket.mask:
         expected = torch.where(ticket.mask[name], fresh.get_parameter(name), 0)
         assert torch.equal(model.get_parameter(name), expected)
+    model.set_submodule("head", nn.Linear(8, 5))
     with pytest.raises(soup.SoupError, match=r"'head\.weight' has shape \(3, 8\) and the model's \(5, 8\)"):
-        model.set_submodule("head", nn.Linear(8, 5))
         ticket.apply(model, check=False)
