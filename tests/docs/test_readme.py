@@ -41,7 +41,7 @@ def given(
     shutil.copytree(tiny_bert, "path/to/bert")
     shutil.copytree(tiny_text, "path/to/parquet")
     task = small("cola")
-    soup.OneShot().draw(task, 0.5, soup.Meter()).save("cola.safetensors")
+    soup.OneShot().draw(task, 0.5).save("cola.safetensors")
     batch = task.course.train.batch([0, 1, 2, 3])
     return {"__name__": "__main__", "torch": torch, "soup": soup, "loader": [batch] * 2, "loss_of": loss_of}
 
