@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,21 +17,26 @@ from .weights import Weights, digest
 if TYPE_CHECKING:
     from .ticket import Ticket
 
-_COMPILED, _WRAPPED = "_orig_mod.", "module."  # what torch.compile and data-parallel wrappers put before names
+# what stands in names because of torch.compile, of data-parallel wrappers, and of peft
+_COMPILED, _PARALLEL, _ADAPTED = "_orig_mod.", "module.", "base_model.model."
+_BASE = re.compile(r"\b(base_layer|original_module)\.")  # peft's, beside an adapter
 
 
 def named(model: nn.Module) -> dict[str, Tensor]:
-    """The live parameters and buffers of *model*, without the names that wrappers put before theirs.
+    """The live parameters and buffers of *model*, by the names that they have without torch.compile and wrappers.
 
-    A tensor that goes by several names is listed under each of them.
+    A tensor that goes by several names is listed under each of them. In a model of peft, the base model's have their
+    old names.
     """
-    tensors = {
-        name.replace(_COMPILED, ""): tensor
-        for part in (model.named_buffers, model.named_parameters)
-        for name, tensor in part(remove_duplicate=False)
-    }
-    wrapped = all(name.startswith(_WRAPPED) for name, _ in model.named_parameters())
-    return {name.removeprefix(_WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
+    parameters = {name.replace(_COMPILED, ""): p for name, p in model.named_parameters(remove_duplicate=False)}
+    buffers = {name.replace(_COMPILED, ""): b for name, b in model.named_buffers(remove_duplicate=False)}
+    tensors = buffers | parameters
+    if all(name.startswith(_PARALLEL) for name in parameters):
+        parameters = {name.removeprefix(_PARALLEL): p for name, p in parameters.items()}
+        tensors = {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+    if all(name.startswith(_ADAPTED) for name in parameters):
+        tensors = {_BASE.sub("", name.removeprefix(_ADAPTED)): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def parameters_of(model: nn.Module, scope: Scope) -> dict[str, Tensor]:

@@ -63,7 +63,13 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
 
 
 def trainer(model: Any, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> Trainer:
-    return Trainer(model=model, args=arguments(folder, **changes), train_dataset=Sentences(), callbacks=list(callbacks))
+    return Trainer(
+        model=model,
+        args=arguments(folder, **changes),
+        train_dataset=Sentences(),
+        eval_dataset=Sentences(),
+        callbacks=list(callbacks),
+    )
 
 
 def dead(ticket: soup.Ticket, folder: Path) -> int:
@@ -78,8 +84,16 @@ def dead(ticket: soup.Ticket, folder: Path) -> int:
         {"bf16": True, "gradient_accumulation_steps": 2, "max_grad_norm": 0.1},
         {"optim": "adafactor"},
         {"optim": "sgd", "torch_compile": True, "torch_compile_backend": "aot_eager"},
+        {
+            "gradient_checkpointing": True,
+            "load_best_model_at_end": True,
+            "eval_strategy": "steps",
+            "eval_steps": 3,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": True,  # the first one, then
+        },
     ],
-    ids=["AdamW", "bf16 and accumulation", "Adafactor", "compiled"],
+    ids=["AdamW", "bf16 and accumulation", "Adafactor", "compiled", "checkpointed and back to the best"],
 )
 def test_every_checkpoint_of_the_trainer_has_the_zeros_of_the_ticket(
     tiny_bert: Path, tmp_path: Path, changes: dict[str, Any]
@@ -143,6 +157,10 @@ def test_a_weight_that_revives_stops_the_trainer_at_its_step(tiny_bert: Path, tm
     with pytest.raises(soup.RevivedError, match="is pruned and has become"):
         work.train()
     assert not (tmp_path / "checkpoint-6").exists()
+    work.callback_handler.pop_callback(Vandal)
+    ticket_of(load(tiny_bert)).apply(other, check=False)
+    work.train()  # what broke off leaves nothing behind
+    assert all(not p._backward_hooks for p in other.parameters())
 
 
 def test_a_model_at_other_weights_is_refused_unless_asked_for(tiny_bert: Path, tmp_path: Path) -> None:
