@@ -114,16 +114,16 @@ def merge_adapters(
         RevivedError: a pruned weight of the model beneath the adapters is not zero. Nothing is changed then.
         TrainingError: an adapter holds what is not finite. Nothing is changed then.
     """
-    model, mask = wrapped(model), mask_of(ticket)
-    base = _adapted(model, mask)
-    _check(model, mask, base, adapters)
-    before = _figure(measure, model)
+    adapted, mask = wrapped(model), mask_of(ticket)
+    _check(adapted, mask, adapters)
+    before = _figure(measure, adapted)
+    base = _beneath(adapted, mask)
     start = {name: parameter.detach().clone() for name, parameter in base.items()}
     for parameter in base.values():
         if parameter.element_size() < torch.float32.itemsize:
             parameter.data = parameter.data.float()
     names = None if adapters is None else list(adapters)
-    plain: nn.Module = model.base_model.merge_and_unload(safe_merge=True, adapter_names=names)
+    plain: nn.Module = adapted.merge_and_unload(safe_merge=True, adapter_names=names)
     merged = parameters_of(plain, mask.scope)
     layers = {name: _loss(start[name], merged[name], mask[name]) for name in base}
     for name in base:
@@ -158,21 +158,24 @@ def mask_adapters(model: nn.Module, ticket: Ticket | Mask) -> None:
     install(model, mask_of(ticket))
 
 
-def _adapted(model: PeftModel, mask: Mask) -> dict[str, Tensor]:
-    """The parameters in scope that lie beneath an adapter."""
+def _beneath(model: PeftModel, mask: Mask) -> dict[str, Tensor]:
+    """The parameters in scope that lie beneath an adapter.
+
+    They are known by where their numbers are: peft makes new parameters for attention whenever its modules are listed.
+    """
     kinds = (
         import_module("peft.tuners.tuners_utils").BaseTunerLayer,
         import_module("peft.utils.other").AuxiliaryTrainingWrapper,
     )
-    beneath = {id(p) for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
-    return {name: p for name, p in parameters_of(model, mask.scope).items() if id(p) in beneath}
+    found = {p.data_ptr() for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
+    return {name: p for name, p in parameters_of(model, mask.scope).items() if p.data_ptr() in found}
 
 
-def _check(model: PeftModel, mask: Mask, base: Mapping[str, Tensor], adapters: Sequence[str] | None) -> None:
+def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None:
     for name in adapters or ():
         if name not in model.peft_config:
             raise unknown("adapter", name, model.peft_config)
-    for name, parameter in base.items():
+    for name, parameter in _beneath(model, mask).items():
         pruned = ~mask[name].to(parameter.device)
         if revived := int(torch.count_nonzero(parameter.detach()[pruned])):
             raise RevivedError(
@@ -180,9 +183,8 @@ def _check(model: PeftModel, mask: Mask, base: Mapping[str, Tensor], adapters: S
                 f"adapters; call ticket.apply(model) before get_peft_model, unmerge what is merged, and use no "
                 f"initialisation that rewrites the model, such as PiSSA"
             )
-    ours = {id(parameter) for parameter in base.values()}
     for name, parameter in model.named_parameters():
-        if id(parameter) not in ours and not bool(parameter.isfinite().all()):
+        if not bool(parameter.isfinite().all()):
             raise TrainingError(f"{name!r} holds what is not finite; train with a lower rate and merge that")
 
 

@@ -182,7 +182,9 @@ class Guard:
     def _check_same(self) -> None:
         here = named(self._model)
         for name, parameter in self._parameters.items():
-            if here.get(name) is not parameter:
+            found = here.get(name)
+            trained = parameter.requires_grad or (found is not None and found.requires_grad)
+            if found is not parameter and (trained or found is None):
                 raise RevivedError(
                     f"{name!r} is another parameter than when the guard was set (step {self.steps}): something has "
                     f"replaced it; wrap, convert or move the model first, then set the guard"

@@ -21,12 +21,12 @@ from ..core.mask import Mask
 
 def install(model: nn.Module, mask: Mask) -> None:
     """What `mask_adapters` does to a model of peft."""
-    names = {id(parameter): name for name, parameter in parameters_of(model, mask.scope).items()}
-    found: list[tuple[Linear, str]] = []
+    names = {parameter.data_ptr(): name for name, parameter in parameters_of(model, mask.scope).items()}
+    found: list[tuple[LoraLayer, str]] = []
     for module in model.modules():
         if isinstance(module, LoraLayer):
             for parameter in module.get_base_layer().parameters(recurse=False):
-                if name := names.get(id(parameter)):
+                if name := names.get(parameter.data_ptr()):
                     _check(module, name)
                     found.append((module, name))
     for layer, name in found:
@@ -35,7 +35,9 @@ def install(model: nn.Module, mask: Mask) -> None:
 
 
 class MaskedProduct(LoraVariant):
-    """LoRA whose product reaches only the weights that are kept: how peft asks for its own variants.
+    """LoRA whose product reaches only the weights that are kept, as peft asks for a variant.
+
+    Peft's own have static methods, for they hold nothing. It calls them on the instance.
 
     Args:
         kept: bool, of the shape of the weight that the adapter is for.
@@ -55,7 +57,9 @@ class MaskedProduct(LoraVariant):
             self._dead = self._dead.to(update.device)
         return update.masked_fill(self._dead, 0)
 
-    def forward(self, module: Any, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, module: Any, active_adapter: str, x: Tensor, result: Tensor, **_: Any
+    ) -> Tensor:
         """The layer's outputs: those of the weight, *result*, and those of the adapter."""
         update = self.product(module, active_adapter)
         bias = module.lora_B[active_adapter].bias
@@ -65,16 +69,16 @@ class MaskedProduct(LoraVariant):
             None if bias is None else bias * module.scaling[active_adapter],
         )
 
-    def merge_safe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
+    def merge_safe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:  # type: ignore[override]
         """A new weight, with the adapter in it."""
         return orig_weight + self.product(module, active_adapter).to(orig_weight.dtype)
 
     @torch.no_grad()
-    def merge_unsafe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> None:
+    def merge_unsafe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> None:  # type: ignore[override]
         """The same, in place."""
         orig_weight += self.product(module, active_adapter).to(orig_weight.dtype)
 
-    def unmerge(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
+    def unmerge(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:  # type: ignore[override]
         """The weight without the adapter."""
         return orig_weight.detach() - self.product(module, active_adapter).detach().to(orig_weight.dtype)
 
