@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # what stands in names because of torch.compile, of data-parallel wrappers, and of peft
 _COMPILED, _PARALLEL, _ADAPTED = "_orig_mod.", "module.", "base_model.model."
 _BASE = re.compile(r"\b(base_layer|original_module)\.")  # peft's, beside an adapter
+_COPY = re.compile(r"\bmodules_to_save\.[^.]+\.")  # and beside a copy that is trained whole
 
 
 def named(model: nn.Module) -> dict[str, Tensor]:
@@ -54,6 +55,9 @@ def apply(ticket: Ticket, model: nn.Module, *, check: bool = True) -> None:
     parameters = parameters_of(model, ticket.mask.scope)
     for name, tensor in ticket.start.items():
         _fit(name, tuple(tensor.shape), tensors)
+    copies = {_COPY.sub("", name) for name in tensors if _COPY.search(name)}
+    if copied := sorted(copies & (ticket.start.keys() | parameters.keys())):
+        raise ScopeError(f"peft trains a copy of {copied[0]!r}; apply the ticket before get_peft_model")
     if check and (found := digest(parameters, ticket.mask.scope)) != ticket.base.digest:
         raise TicketError(
             f"the ticket was drawn from {ticket.base.name!r} ({ticket.base.digest[:12]}), and the prunable weights of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,8 @@ def test_merging_adds_the_product_only_where_the_ticket_keeps(
         assert loss.sparsity == pytest.approx(1 - ticket.mask.kept_by_name[name] / ticket.mask.scope.numel(name))
     total = sum(lost[name] ** 2 for name in in_scope) / sum(norms[name] ** 2 for name in in_scope)
     assert merged.whole.share == pytest.approx(total, rel=1e-3)
+    pruned = sum(ticket.mask.scope.numel(name) - ticket.mask.kept_by_name[name] for name in in_scope)
+    assert merged.whole.sparsity == pruned / sum(ticket.mask.scope.numel(name) for name in in_scope)
     assert 0.4 < merged.whole.share < 0.9
 
     assert merged.before == pytest.approx(float(F.cross_entropy(before, LABELS)), rel=1e-5)
@@ -205,6 +208,21 @@ def test_several_adapters_merge_as_their_sum_and_one_by_its_name(bert: Any) -> N
         )
         assert (merged.layers[name].norm == 0) == (name not in second)
     assert merged.layers[next(name for name in sums if name not in second)].share == 0
+
+
+def test_what_rounding_leaves_of_adapters_that_were_taken_out_again_is_no_revival(bert: Any) -> None:
+    ticket = ticket_of(bert)
+    ticket.apply(bert)
+    model = adapted(bert, lora_alpha=0.02)
+    other = LoraConfig(r=2, lora_alpha=0.03, target_modules=MATRICES, init_lora_weights=False)
+    model.add_adapter("other", other)
+    model.base_model.set_adapter(["default", "other"])
+    model.merge_adapter()
+    model.unmerge_adapter()
+    left = [layer.get_base_layer().weight[~ticket.mask[name]] for name, layer in layers(model).items()]
+    assert any(part.any() for part in left)
+    merged = soup.merge_adapters(model, ticket)
+    assert dead_bits(ticket.mask, dict(merged.model.state_dict())) == 0
 
 
 def test_weights_of_16_bits_are_rounded_once(bert: Any, tmp_path: Path) -> None:
@@ -423,3 +441,14 @@ def test_a_ticket_can_be_applied_and_looked_at_beneath_adapters(bert: Any) -> No
         guard.release()
         ticket.apply(model, check=False)
     assert dead_bits(ticket.mask, dict(model.unload().state_dict())) == 0
+
+
+def test_a_ticket_is_not_applied_to_what_peft_has_copied(bert: Any) -> None:
+    ticket = ticket_of(bert)
+    headed = replace(ticket, start={"classifier.weight": torch.ones(2, 32)})
+    model = get_peft_model(bert, LoraConfig(target_modules=MATRICES, modules_to_save=["classifier"]))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(soup.SoupError, match=r"copy of 'classifier\.weight'; apply the ticket before get_peft_model"):
+        headed.apply(model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    ticket.apply(model)  # has no head of its own
