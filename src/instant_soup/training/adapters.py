@@ -8,12 +8,11 @@ is cleared, and what that cost is said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from math import fsum, sqrt
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +23,12 @@ from ..core.mask import Mask
 from ..core.ticket import Ticket
 from .peft import PeftModel, mask_of, wrapped
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Measure = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What masking took from the update of one parameter.
+class Update:
+    """What adapters add to one parameter, and what masking took from it.
 
     Attributes:
         norm: of the whole update (Frobenius).
@@ -63,29 +59,29 @@ class Merged:
 
     Attributes:
         model: the base model, the same object that the adapters were put into; no trace of peft is left.
-        layers: the loss of each parameter that is in scope and had an adapter.
+        layers: the update of each parameter that is in scope and had an adapter.
         before: what *measure* gave for the model with adapters beside it; None without *measure*.
         unmasked: the same after a plain merge.
         masked: the same for *model*.
     """
 
     model: nn.Module
-    layers: Mapping[str, Loss]
+    layers: Mapping[str, Update]
     before: float | None = None
     unmasked: float | None = None
     masked: float | None = None
 
     @property
-    def whole(self) -> Loss:
-        """The loss of all these parameters together, as one vector."""
+    def whole(self) -> Update:
+        """The update of all these parameters together, as one vector."""
         each = self.layers.values()
-        norm, lost = sqrt(fsum(loss.norm**2 for loss in each)), sqrt(fsum(loss.lost**2 for loss in each))
-        return Loss(norm, lost, sum(loss.size for loss in each), sum(loss.pruned for loss in each))
+        norm, lost = sqrt(fsum(one.norm**2 for one in each)), sqrt(fsum(one.lost**2 for one in each))
+        return Update(norm, lost, sum(one.size for one in each), sum(one.pruned for one in each))
 
     def __str__(self) -> str:
         whole = self.whole
         lines = [f"masking took {whole.share:.1%} of the update, measured by its squared norm"]
-        lines += [f"  {name}: {loss.share:.1%} ({loss.sparsity:.1%} pruned)" for name, loss in self.layers.items()]
+        lines += [f"  {name}: {one.share:.1%} ({one.sparsity:.1%} pruned)" for name, one in self.layers.items()]
         if self.masked is not None:
             lines += [f"measured: {self.before:g} before, {self.unmasked:g} merged, {self.masked:g} masked"]
         return "\n".join(lines)
@@ -130,7 +126,7 @@ def merge_adapters(
     names = None if adapters is None else list(adapters)
     plain: nn.Module = adapted.merge_and_unload(safe_merge=True, adapter_names=names)
     merged = parameters_of(plain, mask.scope)
-    layers = {name: _loss(start[name], merged[name], mask[name]) for name in base}
+    layers = {name: _update(start[name], merged[name], mask[name]) for name in base}
     for name in base:
         merged[name].data = merged[name].data.to(start[name].dtype)
     unmasked = _figure(measure, plain)
@@ -195,11 +191,11 @@ def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None
             raise TrainingError(f"{name!r} holds what is not finite; train with a lower rate and merge that")
 
 
-def _loss(start: Tensor, end: Tensor, kept: Tensor) -> Loss:
+def _update(start: Tensor, end: Tensor, kept: Tensor) -> Update:
     update = (end.detach() - start).float()
     lost = update.masked_fill(kept.to(update.device), 0)
     norm, lost_norm = (float(torch.linalg.vector_norm(part, dtype=torch.float64)) for part in (update, lost))
-    return Loss(norm, lost_norm, kept.numel(), kept.numel() - int(kept.sum()))
+    return Update(norm, lost_norm, kept.numel(), kept.numel() - int(kept.sum()))
 
 
 def _figure(measure: Measure | None, model: nn.Module) -> float | None:

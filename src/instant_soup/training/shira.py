@@ -7,6 +7,7 @@ trained. An adapter is the changes of the survivors and where they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ def shira_config(
     most = {name: mask.kept_by_name[name] // sum(mask.scope.shapes[name]) for name in layers.values()}
     thin = min(most, key=lambda name: most[name])
     rank = max(most[thin], 1) if r is None else r
-    if rank > most[thin]:
+    if not 1 <= rank <= most[thin]:
         raise KnobError(
             f"r is {rank} and {thin!r} keeps {mask.kept_by_name[thin]:,} weights, enough for r={most[thin]}; give a "
             f"smaller r, leave the layer out by target_modules, or use soup.shira, which trains every survivor"
@@ -135,6 +136,7 @@ def _strongest(layer: nn.Module, kept: Tensor, rank: int) -> Tensor:
 
 
 def _config(names: Iterable[str], r: int, mask_fn: Callable[..., Tensor] | None, options: Mapping[str, Any]) -> Any:
-    config = peft().ShiraConfig(r=r, target_modules=[name.removesuffix(".weight") for name in names], **options)
+    exactly = "|".join(re.escape(name.removesuffix(".weight")) for name in names)  # a list would match ends of names
+    config = peft().ShiraConfig(r=r, target_modules=exactly, **options)
     config.mask_type, config.mask_fn = "ticket", mask_fn  # given to the constructor, the type would be warned of
     return config

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim import Muon
 from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
@@ -135,6 +137,32 @@ def test_a_second_training_goes_on_from_the_first(tiny_bert: Path, tmp_path: Pat
     work.train()
     for name, tensor in middle.items():
         torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("project", [False, True])
+def test_an_optimiser_that_mixes_weights_needs_projection(tiny_bert: Path, tmp_path: Path, project: bool) -> None:
+    model = load(tiny_bert)
+    ticket = ticket_of(model)
+    optimizer = Muon([model.get_parameter(name) for name in ticket.mask], lr=1e-2)
+    work = trainer(model, tmp_path, soup.TicketCallback(ticket, project=project), max_steps=3)
+    work.optimizer = optimizer
+    if project:
+        work.train()
+        assert dead(ticket, tmp_path / "checkpoint-3") == 0
+    else:
+        with pytest.raises(soup.RevivedError, match="project=True"):
+            work.train()
+
+
+def test_adapters_are_trained_beside_a_ticket(tiny_bert: Path, tmp_path: Path) -> None:
+    model = load(tiny_bert)
+    ticket = ticket_of(model)
+    beside = get_peft_model(model, LoraConfig(target_modules=["query", "value"]))
+    work = trainer(beside, tmp_path, soup.TicketCallback(ticket), max_steps=3)
+    work.train()
+    merged = soup.merge_adapters(beside, ticket)
+    assert merged.whole.norm > 0
+    assert all(not model.get_parameter(name)[~ticket.mask[name]].any() for name in ticket.mask)
 
 
 class Vandal(TrainerCallback):

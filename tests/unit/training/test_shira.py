@@ -93,6 +93,8 @@ def test_what_cannot_be_is_refused(bert: Any) -> None:
     ticket = ticket_of(bert)
     with pytest.raises(soup.SoupError, match=r"r is 99 and '.*' keeps .* weights, enough for r=\d+; .*soup\.shira"):
         soup.shira_config(bert, ticket, 99)
+    with pytest.raises(soup.SoupError, match="r is 0"):
+        soup.shira_config(bert, ticket, 0)
     with pytest.raises(soup.SoupError, match=r"no layer to adapt: target_modules is \['kwery'\]"):
         soup.shira(bert, ticket, target_modules=["kwery"])
     config = soup.shira_config(bert, ticket, 1)
@@ -103,6 +105,16 @@ def test_what_cannot_be_is_refused(bert: Any) -> None:
         with pytest.raises(soup.SoupError, match="is not the weight of a linear layer of its own"):
             soup.shira(tower, ticket_of(tower), target_modules=names)
     assert soup.shira(tower, ticket_of(tower), target_modules=["c_fc"]) is not None
+
+
+def test_a_name_that_ends_like_another_is_not_mistaken_for_it() -> None:
+    inner = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    model = nn.Sequential(nn.Linear(6, 6), inner)
+    scope = soup.Scope({"0.weight": (6, 6)})
+    adapted = soup.shira(model, soup.Mask.dense(scope))
+    assert [name for name, p in adapted.named_parameters() if p.requires_grad] == [
+        "base_model.model.0.shira_weight.default"
+    ]
 
 
 def test_layers_of_which_nothing_is_kept_are_left_alone(bert: Any) -> None:
