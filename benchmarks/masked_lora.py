@@ -6,7 +6,8 @@ Three copies of a BERT as wide as BERT-base, of four layers, random weights, ada
 value, train in turn in one process. Masking makes the product B A in each step, whose cost depends on the weights and
 not on the batch, so short batches show it at its worst.
 
-Goal: under the mask a step takes no longer than DoRA's.
+Goal: under the mask a step takes at most half as long again as plain LoRA's. DoRA, which takes the product too but does
+not differentiate through it, is there to compare with.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def main() -> None:
     plain, dora = (Ratio.of(taken["masked"], taken[name]) for name in ("plain", "dora"))
     print(f"under the mask a step takes {plain} of plain LoRA's, and {dora} of DoRA's")
     report(
-        {"masked step over DoRA's": Goal.on(dora, "at most", 1.0)},
+        {"masked step over plain LoRA's": Goal.on(plain, "at most", 1.5)},
         chosen.json,
         milliseconds={name: median(each) for name, each in steps.items()},
         batch=chosen.batch,

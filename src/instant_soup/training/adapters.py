@@ -144,8 +144,8 @@ def mask_adapters(model: nn.Module, ticket: Ticket | Mask) -> None:
 
     Outputs, gradients and whatever peft merges are then those of ``W + mask * (B A * scaling)``, so that merging loses
     nothing. Adapters outside the scope are left alone. The mask is not saved with an adapter: call this again after
-    loading or adding one. As with DoRA, each step makes the product, so it takes time and the memory of another weight
-    matrix a layer.
+    loading or adding one. Each step makes the product and its gradient, which takes time and the memory of a few more
+    weight matrices a layer.
 
     Raises:
         KnobError: peft is not installed, or an adapter is of a kind that multiplies otherwise: DoRA and its like,
