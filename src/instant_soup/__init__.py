@@ -43,9 +43,11 @@ if TYPE_CHECKING:
         Snip,
         control,
     )
+    from .training.adapters import Merged, mask_adapters, merge_adapters
     from .training.callback import TicketCallback
     from .training.guard import Guard, guard
     from .training.regime import Regime
+    from .training.shira import shira, shira_config
 
 _HOMES = {
     "Cost": "core.budget",
@@ -75,18 +77,23 @@ _HOMES = {
     "OneShot": "methods",
     "Snip": "methods",
     "control": "methods",
+    "Merged": "training.adapters",
+    "mask_adapters": "training.adapters",
+    "merge_adapters": "training.adapters",
     "Guard": "training.guard",
     "guard": "training.guard",
     "Regime": "training.regime",
+    "shira": "training.shira",
+    "shira_config": "training.shira",
     "TicketCallback": "training.callback",
 }
 
 __version__ = version("instant-soup")
 __all__ = [
     "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result",
-    "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
-    "guard", "prune", "run", "tasks",
+    "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime",
+    "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
+    "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira", "shira_config", "tasks",
 ]  # fmt: skip
 
 
