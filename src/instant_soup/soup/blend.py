@@ -40,7 +40,6 @@ class Blend:
 
 def votes(outlook: Outlook, weights: Weights) -> Scores:
     """How many masks keep each weight."""
-
     whole = torch.uint8 if len(outlook.masks) < 256 else torch.int64  # small numbers are added up several times faster
 
     def count(name: str) -> Tensor:

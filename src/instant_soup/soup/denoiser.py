@@ -148,7 +148,7 @@ def denoise(
 
 
 def _see(learner: Learner, sparsity: float, across: Across, magnitude: bool, weights: bool) -> tuple[Mask, Weights]:
-    """The weak mask; with it a copy of all weights, or of the prunable ones' sizes alone, where no more is asked for."""
+    """The weak mask, and a copy of what is asked for: all weights, or the sizes of the prunable ones alone."""
     sizes = score.magnitude(learner)
     mask = prune(sizes, learner.mask, sparsity, across=across)
     if weights:

@@ -88,13 +88,12 @@ def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
 
 def _parabola(corners: Sequence[tuple[int, int]], at: int) -> Fraction:
     """The parabola through three points, exactly (Lagrange)."""
-    return sum(
-        (
-            cost * prod((Fraction(at - other, here - other) for other, _ in corners if other != here), start=Fraction(1))
-            for here, cost in corners
-        ),
-        Fraction(),
-    )
+    return sum((cost * _one_at(here, at, corners) for here, cost in corners), Fraction())
+
+
+def _one_at(here: int, at: int, corners: Sequence[tuple[int, int]]) -> Fraction:
+    """At *at*, the parabola that is one *here* and zero at the other two corners."""
+    return prod((Fraction(at - other, here - other) for other, _ in corners if other != here), start=Fraction(1))
 
 
 @contextmanager
