@@ -134,6 +134,11 @@ class Store:
         """Where the records of transfers are kept, and what is unfinished of them."""
         return self.folder / "transfers"
 
+    def unfinished_transfers(self) -> list[Cell]:
+        """Where transfers stand that are not done."""
+        folders = sorted(path for path in self.transfers.glob("*/") if path.name != "locks")
+        return [Cell(folder, self.save_every) for folder in folders]
+
     def shelf(self, recipe: Recipe) -> FolderShelf:
         """Where whole trainings on the task of *recipe* are kept, whatever the method."""
         return FolderShelf(self.folder / "shelf" / recipe.task_key[:16], recipe.key)

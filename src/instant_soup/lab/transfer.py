@@ -15,13 +15,13 @@ from ..core.ticket import Ticket
 from ..tasks import CourseTask
 from . import toml
 from .environment import forget_peaks
+from .matrix import SCHEMA
 from .recipe import Recipe
 from .records import seal
 from .run import Watch, build, circumstances, judge, meter_of, ticket_facts, tuned
 from .sizes import Sizes
 from .store import Cell, Store, read_json, write_json
 
-SCHEMA = 1
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
