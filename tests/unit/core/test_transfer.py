@@ -215,8 +215,9 @@ def test_the_tower_is_found_in_the_whole_model_by_what_its_name_says() -> None:
 
 
 def test_a_tower_of_vision_is_not_taken_for_one_of_text() -> None:
-    with pytest.raises(ScopeError, match="nothing of this CLIPTextModel"):
-        drawn(clip().vision_model).transfer(nn.ModuleDict({"text_model": clip().text_model}))
+    vision, text = clip().vision_model, clip().text_model
+    with pytest.raises(ScopeError, match="nothing of this ModuleDict"):
+        drawn(nn.ModuleDict({"vision_model": vision})).transfer(nn.ModuleDict({"text_model": text}))
 
 
 def test_the_head_of_the_old_task_stays_behind_and_the_model_keeps_its_own() -> None:
