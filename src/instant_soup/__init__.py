@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from .core.budget import Cost, Meter
     from .core.errors import RevivedError, SoupError
     from .core.mask import Mask
+    from .core.match import Piece
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
+    from .lab.transfer import transfer
     from .methods import (
         METHODS,
         Dense,
@@ -53,6 +55,7 @@ _HOMES = {
     "RevivedError": "core.errors",
     "SoupError": "core.errors",
     "Mask": "core.mask",
+    "Piece": "core.match",
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
@@ -61,6 +64,7 @@ _HOMES = {
     "evaluate": "lab.run",
     "run": "lab.run",
     "Store": "lab.store",
+    "transfer": "lab.transfer",
     "METHODS": "methods",
     "Dense": "methods",
     "EarlyBird": "methods",
@@ -84,9 +88,9 @@ _HOMES = {
 __version__ = version("instant-soup")
 __all__ = [
     "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result",
+    "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Piece", "Recipe", "Regime", "Result",
     "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
-    "guard", "prune", "run", "tasks",
+    "guard", "prune", "run", "tasks", "transfer",
 ]  # fmt: skip
 
 
