@@ -95,7 +95,7 @@ def _show(record: Mapping[str, Any], out: Path) -> None:
     console.print(shown)
     ticket, source, cost = record["ticket"], record["source"], record["cost"]
     came = source["recipe"]["task"]["name"] if source["recipe"] else source["base"]["name"]
-    weights = "" if record["fit"]["same_base"] else ", at other weights than it was drawn from"
+    weights = "" if record["fit"]["same_base"] else ", not known to be at the weights it was drawn from"
     say(f"from {came} to {record['recipe']['task']['name']}, sparsity {ticket['sparsity']:.4%}{weights}")
     figures, validation = show.figures(record["test"]), record["validation"]
     say(f"test {figures}   validation {validation:.4f}   cost {cost['multiple_of_T']:.2f} T")

@@ -218,12 +218,18 @@ def read_map(given: NameMap | None, wanted: Shapes, there: Shapes) -> dict[str, 
     if given is None:
         return {}
     if callable(given):
-        answers = {name: answer for name in wanted if (answer := given(name)) is not None}
-        return {name: _made(name, wanted[name], answer, there) for name, answer in answers.items()}
+        return _answers(given, wanted, there)
     found: dict[str, Made] = {}
     for pattern, meant in given.items():
         found |= _pattern(pattern, meant, wanted, there)
     return found
+
+
+def _answers(given: Callable[[str], Meant | None], wanted: Shapes, there: Shapes) -> dict[str, Made]:
+    """What a function says; it may speak of more than the ticket has, but not of nothing that it has."""
+    answers = {name: _numbered(answer, ()) for name in wanted if (answer := given(name)) is not None}
+    known = {name: pieces for name, pieces in answers.items() if all(piece.name in there for piece in pieces)}
+    return {name: _made(name, wanted[name], pieces, there) for name, pieces in (known or answers).items()}
 
 
 def _pattern(pattern: str, meant: Meant, wanted: Shapes, there: Shapes) -> dict[str, Made]:

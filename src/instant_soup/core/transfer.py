@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HEADS = ("*head*", "*classifier*", "score.*", "*.score.*", "fc.*")
 _HEAD = "head of the old task; the model keeps its own"
-_OTHER = "start weights of another checkpoint; the model keeps its own"
+_OTHER = "start weights of another checkpoint, or of more than is here; the model keeps its own"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Transfer:
     Attributes:
         ticket: for the model.
         parts: first those of the model in its order, then what was dropped.
-        same_base: whether the model stands at the weights that the ticket was drawn from.
+        same_base: whether the model is known to stand at the weights that the ticket was drawn from: all that it may
+            prune is there, unchanged.
     """
 
     ticket: Ticket
@@ -83,8 +84,8 @@ class Transfer:
     def summary(self) -> str:
         """The whole in one sentence."""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
-        weights = "at the weights it was drawn from" if self.same_base else "at other weights than it was drawn from"
-        return f"{counts}; {self.ticket.mask}, {weights}"
+        known = "at the weights" if self.same_base else "not known to be at the weights"
+        return f"{counts}; {self.ticket.mask}, {known} it was drawn from"
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Outcome, name, what it is made of, kept of size, and why; the numbered layers that fare alike in one."""

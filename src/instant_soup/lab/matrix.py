@@ -47,6 +47,10 @@ class Matrix:
         known = {method for method, _ in self.references}
         return (*self.sources, *(method for method in REFERENCES if method in known))
 
+    def label(self, row: str) -> str:
+        """A row, as a person reads it: a task, or the method that drew on each target itself."""
+        return row if row in self.sources or row == "dense" else f"by {row}"
+
     def at(self, row: str, target: str) -> Interval | None:
         """A figure, of a task's ticket or of another method."""
         return self.cells.get((row, target)) or self.references.get((row, target))

@@ -120,7 +120,7 @@ def moved(found: Matrix) -> list[list[str]]:
     for row in found.rows:
         figures = [(target == row, found.at(row, target)) for target in found.targets]
         cells = [(f"[{shown(one)}]" if own else shown(one)) if one else "" for own, one in figures]
-        rows.append([row if row in found.sources else f"by {row}", *cells])
+        rows.append([found.label(row), *cells])
     return [head, *rows]
 
 

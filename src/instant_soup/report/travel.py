@@ -24,11 +24,11 @@ def travel(found: Matrix) -> Chart:
         parts += [text(x, 15, shortened(target.split("/")[-1], int(wide / 7))), text(x, 31, metric)]
     for i, row in enumerate(found.rows):
         y = FIRST + i * TALL + (0 if row in found.sources else APART)
-        title = row.split("/")[-1] if row in found.sources else f"by {row}"
-        parts.append(text(NAMES - 10, y + TALL / 2 + 4, shortened(title, 24), "end", "name"))
+        title = shortened(found.label(row).split("/")[-1], 24)
+        parts.append(text(NAMES - 10, y + TALL / 2 + 4, title, "end", "name"))
         parts += [part for j, target in enumerate(found.targets) for part in _cell(found, row, target, j, y, wide)]
     caption = (
-        "Deep cells are near the best figure of their column, pale ones near none of it. Below the tickets: what other "
+        "A cell is the deeper the nearer its figure is to the best of its column. Below the tickets: what other "
         "methods reach on the same task and seeds; dense prunes nothing."
     )
     head, *rows = moved(found)
@@ -47,7 +47,7 @@ def _cell(found: Matrix, row: str, target: str, column: int, y: float, wide: flo
         return []
     best = max(one.mean for name in found.rows if (one := found.at(name, target)))
     x = NAMES + column * wide
-    who = f"ticket of {row}" if row in found.sources else f"by {row}"
+    who = f"ticket of {row}" if row in found.sources else found.label(row)
     words = f"{who} on {target}: {found.targets[target]} {shown(figure)}"
     parts = [cell(x, y, wide, TALL - 1, figure.mean / best if best > 0 else 0.0, words, f"{figure.mean:.3f}")]
     if row == target:

@@ -351,6 +351,8 @@ def test_a_map_names_what_no_table_lists() -> None:
     assert torch.equal(mask["floor.0.both.weight"], torch.cat([key, value]))
     by_function = ticket.transfer(Renamed(), map=lambda name: _renamed(name))
     assert by_function.ticket.mask["floor.1.ask.weight"].equal(mask["floor.1.ask.weight"])
+    everywhere = ticket.transfer(roberta(), map=lambda name: name.replace("roberta.", "bert."))
+    assert everywhere.ticket.mask == ticket.transfer(roberta()).ticket.mask
     assert {part.why for part in found.having("matched")} == {"by map"}
 
 
@@ -419,5 +421,5 @@ def test_what_became_of_each_tensor_prints_as_a_table_with_alike_layers_in_one_l
     found: Transfer = drawn(bert()).transfer(roberta())
     text = str(found)
     assert "roberta.encoder.layer.#.attention.self.query.weight (2 times)" in text
-    assert text.endswith("at other weights than it was drawn from")
+    assert text.endswith("not known to be at the weights it was drawn from")
     assert sum(part.kept for part in found.having("matched")) == found.ticket.mask.kept
