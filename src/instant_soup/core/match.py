@@ -123,11 +123,9 @@ def match(wanted: Shapes, there: Shapes, said: Mapping[str, Made], heads: int | 
     found: dict[str, Made | str] = {}
     for name, shape in wanted.items():
         made = said.get(name) or _found(name, ours[name], theirs, stacks)
-        known = isinstance(made, Made) and all(other in there for other in made.names)
-        if isinstance(made, Made):
-            found[name] = (made.misfit(shape, there, heads) or made) if known else "nothing like it there"
-        else:
-            found[name] = made
+        if isinstance(made, Made) and not all(other in there for other in made.names):
+            made = "nothing like it there"  # what *said* may speak of more than is asked for here
+        found[name] = (made.misfit(shape, there, heads) or made) if isinstance(made, Made) else made
     return found
 
 
@@ -237,7 +235,9 @@ def _pattern(pattern: str, meant: Meant, wanted: Shapes, there: Shapes) -> dict[
     form = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
     hits = [(name, hit.groups()) for name in wanted if (hit := form.fullmatch(name))]
     if not hits:
-        raise ScopeError(f"map names {pattern!r}, which the model does not have; {nearest(pattern, _general(wanted))}")
+        raise ScopeError(
+            f"map names {pattern!r}, which the model does not have; {nearest(pattern, _general(pattern, wanted))}"
+        )
     numbered = "{}" in pattern
     found = {}
     for name, numbers in hits:
@@ -246,14 +246,15 @@ def _pattern(pattern: str, meant: Meant, wanted: Shapes, there: Shapes) -> dict[
             found[name] = _made(name, wanted[name], answer, there)
     if not found:
         missing = next(piece.name for piece in _numbered(meant, ()) if piece.name not in there)
-        raise ScopeError(f"map names {missing!r}, which the ticket does not have; {nearest(missing, _general(there))}")
+        raise ScopeError(
+            f"map names {missing!r}, which the ticket does not have; {nearest(missing, _general(pattern, there))}"
+        )
     return found
 
 
-def _general(names: Iterable[str]) -> set[str]:
-    """Names with a {} for each number, and as they are."""
-    names = list(names)
-    return {re.sub(r"(?<=\.)\d+(?=\.)", "{}", name) for name in names} | set(names if len(names) < 9 else ())
+def _general(pattern: str, names: Iterable[str]) -> set[str]:
+    """*names* as *pattern* would say them: with a {} for each number if it has one."""
+    return {re.sub(r"(?<=\.)\d+(?=\.)", "{}", name) if "{}" in pattern else name for name in names}
 
 
 def _numbered(meant: Meant, numbers: Sequence[str]) -> tuple[Piece, ...]:

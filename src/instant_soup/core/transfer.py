@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from math import prod
@@ -29,7 +29,8 @@ from .weights import Lazy, Weights, digest
 if TYPE_CHECKING:
     from .ticket import Ticket
 
-HEADS = ("*head*", "*classifier*", "score.*", "*.score.*", "fc.*")
+HEADS = ("head*", "*.head*", "*_head.*", "*classifier*", "score.*", "*.score.*", "fc.*")
+"""Names of heads among start weights, where those are not the head alone."""
 _HEAD = "head of the old task; the model keeps its own"
 _OTHER = "start weights of another checkpoint, or of more than is here; the model keeps its own"
 
@@ -132,7 +133,7 @@ def transfer(
     new = scope or Scope({name: wanted[name] for name in fit})
     mask = Mask(new, _masks(ticket.mask, new, fit, heads))
     source = _Source(ticket, tensors, fit, heads)
-    start, parts = source.start(said) if source.same else ({}, _left(ticket, (), _OTHER))
+    start, parts = source.start(said) if source.same else ({}, _left(ticket, ticket.start, _OTHER))
     lost = {part.name for part in parts if part.outcome == "dropped"}
     moved = replace(
         ticket,
@@ -208,8 +209,8 @@ class _Source:
             Part(name, made.names, "start", made.how, moved[name].numel(), moved[name].numel())
             for name, made in placed.items()
         ]
-        gone = {other for made in placed.values() for other in made.names}
-        return moved, parts + _left(ticket, gone, "nothing like it there")
+        left = rest.keys() - {other for made in placed.values() for other in made.names}
+        return moved, parts + _left(ticket, [name for name in rest if name in left], "nothing like it there")
 
     def _begun(self, name: str) -> Tensor:
         """Where the ticket starts."""
@@ -217,20 +218,20 @@ class _Source:
         return ticket.start[name] if name in ticket.start else _masked(self._base[name], ticket.mask[name])
 
 
-def _left(ticket: Ticket, gone: Collection[str], why: str) -> list[Part]:
-    """The start weights that find no place; of those in scope nothing is said here that their mask does not say."""
-    rest = [(name, tensor) for name, tensor in ticket.start.items() if name not in gone]
+def _left(ticket: Ticket, names: Iterable[str], why: str) -> list[Part]:
+    """Start weights that do not go along."""
+    sizes = {name: ticket.start[name].numel() for name in names}
+    kept = ticket.mask.kept_by_name
     return [
-        Part(name, (), "dropped", _HEAD if _is_head(name, ticket) else why, tensor.numel(), tensor.numel())
-        for name, tensor in rest
-        if name not in ticket.mask
+        Part(name, (), "dropped", _HEAD if _is_head(name, ticket) else why, kept.get(name, size), size)
+        for name, size in sizes.items()
     ]
 
 
 def _is_head(name: str, ticket: Ticket) -> bool:
     """Whether *name* is of the old task; a ticket that starts from pre-trained weights has no other start weights."""
-    fresh = not any(other in ticket.mask for other in ticket.start)
-    return fresh or any(fnmatch(name, pattern) for pattern in HEADS)
+    fresh = ticket.start.keys().isdisjoint(ticket.mask)
+    return name not in ticket.mask and (fresh or any(fnmatch(name, pattern) for pattern in HEADS))
 
 
 def _part(name: str, made: Made | str, mask: Mask, wanted: Shapes) -> Part:

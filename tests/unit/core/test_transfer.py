@@ -298,7 +298,10 @@ def test_another_checkpoint_takes_the_mask_and_not_the_start_weights_and_says_so
     assert not found.same_base
     assert found.ticket.mask == ticket.mask
     assert not found.ticket.start
-    assert any(part.why.startswith("start weights of another checkpoint") for part in found.having("dropped"))
+    why = {part.name: part.why for part in found.having("dropped")}
+    assert why.keys() == ticket.start.keys()
+    assert "head" in why.pop("classifier.weight")
+    assert all(said.startswith("start weights of another checkpoint") for said in why.values())
     with pytest.raises(TicketError, match="others"):
         apply(ticket, other)
     found.ticket.apply(other)
