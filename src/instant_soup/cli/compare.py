@@ -49,11 +49,12 @@ def compare(
     for task in tasks or ():
         if task not in (known := sorted({run.task for run in runs})):
             raise UnknownName(f"{unknown('task', task, known)}")
+    transfers = [moved for one in matrices(folder, runs) if (moved := one.onto(tasks) if tasks else one)]
     runs = [run for run in runs if not tasks or run.task in tasks]
     if as_csv:
         typer.echo(tables.tidy(runs), nl=False)
         return
-    found, transfers = set_against(runs, reference), matrices(folder, runs)
+    found = set_against(runs, reference)
     if as_json:
         typer.echo(tables.as_json(found, transfers))
     elif as_latex:

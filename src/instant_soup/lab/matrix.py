@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -50,6 +50,14 @@ class Matrix:
     def label(self, row: str) -> str:
         """A row, as a person reads it: a task, or the method that drew on each target itself."""
         return row if row in self.sources or row == "dense" else f"by {row}"
+
+    def onto(self, tasks: Collection[str]) -> Matrix | None:
+        """Only what was judged on *tasks*; None where nothing was."""
+        targets = {target: metric for target, metric in self.targets.items() if target in tasks}
+        cells, references = (
+            {key: figure for key, figure in of.items() if key[1] in targets} for of in (self.cells, self.references)
+        )
+        return replace(self, targets=targets, cells=cells, references=references) if targets else None
 
     def at(self, row: str, target: str) -> Interval | None:
         """A figure, of a task's ticket or of another method."""

@@ -72,6 +72,15 @@ def test_it_says_how_often_tickets_travel_well(found: Matrix) -> None:
     )
 
 
+def test_it_can_be_narrowed_to_some_targets(found: Matrix) -> None:
+    narrow = found.onto(["glue/rte"])
+    assert narrow
+    assert list(narrow.targets) == ["glue/rte"]
+    assert narrow.at("glue/cola", "glue/rte") == found.at("glue/cola", "glue/rte")
+    assert narrow.said.startswith("Of tickets from another task, 1 of 1 reach at least what the task's own")
+    assert found.onto(["glue/sst2"]) is None
+
+
 def test_several_seeds_have_an_interval(folder: Path) -> None:
     more = moved("glue/cola", "glue/rte", 0.7, seed=1)
     (folder / "transfers" / "more.json").write_text(json.dumps(more), encoding="utf-8")
