@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from .core.budget import Cost, Meter
     from .core.errors import RevivedError, SoupError
     from .core.mask import Mask
+    from .core.match import Piece
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
+    from .lab.transfer import transfer
     from .methods import (
         METHODS,
         Dense,
@@ -55,6 +57,7 @@ _HOMES = {
     "RevivedError": "core.errors",
     "SoupError": "core.errors",
     "Mask": "core.mask",
+    "Piece": "core.match",
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
@@ -63,6 +66,7 @@ _HOMES = {
     "evaluate": "lab.run",
     "run": "lab.run",
     "Store": "lab.store",
+    "transfer": "lab.transfer",
     "METHODS": "methods",
     "Dense": "methods",
     "EarlyBird": "methods",
@@ -91,9 +95,10 @@ _HOMES = {
 __version__ = version("instant-soup")
 __all__ = [
     "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime",
-    "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
-    "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira", "shira_config", "tasks",
+    "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece", "Recipe",
+    "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
+    "control", "evaluate", "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira", "shira_config",
+    "tasks", "transfer",
 ]  # fmt: skip
 
 
