@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
+    from .export.export import export_ticket
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
@@ -56,6 +57,7 @@ _HOMES = {
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
+    "export_ticket": "export.export",
     "Recipe": "lab.recipe",
     "Result": "lab.run",
     "evaluate": "lab.run",
@@ -86,7 +88,7 @@ __all__ = [
     "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
     "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result",
     "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
-    "guard", "prune", "run", "tasks",
+    "export_ticket", "guard", "prune", "run", "tasks",
 ]  # fmt: skip
 
 

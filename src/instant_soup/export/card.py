@@ -7,62 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
 from .portable import Portable
 
-_PAGE = """\
----
-library_name: transformers
-pipeline_tag: {{ pipeline }}
-{% if hub %}base_model: {{ ticket.base.name }}
-{% endif %}tags:
-- pruned
-- sparse
-- lottery-ticket
----
-
-# {{ base }}, {{ "%.1f"|format(100 * ticket.sparsity) }} % pruned
-
-A lottery ticket: {{ "{:,}".format(mask.kept) }} of {{ "{:,}".format(mask.scope.size) }} prunable weights are kept, the \
-others are zero. {{ state }} The zeros are stored as zeros: the files are as large as those of the dense model until they \
-are compressed, and common runtimes are no faster for them.
-
-{% if head %}## The head
-
-This is the vision tower of a CLIP with its projection (`CLIPVisionModelWithProjection`). It gives image embeddings. The
-zero-shot head that it was trained under is in `zero_shot_head.safetensors`: one direction for each of the {{ head }} classes,
-in the order of their numbers{% if words %} ({{ words }}){% endif %}. The logits are
-
-    scale * normalize(image_embeds) @ head.T
-
-{% endif %}## Results
-
-{% if record %}On the test split of {{ record.recipe.task.name }}, read once: \
-{% for name, figure in record.test.items() %}{{ name }} {{ "%.4f"|format(figure) }}{{ ", " if not loop.last }}{% endfor %}. \
-Drawing, fine-tuning and validation cost {{ "%.2f"|format(record.cost.multiple_of_T) }} times one full fine-tune.
-{% else %}Not known to the tool that wrote this card.
-{% endif %}
-## Where it comes from
-
-| | |
-|---|---|
-| base model | {{ base }}, prunable weights {{ ticket.base.digest[:16] }} |
-| method | {{ method }} |
-| cost of drawing | {{ "{:,}".format(ticket.cost.steps) }} steps, {{ "{:,}".format(ticket.cost.passes) }} passes |
-| ticket | {{ ticket.digest }} |
-| mask | {{ mask.digest }} |
-| recipe | {{ ticket.recipe or "none" }} |
-| made by | instant-soup {{ version }} |
-
-## Sparsity by layer
-
-| parameter | kept | of | sparsity |
-|---|---:|---:|---:|
-{% for name, kept, size in layers %}| `{{ name }}` | {{ "{:,}".format(kept) }} | {{ "{:,}".format(size) }} | {{ "%.1f"|format(100 - 100 * kept / size) }} % |
-{% endfor %}"""
+_PAGE = Path(__file__).with_name("card.md.jinja")
 
 
 def card(portable: Portable) -> str:
@@ -70,7 +21,7 @@ def card(portable: Portable) -> str:
     ticket, mask = portable.ticket, portable.ticket.mask
     base, hub = _base(ticket.base.name)
     classifier = portable.model if isinstance(portable.model, Classifier) else None
-    page = Environment(autoescape=False, keep_trailing_newline=True).from_string(_PAGE)  # noqa: S701 - no HTML
+    page = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True).from_string(_PAGE.read_text(encoding="utf-8"))  # noqa: S701 - no HTML
     return page.render(
         ticket=ticket,
         mask=mask,

@@ -34,7 +34,8 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     [survivors]; for anything else ``NAME``, whole. What is in scope and no matrix is stored as a matrix of its first
     dimension by the others.
     """
-    mask, tensors = portable.ticket.mask, {}
+    mask = portable.ticket.mask
+    tensors: dict[str, Tensor] = {}
     for name, tensor in portable.tensors.items():
         if name in mask:
             keep = mask[name]
@@ -60,7 +61,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
     """
     tensors, facts = read_tensors(path, ExportError, "CSR file")
     if facts.get("format") != "csr" or facts.get("schema") != SCHEMA:
-        raise ExportError(f"{path} is {facts.get('format')!r} of schema {facts.get('schema')!r}; expected csr, {SCHEMA}")
+        raise ExportError(
+            f"{path} is {facts.get('format')!r} of schema {facts.get('schema')!r}; expected csr, {SCHEMA}"
+        )
     scope, keeps = Scope({name: tuple(shape) for name, shape in facts["shapes"]}), {}
     for name, shape in scope.shapes.items():
         flat, values = _places(tensors, name, shape, path)
@@ -72,8 +75,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
 
 
 def load(path: str | Path, model: nn.Module | None = None, *, lengths: Sequence[int] = LENGTHS) -> nn.Module:
-    """The model in the CSR file at *path*, for inference: its linear layers multiply by the survivors where that is
-    faster on this machine.
+    """The model in the CSR file at *path*, for inference, multiplying by the survivors where that is faster here.
 
     Args:
         model: of the same architecture, at any weights; it is changed. By default it is built from what the file says.
@@ -123,7 +125,7 @@ def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
 
 
 def _places(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: Path) -> tuple[Tensor, Tensor]:
-    """Where the survivors of one matrix are, flat and in order, and their values; taken out of *tensors* and checked."""
+    """Where the survivors of one matrix are, flat and in order, and their values. Taken out of *tensors*."""
     try:
         crow, col, values = (tensors.pop(f"{name}/{part}") for part in ("crow", "col", "values"))
     except KeyError as missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,7 @@ class Format:
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "hf": Format("a Hugging Face folder with zeros in place", "hf"),
-        "bitmask": Format("safetensors of bits and survivors, the smallest", "bits", runs=False),
+        "bitmask": Format("safetensors of bits and survivors, the smallest", "masked", runs=False),
         "onnx": Format("ONNX, outputs compared in ONNX Runtime", "onnx"),
         "csr": Format("compressed sparse rows, and layers that multiply by them on a CPU", "csr"),
         "openvino": Format("OpenVINO's .xml and .bin, outputs compared in its runtime", "openvino", suffix=".xml"),

@@ -15,11 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, PreTrainedModel
-from transformers import CLIPVisionModelWithProjection
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+)
 
-from ..models.clip import Classifier, Tower
 from ..models.classifier import quiet
+from ..models.clip import Classifier, Tower
 from .card import card
 from .compare import Runner
 from .errors import ExportError
@@ -42,7 +46,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     with quiet():
         model.save_pretrained(out)
         if portable.processor is not None:
-            portable.processor.save_pretrained(out)  # type: ignore[no-untyped-call]
+            portable.processor.save_pretrained(out)
     if isinstance(portable.model, Classifier):
         save_file({"head": portable.model.head, "scale": portable.model.scale}, out / HEAD)
     path = out / "config.json"
@@ -58,9 +62,10 @@ def runner(out: Path) -> Runner:
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     with quiet():
         if (out / HEAD).exists():
-            return _zero_shot(CLIPVisionModelWithProjection.from_pretrained(out).eval(), load_file(out / HEAD))
+            tower: Any = CLIPVisionModelWithProjection.from_pretrained(out)
+            return _zero_shot(tower.eval(), load_file(out / HEAD))
         text = config["architectures"][0].endswith("SequenceClassification")
-        auto = AutoModelForSequenceClassification if text else AutoModelForImageClassification
+        auto: Any = AutoModelForSequenceClassification if text else AutoModelForImageClassification
         model = auto.from_pretrained(out).eval()
 
     @torch.inference_mode()

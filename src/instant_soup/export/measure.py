@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
+from torch import nn
 
 from .compare import Runner
 from .csr import sparsify
@@ -70,17 +70,14 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
     The contenders take turns; those with many tokens fewer of them, and at least 8.
     """
     sparse = sparsify(deepcopy(source.model), source.ticket.mask, ())
-    layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
     lengths = [min(length, source.longest) for length in TEXTS] if source.shape is None else [1]
-    shapes = [(batch, length) for batch in BATCHES for length in lengths]
-    seen = _tokens(source, layers, shapes)
-    picked = pick(layers, sorted(set(seen)))
+    tokens = {(batch, length): batch * _tokens(source, sparse, length) for batch in BATCHES for length in lengths}
+    layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
+    picked = pick(layers, sorted(set(tokens.values())))
     runs: dict[str, Runner] = {"dense": source.logits, "sparse": lambda inputs: sparse(**inputs).logits}
     if exported.format in _RUNTIMES:
-        runs[exported.format] = FORMATS[exported.format].runner(Path(exported.out))
-    latencies = []
-    for (batch, length), tokens in zip(shapes, seen, strict=True):
-        latencies.append(_latency(source, runs, batch, length, max(8, min(turns, turns * 512 // tokens))))
+        runs[exported.format] = FORMATS[exported.format].runner(exported.out)
+    latencies = [_latency(source, runs, *shape, max(8, min(turns, turns * 512 // n))) for shape, n in tokens.items()]
     found = sizes(source, {exported.format: exported.size})
     return Measured(torch.get_num_threads(), found, tuple(picked), tuple(latencies))
 
@@ -93,14 +90,15 @@ def _latency(source: Portable, runs: Mapping[str, Runner], batch: int, length: i
 
 
 @torch.inference_mode()
-def _tokens(source: Portable, layers: list[SparseLinear], shapes: list[tuple[int, int]]) -> list[int]:
-    """How many tokens the layers see, at most, at each batch and length: of an image, its patches."""
-    if source.shape is None:
-        return [batch * length for batch, length in shapes]
-    seen: list[int] = []
-    handles = [layer.register_forward_pre_hook(lambda _, args: seen.append(args[0][..., 0].numel())) for layer in layers]
-    del handles
-    return seen
+def _tokens(source: Portable, sparse: nn.Module, length: int) -> int:
+    """How many tokens the layers see of one example at most: of an image, its patches."""
+    seen: list[int] = [1]
+    layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
+    hooks = [layer.register_forward_pre_hook(lambda _, x: seen.append(x[0][..., 0].numel())) for layer in layers]
+    sparse(**source.inputs(1, length))
+    for hook in hooks:
+        hook.remove()
+    return max(seen)
 
 
 def _sentence(one: Latency, name: str, pace: Pace) -> str:

@@ -68,7 +68,9 @@ def _sparsity(portable: Portable, out: Path) -> float:
     zeros = 0
     for name in mask:
         if name not in found:
-            raise ExportError(f"{name!r} is not among the weights of the ONNX file as it is in the model; nothing written")
+            raise ExportError(
+                f"{name!r} is not among the weights of the ONNX file as it is in the model; nothing written"
+            )
         if bool((found[name].masked_fill(mask[name], 0) != 0).any()):
             raise ExportError(f"{name!r} has lost zeros on its way into the ONNX file; nothing was written")
         zeros += int((found[name] == 0).sum())
@@ -84,11 +86,12 @@ def matrices(out: Path, portable: Portable) -> dict[str, Tensor]:
     stored: dict[tuple[int, ...], list[Tensor]] = {}
     for part in onnx.load(out).graph.initializer:
         stored.setdefault(tuple(part.dims), []).append(torch.from_numpy(onnx.numpy_helper.to_array(part).copy()))
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, shape in portable.ticket.mask.scope.shapes.items():
         whole = portable.tensors[name]
         candidates = [*stored.get(shape, ()), *(part.t() for part in stored.get(shape[::-1], ()) if part.ndim == 2)]
-        found |= {name: part for part in candidates if torch.equal(part, whole)}
+        if (part := next((part for part in candidates if torch.equal(part, whole)), None)) is not None:
+            found[name] = part
     return found
 
 

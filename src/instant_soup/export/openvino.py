@@ -22,7 +22,10 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     """
     openvino = extra("openvino", "openvino")
     inputs = portable.inputs(2, min(8, portable.longest))
-    axes = {name: {0: torch.export.Dim.AUTO, **({1: torch.export.Dim.AUTO} if part.ndim == 2 else {})} for name, part in inputs.items()}
+    axes = {
+        name: {0: torch.export.Dim.AUTO, **({1: torch.export.Dim.AUTO} if part.ndim == 2 else {})}
+        for name, part in inputs.items()
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both libraries speak to their own maintainers there
         try:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -69,7 +70,7 @@ def _timed(alike: list[SparseLinear], tokens: int, turns: int) -> Picked:
     layer = alike[0]
     shape = (layer.out_features, layer.in_features)
     x = torch.randn((tokens, layer.in_features), generator=torch.Generator().manual_seed(0))
-    taken = in_turns({name: partial(kernel, layer, x) for name, kernel in KERNELS.items()}, turns)
+    taken = in_turns({name: partial(kernel, layer, x) for name, kernel in KERNELS.items()}, turns, warm=1)
     sparsity = 1 - len(layer.values) / (shape[0] * shape[1])
     return Picked(shape, len(alike), sparsity, tokens, {name: median(times) for name, times in taken.items()})
 
@@ -77,5 +78,5 @@ def _timed(alike: list[SparseLinear], tokens: int, turns: int) -> Picked:
 def _reach(fastest: dict[int, str]) -> dict[int, str]:
     """Each choice reaches half-way, in orders of magnitude, to the next."""
     lengths = sorted(fastest)
-    ends = [round(math.sqrt(one * other)) for one, other in zip(lengths, lengths[1:], strict=False)]
+    ends = [round(math.sqrt(one * other)) for one, other in pairwise(lengths)]
     return {end: fastest[tokens] for end, tokens in zip([*ends, *lengths[-1:]], lengths, strict=True)}

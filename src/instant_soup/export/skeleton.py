@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
-from transformers import CLIPVisionModelWithProjection, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+)
 
-from ..models.clip import Classifier, Tower
 from ..models.classifier import quiet
+from ..models.clip import Classifier, Tower
 from .errors import ExportError
 from .portable import Portable
 
@@ -32,14 +38,16 @@ def describe(portable: Portable) -> dict[str, Any]:
 def build(facts: Mapping[str, Any]) -> nn.Module:
     """The model that *facts* describe, in evaluation mode, its weights of no account. Raises ExportError."""
     if "kind" not in facts:
-        raise ExportError("the file does not say how its model is built; build it as when it was drawn from, and give it")
-    config = AutoConfig.for_model(**facts["config"])
+        raise ExportError(
+            "the file does not say how its model is built; build it as when it was drawn from, and give it"
+        )
+    config: Any = AutoConfig.for_model(**facts["config"])
     with quiet(), torch.random.fork_rng():
         if facts["kind"] == "zero-shot":
             whole = CLIPVisionModelWithProjection(config)
             tower = Tower(whole.vision_model, whole.visual_projection)
             return Classifier(tower, torch.zeros(facts["classes"], config.projection_dim), torch.ones(())).eval()
-        auto = AutoModelForSequenceClassification if facts["kind"] == "text" else AutoModelForImageClassification
+        auto: Any = AutoModelForSequenceClassification if facts["kind"] == "text" else AutoModelForImageClassification
         config.num_labels = facts["classes"]
         built: nn.Module = auto.from_config(config, dtype=torch.float32)
         return built.eval()
@@ -47,6 +55,7 @@ def build(facts: Mapping[str, Any]) -> nn.Module:
 
 def tower_config(tower: Tower) -> Any:
     """The configuration of a CLIP's vision tower, with the width that its projection really has."""
-    config: Any = type(tower.vision_model.config).from_dict(tower.vision_model.config.to_dict())  # type: ignore[union-attr]
+    found: Any = tower.vision_model.config
+    config = deepcopy(found)
     config.projection_dim = tower.visual_projection.out_features
     return config

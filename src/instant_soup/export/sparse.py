@@ -41,7 +41,8 @@ class SparseLinear(nn.Module):
         self.out_features, self.in_features = shape
         self.crow, self.col, self.values = crow, col, values.detach()
         self.bias = None if bias is None else bias.detach()
-        self._matrix = self._dense = None
+        self._matrix: Tensor | None = None
+        self._dense: Tensor | None = None
         self.choose({})
 
     @classmethod
@@ -54,7 +55,10 @@ class SparseLinear(nn.Module):
         """Multiply up to so many tokens by the kernel of that name; more by the last one. ``gather`` if empty."""
         self._choices = tuple(sorted(kernels.items())) or ((1, "gather"),)
         used = {name for _, name in self._choices}
-        self._matrix, self._dense = (self._matrix if "csr" in used else None), (self._dense if "dense" in used else None)
+        self._matrix, self._dense = (
+            (self._matrix if "csr" in used else None),
+            (self._dense if "dense" in used else None),
+        )
 
     @property
     def choices(self) -> dict[int, str]:
@@ -126,7 +130,7 @@ def _csr(layer: SparseLinear, x: Tensor) -> Tensor:
 KERNELS: Mapping[str, Kernel] = {
     "dense": _dense,
     "gather": _gather,
-    **({"csr": _csr} if torch.backends.mkl.is_available() else {}),
+    **({"csr": _csr} if torch.backends.mkl.is_available() else {}),  # type: ignore[no-untyped-call]
 }
 
 

@@ -33,7 +33,7 @@ class Pace:
 
 
 def in_turns(contenders: Mapping[str, Act], turns: int, warm: int = 2) -> dict[str, list[float]]:
-    """Seconds of each call. All take their turn, every other time in reverse order; *warm* rounds before are not counted."""
+    """Seconds of each call. All take their turn, every other time in reverse order, after *warm* rounds to warm up."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(-warm, turns):
         for name in list(contenders)[:: -1 if turn % 2 else 1]:

@@ -1,4 +1,4 @@
-"""Bits: a bitmask file of everything that an export knows."""
+"""Masked: a bitmask file of everything that an export knows."""
 
 from __future__ import annotations
 
