@@ -21,7 +21,8 @@ def card(portable: Portable) -> str:
     ticket, mask = portable.ticket, portable.ticket.mask
     base, hub = _base(ticket.base.name)
     classifier = portable.model if isinstance(portable.model, Classifier) else None
-    page = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True).from_string(_PAGE.read_text(encoding="utf-8"))  # noqa: S701 - no HTML
+    markdown = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - no HTML
+    page = markdown.from_string(_PAGE.read_text(encoding="utf-8"))
     return page.render(
         ticket=ticket,
         mask=mask,

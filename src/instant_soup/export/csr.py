@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from ..core.apply import named
-from ..core.errors import nearest
+from ..core.errors import SoupError, nearest
 from ..core.files import read_tensors, write_tensors
 from ..core.mask import Mask
 from ..core.scope import Scope
@@ -64,14 +64,21 @@ def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
         raise ExportError(
             f"{path} is {facts.get('format')!r} of schema {facts.get('schema')!r}; expected csr, {SCHEMA}"
         )
-    scope, keeps = Scope({name: tuple(shape) for name, shape in facts["shapes"]}), {}
+    try:
+        return *_spread(tensors, facts["shapes"]), facts
+    except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as reason:
+        raise ExportError(f"{path} is not a sound CSR file: {reason}; export it again or restore a copy") from reason
+
+
+def _spread(tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]]) -> tuple[dict[str, Tensor], Mask]:
+    scope, keeps = Scope({name: tuple(shape) for name, shape in shapes}), {}
     for name, shape in scope.shapes.items():
-        flat, values = _places(tensors, name, shape, path)
+        flat, values = _places(tensors, name, shape)
         keeps[name] = torch.zeros(shape, dtype=torch.bool)
         tensors[name] = values.new_zeros(shape)
         keeps[name].view(-1)[flat] = True
         tensors[name].view(-1)[flat] = values
-    return tensors, Mask(scope, keeps), facts
+    return tensors, Mask(scope, keeps)
 
 
 def load(path: str | Path, model: nn.Module | None = None, *, lengths: Sequence[int] = LENGTHS) -> nn.Module:
@@ -124,16 +131,13 @@ def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
     return SparseLinear.of(weight, keep, layer.bias)
 
 
-def _places(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: Path) -> tuple[Tensor, Tensor]:
+def _places(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Where the survivors of one matrix are, flat and in order, and their values. Taken out of *tensors*."""
-    try:
-        crow, col, values = (tensors.pop(f"{name}/{part}") for part in ("crow", "col", "values"))
-    except KeyError as missing:
-        raise ExportError(f"{path} has no {missing.args[0]!r}; it is incomplete, export it again") from None
+    crow, col, values = (tensors.pop(f"{name}/{part}") for part in ("crow", "col", "values"))
     height, width = shape[0], prod(shape[1:])
     counts = crow.long().diff()
     if crow.shape == (height + 1,) and bool((counts >= 0).all()) and col.shape == values.shape == (int(counts.sum()),):
         flat = torch.repeat_interleave(torch.arange(height), counts) * width + col
         if bool(((col >= 0) & (col < width)).all()) and bool((flat.diff() > 0).all()):
             return flat, values
-    raise ExportError(f"{path} has rows and columns of {name!r} that make no matrix {shape}; export it again")
+    raise ExportError(f"the rows and columns of {name!r} make no matrix {shape}")

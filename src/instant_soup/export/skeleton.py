@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -28,10 +29,10 @@ def describe(portable: Portable) -> dict[str, Any]:
     if isinstance(model, Classifier):
         if not isinstance(model.visual, Tower):
             return {}
-        return {"kind": "zero-shot", "config": tower_config(model.visual).to_dict(), "classes": len(model.head)}
+        return {"kind": "zero-shot", "config": _plain(tower_config(model.visual)), "classes": len(model.head)}
     if isinstance(model, PreTrainedModel):
         kind = "text" if portable.shape is None else "images"
-        return {"kind": kind, "config": portable.config.to_dict(), "classes": portable.config.num_labels}
+        return {"kind": kind, "config": _plain(portable.config), "classes": portable.config.num_labels}
     return {}
 
 
@@ -59,3 +60,9 @@ def tower_config(tower: Tower) -> Any:
     config = deepcopy(found)
     config.projection_dim = tower.visual_projection.out_features
     return config
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration as data, without the folder that it was read from."""
+    fields: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return {key: value for key, value in fields.items() if key != "_name_or_path"}
