@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
+    from .export.export import export_ticket
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
@@ -61,6 +62,7 @@ _HOMES = {
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
+    "export_ticket": "export.export",
     "Recipe": "lab.recipe",
     "Result": "lab.run",
     "evaluate": "lab.run",
@@ -97,8 +99,8 @@ __all__ = [
     "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
     "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece", "Recipe",
     "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
-    "control", "evaluate", "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira", "shira_config",
-    "tasks", "transfer",
+    "control", "evaluate", "export_ticket", "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira",
+    "shira_config", "tasks", "transfer",
 ]  # fmt: skip
 
 
