@@ -19,16 +19,35 @@ from .errors import SoupError, StoreError
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
 
 
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let *fill* write a file beside *path* that then takes its place, whole or not at all. Raises StoreError."""
+    beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode  # what the user's umask gives; safetensors would make it private
+        fill(beside)
+        beside.chmod(mode)
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    except (OSError, SafetensorError) as reason:
+        raise StoreError(f"could not write {path} ({reason}); free some space or choose another folder") from reason
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write *text* to *path*, in one piece or not at all. Raises StoreError."""
-    _write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
     solid = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {_KEY: json.dumps(facts, sort_keys=True)}
-    _write(path, lambda beside: save_file(solid, beside, metadata))
+    write(path, lambda beside: save_file(solid, beside, metadata))
 
 
 def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -46,21 +65,3 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
 def half_written(path: Path) -> list[Path]:
     """What killed processes left beside *path* while they were writing it."""
     return sorted(path.parent.glob(f".{path.name}.*"))
-
-
-def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    beside = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        mode = beside.stat().st_mode  # what the user's umask gives; safetensors would make it private
-        fill(beside)
-        beside.chmod(mode)
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-    except (OSError, SafetensorError) as reason:
-        raise StoreError(f"could not write {path} ({reason}); free some space or choose another folder") from reason
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
