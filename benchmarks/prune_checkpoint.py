@@ -13,6 +13,7 @@ Goals: the address space stays under 3 GiB, the job takes at most 1.5 times as l
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -63,9 +64,7 @@ def main() -> None:
 
 
 def make(folder: Path, layers: int) -> int:
-    """A sharded checkpoint of so many *layers*; returns its bytes. The same block of noise, shifted, fills each tensor."""
-    import json
-
+    """A sharded checkpoint of so many *layers*; returns its bytes. One block of noise fills all."""
     folder.mkdir()
     noise = np.random.default_rng(0).standard_normal(1 << 23, dtype=np.float32) * 0.02
     block = (noise.view(np.uint32) >> 16).astype(np.uint16).tobytes()
@@ -101,8 +100,6 @@ def tensors(layers: int) -> dict[str, tuple[int, ...]]:
 
 def write_shard(path: Path, shard: dict[str, tuple[int, ...]], block: bytes) -> None:
     """Safetensors without a tensor in memory."""
-    import json
-
     facts, end = {}, 0
     for name, shape in shard.items():
         size = 2 * int(np.prod(shape))
@@ -159,7 +156,7 @@ def job(source: Path, out: Path, limit: int) -> int:
         [str(word) for word in command],
         check=True,
         stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),  # noqa: PLW1509 - no thread runs here
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
     return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 

@@ -34,7 +34,8 @@ def prune(
         "model"
     ),
     include: Annotated[
-        Patterns, typer.Option("--include", metavar="PATTERN", help="Prune matrices of such names only; again for more.")
+        Patterns,
+        typer.Option("--include", metavar="PATTERN", help="Prune matrices of such names only; again for more."),
     ] = None,
     exclude: Annotated[
         Patterns, typer.Option("--exclude", metavar="PATTERN", help="Leave such names as they are; again for more.")
@@ -47,7 +48,7 @@ def prune(
 ) -> None:
     """Zero the smallest weights of CHECKPOINT, exactly as many as asked for, however large it is.
 
-    The model is not built, and shards are streamed: a few hundred megabytes of memory do. Killed, the same command goes on.
+    The model is not built, and shards are streamed: a few hundred megabytes of memory do. A killed job goes on.
     """
     from ..lab.large import prune_checkpoint, ticket_of
 
@@ -69,6 +70,39 @@ def prune(
         typer.echo(json.dumps({"checkpoint": str(output), **facts, "layers": layers}, indent=2))
         return
     _tell(done)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A sparse model of another tool: file or folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="What it was pruned from: 'packaged', a folder or a hub id.")
+    ] = "packaged",
+    trained: Annotated[
+        bool, typer.Option("--trained", help="It is trained to the end for its task: judge it without fine-tuning.")
+    ] = False,
+    pooler: Annotated[bool, typer.Option("--pooler", help="A text model's pooler is in scope.")] = False,
+    pickle: Annotated[bool, typer.Option("--pickle", help="Read a pickle, its tensors alone.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a ticket of SOURCE: zeros in a checkpoint, weight_orig and weight_mask, masks, or a sparse-bitmask."""
+    from ..export.importing import import_ticket
+
+    made = import_ticket(source, model, ready=trained, pooler=pooler, pickle=pickle)
+    made.ticket.save(output)
+    mask, start = made.ticket.mask, sorted(made.ticket.start)
+    if as_json:
+        facts = {"ticket": str(output), "digest": made.ticket.digest, "kept": mask.kept, "sparsity": mask.sparsity}
+        more = {"kind": made.kind, "renamed": made.renamed, "starts_elsewhere": start, "remarks": dict(made.remarks)}
+        typer.echo(json.dumps(facts | more, indent=2))
+        return
+    say(f"{source}: {made.kind}{f', names taken {made.renamed}' if made.renamed else ''}")
+    for line in _alike(made.remarks):
+        say(f"  {line}")
+    say(f"{len(start)} tensors differ from those of the masked {model}, and are the ticket's start weights")
+    state = "trained" if trained else "to be fine-tuned (--trained if it is trained for its task)"
+    say(f"{output}: {mask}, {state}")
 
 
 def _tell(done: Pruned) -> None:

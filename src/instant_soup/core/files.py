@@ -58,7 +58,7 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[_KEY])
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, KeyError, ValueError) as reason:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
         raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
 
 

@@ -68,7 +68,9 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
     if across == "model":
         return _best(scores, mask, {tuple(mask.scope): keep})
     if across == "layer":
-        return _best(scores, mask, {(name,): part for name, part in shares(mask.scope, mask.kept_by_name, keep).items()})
+        return _best(
+            scores, mask, {(name,): part for name, part in shares(mask.scope, mask.kept_by_name, keep).items()}
+        )
     raise unknown("across", across, ("model", "layer"))
 
 

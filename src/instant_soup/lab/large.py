@@ -11,27 +11,29 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..core.errors import ScopeError, StoreError, unknown
+from ..core.errors import DataError, ScopeError, StoreError, unknown
 from ..core.files import half_written, write, write_text
 from ..core.mask import Mask
 from ..core.prune import Across, shares, survivors
 from ..core.scope import Scope
-from ..core.tally import Cut, Numbers, Tally, keys, raw, width
+from ..core.tally import Cut, Numbers, Tally, keys, raw, refuse_nan, width
 from ..core.task import Base
 from ..core.ticket import Ticket
 from ..core.weights import digest
-from ..models.checkpoint import INDEX, Checkpoint, Stored, ahead
+from ..models.checkpoint import CHUNK, INDEX, Checkpoint, Stored, ahead
 from ..models.prunable import prunable
 from .locks import Locks
 
 SCHEMA = 1
 RECORD = "instant_soup.json"
+SAMPLED, EVERY = 1 << 16, 1 << 22  # bytes: so many of each so many are looked at first
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json"}
 
 Watch = Callable[[str, int, int], None]
@@ -84,7 +86,7 @@ def prune_checkpoint(
         watch: told how far it is.
 
     Raises:
-        DataError: *source* is no sound checkpoint.
+        DataError: *source* is no sound checkpoint, or is changed while it is read.
         ScopeError: there is nothing to prune, or a weight is NaN.
         SparsityError: *sparsity* is out of range or keeps no weight.
         StoreError: *out* holds something else, cannot be written, or *source* has changed since it was begun.
@@ -105,7 +107,9 @@ def prune_checkpoint(
         if cuts is None:
             cuts = _count(checkpoint, scope, _groups(scope, keep, across), watch)
             facts = {"schema": SCHEMA, "job": job, "kept": keep, "prunable": scope.size}
-            write_text(folder / RECORD, json.dumps(facts | {"cuts": {n: [*asdict(c).values()] for n, c in cuts.items()}}))
+            write_text(
+                folder / RECORD, json.dumps(facts | {"cuts": {n: [*asdict(c).values()] for n, c in cuts.items()}})
+            )
         _write_all(checkpoint, cuts, folder, watch)
         _copy_the_rest(Path(source), folder)
     return Pruned(folder, scope, left_out, cuts)
@@ -118,11 +122,11 @@ def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
     dtypes and under the names of *source*. Raises DataError.
     """
     checkpoint, packed = Checkpoint.open(source), {}
-    bits = width(checkpoint.parts[name].dtype for name in pruned.scope)
+    order = width(checkpoint.parts[name].dtype for name in pruned.scope)
     for name, cut in pruned.cuts.items():
         part, seen, flags = checkpoint.parts[name], 0, []
         for chunk in ahead(part.chunks()):
-            kept, seen = cut.keep(keys(raw(chunk, part.dtype), part.dtype, bits), seen)
+            kept, seen = cut.keep(_keys(chunk, part, order), seen)
             flags.append(np.packbits(kept, bitorder="little"))  # chunks have a multiple of 8 weights
         packed[name] = torch.from_numpy(np.concatenate(flags))
     base = Base(Path(source).resolve().name, digest(checkpoint, pruned.scope))
@@ -138,23 +142,27 @@ def _groups(scope: Scope, keep: int, across: Across) -> dict[tuple[str, ...], in
     raise unknown("across", across, ("model", "layer"))
 
 
-def _count(
-    checkpoint: Checkpoint, scope: Scope, groups: Mapping[tuple[str, ...], int], watch: Watch
-) -> dict[str, Cut]:
+def _count(checkpoint: Checkpoint, scope: Scope, groups: Mapping[tuple[str, ...], int], watch: Watch) -> dict[str, Cut]:
     parts = {name: checkpoint.parts[name] for name in scope}
-    bits = width(part.dtype for part in parts.values())
-    tally, done, size = Tally(groups, bits), 0, sum(part.nbytes for part in parts.values())
-    while not tally.done:
-        for name, chunk in ahead(_chunks(parts)):
-            tally.add(name, _keys(name, raw(chunk, parts[name].dtype), parts[name], bits))
-            watch("count", done := done + len(chunk), tally.readings * size)
+    order = width(part.dtype for part in parts.values())
+    tally, done, size = Tally(groups, order), 0, sum(part.nbytes for part in parts.values())
+    for name, chunk in ahead(_chunks(parts, SAMPLED, EVERY)):
+        tally.add(name, _keys(chunk, parts[name], order))
+    tally.focus({name: scope.numel(name) for name in scope})
+    while names := tally.wanted:
+        for name, chunk in ahead(_chunks({name: parts[name] for name in names})):
+            found = _keys(chunk, parts[name], order)
+            _refuse_nan(name, found, parts[name], order)
+            tally.add(name, found)
+            done += len(chunk)
+            watch("count", done, max(done, size * order // 16))
         tally.close()
     cuts = tally.cuts()
     return {name: cuts[name] for name in scope}
 
 
 def _write_all(checkpoint: Checkpoint, cuts: Mapping[str, Cut], folder: Path, watch: Watch) -> None:
-    bits = width(checkpoint.parts[name].dtype for name in cuts)
+    order = width(checkpoint.parts[name].dtype for name in cuts)
     size, done = sum(part.nbytes for part in checkpoint.parts.values()), 0
 
     def tick(more: int) -> None:
@@ -168,42 +176,51 @@ def _write_all(checkpoint: Checkpoint, cuts: Mapping[str, Cut], folder: Path, wa
             continue
         for rest in half_written(new):
             rest.unlink(missing_ok=True)
-        write(new, lambda beside, file=file, parts=parts: _write_shard(file, parts, cuts, bits, beside, tick))
+        write(new, partial(_write_shard, file, parts, cuts, order, tick))
 
 
 def _write_shard(
-    file: Path, parts: Mapping[str, Stored], cuts: Mapping[str, Cut], bits: int, beside: Path, tick: Callable[[int], None]
+    file: Path,
+    parts: Mapping[str, Stored],
+    cuts: Mapping[str, Cut],
+    order: int,
+    tick: Callable[[int], None],
+    new_file: Path,
 ) -> None:
-    """The shard *file* with zeros: the same header, the same places."""
+    """The shard *file* with zeros as *new_file*: the same header, the same places."""
     first = min((part.start for part in parts.values()), default=file.stat().st_size)
     seen, kept = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
-    with file.open("rb") as old, beside.open("wb") as new:
+    with file.open("rb") as old, new_file.open("wb") as new:
         new.write(old.read(first))
         for name, chunk in ahead(_chunks(parts)):
             if name in cuts:
                 numbers = raw(chunk, parts[name].dtype)
-                keep, seen[name] = cuts[name].keep(_keys(name, numbers, parts[name], bits), seen[name])
+                keep, seen[name] = cuts[name].keep(_keys(chunk, parts[name], order), seen[name])
                 np.multiply(numbers, keep, out=numbers)  # of bits, so that no -0.0 is left
                 kept[name] += int(np.count_nonzero(keep))
-            new.write(chunk)
+            new.write(chunk.data)
             tick(len(chunk))
     if other := [name for name in parts if name in cuts and kept[name] != cuts[name].kept]:
-        raise StoreError(
+        raise DataError(
             f"{kept[other[0]]:,} weights of {other[0]!r} are above the cut and {cuts[other[0]].kept:,} were counted: "
-            f"{file} was changed meanwhile; delete {beside.parent} and begin again"
+            f"{file} was changed meanwhile; delete {new_file.parent} and begin again"
         )
 
 
-def _chunks(parts: Mapping[str, Stored]) -> Iterator[tuple[str, Numbers]]:
-    """All bytes of *parts*, in the order in which they lie on disk."""
+def _chunks(parts: Mapping[str, Stored], size: int = CHUNK, every: int | None = None) -> Iterator[tuple[str, Numbers]]:
+    """The bytes of *parts*, or some of them (`Stored.chunks`), in the order in which they lie on disk."""
     for name, part in sorted(parts.items(), key=lambda item: (str(item[1].path), item[1].start)):
-        for chunk in part.chunks():
+        for chunk in part.chunks(size, every):
             yield name, chunk
 
 
-def _keys(name: str, numbers: Numbers, part: Stored, bits: int) -> Numbers:
+def _keys(chunk: Numbers, part: Stored, order: int) -> Numbers:
+    return keys(raw(chunk, part.dtype), part.dtype, order)
+
+
+def _refuse_nan(name: str, found: Numbers, part: Stored, order: int) -> None:
     try:
-        return keys(numbers, part.dtype, bits)
+        refuse_nan(found, {32: torch.float32, 64: torch.float64}.get(order, part.dtype))
     except ScopeError as reason:
         raise ScopeError(f"{name!r} of {part.path}: {reason}") from None
 
@@ -234,7 +251,9 @@ def _agreed(folder: Path, job: Mapping[str, Any]) -> dict[str, Cut] | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as reason:
         raise StoreError(f"{folder / RECORD} is not readable ({reason!r}); delete {folder} and begin again") from reason
     if begun.get("source") == job["source"] and begun.get("files") != job["files"]:
-        raise StoreError(f"the files of {job['source']} have changed since {folder} was begun; delete it and begin again")
+        raise StoreError(
+            f"the files of {job['source']} have changed since {folder} was begun; delete it and begin again"
+        )
     if other := [field for field in job if begun.get(field) != job[field]]:
         raise StoreError(
             f"{folder} was begun with {other[0]} {begun.get(other[0])!r}, and now it is {job[other[0]]!r}; "
@@ -252,7 +271,11 @@ def _copy_the_rest(source: Path, folder: Path) -> None:
         content = file.read_bytes()
         if file.name == "config.json":
             content = _without_sparsity_config(content)
-        write(folder / file.name, lambda beside, content=content: beside.write_bytes(content))
+        write(folder / file.name, partial(_put, content))
+
+
+def _put(content: bytes, new_file: Path) -> None:
+    new_file.write_bytes(content)
 
 
 def _without_sparsity_config(content: bytes) -> bytes:

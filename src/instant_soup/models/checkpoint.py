@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-CHUNK = 1 << 22  # bytes read at a time
+CHUNK = 1 << 20  # bytes read at a time, which stay in cache while they are worked on
 _MOST_HEADER = 100_000_000  # bytes, as in safetensors itself
 _DTYPES = {
     "F64": torch.float64,
@@ -76,13 +76,17 @@ class Stored:
             return torch.empty(self.shape, dtype=self.dtype)
         return torch.frombuffer(buffer, dtype=self.dtype).view(self.shape)
 
-    def chunks(self) -> Iterator[Bytes]:
-        """Its bytes in order, at most `CHUNK` at a time; no number is split."""
+    def chunks(self, size: int = CHUNK, every: int | None = None) -> Iterator[Bytes]:
+        """Its bytes in order, at most *size* at a time; no number is split if that is a multiple of 8.
+
+        Args:
+            every: how far it is from the begin of one chunk to that of the next, if there is to be a gap.
+        """
         with self.path.open("rb", buffering=0) as file:
-            file.seek(self.start)
-            for at in range(0, self.nbytes, CHUNK):
-                chunk = np.empty(min(CHUNK, self.nbytes - at), np.uint8)
-                _fill(file, memoryview(chunk), self.path)
+            for at in range(0, self.nbytes, every or size):
+                chunk = np.empty(min(size, self.nbytes - at), np.uint8)
+                file.seek(self.start + at)
+                _fill(file, memoryview(chunk.data), self.path)
                 yield chunk
 
 
@@ -114,7 +118,7 @@ class Checkpoint(Mapping[str, Tensor]):
         files, promised = _files(path)
         parts: dict[str, Stored] = {}
         for file in files:
-            found = header(file)
+            found, _ = header(file)
             if twice := next((name for name in found if name in parts), None):
                 raise DataError(f"{twice!r} is both in {parts[twice].path} and in {file}; expected each tensor once")
             parts |= found
@@ -136,29 +140,22 @@ class Checkpoint(Mapping[str, Tensor]):
         return len(self.parts)
 
 
-def header(path: Path) -> dict[str, Stored]:
-    """What the safetensors file at *path* holds, in the order of its bytes. Raises DataError unless it is sound."""
+def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """What the safetensors file at *path* holds, in the order of its bytes, and its metadata.
+
+    Raises DataError unless every entry is sound and the tensors fill the file.
+    """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(size - 8, _MOST_HEADER):
-                raise ValueError(f"its header would have {length:,} bytes and the file has {size:,}")
-            facts = json.loads(file.read(length), object_pairs_hook=_once)
-        found = {name: _stored(path, 8 + length, fact) for name, fact in facts.items() if name != "__metadata__"}
-        parts = dict(sorted(found.items(), key=lambda item: (item[1].start, item[1].nbytes)))
-        end = 8 + length
-        for name, part in parts.items():
-            if part.start != end:
-                raise ValueError(f"{name!r} begins at byte {part.start:,} and what is before it ends at {end:,}")
-            end += part.nbytes
-        if end != size:
-            raise ValueError(f"its tensors end at byte {end:,} and the file has {size:,}")
+        facts, data = _facts(path)
+        metadata = dict(facts.pop("__metadata__", {}))
+        found = [(name, _stored(path, data, fact)) for name, fact in facts.items()]
+        parts = dict(sorted(found, key=lambda item: (item[1].start, item[1].nbytes)))
+        _fit(parts, data, path.stat().st_size)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
         raise DataError(
             f"{path} is not a readable safetensors file ({reason}); it may be truncated or of another kind"
         ) from reason
-    return parts
+    return parts, metadata
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -168,6 +165,27 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
+
+
+def _facts(path: Path) -> tuple[dict[str, Any], int]:
+    """The JSON in front of a safetensors file, and at which byte its tensors begin. Raises ValueError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _MOST_HEADER):
+            raise ValueError(f"its header would have {length:,} bytes and the file has {size:,}")
+        return json.loads(file.read(length), object_pairs_hook=_once), 8 + length
+
+
+def _fit(parts: Mapping[str, Stored], data: int, size: int) -> None:
+    """Raise ValueError unless *parts* lie one after the other and fill the file."""
+    end = data
+    for name, part in parts.items():
+        if part.start != end:
+            raise ValueError(f"{name!r} begins at byte {part.start:,} and what is before it ends at {end:,}")
+        end += part.nbytes
+    if end != size:
+        raise ValueError(f"its tensors end at byte {end:,} and the file has {size:,}")
 
 
 def _stored(path: Path, data: int, fact: dict[str, Any]) -> Stored:
@@ -201,12 +219,13 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Path]]:
 
 def _index(path: Path) -> dict[str, str]:
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        if not files or not all(isinstance(file, str) and Path(file).name == file for file in files.values()):
-            raise ValueError("its weight_map names no files of this folder")
+        files = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
+        plain = bool(files) and all(Path(file).name == file for file in files.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
         raise DataError(f"{path} is not a readable index ({reason!r}); restore it") from reason
-    return dict(files)
+    if not plain:
+        raise DataError(f"{path} has a weight_map that does not name files of its own folder; restore it")
+    return files
 
 
 def _fill(file: Any, room: memoryview, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Prunable: which tensors of a checkpoint may be pruned, by their names and shapes alone, without building the model."""
+"""Prunable: which tensors of a checkpoint may be pruned, by names and shapes alone, without building the model."""
 
 from __future__ import annotations
 
