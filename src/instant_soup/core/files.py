@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import SoupError, StoreError
+from .errors import DataError, SoupError, StoreError
+from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
 
@@ -55,10 +56,9 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
     if not path.is_file():
         raise error(f"no {what} at {path}; check the path")
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
+        parts, metadata = header(path)
+        return {name: part.read() for name, part in parts.items()}, json.loads(metadata[_KEY])
+    except (DataError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
         raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
 
 

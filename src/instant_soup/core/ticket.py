@@ -152,7 +152,7 @@ class Ticket:
 
     @classmethod
     def _from(cls, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Self:
-        if (schema := facts["schema"]) != SCHEMA:
+        if (schema := _typed(facts["schema"], int)) != SCHEMA:
             raise TicketError(f"it has schema {schema!r} and this version reads {SCHEMA}; upgrade instant-soup")
         checksum = facts.pop("checksum")
         if checksum != _checksum(tensors, facts):

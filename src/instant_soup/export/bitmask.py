@@ -24,8 +24,8 @@ from ..core.errors import DataError, ScopeError, SoupError
 from ..core.files import write_tensors
 from ..core.mask import Mask
 from ..core.scope import Scope
+from ..core.stored import Stored, header
 from ..core.weights import Lazy, Weights, spread
-from ..models.checkpoint import Stored, header
 
 SCHEMA = 1
 BITS, KEPT = "bits/", "kept/"

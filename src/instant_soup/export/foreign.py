@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError
+from ..core.stored import header
 from ..core.weights import Lazy, Weights, spread
-from ..models.checkpoint import Checkpoint, header
+from ..models.checkpoint import Checkpoint
 from . import bitmask
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")

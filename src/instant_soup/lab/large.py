@@ -23,11 +23,12 @@ from ..core.files import half_written, write, write_text
 from ..core.mask import Mask
 from ..core.prune import Across, shares, survivors
 from ..core.scope import Scope
+from ..core.stored import CHUNK, Stored
 from ..core.tally import Cut, Numbers, Tally, keys, raw, refuse_nan, width
 from ..core.task import Base
 from ..core.ticket import Ticket
 from ..core.weights import digest
-from ..models.checkpoint import CHUNK, INDEX, Checkpoint, Stored, ahead
+from ..models.checkpoint import INDEX, Checkpoint, ahead
 from ..models.prunable import prunable
 from .locks import Locks
 

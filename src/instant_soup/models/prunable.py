@@ -7,8 +7,8 @@ from fnmatch import fnmatch
 
 from ..core.errors import ScopeError
 from ..core.scope import Scope
+from ..core.stored import Stored
 from ..core.tally import FLOATS
-from .checkpoint import Stored
 
 DENSE = {
     "embedding": ("*embed*", "*wte*", "*wpe*", "*position*", "shared.weight", "*relative_attention_bias*"),

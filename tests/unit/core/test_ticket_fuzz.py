@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 import instant_soup as soup
 from instant_soup.core.budget import Cost
-from instant_soup.core.errors import SoupError, TicketError
-from instant_soup.core.files import read_tensors
+from instant_soup.core.errors import SoupError
 from instant_soup.core.task import Base
 from instant_soup.core.ticket import Ticket, _checksum
 
@@ -101,9 +100,9 @@ def header_touched(whole: bytes, dice: random.Random) -> bytes:
     return len(text).to_bytes(8, "little") + text.encode() + whole[end:]
 
 
-def facts_touched(whole: bytes, dice: random.Random, path: Path) -> bytes:
+def facts_touched(whole: bytes, dice: random.Random) -> bytes:
     """Facts of a wrong kind, and the checksum that fits them."""
-    tensors, facts = opened(whole, path)
+    tensors, facts = opened(whole)
     while True:
         field, value = dice.choice(FIELDS), dice.choice(HOSTILE)
         if not SOUND.get(field, lambda _: False)(value):
@@ -123,9 +122,9 @@ def facts_touched(whole: bytes, dice: random.Random, path: Path) -> bytes:
     return sealed(tensors, facts, checksum=field != "checksum")
 
 
-def tensors_touched(whole: bytes, dice: random.Random, path: Path) -> bytes:
+def tensors_touched(whole: bytes, dice: random.Random) -> bytes:
     """Masks and weights of wrong shapes, dtypes and names, and the checksum that fits them."""
-    tensors, facts = opened(whole, path)
+    tensors, facts = opened(whole)
     name = dice.choice(["mask/body.a", "mask/body.b", "start/body.a"])
     tensor = tensors[name]
     dtypes = [torch.int8, torch.int16, torch.uint16, torch.float8_e4m3fn, torch.complex64]
@@ -138,7 +137,7 @@ def tensors_touched(whole: bytes, dice: random.Random, path: Path) -> bytes:
         tensor[None],
         tensor[:, None],
         torch.cat([tensor[:-1], tensor[-1:] * 0 + 255]) if name != "start/body.a" else tensor[:2],
-        (tensor ^ 1 if name != "start/body.a" else tensor.repeat(3)),
+        tensor ^ 1 if name == "mask/body.a" else tensor.repeat(3),
         tensor.to(dice.choice(dtypes)),
         None,
     ])  # fmt: skip
@@ -150,12 +149,11 @@ def tensors_touched(whole: bytes, dice: random.Random, path: Path) -> bytes:
     return sealed(tensors, facts)
 
 
-def opened(whole: bytes, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    if not path.exists():
-        path.write_bytes(whole)
-    tensors, facts = read_tensors(path, TicketError, "ticket")
+def opened(whole: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    end = 8 + int.from_bytes(whole[:8], "little")
+    facts = json.loads(json.loads(whole[8:end])["__metadata__"]["instant_soup"])
     facts.pop("checksum")
-    return tensors, facts
+    return load(whole), facts
 
 
 def sealed(tensors: dict[str, torch.Tensor], facts: dict[str, Any], *, checksum: bool = True) -> bytes:
@@ -186,7 +184,7 @@ def refuse(make: Callable[[random.Random], bytes], path: Path, seed: int) -> Non
 def test_a_sound_ticket_is_read(whole: bytes, tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(whole)
     assert Ticket.load(tmp_path / "t").mask.kept == 21
-    (tmp_path / "t").write_bytes(sealed(*opened(whole, tmp_path / "whole")))
+    (tmp_path / "t").write_bytes(sealed(*opened(whole)))
     assert Ticket.load(tmp_path / "t").mask.kept == 21
 
 
@@ -209,11 +207,11 @@ def test_touched_headers_are_refused(whole: bytes, tmp_path: Path) -> None:
 
 
 def test_touched_facts_are_refused_though_their_checksum_fits(whole: bytes, tmp_path: Path) -> None:
-    refuse(lambda dice: facts_touched(whole, dice, tmp_path / "whole"), tmp_path / "t.safetensors", 3)
+    refuse(lambda dice: facts_touched(whole, dice), tmp_path / "t.safetensors", 3)
 
 
 def test_touched_tensors_are_refused_though_their_checksum_fits(whole: bytes, tmp_path: Path) -> None:
-    refuse(lambda dice: tensors_touched(whole, dice, tmp_path / "whole"), tmp_path / "t.safetensors", 4)
+    refuse(lambda dice: tensors_touched(whole, dice), tmp_path / "t.safetensors", 4)
 
 
 def json_of(content: bytes) -> Any:
