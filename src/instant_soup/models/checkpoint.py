@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,12 +70,12 @@ class Checkpoint(Mapping[str, Tensor]):
         return len(self.parts)
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next being made in a thread while one is worked on: reading and working overlap."""
+def ahead(items: Iterator[Item], depth: int = 8) -> Iterator[Item]:
+    """The same items, the next few being made in a thread while one is worked on: reading and working overlap."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
+        coming = deque(pool.submit(next, items, None) for _ in range(depth))
+        while (item := coming.popleft().result()) is not None:
+            coming.append(pool.submit(next, items, None))
             yield item
 
 
