@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
+    from .export.importing import import_ticket
+    from .lab.large import prune_checkpoint
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         Snip,
         control,
     )
+    from .models.checkpoint import Checkpoint
     from .training.callback import TicketCallback
     from .training.guard import Guard, guard
     from .training.regime import Regime
@@ -56,6 +59,8 @@ _HOMES = {
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
+    "import_ticket": "export.importing",
+    "prune_checkpoint": "lab.large",
     "Recipe": "lab.recipe",
     "Result": "lab.run",
     "evaluate": "lab.run",
@@ -75,6 +80,7 @@ _HOMES = {
     "OneShot": "methods",
     "Snip": "methods",
     "control": "methods",
+    "Checkpoint": "models.checkpoint",
     "Guard": "training.guard",
     "guard": "training.guard",
     "Regime": "training.regime",
@@ -83,10 +89,10 @@ _HOMES = {
 
 __version__ = version("instant-soup")
 __all__ = [
-    "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result",
-    "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
-    "guard", "prune", "run", "tasks",
+    "METHODS", "Checkpoint", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup",
+    "InstantSoup", "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime",
+    "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control",
+    "evaluate", "guard", "import_ticket", "prune", "prune_checkpoint", "run", "tasks",
 ]  # fmt: skip
 
 
