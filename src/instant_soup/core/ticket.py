@@ -17,8 +17,10 @@ from .budget import Cost
 from .errors import SoupError, TicketError
 from .files import read_tensors, write_tensors
 from .mask import Mask
+from .match import NameMap
 from .scope import Scope
 from .task import Base, Learner
+from .transfer import Transfer, transfer
 from .weights import Weights, digest, spread
 
 SCHEMA = 1
@@ -97,6 +99,37 @@ class Ticket:
             TicketError: the weights are not those that the ticket was drawn from. Nothing is changed then.
         """
         apply(self, model, check=check)
+
+    def transfer(
+        self,
+        model: nn.Module,
+        *,
+        map: NameMap | None = None,  # noqa: A002 - the word for it; nothing here needs the builtin
+        scope: Scope | None = None,
+        base: Base | None = None,
+        heads: int | None = None,
+    ) -> Transfer:
+        """This ticket for a model with other names, another head or other weights, and what became of each tensor.
+
+        Layers go by their number, matrices by what they do there: the names of common encoders, of CLIP in
+        transformers and open_clip, and query, key and value in one matrix or in three are known. Whatever finds a
+        place keeps exactly the weights that it kept. The head of the old task is dropped, and so are start weights
+        if *model* is not at the weights that the ticket was drawn from.
+
+        Args:
+            model: what it is for, at its pre-trained weights; it is only looked at.
+            map: what is not known: names of *model* to names of the ticket, with ``{}`` for the number of a layer,
+                or a function from the one to the other. A value may be several names, whose rows are put one under
+                another, or a `Piece` of a tensor.
+            scope: what may be pruned in *model*; what of it has no match is kept whole. By default, what has one.
+            base: what *model* is called and the digest of its prunable weights; worked out by default.
+            heads: attention heads a layer, needed only where query, key and value take turns by head in one matrix
+                (GPT-NeoX, BLOOM) and do not in the other model.
+
+        Raises:
+            ScopeError: nothing matches, *map* names what does not exist, or *scope* is not of *model*.
+        """
+        return transfer(self, model, map, scope, base, heads)
 
     def check_base(self, base: Base, scope: Scope) -> None:
         """Raise TicketError unless the ticket belongs to the model with this base and scope."""
