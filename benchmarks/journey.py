@@ -32,7 +32,13 @@ from instant_soup.lab.store import write_json
 from instant_soup.models.text import packaged
 from instant_soup.training.metrics import matthews
 
-FORMATS = ("hf", "bitmask", "onnx", "csr", "openvino")
+FILES = {
+    "hf": "sparse",
+    "bitmask": "bits.safetensors",
+    "onnx": "sparse.onnx",
+    "csr": "rows.safetensors",
+    "openvino": "sparse.xml",
+}
 
 
 def main() -> None:
@@ -54,8 +60,8 @@ def main() -> None:
             "trainer": told("trainer", train(options.ticket, options.data, tuned)),
             "transfer": told("transfer", transfer(options.ticket, options.transfer_to, options.runs)),
             "exports": {
-                form: told(form, export(options.ticket, form, tuned / "model.safetensors", Path(folder) / form))
-                for form in FORMATS
+                form: told(form, export(options.ticket, form, tuned / "model.safetensors", Path(folder) / file))
+                for form, file in FILES.items()
             },
         }
     write_json(options.out, seal(found))
