@@ -114,7 +114,7 @@ def sparsify(model: nn.Module, mask: Mask, lengths: Sequence[int] = LENGTHS) -> 
 
 def runner(path: Path) -> Runner:
     """Run the model in the file at *path*."""
-    model = load(path)
+    model = load(path, lengths=(8, 64))
 
     @torch.inference_mode()
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
