@@ -139,21 +139,21 @@ BOMB = code(zlib.compress(bytes(100_000_000), 9))
 @pytest.mark.parametrize(
     ("bits", "kept", "parameters", "said"),
     [
-        (BITS, NONE, {"a": [[8], "raw"]}, "keeps 2 weights"),
-        (BITS, torch.ones(2), {"a": [[9], "raw"]}, "1 bytes of bits for 9 weights"),
-        (BITS, torch.ones(2), {"a": [[2], "raw"]}, "past the end"),
-        (BITS, torch.ones(2), {"a": [[-8], "raw"]}, "below zero"),
-        (BITS, torch.ones(2), {"a": [["8"], "raw"]}, "whole numbers"),
-        (BITS, torch.ones(2), {"a": [[8], "code"]}, "upgrade"),
-        (BITS, torch.ones(2), {"a": [[8], "bits"]}, "bitmask file"),
-        (BITS, torch.ones(2), {"a": 3}, "bitmask file"),
-        (BITS, torch.ones(2), {"b": [[8], "raw"]}, "kept/b"),
-        (BITS.float(), torch.ones(2), {"a": [[8], "raw"]}, "expected torch.uint8"),
-        (BOMB, torch.ones(2), {"a": [[8], "bits"]}, "damaged, or more than the 1 bytes"),
-        (BOMB, torch.ones(2), {"a": [[8], "gaps"]}, "damaged, or more than the 2 bytes"),
-        (BITS, torch.ones(2), {"a": [[2**30, 2**30], "gaps"]}, "would unfold into"),
-        (code(zlib.compress(b"\x09")), torch.ones(1), {"a": [[8], "gaps"]}, "a survivor is at 9 of 8"),
-        (code(zlib.compress(b"\x01")[:-1]), torch.ones(1), {"a": [[8], "gaps"]}, "damaged"),
+        (BITS, NONE, [["a", [8], "raw"]], "keeps 2 weights"),
+        (BITS, torch.ones(2), [["a", [9], "raw"]], "1 bytes of bits for 9 weights"),
+        (BITS, torch.ones(2), [["a", [2], "raw"]], "past the end"),
+        (BITS, torch.ones(2), [["a", [-8], "raw"]], "below zero"),
+        (BITS, torch.ones(2), [["a", ["8"], "raw"]], "whole numbers"),
+        (BITS, torch.ones(2), [["a", [8], "code"]], "upgrade"),
+        (BITS, torch.ones(2), [["a", [8], "bits"]], "bitmask file"),
+        (BITS, torch.ones(2), [["a", 3]], "bitmask file"),
+        (BITS, torch.ones(2), [["b", [8], "raw"]], "kept/b"),
+        (BITS.float(), torch.ones(2), [["a", [8], "raw"]], "expected torch.uint8"),
+        (BOMB, torch.ones(2), [["a", [8], "bits"]], "damaged, or more than the 1 bytes"),
+        (BOMB, torch.ones(2), [["a", [8], "gaps"]], "damaged, or more than the 2 bytes"),
+        (BITS, torch.ones(2), [["a", [2**30, 2**30], "gaps"]], "would unfold into"),
+        (code(zlib.compress(b"\x09")), torch.ones(1), [["a", [8], "gaps"]], "a survivor is at 9 of 8"),
+        (code(zlib.compress(b"\x01")[:-1]), torch.ones(1), [["a", [8], "gaps"]], "damaged"),
     ],
 )
 def test_a_file_that_lies_is_refused_in_little_memory(
@@ -168,15 +168,15 @@ def test_a_file_that_lies_is_refused_in_little_memory(
 
 def test_stray_tensors_and_ties_to_nothing_are_refused(tmp_path: Path) -> None:
     sound = {"bits/a": BITS, "kept/a": torch.ones(2)}
-    assert bitmask.read(forged(tmp_path / "m", sound, {"a": [[8], "raw"]})).mask.kept == 2
+    assert bitmask.read(forged(tmp_path / "m", sound, [["a", [8], "raw"]])).mask.kept == 2
     for more, tied in (({"bits/b": BITS.clone()}, {}), ({}, {"b": "gone"})):
         with pytest.raises(DataError, match="that no bitmask file has"):
-            bitmask.read(forged(tmp_path / "m", sound | more, {"a": [[8], "raw"]}, tied))
+            bitmask.read(forged(tmp_path / "m", sound | more, [["a", [8], "raw"]], tied))
 
 
 def test_a_huge_model_in_a_small_file_is_read_if_that_is_allowed(tmp_path: Path) -> None:
     """Nothing is unfolded before it is asked for, so 2 GiB of nothing are a mask of 64 MiB."""
-    path = forged(tmp_path / "m", {"bits/a": code(zlib.compress(b"")), "kept/a": NONE}, {"a": [[2**14, 2**15], "gaps"]})
+    path = forged(tmp_path / "m", {"bits/a": code(zlib.compress(b"")), "kept/a": NONE}, [["a", [2**14, 2**15], "gaps"]])
     with pytest.raises(DataError, match="read it with limit=2147483648"):
         bitmask.read(path)
     assert bitmask.read(path, limit=2**31).mask.kept == 0

@@ -31,7 +31,6 @@ def test_the_bound_is_the_masks_entropy_plus_survivors_plus_all_else(source: Sou
 
 
 def test_sizes_are_of_whole_files(source: Source, tmp_path: Path) -> None:
-    pytest.importorskip("instant_soup.export.bitmask")
     found = source("bert")
     sizes_of = sizes(found, {"hf": 5})
     assert sizes_of.formats["hf"] == 5
@@ -47,7 +46,6 @@ def test_sizes_are_of_whole_files(source: Source, tmp_path: Path) -> None:
     ("kind", "shapes"), [("bert", [(1, 16), (1, 62), (32, 16), (32, 62)]), ("vit", [(1, 1), (32, 1)])]
 )
 def test_everything_is_measured_here(source: Source, kind: str, shapes: list[tuple[int, int]], tmp_path: Path) -> None:
-    pytest.importorskip("instant_soup.export.bitmask")
     found = source(kind)
     done = export_model(found, "csr", tmp_path / "out")
     measured = measure(found, done, turns=8)
