@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ..core.budget import Cost, Meter, Pulse
@@ -15,8 +17,10 @@ from ..core.weights import Weights
 from ..methods import control
 from ..tasks import CourseTask, image, text
 from ..training.learner import ModuleLearner
+from ..training.scout import Scout
 from . import index
 from .environment import environment, forget_peaks, peaks
+from .plan import rehearse
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
 from .sizes import Sizes
@@ -148,8 +152,9 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     cell = store.cell(recipe)
     meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
-    world = replace(task, bookmark=bookmark, shelf=store.shelf(recipe))
-    ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
+    with spread(recipe, task) as shared:
+        world = replace(shared, bookmark=bookmark, shelf=store.shelf(recipe))
+        ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     cell.describe(recipe)
     cell.finish("draw", {**meter.dump(), "seconds": bookmark.seconds})
     cell.save_ticket(ticket)  # last, for it says that the stage is done
@@ -157,9 +162,24 @@ def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) 
     return ticket
 
 
+def spread(recipe: Recipe, task: CourseTask) -> AbstractContextManager[CourseTask]:
+    """*task* with its look-aheads done where *recipe* says, if there are any."""
+    if recipe.run.engine == "here" or "look-ahead" not in rehearse(recipe, Sizes.of(task))[0].bill:
+        return nullcontext(task)
+    hire = partial(_scout, recipe.model_dump(mode="json"))
+    return task.on(recipe.run.engine, workers=recipe.run.workers, address=recipe.run.address, scout=hire)
+
+
+def _scout(fields: Mapping[str, Any]) -> Scout:
+    """What a worker keeps: the recipe's task, loaded where the worker is."""
+    task = build(Recipe.parse(fields))
+    return Scout(task.course, task.regime, task.seed)
+
+
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
-    drawn = Recipe.parse({**recipe.model_dump(exclude_unset=True), "control": None})  # a copy would keep the key
+    plain = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
+    drawn = Recipe.parse(plain)  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
     cell = store.cell(recipe)
     cell.describe(recipe)

@@ -7,7 +7,7 @@ it varies over; the ranges here are ours and a knob.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import combinations
@@ -135,7 +135,7 @@ def denoise(
     of the weights themselves, comes back too. *enough* is asked after each look-ahead whether the
     rest may be left out.
     """
-    see = partial(_see, sparsity=sparsity, across=across, weights=magnitude or weights)
+    see = partial(_see, sparsity=sparsity, across=across, magnitude=magnitude, weights=weights)
     masks = []
     sizes, places = _Mean(torch.abs), _Mean(torch.clone)
     for mask, here in learner.look_ahead(looks, see):
@@ -149,9 +149,14 @@ def denoise(
     return Outlook(tuple(masks), sizes.value, places.value)
 
 
-def _see(learner: Learner, sparsity: float, across: Across, weights: bool) -> tuple[Mask, Weights]:
+def _see(
+    learner: Learner, sparsity: float, across: Across, magnitude: bool, weights: bool
+) -> tuple[Mask, Mapping[str, Tensor]]:
+    """The mask, and no more of the weights than is asked for: it may have a long way to go."""
     mask = prune(score.magnitude(learner), learner.mask, sparsity, across=across)
-    return mask, learner.weights() if weights else {}
+    if weights:
+        return mask, learner.weights()
+    return mask, dict(score.magnitude(learner)) if magnitude else {}
 
 
 class _Mean:
