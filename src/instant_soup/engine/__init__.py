@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..core.errors import EngineError, unknown
-from .crew import Crew
-from .warm import Make
+
+if TYPE_CHECKING:
+    from .crew import Crew
+    from .warm import Make
 
 Engine = Literal["here", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -38,11 +38,13 @@ def hiring(
     """
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
+    import torch  # slow, and not needed by who asks for the names only
+
     threads = torch.get_num_threads()
     if engine == "processes":
         return lambda: _processes(make, threads, workers)
     if engine == "ray":
-        _must_have_ray()
+        must_have_ray()
         return lambda: _ray(make, threads, workers, address)
     return None
 
@@ -60,7 +62,8 @@ def _ray(make: Make, threads: int, workers: int | None, address: str) -> Crew:
     return Crew(actors, workers or actors.room)
 
 
-def _must_have_ray() -> None:
+def must_have_ray() -> None:
+    """Raises EngineError where Ray is not installed."""
     try:
         import ray  # noqa: F401 - to see whether it is there
     except ImportError as reason:

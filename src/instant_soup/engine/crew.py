@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from ..core.errors import EngineError, SoupError
-from .warm import compare, place
+from .warm import Facts, compare, place
 
 FAILURES = 3  # of one errand, or of a worker's start, before it is given up
 AHEAD = 2  # errands per worker that may be begun before the first of them is asked for: their answers take memory
@@ -110,10 +110,14 @@ class Crew:
         team: who does the work.
         workers: how many of them.
         patience: seconds to wait while no worker is ready or at work, before that is an error.
+
+    Attributes:
+        places: where each worker was when it was last ready, see `instant_soup.engine.warm.place`.
     """
 
     def __init__(self, team: Team, workers: int, *, patience: float = 600.0) -> None:
         self._team, self.workers, self._patience = team, workers, patience
+        self.places: dict[int, Facts] = {}
         self._ready: set[int] = set()
         self._at: dict[int, _Work] = {}
         self._never: dict[int, int] = {}
@@ -170,6 +174,7 @@ class Crew:
         for event in self._team.wait(_BEAT):
             if event.kind == "ready":
                 compare(event.value, self._here)
+                self.places[event.hand] = event.value
                 self._ready.add(event.hand)
                 self._never.pop(event.hand, None)
             elif event.kind == "unable":

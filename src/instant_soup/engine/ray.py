@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from .warm import Make, Warm, compute, place, told
 
 Packed = tuple[bytes, list[Any]]
 """A parcel as Ray stores it: the arrays in the list are shared by all processes of a node."""
+_SMALL = 50_000  # bytes that an actor may be made of without the object store
+_AGAIN = 0.5  # seconds after which an actor that is being started anew is asked again whether it is there
 
 
 class Actors:
@@ -32,9 +35,11 @@ class Actors:
         self._ours, self._threads = connect(address), threads
         self._gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
         self.room = room(threads, self._gpus)
-        self._made = ray.put(_packed(make))
+        self._made = _kept(_packed(make))
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, int] = {}
+        self._coming: set[int] = set()
+        self._away: dict[int, float] = {}
 
     @property
     def advice(self) -> str:
@@ -42,12 +47,13 @@ class Actors:
 
     def start(self, hand: int) -> None:
         needs = {"num_cpus": self._threads, "num_gpus": self._gpus}
-        self._actors[hand] = ray.remote(_Worker).options(**needs, max_restarts=-1).remote([self._made], self._threads)
+        self._actors[hand] = ray.remote(_Worker).options(**needs, max_restarts=-1).remote(self._made, self._threads)
         self._await_ready(hand)
 
     def _await_ready(self, hand: int) -> None:
         """Hear of it when Ray has started the actor, be it anew."""
-        self._awaited[self._actors[hand].ready.options(max_task_retries=-1).remote()] = hand
+        self._coming.add(hand)
+        self._awaited[self._actors[hand].ready.remote()] = hand
 
     def share(self, shared: Any) -> Any:
         return ray.put(_packed(shared))
@@ -59,20 +65,26 @@ class Actors:
         self._awaited[self._actors[hand].carry_out.remote(handle, _packed(errand))] = hand
 
     def wait(self, seconds: float) -> Sequence[Event]:
-        over, _ = ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
-        return [self._heard(self._awaited.pop(reference), reference) for reference in over]
+        now = time.monotonic()
+        for hand in [hand for hand, since in self._away.items() if now - since > _AGAIN]:
+            del self._away[hand]
+            self._await_ready(hand)
+        over, _ = ray.wait(list(self._awaited), timeout=min(seconds, _AGAIN)) if self._awaited else _pause(_AGAIN)
+        return [event for reference in over if (event := self._heard(self._awaited.pop(reference), reference))]
 
-    def _heard(self, hand: int, reference: Any) -> Event:
+    def _heard(self, hand: int, reference: Any) -> Event | None:
+        came = hand in self._coming
+        self._coming.discard(hand)
         try:
             kind, value = _opened(ray.get(reference))
         except RayTaskError as error:
-            return Event(hand, "error", str(error).strip().splitlines()[-1])
+            return Event(hand, "unable" if came else "error", str(error).strip().splitlines()[-1])
+        except ActorDiedError as error:  # for good: its node could not even make it
+            self.start(hand)
+            return Event(hand, "lost", _reason(error))
         except RayError as error:
-            if isinstance(error, ActorDiedError):  # for good: its node could not even make it
-                self.start(hand)
-            else:
-                self._await_ready(hand)
-            return Event(hand, "lost", f"its actor is gone: {str(error).strip().splitlines()[0]}")
+            self._away[hand] = time.monotonic()
+            return None if came else Event(hand, "lost", _reason(error))
         return Event(hand, kind, value)
 
     def close(self) -> None:
@@ -86,9 +98,9 @@ class Actors:
 class _Worker:
     """What runs in an actor's process. Ray makes it again, from the same arguments, when it starts the actor anew."""
 
-    def __init__(self, made: list[Any], threads: int) -> None:
+    def __init__(self, made: Packed | list[Any], threads: int) -> None:
         compute(threads)
-        self._made = made  # in a list, a reference stays one
+        self._made = made
         self._work: Warm | None = None
 
     def ready(self) -> Packed:
@@ -108,7 +120,8 @@ class _Worker:
 
     def _warm(self) -> Warm:
         if self._work is None:
-            self._work = _opened(ray.get(self._made[0]))()
+            made = ray.get(self._made[0]) if isinstance(self._made, list) else self._made
+            self._work = _opened(made)()
         return self._work
 
 
@@ -158,5 +171,19 @@ def _packed(value: Any) -> Packed:
     return packed.head, [np.frombuffer(body, dtype=np.uint8) for body in packed.bodies]
 
 
+def _kept(packed: Packed) -> Packed | list[Any]:
+    """What is large goes into the object store; in a list, so that a reference stays one."""
+    return [ray.put(packed)] if sum(body.nbytes for body in packed[1]) > _SMALL else packed
+
+
 def _opened(packed: Packed) -> Any:
     return parcel.Parcel(*packed).open()
+
+
+def _pause(seconds: float) -> tuple[list[Any], list[Any]]:
+    time.sleep(seconds)
+    return [], []
+
+
+def _reason(error: RayError) -> str:
+    return f"its actor is gone: {str(error).strip().splitlines()[0]}"

@@ -54,6 +54,7 @@ class Scripted:
                 self.start(hand)
 
     def wait(self, seconds: float) -> Sequence[Event]:
+        del seconds
         lost = [event for event in self.events if event.kind in ("lost", "ready")]
         if lost:
             self.events.remove(lost[0])

@@ -46,7 +46,7 @@ def test_what_a_round_shared_is_gone_after_it(crew: Crew) -> None:
 
 
 def test_an_error_there_is_told_here(crew: Crew) -> None:
-    with pytest.raises(EngineError, match="errand 1 failed 3 times.*ZeroDivisionError"):
+    with pytest.raises(EngineError, match=r"errand 1 failed 3 times.*ZeroDivisionError"):
         list(crew.each(1, [1, 0], names(2)))
     assert list(crew.each(1, [2], names(1))) == [0.5]
 

@@ -30,6 +30,7 @@ class Nearby:
         self.moved: list[int] = []
 
     def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
+        assert len(names) == len(errands)
         packed, turn = parcel.pack(shared), len(self.moved)
         self.moved.append(packed.size)
 
@@ -129,7 +130,7 @@ def test_a_scout_of_another_model_refuses(points: Make) -> None:
     task = points()
     other = Scout(replace(task.course, base=Base("points", "0" * 64)), task.regime, task.seed)
     snapshot = task.learner(soup.Meter()).snapshot(carry=False)
-    with pytest.raises(EngineError, match="has other weights.*put the same checkpoint in the same place"):
+    with pytest.raises(EngineError, match=r"has other weights.*put the same checkpoint in the same place"):
         other(snapshot, (BRIEFS[0], weights))
 
 
