@@ -50,12 +50,14 @@ def hiring(
 
 
 def _processes(make: Make, threads: int, workers: int | None) -> Crew:
+    from .crew import Crew
     from .processes import Processes
 
     return Crew(Processes(make, threads), workers or max(1, (os.cpu_count() or 1) // threads))
 
 
 def _ray(make: Make, threads: int, workers: int | None, address: str) -> Crew:
+    from .crew import Crew
     from .ray import Actors
 
     actors = Actors(make, threads, address)

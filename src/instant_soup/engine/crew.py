@@ -108,7 +108,7 @@ class Crew:
 
     Args:
         team: who does the work.
-        workers: how many of them.
+        workers: how many of them at most; they are started when there is something for them to do.
         patience: seconds to wait while no worker is ready or at work, before that is an error.
 
     Attributes:
@@ -121,10 +121,8 @@ class Crew:
         self._ready: set[int] = set()
         self._at: dict[int, _Work] = {}
         self._never: dict[int, int] = {}
-        self._alone_since = time.monotonic()
+        self._started, self._alone_since = 0, 0.0
         self._here = place()
-        for hand in range(workers):
-            team.start(hand)
 
     def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
         """The answer to each errand, in their order; the first are begun at once. *names*: what errors call them.
@@ -132,7 +130,11 @@ class Crew:
         Raises EngineError when an errand fails for the third time, no worker can begin, or none is there for too long;
         an error of our own that an errand raises is raised as it is.
         """
+        while self._started < min(self.workers, len(errands)):
+            self._team.start(self._started)
+            self._started += 1
         round_, handle = _Round(names), self._team.share(shared)
+        self._alone_since = time.monotonic()
         self._hand_out(round_, handle, errands, 0)
         return self._answers(round_, handle, errands)
 

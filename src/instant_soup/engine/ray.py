@@ -34,12 +34,19 @@ class Actors:
     def __init__(self, make: Make, threads: int, address: str) -> None:
         self._ours, self._threads = connect(address), threads
         self._gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
-        self.room = room(threads, self._gpus)
-        self._made = _kept(_packed(make))
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, int] = {}
         self._coming: set[int] = set()
         self._away: dict[int, float] = {}
+        self.room = self._room()
+        self._made = _kept(_packed(make))
+
+    def _room(self) -> int:
+        try:
+            return room(self._threads, self._gpus)
+        except EngineError:
+            self.close()
+            raise
 
     @property
     def advice(self) -> str:

@@ -28,12 +28,14 @@ class Timing:
     Attributes:
         flops: of the whole run.
         seconds: estimated wall time, from a few timed steps.
+        step: of it, that of one training step.
         tensors: bytes of weights, gradients, optimiser state, masks and one look-ahead's copies.
         peak: bytes of memory that this process had at most during the timed steps.
     """
 
     flops: int
     seconds: float
+    step: float
     tensors: int
     peak: int
 
@@ -91,6 +93,7 @@ def _timing(found: Plan, task: CourseTask) -> Timing:
     return Timing(
         flops * found.total.passes,
         sum(cost.steps * seconds if cost.steps else cost.passes * forward for cost in costs),
+        seconds,
         tensors_of(task),
         peaks()["process"],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,13 +18,17 @@ Script = Callable[[int, Any, int], Event | None]
 """(hand, errand, how often it was given before) -> what comes of it; None for nothing, ever."""
 
 
+def ready(hand: int) -> Event:
+    return Event(hand, "ready", place())
+
+
 class Scripted:
     """Workers that answer in the reverse of the order in which they were asked, as *script* has it."""
 
     advice = "is there any?"
 
-    def __init__(self, script: Script) -> None:
-        self.script = script
+    def __init__(self, script: Script, begins: Callable[[int], Event | None] = ready) -> None:
+        self.script, self.begins = script, begins
         self.events: deque[Event] = deque()
         self.asked: list[tuple[int, Any]] = []
         self.started: list[int] = []
@@ -34,7 +39,8 @@ class Scripted:
 
     def start(self, hand: int) -> None:
         self.started.append(hand)
-        self.events.append(Event(hand, "ready", place()))
+        if event := self.begins(hand):
+            self.events.append(event)
 
     def share(self, shared: Any) -> Any:
         self.shared.append(shared)
@@ -160,27 +166,32 @@ def test_a_straggler_is_overtaken_by_a_second_worker(monkeypatch: pytest.MonkeyP
 
 
 def test_it_does_not_wait_for_ever_for_a_worker() -> None:
-    team = Scripted(doubled)
-    crew = Crew(team, 1, patience=0.0)
-    team.events.clear()
+    crew = Crew(Scripted(doubled, begins=lambda _: None), 1, patience=0.0)
     with pytest.raises(EngineError, match=r"no worker was ready for 0 s; is there any\?"):
         list(crew.each("state", [1], names(1)))
 
 
 def test_workers_of_other_versions_are_refused_and_other_hardware_is_told() -> None:
     for change, kind in (({"versions": {"torch": "0.1"}}, EngineError), ({"hardware": "abacus"}, UserWarning)):
-        team = Scripted(doubled)
+        team = Scripted(doubled, begins=partial(_other, change))
         crew = Crew(team, 1)
-        team.events.clear()
-        team.events.append(Event(0, "ready", {**place(), **change}))
         with pytest.raises(kind, match="install the same on all" if kind is EngineError else "abacus"):
             list(crew.each("state", [1], names(1)))
 
 
+def _other(change: dict[str, Any], hand: int) -> Event:
+    return Event(hand, "ready", {**place(), **change})
+
+
+def test_no_more_workers_are_started_than_there_is_work_for() -> None:
+    with Crew(team := Scripted(doubled), 100) as crew:
+        assert team.started == []
+        list(crew.each("state", range(2), names(2)))
+        list(crew.each("state", range(3), names(3)))
+    assert team.started == [0, 1, 2]
+
+
 def test_a_worker_that_cannot_begin_says_why() -> None:
-    team = Scripted(doubled)
-    crew = Crew(team, 1)
-    team.events.clear()
-    team.events.append(Event(0, "unable", "OSError: no such disk, on node-7"))
-    with pytest.raises(EngineError, match="a worker cannot begin: OSError: no such disk, on node-7"):
+    crew = Crew(Scripted(doubled, begins=lambda hand: Event(hand, "unable", "OSError: no disk, on node-7")), 1)
+    with pytest.raises(EngineError, match="a worker cannot begin: OSError: no disk, on node-7"):
         list(crew.each("state", [1], names(1)))

@@ -68,6 +68,7 @@ def test_what_cannot_be_sent_is_said_before_anything_is_started() -> None:
 
 def test_at_the_end_no_process_and_no_file_is_left() -> None:
     with Crew(Processes(partial(partial, operator.add), 1), 1) as hired:
+        assert list(hired.each(1, [2], names(1))) == [3]
         (pid,), folder = workers(hired), Path(hired._team._folder.name)  # type: ignore[attr-defined]
         assert folder.parent == Path(tempfile.gettempdir())
     assert not folder.exists()

@@ -1,0 +1,113 @@
+"""What an engine costs beyond the look-aheads' own steps, how much it moves, and what more workers save.
+
+    python benchmarks/engine_overhead.py [--repetitions 3] [--lookaheads 4] [--steps 20] [--json PATH]
+
+One round of look-aheads of the packaged BERT, by this process and by 1, 2 and 4 workers, on Ray and in processes of this
+machine, all interleaved. Ray is a cluster of three nodes that are really one machine, so how many of them
+hold a copy is asked of its object store, and how long a network would take is not seen. Every worker computes with one
+thread; where there are fewer cores than workers, more workers cannot be faster.
+
+Goals: at one worker, a round takes less than 10 % longer than here; a round sends each node one snapshot, however many
+look-aheads and workers it has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+
+from instant_soup.core.budget import Meter
+from instant_soup.engine import parcel
+from instant_soup.soup.denoiser import Protocols, _see, briefs
+from instant_soup.tasks import CourseTask, text
+from measure import Goal, Ratio, interleaved, options, report
+
+RAY, PROCESSES = (1, 2, 4), (1, 2)
+NODES, CPUS = 3, 3
+
+
+def main() -> None:
+    """Time the engines, count what Ray moves, report."""
+    parser = options(__doc__)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--lookaheads", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=20)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    task = text("demo/polarity")
+    looks = briefs(chosen.lookaheads, chosen.steps, Protocols(), 0)
+    with cluster(), ExitStack() as stack:
+        worlds = {"here": task}
+        worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in RAY}
+        worlds |= {f"processes, {n}": stack.enter_context(task.on("processes", workers=n)) for n in PROCESSES}
+        rounds = {name: make(world, looks) for name, world in worlds.items()}
+        interleaved(rounds, 1)
+        taken = interleaved(rounds, chosen.repetitions)
+        size = parcel.pack(task.learner(Meter()).snapshot(carry=False)).size
+        moved = {name: copies(worlds[name], rounds[name]) for name in rounds if name.startswith("ray")}
+        answer = parcel.pack(next(iter(rounds["here"]()))).size
+    for name, times in taken.items():
+        print(f"{name:>14}: median {median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
+    ratios = {name: Ratio.of(times, taken["here"]) for name, times in taken.items() if name != "here"}
+    for name, ratio in ratios.items():
+        print(f"{name:>14}: {ratio} of here")
+    print(f"a snapshot is {size:,} bytes, what comes back from a look-ahead {answer:,}")
+    for name, (nodes, stored) in moved.items():
+        print(f"{name:>14}: {nodes} nodes hold the snapshot, in {stored / size:.3f} times its bytes each")
+    goals = {
+        "a round by one Ray worker over one here": Goal.on(ratios["ray, 1"], "under", 1.1),
+        "a round by one process over one here": Goal.on(ratios["processes, 1"], "under", 1.1),
+        "copies of the snapshot, at most": Goal(max(nodes for nodes, _ in moved.values()), "at most", NODES),
+    }
+    medians = {name: median(times) for name, times in taken.items()}
+    report(goals, chosen.json, medians=medians, moved=moved, snapshot=size, answer=answer, threads=chosen.threads)
+
+
+def make(task: CourseTask, looks: list[Any]) -> Callable[[], list[Any]]:
+    """A round of look-aheads that give masks."""
+    learner = task.learner(Meter())
+    see = partial(_see, sparsity=0.5, across="model", magnitude=False, weights=False)
+    return lambda: list(learner.look_ahead(looks, see))
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """A cluster of three nodes."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": CPUS, "object_store_memory": 700 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    for _ in range(NODES - 1):
+        made.add_node(**node)
+    ray.init(address=made.address, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+def copies(task: CourseTask, act: Callable[[], object]) -> tuple[int, int]:
+    """How many nodes hold the snapshot of a round at its end, and its bytes in the store."""
+    from ray.experimental import get_object_locations
+
+    team, found = task.crew._team, []  # type: ignore[union-attr]
+    forget = team.forget
+    team.forget = lambda handle: found.append(get_object_locations([handle])[handle])  # type: ignore[method-assign]
+    try:
+        act()
+    finally:
+        team.forget = forget  # type: ignore[method-assign]
+    return len(found[0]["node_ids"]), int(found[0]["object_size"])
+
+
+if __name__ == "__main__":
+    main()
