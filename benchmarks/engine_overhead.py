@@ -2,8 +2,8 @@
 
     python benchmarks/engine_overhead.py [--repetitions 3] [--lookaheads 4] [--steps 20] [--json PATH]
 
-One round of look-aheads of the packaged BERT, by this process and by 1, 2 and 4 workers, on Ray and in processes of this
-machine, all interleaved. Ray is a cluster of three nodes that are really one machine, so how many of them
+One round of look-aheads of the packaged BERT, by this process and by 1, 2 and 4 workers, on Ray and in processes here,
+all interleaved. Ray is a cluster of three nodes that are really one machine, so how many of them
 hold a copy is asked of its object store, and how long a network would take is not seen. Every worker computes with one
 thread; where there are fewer cores than workers, more workers cannot be faster.
 
