@@ -96,7 +96,7 @@ def plan(found: Plan) -> Table:
 
 def spread(found: Iterable[Spread]) -> Table:
     """What numbers of workers make of a run."""
-    shown = Table("workers", "look-ahead steps in a row", "time", "sent a round", "returned a round", "memory each")
+    shown = Table("workers", "steps in a row", "time", "sent a round", "returned a round", "memory each")
     for one in found:
         moved = (f"{size / 2**20:,.1f} MiB" for size in (one.out, one.back, one.memory))
         shown.add_row(str(one.workers), f"{one.steps:,}", minutes(one.seconds), *moved)

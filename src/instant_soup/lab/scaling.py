@@ -77,7 +77,7 @@ def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HA
     A snapshot goes from node to node, each passing it on, so its time grows with the logarithm of their number. What
     comes back goes through one link.
     """
-    seconds, steps, out, back = load.alone, 0, 0, 0
+    seconds, steps, out, back, held = load.alone, 0, 0, 0, 0
     for round_ in load.rounds:
         used = min(workers, len(round_.steps))
         turns = [round_.steps[start : start + used] for start in range(0, len(round_.steps), used)]
@@ -88,9 +88,8 @@ def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HA
         seconds += row * load.step + len(turns) * handling * load.weights
         if workers > 1:
             seconds += ceil(log2(used + 1)) * snapshot / link + returned / link
-        out, back = max(out, used * snapshot), max(back, returned)
-    memory = tensors(load.weights, load.weights, 4 * load.scope) + out // max(1, workers)
-    return Spread(workers, steps, seconds, out, back, memory)
+        out, back, held = max(out, used * snapshot), max(back, returned), max(held, snapshot)
+    return Spread(workers, steps, seconds, out, back, held + tensors(load.weights, load.weights, 4 * load.scope))
 
 
 def _returned(round_: Round, load: Load) -> int:
