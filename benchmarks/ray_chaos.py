@@ -125,7 +125,7 @@ def draw(chaos: Chaos, model: Path, data: Path) -> dict[str, Any]:
         while chaos.left:
 
             def watch(pulse: Any) -> None:
-                if pulse.purpose == "look-ahead" and chaos.left and chaos.dice.random() < 0.15:
+                if pulse.purpose == "look-ahead" and chaos.left and chaos.dice.random() < 0.25:
                     places = shared.crew.places.values()
                     pids = [place["pid"] for place in places]
                     threading.Timer(chaos.dice.uniform(0, 0.05), chaos.strike, (pids,)).start()

@@ -62,7 +62,7 @@ def taken_apart(value: Any) -> tuple[Any, ...] | None:
     if type(value) is not Tensor or value.layout is not torch.strided or value.is_quantized:
         return None
     solid = value.detach().cpu().contiguous().reshape(-1)
-    return _tensor, (pickle.PickleBuffer(memoryview(solid.view(torch.uint8).numpy())), solid.dtype, tuple(value.shape))
+    return _tensor, (pickle.PickleBuffer(solid.view(torch.uint8).numpy().data), solid.dtype, tuple(value.shape))
 
 
 def pack(value: Any, packer: type[pickle.Pickler] = Packer) -> Parcel:

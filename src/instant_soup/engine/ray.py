@@ -33,7 +33,7 @@ class Actors:
 
     def __init__(self, make: Make, threads: int, address: str) -> None:
         self._ours, self._threads = connect(address), threads
-        self._gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
+        self._gpus = gpus()
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, int] = {}
         self._coming: set[int] = set()
@@ -149,6 +149,11 @@ def connect(address: str) -> bool:
             f"or give the address 'local' to start one on this machine for this run"
         ) from reason
     return True
+
+
+def gpus() -> int:
+    """How many GPUs a worker takes: one where the cluster has any."""
+    return int(ray.cluster_resources().get("GPU", 0) > 0)
 
 
 def room(cpus: int, gpus: int) -> int:

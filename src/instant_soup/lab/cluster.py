@@ -16,7 +16,7 @@ import torch
 from ray.exceptions import RayError
 
 from ..core.errors import StoreError
-from ..engine.ray import connect, room
+from ..engine.ray import connect, gpus, room
 from ..engine.warm import compute
 from .crew import DEATHS
 from .grid import Wanted
@@ -86,7 +86,7 @@ class _Needs:
 
     def __init__(self, store: Store) -> None:
         self.cpus, self._store = torch.get_num_threads(), store
-        self._gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
+        self._gpus = gpus()
         room(self.cpus, self._gpus)
         self._most = max(int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"])
 

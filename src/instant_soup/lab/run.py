@@ -172,8 +172,7 @@ def spread(recipe: Recipe, task: CourseTask) -> AbstractContextManager[CourseTas
 
 def _scout(fields: Mapping[str, Any]) -> Scout:
     """What a worker keeps: the recipe's task, loaded where the worker is."""
-    task = build(Recipe.parse(fields))
-    return Scout(task.course, task.regime, task.seed)
+    return Scout(build(Recipe.parse(fields)).course)
 
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:

@@ -80,9 +80,7 @@ class CourseTask:
             UnknownName: there is no such engine.
             EngineError: Ray is not installed or there is no cluster; the task cannot be sent.
         """
-        hire = hiring(
-            engine, scout or partial(Scout, self.course, self.regime, self.seed), workers=workers, address=address
-        )
+        hire = hiring(engine, scout or partial(Scout, self.course), workers=workers, address=address)
         if hire is None:
             yield self
             return

@@ -292,12 +292,12 @@ class ModuleLearner:
                 yield seen
 
     def snapshot(self, *, carry: bool) -> Snapshot:
-        """All that a look-ahead depends on but course, regime and seed; with *carry* the optimiser's memory too."""
+        """All that a look-ahead depends on but the course; with *carry* the optimiser's memory too."""
         tensors, facts = self._state()
         left_out = ("aside/",) if carry else ("aside/", "optimizer/")
         needed = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
-        here = {"aside": 0, "horizon": self._horizon, "base": self.base.digest, "token": uuid4().hex}
-        return needed, {**facts, **here}
+        where = {"aside": 0, "horizon": self._horizon, "seed": self._seed, "regime": self._regime}
+        return needed, {**facts, **where, "of": self._course.mark, "token": uuid4().hex}
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Stand where the learner stood that *snapshot* is of."""

@@ -19,41 +19,48 @@ class Scout:
     """A learner of one's own that goes where another stands and looks ahead from there.
 
     Args:
-        course, regime, seed: those of the learner that sends its look-aheads.
+        course: that of the learners that send their look-aheads.
     """
 
-    def __init__(self, course: Course, regime: Regime, seed: int) -> None:
-        self._course, self._regime, self._seed = course, regime, seed
+    def __init__(self, course: Course) -> None:
+        self._course = course
         self._learner: ModuleLearner | None = None
+        self._line: tuple[object, ...] = ()
         self._token, self._loss = "", 0.0
 
     def __call__(self, snapshot: Snapshot, errand: tuple[Brief, Look]) -> tuple[Any, float]:
         """What the look sees at the end of the look-ahead, and the loss there.
 
-        Raises EngineError when the snapshot is of another model than this scout's.
+        Raises EngineError when the snapshot is of another course than this scout's.
         """
         brief, look = errand
         (seen,) = self._there(snapshot).look_ahead([brief], look)
         return seen, self._loss
 
     def _there(self, snapshot: Snapshot) -> ModuleLearner:
-        _, facts = snapshot
-        if facts["base"] != self._course.base.digest:
+        facts = snapshot[1]
+        if facts["of"] != self._course.mark:
             raise EngineError(
-                f"a worker's {self._course.base.name!r} has other weights ({self._course.base.digest[:12]}) than that "
-                f"of who sends it ({facts['base'][:12]}); put the same checkpoint in the same place on all machines"
+                f"a worker has {_said(self._course.mark)}, and what was sent to it is of {_said(facts['of'])}; "
+                f"put the same checkpoint and the same data in the same place on all machines"
             )
-        if self._learner is None or self._learner.horizon != facts["horizon"]:
+        line = facts["horizon"], facts["seed"], facts["regime"]
+        if self._learner is None or self._line != line:
             self._learner = None  # before the next is made, so that there is one in memory
-            self._learner, self._token = self._made(facts["horizon"]), ""
+            self._learner, self._line, self._token = self._made(*line), line, ""
         if self._token != facts["token"]:  # else it stands there still: a look-ahead leaves no trace
             self._learner.adopt(snapshot)
             self._token = facts["token"]
         return self._learner
 
-    def _made(self, horizon: int) -> ModuleLearner:
+    def _made(self, horizon: int, seed: int, regime: Regime) -> ModuleLearner:
         meter = Meter(watch=self._hear)
-        return ModuleLearner(self._course, self._regime, meter, seed=self._seed, horizon=horizon, free=True)
+        return ModuleLearner(self._course, regime, meter, seed=seed, horizon=horizon, free=True)
 
     def _hear(self, pulse: Pulse) -> None:
         self._loss = pulse.loss or 0.0
+
+
+def _said(mark: tuple[str, str, int]) -> str:
+    name, digest, examples = mark
+    return f"{name!r} with weights {digest[:12]} and {examples:,} examples"

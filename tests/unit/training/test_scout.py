@@ -26,7 +26,7 @@ class Nearby:
     """Has scouts carry out errands, each by the next in turn, as if they were far."""
 
     def __init__(self, task: CourseTask, scouts: int = 2) -> None:
-        self.scouts = [Scout(task.course, task.regime, task.seed) for _ in range(scouts)]
+        self.scouts = [Scout(task.course) for _ in range(scouts)]
         self.moved: list[int] = []
 
     def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
@@ -128,21 +128,29 @@ def test_progress_is_told_with_the_loss_there(points: Make) -> None:
 
 def test_a_scout_of_another_model_refuses(points: Make) -> None:
     task = points()
-    other = Scout(replace(task.course, base=Base("points", "0" * 64)), task.regime, task.seed)
+    other = Scout(replace(task.course, base=Base("points", "0" * 64)))
     snapshot = task.learner(soup.Meter()).snapshot(carry=False)
-    with pytest.raises(EngineError, match=r"has other weights.*put the same checkpoint in the same place"):
+    with pytest.raises(
+        EngineError, match=r"a worker has 'points' with weights 0{12} and 60 examples, and what was sent"
+    ):
         other(snapshot, (BRIEFS[0], weights))
+
+
+def test_a_crew_serves_other_seeds_and_other_regimes_of_its_course_too(points: Make) -> None:
+    method, task = soup.InstantSoup(lookahead_steps=2, compression=0.25, round_steps=1), points(steps=60)
+    shared = afar(task)
+    for change in ({"seed": 5}, {"regime": soup.Regime(steps=70, batch=8, rate=0.01, precision="float32")}):
+        assert method.draw(replace(shared, **change), 0.6).digest == method.draw(replace(task, **change), 0.6).digest
+    assert method.draw(shared, 0.6).digest == method.draw(task, 0.6).digest
 
 
 def test_a_scout_that_failed_stands_where_it_stood(points: Make) -> None:
     task = points()
-    scout = Scout(task.course, task.regime, task.seed)
+    scout = Scout(task.course)
     snapshot = after_some(task).snapshot(carry=False)
     with pytest.raises(TrainingError):
         scout(snapshot, (Brief(1, Training(rate=float("nan"), seed=0)), _diverged))
-    (seen, _), (fresh, _) = (
-        one(snapshot, (BRIEFS[0], weights)) for one in (scout, Scout(task.course, task.regime, task.seed))
-    )
+    (seen, _), (fresh, _) = (one(snapshot, (BRIEFS[0], weights)) for one in (scout, Scout(task.course)))
     assert all(torch.equal(seen[name], fresh[name]) for name in seen)
 
 
