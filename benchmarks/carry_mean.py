@@ -2,10 +2,11 @@
 
     python benchmarks/carry_mean.py [--seeds 3] [--workers 2] [--json PATH]
 
-With ``carry = "mean"`` the N look-aheads of C steps of a round are progress: N x C steps on the learning-rate line, which
-N workers take in the time of C. Compared are, on the packaged BERT and its packaged labels and interleaved: look-aheads
-thrown away (``"none"``), their mean, and their mean by workers in processes of their own, all at the same budget T, one
-draw that ends trained (``finish = "continue"``) for each seed. The ticket of workers has to be that of this process.
+With ``carry = "mean"`` the N look-aheads of C steps of a round are progress: N x C steps on the learning-rate line,
+which N workers take in the time of C. Compared are, on the packaged BERT and its packaged labels and interleaved:
+look-aheads thrown away (``"none"``), their mean, and their mean by workers in processes of their own, all at the same
+budget T, one draw that ends trained (``finish = "continue"``) for each seed. The ticket of workers has to be that of
+this process.
 
 Goals: workers take less time for the same ticket. What the mean does to the figure is reported, with its range over the
 seeds; it is no goal. Where there are fewer cores than workers, there is nothing to gain.

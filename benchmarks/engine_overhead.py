@@ -1,8 +1,8 @@
 """What an engine costs beyond the look-aheads' own steps, how much it moves, and what more workers save.
 
-    python benchmarks/engine_overhead.py [--repetitions 3] [--lookaheads 4] [--steps 20] [--json PATH]
+    python benchmarks/engine_overhead.py [--repetitions 3] [--lookaheads 4] [--steps 20] [--workers 1 2] [--json PATH]
 
-One round of look-aheads of the packaged BERT, by this process and by 1, 2 and 4 workers, on Ray and in processes here,
+One round of look-aheads of the packaged BERT, by this process and by 1, 2 .. workers, on Ray and in processes here,
 all interleaved. Ray is a cluster of three nodes that are really one machine, so how many of them
 hold a copy is asked of its object store, and how long a network would take is not seen. Every worker computes with one
 thread; where there are fewer cores than workers, more workers cannot be faster.
@@ -28,7 +28,6 @@ from instant_soup.soup.denoiser import Protocols, _see, briefs
 from instant_soup.tasks import CourseTask, text
 from measure import Goal, Ratio, interleaved, options, report
 
-RAY, PROCESSES = (1, 2, 4), (1, 2)
 NODES, CPUS = 3, 3
 
 
@@ -38,14 +37,15 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--lookaheads", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="1 has to be among them")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     task = text("demo/polarity")
     looks = briefs(chosen.lookaheads, chosen.steps, Protocols(), 0)
     with cluster(), ExitStack() as stack:
         worlds = {"here": task}
-        worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in RAY}
-        worlds |= {f"processes, {n}": stack.enter_context(task.on("processes", workers=n)) for n in PROCESSES}
+        worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in chosen.workers}
+        worlds |= {f"processes, {n}": stack.enter_context(task.on("processes", workers=n)) for n in chosen.workers}
         rounds = {name: make(world, looks) for name, world in worlds.items()}
         interleaved(rounds, 1)
         taken = interleaved(rounds, chosen.repetitions)

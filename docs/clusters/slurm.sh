@@ -19,6 +19,9 @@ if [ -n "${ENVIRONMENT:-}" ]; then
     source "$ENVIRONMENT"
 fi
 export RAY_USAGE_STATS_ENABLED=0             # reports to nobody
+export RAY_AUTH_MODE=token                   # others on these nodes cannot send work to this cluster
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN
 export OMP_NUM_THREADS="${THREADS:-4}"       # that each worker computes with, and so the CPUs that it takes
 port=$((20000 + SLURM_JOB_ID % 20000))       # two jobs may share a node
 cpus=${SLURM_CPUS_PER_TASK:-8}

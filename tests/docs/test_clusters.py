@@ -35,6 +35,7 @@ def specs(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_what_kubernetes_is_given_is_whole(name: str, kind: str) -> None:
     whole, cluster = specs(name)
     assert (whole["apiVersion"], whole["kind"]) == ("ray.io/v1", kind)
+    assert cluster["authOptions"] == {"mode": "token"}
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     assert len(groups) == 2
     for group in groups:

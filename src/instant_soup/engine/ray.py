@@ -143,10 +143,11 @@ def connect(address: str) -> bool:
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError) as reason:
+    except (ConnectionError, RuntimeError, ValueError, RayError) as reason:
         raise EngineError(
-            f"no Ray cluster at {address!r} ({str(reason).splitlines()[0]}); start one with `ray start --head`, "
-            f"or give the address 'local' to start one on this machine for this run"
+            f"no Ray cluster answers at {address!r} ({str(reason).splitlines()[0]}); start one with `ray start --head`, "
+            f"give the address 'local' to start one on this machine for this run, or, where a cluster asks for a token, "
+            f"set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes"
         ) from reason
     return True
 
