@@ -145,9 +145,9 @@ def connect(address: str) -> bool:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError, RayError) as reason:
         raise EngineError(
-            f"no Ray cluster answers at {address!r} ({str(reason).splitlines()[0]}); start one with `ray start --head`, "
-            f"give the address 'local' to start one on this machine for this run, or, where a cluster asks for a token, "
-            f"set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes"
+            f"no Ray cluster answers at {address!r} ({str(reason).splitlines()[0]}); start one with "
+            f"`ray start --head`, give the address 'local' to start one on this machine for this run, or, where a "
+            f"cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes"
         ) from reason
     return True
 
