@@ -7,8 +7,10 @@ all interleaved. Ray is a cluster of three nodes that are really one machine, so
 hold a copy is asked of its object store, and how long a network would take is not seen. Every worker computes with one
 thread; where there are fewer cores than workers, more workers cannot be faster.
 
-Goals: at one worker, a round takes less than 10 % longer than here; a round sends each node one snapshot, however many
-look-aheads and workers it has.
+Set beside each other are what was measured and what `instant-soup plan --workers` says, from the steps' own time.
+
+Goals: at one worker, a round takes less than 10 % longer than its look-aheads' own steps; a round sends each node one
+snapshot, however many look-aheads and workers it has.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import torch
 
 from instant_soup.core.budget import Meter
 from instant_soup.engine import parcel
+from instant_soup.lab.scaling import Load, spread
+from instant_soup.lab.stand_in import Round
 from instant_soup.soup.denoiser import Protocols, _see, briefs
 from instant_soup.tasks import CourseTask, text
 from measure import Goal, Ratio, interleaved, options, report
@@ -42,11 +46,13 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     task = text("demo/polarity")
     looks = briefs(chosen.lookaheads, chosen.steps, Protocols(), 0)
+    see = partial(_see, sparsity=0.5, across="model", magnitude=False, weights=False)
     with cluster(), ExitStack() as stack:
         worlds = {"here": task}
         worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in chosen.workers}
         worlds |= {f"processes, {n}": stack.enter_context(task.on("processes", workers=n)) for n in chosen.workers}
-        rounds = {name: make(world, looks) for name, world in worlds.items()}
+        rounds = {name: make(world, looks, see) for name, world in worlds.items()}
+        rounds["steps alone"] = make(task, looks, type)
         interleaved(rounds, 1)
         taken = interleaved(rounds, chosen.repetitions)
         size = parcel.pack(task.learner(Meter()).snapshot(carry=False)).size
@@ -54,25 +60,37 @@ def main() -> None:
         answer = parcel.pack(next(iter(rounds["here"]()))).size
     for name, times in taken.items():
         print(f"{name:>14}: median {median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
-    ratios = {name: Ratio.of(times, taken["here"]) for name, times in taken.items() if name != "here"}
+    ratios = {name: Ratio.of(times, taken["steps alone"]) for name, times in taken.items() if name != "steps alone"}
     for name, ratio in ratios.items():
-        print(f"{name:>14}: {ratio} of here")
+        print(f"{name:>14}: {ratio} of the steps alone")
+    predict(task, chosen.lookaheads, chosen.steps, {name: median(times) for name, times in taken.items()})
     print(f"a snapshot is {size:,} bytes, what comes back from a look-ahead {answer:,}")
     for name, (nodes, stored) in moved.items():
         print(f"{name:>14}: {nodes} nodes hold the snapshot, in {stored / size:.3f} times its bytes each")
     goals = {
-        "a round by one Ray worker over one here": Goal.on(ratios["ray, 1"], "under", 1.1),
-        "a round by one process over one here": Goal.on(ratios["processes, 1"], "under", 1.1),
+        "a round by one Ray worker over its steps": Goal.on(ratios["ray, 1"], "under", 1.1),
+        "a round by one process over its steps": Goal.on(ratios["processes, 1"], "under", 1.1),
         "copies of the snapshot, at most": Goal(max(nodes for nodes, _ in moved.values()), "at most", NODES),
     }
     medians = {name: median(times) for name, times in taken.items()}
     report(goals, chosen.json, medians=medians, moved=moved, snapshot=size, answer=answer, threads=chosen.threads)
 
 
-def make(task: CourseTask, looks: list[Any]) -> Callable[[], list[Any]]:
-    """A round of look-aheads that give masks."""
+def predict(task: CourseTask, count: int, steps: int, taken: dict[str, float]) -> None:
+    """Set what the plan says of workers beside what was measured."""
+    step = taken["steps alone"] / count / steps
+    weights = sum(p.nbytes for p in task.course.model.parameters())
+    handling = max(0.0, taken["here"] - taken["steps alone"]) / count / weights
+    print(f"a step takes {step:.3f} s, the rest of a look-ahead {handling:.2e} s a byte of weights")
+    load = Load([Round((steps,) * count, 1 / 8, carried=False)], weights, task.course.scope.size, step)
+    for name in taken.keys() - {"here", "steps alone"}:
+        said = spread(load, int(name.rsplit(" ", 1)[1]), handling=handling).seconds
+        print(f"{name:>14}: measured {taken[name]:.2f} s, planned {said:.2f} s, ratio {taken[name] / said:.2f}")
+
+
+def make(task: CourseTask, looks: list[Any], see: Callable[[Any], Any]) -> Callable[[], list[Any]]:
+    """A round of look-aheads."""
     learner = task.learner(Meter())
-    see = partial(_see, sparsity=0.5, across="model", magnitude=False, weights=False)
     return lambda: list(learner.look_ahead(looks, see))
 
 
