@@ -2,9 +2,10 @@
 
     python benchmarks/scaling_table.py
 
-Nothing is run. Assumed are devices of 312 TFLOP/s of which a training step gets 40 %, 6 FLOPs a weight and token, 2 bytes a
-weight on the way and 10 Gbit/s between nodes; a worker is one device for the two small models, and as many as hold weights,
-gradients, moments and a look-ahead's copy at 16 bytes a weight for the two large ones. A round is N look-aheads of 30 steps.
+Nothing is run. Assumed are devices of 80 GB and 312 TFLOP/s, of which a training step gets 40 %, 6 FLOPs a weight and
+token, 2 bytes a weight on the way and 10 Gbit/s between nodes. A worker is one device for the two small models, and as
+many as hold weights, gradients, moments and a look-ahead's copy, 16 bytes a weight, for the two large ones. A round is N
+look-aheads of 30 steps.
 """
 
 from __future__ import annotations
@@ -52,16 +53,20 @@ MODELS = (
 def main() -> None:
     """Print the table, in Markdown."""
     print(
-        "| model | devices a worker | N | blend | " + " | ".join(f"{n:,} workers" for n in WORKERS) + " | sent | back |"
+        "| model | devices a worker | memory each | N | blend | "
+        + " | ".join(f"{n:,} workers" for n in WORKERS)
+        + " | sent | back |"
     )
-    print("|---|---|---|---|" + "---|" * (len(WORKERS) + 2))
+    print("|---|---|---|---|---|" + "---|" * (len(WORKERS) + 2))
     for model in MODELS:
         for looks in (16, 1000):
             for blend, returned in (("votes", 1 / 8), ("mean", 1 / 8 + 4)):
                 found = [spread(model.load(looks, returned), workers) for workers in WORKERS]
                 times = " | ".join(said(one.seconds) for one in found)
                 moved = f"{size(found[-1].out)} | {size(found[-1].back)}"
-                print(f"| {model.name} | {model.devices} | {looks:,} | {blend} | {times} | {moved} |")
+                print(
+                    f"| {model.name} | {model.devices} | {size(16 * model.weights / model.devices)} | {looks:,} | {blend} | {times} | {moved} |"
+                )
 
 
 def said(seconds: float) -> str:
