@@ -1,8 +1,8 @@
 """What an engine costs beyond the look-aheads' own steps, how much it moves, and what more workers save.
 
-    python benchmarks/engine_overhead.py [--repetitions 3] [--lookaheads 4] [--steps 20] [--workers 1 2] [--json PATH]
+    python benchmarks/engine_overhead.py [--repetitions 3] [--lookaheads 4] [--steps 20] [--workers 1 2 4] [--json PATH]
 
-One round of look-aheads of the packaged BERT, by this process and by 1, 2 .. workers, on Ray and in processes here,
+One round of look-aheads of the packaged BERT, by this process and by some workers, on Ray and in processes here,
 all interleaved. Ray is a cluster of three nodes that are really one machine, so how many of them
 hold a copy is asked of its object store, and how long a network would take is not seen. Every worker computes with one
 thread; where there are fewer cores than workers, more workers cannot be faster.
@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--lookaheads", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="1 has to be among them")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="on Ray; 1 is among them")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1], help="in processes; 1 is among them")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     task = text("demo/polarity")
@@ -50,7 +51,7 @@ def main() -> None:
     with cluster(), ExitStack() as stack:
         worlds = {"here": task}
         worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in chosen.workers}
-        worlds |= {f"processes, {n}": stack.enter_context(task.on("processes", workers=n)) for n in chosen.workers}
+        worlds |= {f"processes, {n}": stack.enter_context(task.on("processes", workers=n)) for n in chosen.processes}
         rounds = {name: make(world, looks, see) for name, world in worlds.items()}
         rounds["steps alone"] = make(task, looks, type)
         interleaved(rounds, 1)

@@ -4,8 +4,8 @@
 
 Nothing is run. Assumed are devices of 80 GB and 312 TFLOP/s, of which a training step gets 40 %, 6 FLOPs a weight and
 token, 2 bytes a weight on the way and 10 Gbit/s between nodes. A worker is one device for the two small models, and as
-many as hold weights, gradients, moments and a look-ahead's copy, 16 bytes a weight, for the two large ones. A round is N
-look-aheads of 30 steps.
+many as hold weights, gradients, moments and a look-ahead's copy, 16 bytes a weight, for the two large ones. A round is
+N look-aheads of 30 steps.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ def main() -> None:
                 found = [spread(model.load(looks, returned), workers) for workers in WORKERS]
                 times = " | ".join(said(one.seconds) for one in found)
                 moved = f"{size(found[-1].out)} | {size(found[-1].back)}"
-                print(
-                    f"| {model.name} | {model.devices} | {size(16 * model.weights / model.devices)} | {looks:,} | {blend} | {times} | {moved} |"
-                )
+                each = f"{model.devices} | {size(16 * model.weights / model.devices)}"
+                print(f"| {model.name} | {each} | {looks:,} | {blend} | {times} | {moved} |")
 
 
 def said(seconds: float) -> str:
