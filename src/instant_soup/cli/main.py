@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ..engine.memory import keep_freed_memory
-from . import compare, look, report, sweep, ticket
+from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
 from .app import (
     RUNS,
     Address,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "compare", "look", "main", "report", "sweep", "ticket"]
+__all__ = ["app", "checkpoint", "compare", "export", "look", "main", "report", "sweep", "ticket", "transfer"]
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Me
     """
     meter = meter or Meter()
     learner = _train(ticket, task, budget, meter)
-    return _judge(learner, meter)
+    return judge(learner, meter)
 
 
 def run(
@@ -86,10 +86,10 @@ def run(
 def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | None) -> None:
     cell = store.cell(recipe)
     ticket = draw(recipe, task, store, watch)
-    meter = _meter("fine-tune", watch)
+    meter = meter_of("fine-tune", watch)
     world = replace(task, shelf=store.shelf(recipe)) if _shares(recipe) else task
-    learner, spent = _tuned(ticket, recipe, world, cell, meter)
-    result = _judge(learner, meter)
+    learner, spent = tuned(ticket, recipe, world, cell, meter)
+    result = judge(learner, meter)
     record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
     cell.finish("record", record)
     index.add(store, read_json(cell.record))
@@ -151,7 +151,7 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     cell = store.cell(recipe)
-    meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
+    meter, bookmark = meter_of("draw", watch), cell.bookmark("draw")
     with spread(recipe, task) as shared:
         world = replace(shared, bookmark=bookmark, shelf=store.shelf(recipe))
         ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
@@ -187,7 +187,7 @@ def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch
     return ticket
 
 
-def _tuned(
+def tuned(
     ticket: Ticket, recipe: Recipe, task: CourseTask, cell: Cell, meter: Meter
 ) -> tuple[ModuleLearner, dict[str, Any]]:
     """A learner at the fine-tuned weights, and what getting there cost."""
@@ -225,13 +225,15 @@ def _place(ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None =
     return learner
 
 
-def _judge(learner: ModuleLearner, meter: Meter) -> Result:
+def judge(learner: ModuleLearner, meter: Meter) -> Result:
+    """What a trained *learner* reaches; reads the test split."""
     validation = learner.evaluate()
     cost = meter.spent
     return Result(learner.test(), validation, cost, learner.weights())
 
 
-def _meter(stage: str, watch: Watch | None) -> Meter:
+def meter_of(stage: str, watch: Watch | None) -> Meter:
+    """A meter that tells *watch* of the work of one stage."""
     return Meter(watch=(lambda pulse: watch(stage, pulse)) if watch else None)
 
 
@@ -250,17 +252,7 @@ def _record(
         "schema": SCHEMA,
         "key": recipe.key,
         "recipe": recipe.model_dump(mode="json"),
-        "ticket": {
-            "digest": ticket.digest,
-            "mask": ticket.mask.digest,
-            "base": asdict(ticket.base),
-            "kept": ticket.mask.kept,
-            "prunable": ticket.mask.scope.size,
-            "parameters": sum(p.numel() for p in task.course.model.parameters()),
-            "sparsity": ticket.sparsity,
-            "layers": {name: [kept, ticket.mask.scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
-            "notes": dict(ticket.notes),
-        },
+        "ticket": {**ticket_facts(ticket, task), "notes": dict(ticket.notes)},
         "metric": next(iter(result.test)),
         "test": dict(result.test),
         "validation": result.validation,
@@ -278,6 +270,28 @@ def _record(
             "train": tuned["clock"],
             "reused": drawn["reused_seconds"] + trained["reused_seconds"],
         },
+        **circumstances(task),
+    }
+
+
+def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
+    """What records say of a ticket."""
+    scope = ticket.mask.scope
+    return {
+        "digest": ticket.digest,
+        "mask": ticket.mask.digest,
+        "base": asdict(ticket.base),
+        "kept": ticket.mask.kept,
+        "prunable": scope.size,
+        "parameters": sum(p.numel() for p in task.course.model.parameters()),
+        "sparsity": ticket.sparsity,
+        "layers": {name: [kept, scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
+    }
+
+
+def circumstances(task: CourseTask) -> dict[str, Any]:
+    """What records say of what they were made on, when and with what."""
+    return {
         "memory": peaks(),
         "examples": {name: len(getattr(task.course, name)) for name in ("train", "validation", "test")},
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},

@@ -64,7 +64,7 @@ def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
 
 
 def packaged() -> Path:
-    """The folder of the packaged model. Raises DataError where it is not installed."""
+    """The folder of the packaged model. Raises DataError when the extra that brings it is not installed."""
     package = find_spec(_PACKAGE)
     if package is None or package.origin is None:
         raise DataError(

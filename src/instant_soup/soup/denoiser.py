@@ -7,13 +7,12 @@ it varies over; the ranges here are ours and a knob.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import combinations
 from operator import and_, or_
 
-import torch
 from torch import Tensor
 
 from ..core import score
@@ -136,43 +135,41 @@ def denoise(
     rest may be left out.
     """
     see = partial(_see, sparsity=sparsity, across=across, magnitude=magnitude, weights=weights)
-    masks = []
-    sizes, places = _Mean(torch.abs), _Mean(torch.clone)
-    for mask, here in learner.look_ahead(looks, see):
+    masks, sizes, places = [], _Mean(), _Mean()
+    for mask, seen in learner.look_ahead(looks, see):
         masks.append(mask)
         if magnitude:
-            sizes.add({name: here[name] for name in learner.scope})
+            sizes.add({name: seen[name].abs() for name in learner.scope} if weights else seen)
         if weights:
-            places.add(here)
+            places.add(seen)
         if enough is not None and enough(Outlook(tuple(masks), sizes.value)):
             break
     return Outlook(tuple(masks), sizes.value, places.value)
 
 
-def _see(
-    learner: Learner, sparsity: float, across: Across, magnitude: bool, weights: bool
-) -> tuple[Mask, Mapping[str, Tensor]]:
-    """The mask, and no more of the weights than is asked for: it may have a long way to go."""
-    mask = prune(score.magnitude(learner), learner.mask, sparsity, across=across)
+def _see(learner: Learner, sparsity: float, across: Across, magnitude: bool, weights: bool) -> tuple[Mask, Weights]:
+    """The weak mask, and a copy of what is asked for: all weights, or the sizes of the prunable ones alone."""
+    sizes = score.magnitude(learner)
+    mask = prune(sizes, learner.mask, sparsity, across=across)
     if weights:
         return mask, learner.weights()
-    return mask, dict(score.magnitude(learner)) if magnitude else {}
+    return mask, dict(sizes) if magnitude else {}
 
 
 class _Mean:
-    """The mean of a function of weights, added up as they come."""
+    """The mean of weights, added up as they come. Nothing it is given is written to."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function, self.count = function, 0
+    def __init__(self) -> None:
+        self.count = 0
         self.total: dict[str, Tensor] = {}
 
     def add(self, weights: Weights) -> None:
         self.count += 1
         for name, tensor in weights.items():
             if name not in self.total:
-                self.total[name] = self.function(tensor)
+                self.total[name] = tensor
             elif tensor.is_floating_point():  # of an integer buffer the first is kept
-                self.total[name] += self.function(tensor)
+                self.total[name] = self.total[name] + tensor
 
     @property
     def value(self) -> Weights | None:
