@@ -176,7 +176,7 @@ class _Packer(CloudPickler):
     """Takes along what is defined in the script itself too, which no worker can import."""
 
     def reducer_override(self, value: Any) -> Any:
-        return parcel.taken_apart(value) or super().reducer_override(value)
+        return parcel.taken_apart(value) or super().reducer_override(value)  # type: ignore[no-untyped-call]
 
 
 def _packed(value: Any) -> Packed:
