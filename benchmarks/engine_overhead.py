@@ -103,7 +103,8 @@ def cluster() -> Iterator[None]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": CPUS, "object_store_memory": 700 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    fair = {"worker_niceness": 0}  # by default Ray's workers yield to whatever else the machine does
+    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": fair})
     for _ in range(NODES - 1):
         made.add_node(**node)
     ray.init(address=made.address, log_to_driver=False)
