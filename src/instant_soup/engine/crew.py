@@ -133,13 +133,16 @@ class Crew:
         while self._started < min(self.workers, len(errands)):
             self._team.start(self._started)
             self._started += 1
-        round_, handle = _Round(names), self._team.share(shared)
         self._alone_since = time.monotonic()
-        self._hand_out(round_, handle, errands, 0)
-        return self._answers(round_, handle, errands)
+        answers = self._answers(_Round(names), self._team.share(shared), errands)
+        next(answers)  # from here on it lets go of what is shared, however it ends
+        return answers
 
     def _answers(self, round_: _Round, handle: Any, errands: Sequence[Any]) -> Generator[Any]:
+        """Nothing, as soon as the first errands are begun; then the answers."""
         try:
+            self._hand_out(round_, handle, errands, 0)
+            yield
             for index in range(len(errands)):
                 self._hand_out(round_, handle, errands, index)
                 while index not in round_.answers:

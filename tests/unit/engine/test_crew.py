@@ -153,6 +153,13 @@ def test_answers_to_what_is_asked_no_more_are_dropped() -> None:
     assert list(answers) == ["new 0", "new 1", "new 2"]
 
 
+def test_what_is_shared_is_let_go_of_even_if_no_answer_is_ever_asked_for() -> None:
+    crew = Crew(team := Scripted(doubled), 1)
+    crew.each("state", range(3), names(3)).close()
+    assert list(crew.each("state", [], [])) == []
+    assert team.shared == []
+
+
 def test_a_straggler_is_overtaken_by_a_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "SLOW_AT_LEAST", 0.0)
     monkeypatch.setattr(room, "SLOW", 0.0)
