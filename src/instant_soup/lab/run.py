@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from ..core.budget import Cost, Meter, Pulse
@@ -17,13 +15,12 @@ from ..core.weights import Weights
 from ..methods import control
 from ..tasks import CourseTask, image, text
 from ..training.learner import ModuleLearner
-from ..training.scout import Scout
 from . import index
 from .environment import environment, forget_peaks, peaks
-from .plan import rehearse
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
 from .sizes import Sizes
+from .spread import spread
 from .store import Cell, Store, read_json
 
 Watch = Callable[[str, Pulse], None]
@@ -152,7 +149,7 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     cell = store.cell(recipe)
     meter, bookmark = meter_of("draw", watch), cell.bookmark("draw")
-    with spread(recipe, task) as shared:
+    with spread(recipe, task, build) as shared:
         world = replace(shared, bookmark=bookmark, shelf=store.shelf(recipe))
         ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     cell.describe(recipe)
@@ -160,19 +157,6 @@ def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) 
     cell.save_ticket(ticket)  # last, for it says that the stage is done
     bookmark.clear()
     return ticket
-
-
-def spread(recipe: Recipe, task: CourseTask) -> AbstractContextManager[CourseTask]:
-    """*task* with its look-aheads done where *recipe* says, if there are any."""
-    if recipe.run.engine == "here" or "look-ahead" not in rehearse(recipe, Sizes.of(task))[0].bill:
-        return nullcontext(task)
-    hire = partial(_scout, recipe.model_dump(mode="json"))
-    return task.on(recipe.run.engine, workers=recipe.run.workers, address=recipe.run.address, scout=hire)
-
-
-def _scout(fields: Mapping[str, Any]) -> Scout:
-    """What a worker keeps: the recipe's task, loaded where the worker is."""
-    return Scout(build(Recipe.parse(fields)).course)
 
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
