@@ -54,7 +54,7 @@ def main() -> None:
     """Print the table, in Markdown."""
     print(
         "| model | devices a worker | memory each | N | blend | "
-        + " | ".join(f"{n:,} workers" for n in WORKERS)
+        + " | ".join(f"{n:,} worker{'s' * (n > 1)}" for n in WORKERS)
         + " | sent | back |"
     )
     print("|---|---|---|---|---|" + "---|" * (len(WORKERS) + 2))
