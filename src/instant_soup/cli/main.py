@@ -10,9 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..lab.memory import keep_freed_memory
+from ..engine.memory import keep_freed_memory
 from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
-from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, Track, app, expected, say
+from .app import (
+    RUNS,
+    Address,
+    CellName,
+    Changes,
+    EngineName,
+    Json,
+    Out,
+    Quiet,
+    RecipePath,
+    Track,
+    Workers,
+    app,
+    expected,
+    placed,
+    say,
+)
 
 if TYPE_CHECKING:
     from ..core.budget import Pulse
@@ -73,6 +89,9 @@ def run(
     cell: CellName = None,
     out: Out = RUNS,
     track: Track = None,
+    engine: EngineName = None,
+    workers: Workers = None,
+    address: Address = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +103,7 @@ def run(
     from . import show
     from .live import live
 
-    wanted, store = Recipe.read(recipe, changes or (), cell=cell), Store(out)
+    wanted, store = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell), Store(out)
     with (
         live(Console(stderr=True), quiet=quiet or as_json) as begin,
         tracked(track or (), wanted, store.cell(wanted).folder) as trackers,
@@ -115,6 +134,9 @@ def draw(
     changes: Changes = None,
     cell: CellName = None,
     out: Out = RUNS,
+    engine: EngineName = None,
+    workers: Workers = None,
+    address: Address = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +147,7 @@ def draw(
     from ..lab.store import Store
     from .live import live
 
-    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
     task = build(wanted)
     with live(Console(stderr=True), quiet=quiet or as_json) as begin:
         drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))

@@ -20,6 +20,7 @@ from .environment import environment, forget_peaks, peaks
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
 from .sizes import Sizes
+from .spread import spread
 from .store import Cell, Store, read_json
 
 Watch = Callable[[str, Pulse], None]
@@ -148,8 +149,9 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     cell = store.cell(recipe)
     meter, bookmark = meter_of("draw", watch), cell.bookmark("draw")
-    world = replace(task, bookmark=bookmark, shelf=store.shelf(recipe))
-    ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
+    with spread(recipe, task, build) as shared:
+        world = replace(shared, bookmark=bookmark, shelf=store.shelf(recipe))
+        ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     cell.describe(recipe)
     cell.finish("draw", {**meter.dump(), "seconds": bookmark.seconds})
     cell.save_ticket(ticket)  # last, for it says that the stage is done
@@ -159,7 +161,8 @@ def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) 
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
-    drawn = Recipe.parse({**recipe.model_dump(exclude_unset=True), "control": None})  # a copy would keep the key
+    plain = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
+    drawn = Recipe.parse(plain)  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
     cell = store.cell(recipe)
     cell.describe(recipe)
