@@ -11,7 +11,7 @@ about a tenth of an epoch behind a new warm-up of 500 steps, which they never le
 line's settings; their union without the main line's own mask; 10 % of the rest a round.
 
 `measured` is what did best in our own bench (docs/adr/0009-measured-settings.md): look-ahead steps are progress, for a
-round goes on from their mean, and the fine-tune starts its schedule anew from there. Such a ticket holds trained weights.
+round goes on from their mean, and the fine-tune starts its schedule anew there. Such a ticket holds trained weights.
 """
 
 from __future__ import annotations
