@@ -14,7 +14,14 @@ from .store import Store
 
 TASK = "demo/polarity"
 TRAINING = {"rate": 5e-5, "batch": 32, "epochs": 3.0}
-SOUP = {"name": "instant-soup", "denoisers": 4, "lookahead_steps": 10, "blend": "lookahead", "finish": "rewind"}
+SOUP = {
+    "name": "instant-soup",
+    "denoisers": 4,
+    "lookahead_steps": 10,
+    "blend": "lookahead",
+    "carry": "none",
+    "finish": "rewind",
+}
 RIVALS: dict[str, dict[str, Any]] = {
     "dense": {"name": "dense"},
     "one-shot": {"name": "magnitude"},

@@ -75,8 +75,8 @@ class InstantSoup:
     round_epochs: float | None = None
     blend: str = "votes"
     own_mask: bool = True
-    carry: Literal["none", "mean"] = "none"
-    finish: Literal["continue", "restart", "rewind"] = "rewind"
+    carry: Literal["none", "mean"] = "mean"
+    finish: Literal["continue", "restart", "rewind"] = "restart"
     carry_optimizer: bool = False
     lookahead_warmup: int = 0
     settled: float | None = None
@@ -154,9 +154,10 @@ class InstantSoup:
         ends = [round(first * corner) for corner in triangle]
         ahead = rounds * self.denoisers * steps if self.carry == "mean" else 0
         if ends[-1] + ahead > horizon:
+            away = ", or set carry to 'none', with which look-aheads are no part of T" if ahead else ""
             raise KnobError(
                 f"{rounds} rounds take {ends[-1] + ahead} steps and the budget T has {horizon}; lower round_steps, "
-                f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer"
+                f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer{away}"
             )
         return [end - start for start, end in pairwise(ends)]
 

@@ -24,7 +24,7 @@ def task(points: Make) -> CourseTask:
 @pytest.fixture(params=["rewind", "continue"])
 def ticket(request: pytest.FixtureRequest, task: CourseTask) -> soup.Ticket:
     """One that starts at the pre-trained weights, and one that is trained."""
-    return InstantSoup(compression=0.3, lookahead_steps=2, finish=request.param).draw(task, 0.6)
+    return InstantSoup(compression=0.3, lookahead_steps=2, carry="none", finish=request.param).draw(task, 0.6)
 
 
 def whole(ticket: soup.Ticket, task: CourseTask) -> dict[str, torch.Tensor]:

@@ -16,7 +16,8 @@ from instant_soup.soup.denoiser import Protocols, briefs
 from instant_soup.tasks import CourseTask
 
 Make = Callable[..., CourseTask]
-QUICK: dict[str, Any] = {"lookahead_steps": 2, "compression": 0.3}
+THROWN: dict[str, Any] = {"carry": "none", "finish": "rewind"}  # look-aheads are thrown away, and so is what was learned
+QUICK: dict[str, Any] = {"lookahead_steps": 2, "compression": 0.3, **THROWN}
 
 
 def rounds(ticket: soup.Ticket) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def test_rounds_that_do_not_fit_are_refused_before_any_work(points: Make) -> Non
     with pytest.raises(KnobError, match="3 rounds take 18 steps and the budget T has 15"):
         InstantSoup(**QUICK, round_steps=3).draw(points(), 0.8, meter)
     with pytest.raises(KnobError, match="3 rounds take 24 steps and the budget T has 15"):
-        InstantSoup(**QUICK, denoisers=4, carry="mean", mask_share=1e-9).draw(points(), 0.8, meter)
+        InstantSoup(**{**QUICK, "carry": "mean"}, denoisers=4, mask_share=1e-9).draw(points(), 0.8, meter)
     assert not meter.bill
 
 
@@ -94,7 +95,7 @@ def test_a_round_is_a_vote_of_the_masks_of_its_look_aheads_and_its_own(points: M
         name: sum(mask[name].double() for mask in masks) + learner.view()[name].abs().double() / 1e3
         for name in learner.scope
     }
-    ticket = InstantSoup(denoisers=3, lookahead_steps=4, compression=0.5, round_steps=2).draw(task, 0.5)
+    ticket = InstantSoup(denoisers=3, lookahead_steps=4, compression=0.5, round_steps=2, **THROWN).draw(task, 0.5)
     assert ticket.mask == soup.prune(scores, soup.Mask.dense(learner.scope), 0.5)
     assert ticket.mask != own
     (note,) = rounds(ticket)
@@ -123,7 +124,7 @@ def test_what_the_look_aheads_of_a_warm_up_see_is_all_but_one_mask(points: Make)
 
 
 def test_a_union_is_trimmed_in_the_last_round_alone(points: Make) -> None:
-    ticket = InstantSoup(denoisers=4, lookahead_steps=8, compression=0.3, blend="union", own_mask=False).draw(
+    ticket = InstantSoup(denoisers=4, lookahead_steps=8, compression=0.3, blend="union", own_mask=False, **THROWN).draw(
         points(), 0.8
     )
     *before, last = rounds(ticket)
@@ -136,7 +137,7 @@ def test_a_union_is_trimmed_in_the_last_round_alone(points: Make) -> None:
 
 def drawn(task: CourseTask, **knobs: Any) -> tuple[soup.Ticket, soup.Meter]:
     meter = soup.Meter()
-    return InstantSoup(**{"denoisers": 6, "lookahead_steps": 3, "compression": 0.5, **knobs}).draw(
+    return InstantSoup(**{"denoisers": 6, "lookahead_steps": 3, "compression": 0.5, **THROWN, **knobs}).draw(
         task, 0.5, meter
     ), meter
 
@@ -225,17 +226,8 @@ def test_a_preset_that_does_not_exist_is_refused() -> None:
 @pytest.mark.parametrize("preset", METHODS["instant-soup"].presets)
 def test_every_preset_draws(points: Make, preset: str) -> None:
     ticket = METHODS["instant-soup"](preset=preset, lookahead_steps=2).draw(points(epochs=12, steps=None), 0.3)
-    assert ticket.ready == (preset != "measured")
+    assert ticket.ready
     assert ticket.mask.kept == round(0.7 * 168)
-
-
-def test_measured_goes_on_from_the_mean_and_starts_the_schedule_anew(points: Make) -> None:
-    by_name, by_hand = (
-        METHODS["instant-soup"](**knobs, denoisers=2, lookahead_steps=2, compression=0.3).draw(points(), 0.5)
-        for knobs in ({"preset": "measured"}, {"blend": "lookahead", "carry": "mean", "finish": "restart"})
-    )
-    assert by_name.digest == by_hand.digest
-    assert by_name.start.keys() >= set(by_name.mask)
 
 
 # knobs
@@ -277,7 +269,7 @@ def test_look_aheads_take_the_papers_steps_or_what_half_of_t_leaves(points: Make
 
     def steps(horizon: int, **knobs: Any) -> int:
         meter = soup.Meter()
-        InstantSoup(compression=0.3, denoisers=2, **knobs).draw(points(steps=horizon), 0.6, meter)
+        InstantSoup(**{"compression": 0.3, "denoisers": 2, **THROWN, **knobs}).draw(points(steps=horizon), 0.6, meter)
         return meter.bill["look-ahead"].steps
 
     assert steps(80) == 40  # two rounds of two look-aheads of 10
