@@ -12,7 +12,7 @@ from math import prod
 
 from torch import Tensor
 
-from .team import Alone, Team
+from .team import ALONE, Team
 
 Rows = tuple[int, int]
 """The first row, and the one past the last."""
@@ -28,7 +28,7 @@ class Shards:
     """
 
     rows: Mapping[str, Rows] = field(default_factory=dict)
-    team: Team = field(default_factory=Alone)
+    team: Team = ALONE
 
     def shape(self, name: str, whole: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what is here of a tensor of shape *whole*."""

@@ -34,6 +34,9 @@ class Team(Protocol):
     def sums(self, counts: Sequence[int]) -> list[int]:
         """The same, added up over the ranks."""
 
+    def added(self, part: Tensor) -> Tensor:
+        """The ranks' tensors, all of one shape, added up; on the device of *part*."""
+
     def pooled(self, few: Tensor) -> Tensor:
         """The ranks' tensors [n], one after the other, on the CPU. They may be of different lengths."""
 
@@ -57,6 +60,9 @@ class Alone:
     def sums(self, counts: Sequence[int]) -> list[int]:
         return list(counts)
 
+    def added(self, part: Tensor) -> Tensor:
+        return part
+
     def pooled(self, few: Tensor) -> Tensor:
         return few
 
@@ -65,6 +71,9 @@ class Alone:
 
     def to_first(self, part: Tensor) -> Tensor:
         return part
+
+
+ALONE = Alone()
 
 
 @dataclass(frozen=True)
@@ -91,9 +100,12 @@ class Ranks:
         return [row.tolist() for row in rows]
 
     def sums(self, counts: Sequence[int]) -> list[int]:
-        total = torch.tensor(counts, dtype=torch.int64)
+        return self.added(torch.tensor(counts, dtype=torch.int64)).tolist()
+
+    def added(self, part: Tensor) -> Tensor:
+        total = part.detach().to("cpu", copy=True)
         dist.all_reduce(total, group=self.group)
-        return total.tolist()
+        return total.to(part.device)
 
     def pooled(self, few: Tensor) -> Tensor:
         lengths = [row[0] for row in self.table([len(few)])]

@@ -42,7 +42,7 @@ def votes(outlook: Outlook, weights: Weights) -> Scores:
     """How many masks keep each weight."""
 
     def count(name: str) -> Tensor:
-        total = torch.zeros(outlook.masks[0].scope.shapes[name], dtype=torch.int64)
+        total = torch.zeros(outlook.masks[0].scope.here(name), dtype=torch.int64)
         for mask in outlook.masks:
             total += mask[name]
         return total
