@@ -318,8 +318,7 @@ class ModuleLearner:
     def _step(
         self, indices: list[int], purpose: Purpose, rate: float, how: Training, dice: tuple[str | int, ...]
     ) -> None:
-        batch = self._sight(self._course.train, indices)
-        self._charge(purpose, self._course.train, batch, indices, 3, steps=1)
+        batch = self._charged(purpose, self._course.train, indices, 3, steps=1)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with borrowed():
@@ -351,11 +350,11 @@ class ModuleLearner:
         taken = [self._course.train.batch(some or part[:1]) for some, part in zip(mine, parts, strict=True)]
         return [(self._placed(one), len(some) / len(indices)) for one, some in zip(taken, mine, strict=True)]
 
-    def _sight(self, examples: Examples, indices: list[int]) -> Any:
-        """A batch to charge by. Of several ranks none needs the whole one: the longest example costs as all do."""
+    def _sight(self, examples: Examples, indices: list[int]) -> list[int]:
+        """Which of some examples to charge by. Of several ranks none needs all: the longest costs as each does."""
         if self._layout.team.size == 1:
-            return examples.batch(indices)
-        return examples.batch([max(indices, key=examples.lengths.__getitem__) if examples.lengths else indices[0]])
+            return indices
+        return [max(indices, key=examples.lengths.__getitem__) if examples.lengths else indices[0]]
 
     def _placed(self, batch: Any) -> Any:
         return send_to_device(batch, self._accelerator.device)
@@ -364,14 +363,13 @@ class ModuleLearner:
         train = self._course.train
         return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset)
 
-    def _charge(
-        self, purpose: Purpose, examples: Examples, batch: Any, indices: list[int], ways: int, *, steps: int = 0
-    ) -> None:
-        """Charge *ways* passes an example: 1 forwards, 3 with the way back."""
-        n = len(indices)
-        self._meter.charge(
-            purpose, Cost(steps, n, ways * n, ways * self._course.forward_cost.of(batch, examples, indices))
-        )
+    def _charged(self, purpose: Purpose, examples: Examples, indices: list[int], ways: int, *, steps: int = 0) -> Any:
+        """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
+        n, seen = len(indices), self._sight(examples, indices)
+        batch = examples.batch(seen)
+        forward = self._course.forward_cost.of(batch, examples, seen) // len(seen) * n
+        self._meter.charge(purpose, Cost(steps, n, ways * n, ways * forward))
+        return batch
 
     # evaluation
 
@@ -393,8 +391,7 @@ class ModuleLearner:
         batches = in_order(len(examples), EVALUATION_BATCH, examples.lengths)
         for some in chunks(batches, self._layout.team.size):
             for indices in some:
-                batch = self._sight(examples, indices)
-                self._charge(purpose, examples, batch, indices, 1)
+                batch = self._charged(purpose, examples, indices, 1)
                 self._meter.tell(purpose, sparsity=self._mask.sparsity)
             if self._layout.team.size > 1:
                 batch = examples.batch(self._layout.one(some))
@@ -435,8 +432,7 @@ class ModuleLearner:
         purpose: Purpose = "score" if train else "select"
         indices = balanced(examples.targets, len(examples), sample.per_class, sample.seed)
         for part in chunks(indices, ceil(self._regime.batch / self._regime.accumulation)):
-            batch = self._sight(examples, part)
-            self._charge(purpose, examples, batch, part, ways)
+            batch = self._charged(purpose, examples, part, ways)
             if mine := self._layout.mine(part):
                 batch = batch if mine == part else examples.batch(mine)
                 yield self._placed(batch), len(mine) / len(indices)
