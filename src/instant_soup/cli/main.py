@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from ..lab.memory import keep_freed_memory
 from . import compare, look, report, sweep, ticket
-from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, Track, app, expected, say
+from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, Track, app, expected, first_rank, say
 
 if TYPE_CHECKING:
     from ..core.budget import Pulse
@@ -28,7 +30,10 @@ __all__ = ["app", "compare", "look", "main", "report", "sweep", "ticket"]
 def main() -> None:
     """Run the command line."""
     keep_freed_memory()
-    app()
+    with contextlib.ExitStack() as quiet:
+        if not first_rank():
+            quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(Path(os.devnull).open("w"))))
+        app()
 
 
 @app.command()
@@ -86,8 +91,8 @@ def run(
 
     wanted, store = Recipe.read(recipe, changes or (), cell=cell), Store(out)
     with (
-        live(Console(stderr=True), quiet=quiet or as_json) as begin,
-        tracked(track or (), wanted, store.cell(wanted).folder) as trackers,
+        live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin,
+        tracked((track or ()) if first_rank() else (), wanted, store.cell(wanted).folder) as trackers,
     ):
 
         def begun(task: CourseTask) -> Watch:
@@ -127,9 +132,10 @@ def draw(
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
     task = build(wanted)
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
+    with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))
-    drawn.save(ticket)
+    if (whole := drawn.whole()) and first_rank():
+        whole.save(ticket)
     if as_json:
         found = {"digest": drawn.digest, "kept": drawn.mask.kept, "sparsity": drawn.sparsity, "ready": drawn.ready}
         typer.echo(json.dumps({"ticket": str(ticket), **found, "cost": asdict(drawn.cost)}, indent=2))
@@ -159,7 +165,7 @@ def evaluate(
     loaded, wanted = Ticket.load(ticket), Recipe.read(recipe, changes or (), cell=cell)
     task = build(wanted)
     full = Sizes.of(task).full
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
+    with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
         result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
     if as_json:

@@ -14,8 +14,10 @@ from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..methods import control
 from ..tasks import CourseTask, image, text
+from ..training import ranks
 from ..training.learner import ModuleLearner
 from . import index
+from .desk import Desk, TeamShelf
 from .environment import environment, forget_peaks, peaks
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
@@ -61,34 +63,49 @@ def run(
 ) -> dict[str, Any]:
     """Do what *recipe* asks for and return its record; read it back if it is there already.
 
-    Where another process is at it, this one waits and reads what comes of it.
+    Where another process is at it, this one waits and reads what comes of it. Ranks that were launched together do it
+    together.
 
     *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
     gives the task: by default `build`.
     """
-    cell = store.cell(recipe)
-    if cell.record.exists():
-        return read_json(cell.record)
-    forget_peaks()
-    task = (load or build)(recipe)
-    with cell.hold():
-        if not cell.record.exists():
-            cell.tidy()
-            _carry_out(recipe, store, task, begin(task) if begin else None)
-            cell.tidy()
-        return read_json(cell.record)
+    with ranks.lost():
+        desk = _desk(recipe, store)
+        cell = desk.cell
+        if desk.there(cell.record):
+            return read_json(cell.record)
+        forget_peaks()
+        task = (load or build)(recipe)
+        with desk.hold():
+            if not desk.there(cell.record):
+                desk.write(cell.tidy)
+                _carry_out(recipe, store, task, begin(task) if begin else None)
+                desk.write(cell.tidy)
+            return read_json(cell.record)
+
+
+def _desk(recipe: Recipe, store: Store) -> Desk:
+    return Desk(store.cell(recipe), ranks.team())
 
 
 def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | None) -> None:
-    cell = store.cell(recipe)
+    desk = _desk(recipe, store)
     ticket = draw(recipe, task, store, watch)
     meter = _meter("fine-tune", watch)
-    world = replace(task, shelf=store.shelf(recipe)) if _shares(recipe) else task
-    learner, spent = _tuned(ticket, recipe, world, cell, meter)
+    world = replace(task, shelf=_shelf(recipe, store, desk)) if _shares(recipe) else task
+    learner, spent = _tuned(ticket, recipe, world, desk, meter)
     result = _judge(learner, meter)
-    record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
+    record = _record(recipe, task, ticket, result, desk.cell.finished("draw"), spent, meter)
+    desk.write(lambda: _put(record, desk.cell, store))
+
+
+def _put(record: dict[str, Any], cell: Cell, store: Store) -> None:
     cell.finish("record", record)
     index.add(store, read_json(cell.record))
+
+
+def _shelf(recipe: Recipe, store: Store, desk: Desk) -> TeamShelf:
+    return TeamShelf(store.shelf(recipe), desk.team)
 
 
 def _shares(recipe: Recipe) -> bool:
@@ -136,55 +153,65 @@ def check(recipe: Recipe, task: CourseTask) -> None:
 
 def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None) -> Ticket:
     """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there."""
-    cell = store.cell(recipe)
-    with cell.hold():
-        if cell.ticket.exists():
-            return cell.load_ticket()
+    desk = _desk(recipe, store)
+    with desk.hold():
+        if desk.there(desk.cell.ticket):
+            desk.bookmark("draw").clear()  # in case it was killed just then
+            return desk.cell.load_ticket()
         if recipe.control:
             return _controlled(recipe, recipe.control, task, store, watch)
         return _drawn(recipe, task, store, watch)
 
 
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
-    cell = store.cell(recipe)
-    meter, bookmark = _meter("draw", watch), cell.bookmark("draw")
-    world = replace(task, bookmark=bookmark, shelf=store.shelf(recipe))
+    desk = _desk(recipe, store)
+    meter, bookmark = _meter("draw", watch), desk.bookmark("draw")
+    world = replace(task, bookmark=bookmark, shelf=_shelf(recipe, store, desk))
     ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
-    cell.describe(recipe)
-    cell.finish("draw", {**meter.dump(), "seconds": bookmark.seconds})
-    cell.save_ticket(ticket)  # last, for it says that the stage is done
+    whole = ticket.whole() or ticket
+    desk.write(lambda: _keep_ticket(recipe, desk.cell, whole, {**meter.dump(), "seconds": bookmark.seconds}))
     bookmark.clear()
     return ticket
+
+
+def _keep_ticket(recipe: Recipe, cell: Cell, ticket: Ticket, bill: dict[str, Any]) -> None:
+    cell.describe(recipe)
+    cell.finish("draw", bill)
+    cell.save_ticket(ticket)  # last, for it says that the stage is done
 
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
     drawn = Recipe.parse({**recipe.model_dump(exclude_unset=True), "control": None})  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
-    cell = store.cell(recipe)
-    cell.describe(recipe)
-    cell.finish("draw", store.cell(drawn).finished("draw"))
-    cell.save_ticket(ticket)
+    desk, bill = _desk(recipe, store), store.cell(drawn).finished("draw")
+    desk.write(lambda: _keep_ticket(recipe, desk.cell, ticket, bill))
     return ticket
 
 
 def _tuned(
-    ticket: Ticket, recipe: Recipe, task: CourseTask, cell: Cell, meter: Meter
+    ticket: Ticket, recipe: Recipe, task: CourseTask, desk: Desk, meter: Meter
 ) -> tuple[ModuleLearner, dict[str, Any]]:
     """A learner at the fine-tuned weights, and what getting there cost."""
-    if cell.model.exists():
+    cell = desk.cell
+    if desk.there(cell.model):
         learner = _place(ticket, task, meter)
         learner.restore(cell.load_model())
         spent = cell.finished("train")
         meter.load(spent)
+        desk.bookmark("train").clear()
         return learner, spent
-    bookmark = cell.bookmark("train")
+    bookmark = desk.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
-    spent = {**meter.dump(), "seconds": bookmark.seconds}
-    cell.finish("train", spent)
-    cell.save_model(learner.view())  # last, for it says that the stage is done
+    spent, weights = {**meter.dump(), "seconds": bookmark.seconds}, learner.whole()
+    desk.write(lambda: _keep_model(cell, weights, spent))
     bookmark.clear()
     return learner, spent
+
+
+def _keep_model(cell: Cell, weights: Weights, bill: dict[str, Any]) -> None:
+    cell.finish("train", bill)
+    cell.save_model(weights)  # last, for it says that the stage is done
 
 
 def _train(

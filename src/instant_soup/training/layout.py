@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor, Shard, empty
 
 from ..core.errors import RankError, ScopeError
 from ..core.mask import Mask
@@ -34,7 +34,7 @@ class Layout:
         self.team: Team = ranks.team()
         self.shards, self._mesh = WHOLE, None
         if ranks.sharded():
-            self._mesh = init_device_mesh(accelerator.device.type, (self.team.size,))
+            self._mesh = _mesh()
             self.model = self.module = _sharded(model, self._mesh, accelerator)
             self.shards = Shards(_rows(self.module), self.team)
         else:
@@ -95,6 +95,12 @@ class Layout:
             here, self._mesh, [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride()
         )
 
+    def placed(self, name: str, tensor: Tensor) -> Tensor:
+        """*tensor*, which may be whole, as the optimiser holds what belongs to the parameter *name*."""
+        if isinstance(tensor, DTensor) or not tensor.ndim or name not in self.shards.rows:
+            return tensor
+        return self.spread(name, self.shards.part(name, tensor))
+
     def saved(self, mask: Mask) -> dict[str, Tensor]:
         """*mask* as tensors to save: packed bits, or flags that can be cut anew."""
         if not self.cut:
@@ -111,6 +117,16 @@ class Layout:
     def _flags(self, name: str, tensor: Tensor) -> Tensor:
         flags = tensor.to_local() if isinstance(tensor, DTensor) else self.shards.part(name, tensor)
         return flags.bool()
+
+
+def empty_rows(shape: tuple[int, ...], dtype: torch.dtype) -> DTensor:
+    """Room for a tensor of which each rank holds some rows, not filled."""
+    return empty(shape, dtype=dtype, device_mesh=_mesh(), placements=[Shard(0)])
+
+
+def _mesh() -> DeviceMesh:
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    return init_device_mesh(device.type, (ranks.team().size,))
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -163,6 +163,11 @@ class ModuleLearner:
     def weights(self) -> Weights:
         return {name: tensor.clone() for name, tensor in self.view().items()}
 
+    def whole(self) -> Weights:
+        """The live tensors at the first rank, put together where ranks hold them in parts. All ranks have to ask."""
+        whole = {name: self._layout.shards.whole(name, part) for name, part in self.view().items()}
+        return {name: tensor for name, tensor in whole.items() if tensor is not None}
+
     @torch.no_grad()
     def restore(self, weights: Weights) -> None:
         here = self.view()
@@ -475,7 +480,8 @@ class ModuleLearner:
     def _adopt(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self._clock = _Clock(**facts["clock"])
         self._meter.load(facts["meter"])
-        optim.remember(self._optimizer, self._parameters, _room(tensors, "optimizer"))
+        memory = {key: self._layout.placed(key.partition("/")[2], t) for key, t in _room(tensors, "optimizer").items()}
+        optim.remember(self._optimizer, self._parameters, memory)
         self.apply_mask(self._mask_from(tensors, "mask"))
         self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))
         self.restore(_room(tensors, "weights"))

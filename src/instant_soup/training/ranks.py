@@ -7,6 +7,8 @@ Two layouts: every rank has the whole model and they average gradients (DDP), or
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 
@@ -15,7 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed as dist
 
-from ..core.errors import RankError
+from ..core.errors import RankError, SoupError
 from ..core.team import Alone, Ranks, Team
 
 PATIENCE = timedelta(minutes=5)
@@ -29,18 +31,43 @@ def team() -> Team:
 
 @cache
 def _met() -> Team:
+    sharded()  # refuses what cannot be, before anything is loaded
     PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     group = None if dist.get_backend() == "gloo" else dist.new_group(timeout=PATIENCE, backend="gloo")
     return Ranks(group)
 
 
 def sharded() -> bool:
-    """Whether the launch asks for FSDP2. Raises RankError where it asks for FSDP1."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+    """Whether the launch asks for FSDP2. Raises RankError where it asks for what does not go with it here."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not _set("ACCELERATE_USE_FSDP"):
         return False
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
         raise RankError(f"the launch asks for FSDP {version}; set fsdp_version: 2 in the file for accelerate launch")
+    if _set("FSDP_CPU_RAM_EFFICIENT_LOADING"):  # transformers would then load nothing on the other ranks
+        raise RankError(
+            "each rank compares with the pre-trained weights, and the launch has only the first one load them; set "
+            "fsdp_cpu_ram_efficient_loading: false in the file for accelerate launch"
+        )
     return True
+
+
+def _set(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("true", "1")
+
+
+@contextmanager
+def lost() -> Iterator[None]:
+    """Say it plainly where the other ranks can no longer be reached. Raises RankError."""
+    try:
+        yield
+    except (dist.DistError, RuntimeError) as reason:
+        if isinstance(reason, SoupError) or not (isinstance(reason, dist.DistError) or "gloo" in str(reason)):
+            raise
+        raise RankError(
+            f"rank {dist.get_rank()} has lost the others: one of them failed, was killed or did not answer for "
+            f"{PATIENCE.seconds} s, see what it said itself; the same command goes on from where they were last saved "
+            f"({str(reason).split('. ')[0]})"
+        ) from reason
 
 
 def handlers() -> list[DistributedDataParallelKwargs]:
