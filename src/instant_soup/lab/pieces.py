@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def load(path: Path, *, cut: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if isinstance(kept, TensorStorageMetadata):
                 make = empty_rows if cut and key not in said["whole"] else _empty
                 room[key] = make(tuple(kept.size), kept.properties.dtype)
-        read(room, storage_reader=reader, no_dist=not dist.is_initialized())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # it is meant to be, for one alone
+            read(room, storage_reader=reader, no_dist=not dist.is_initialized())
     except (OSError, ValueError, KeyError) as reason:
         raise StoreError(
             f"{path} cannot be read ({reason}); remove it, and the run begins this stage again"
