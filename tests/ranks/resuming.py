@@ -31,12 +31,15 @@ def trained(folder: Path, *, cut: bool = False, breaks: int = 0) -> Outcome | No
     os.environ |= {"ACCELERATE_USE_FSDP": str(cut).lower(), "FSDP_VERSION": "2"}
     steps = []
 
+    bookmark = FolderBookmark(folder, every=1e9, team=ranks.team())
+
     def watch(pulse: Pulse) -> None:
         steps.append(pulse)
+        if len(steps) == breaks - 1:
+            bookmark._every = 0.0  # the place is saved in the middle of a leg once, just before it breaks
         if len(steps) == breaks:
             raise Broken
 
-    bookmark = FolderBookmark(folder, every=0.0, team=ranks.team())
     learner = replace(points(), bookmark=bookmark).learner(meter := Meter(watch=watch))
     try:
         for target in learner.rounds((0.3, 0.6)):

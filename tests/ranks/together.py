@@ -26,7 +26,9 @@ def together(size: int, work: Callable[..., Any], folder: Path, *given: Any) -> 
     """What *work*, called with *given* by *size* ranks, returns at each of them. *folder* is for their own use."""
     folder.mkdir(parents=True, exist_ok=True)
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["instant_soup.training.learner", "torch.distributed.tensor"])
+    server.set_forkserver_preload(
+        ["instant_soup.lab.run", "torch.distributed.tensor", "transformers.models.bert.modeling_bert"]
+    )
     ranks = [server.Process(target=_rank, args=(rank, size, folder, work, given)) for rank in range(size)]
     for rank in ranks:
         rank.start()
