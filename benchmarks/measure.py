@@ -104,6 +104,26 @@ def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int
     return taken
 
 
+def with_core_time(
+    contenders: Mapping[str, Callable[[], object]],
+) -> tuple[dict[str, Callable[[], None]], dict[str, list[float]]]:
+    """The contenders, and the seconds that all cores together will have worked for each of their calls.
+
+    Where other work makes this process wait, the wall clock goes on and this one does not.
+    """
+    used: dict[str, list[float]] = {name: [] for name in contenders}
+
+    def timed(name: str) -> Callable[[], None]:
+        def act() -> None:
+            start = time.process_time()
+            contenders[name]()
+            used[name].append(time.process_time() - start)
+
+        return act
+
+    return {name: timed(name) for name in contenders}, used
+
+
 def extra_peak(act: Callable[[], object]) -> int | None:
     """Bytes by which this process grows at most while *act* runs; None where /proc does not tell.
 

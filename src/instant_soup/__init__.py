@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from .core.budget import Cost, Meter
     from .core.errors import RevivedError, SoupError
     from .core.mask import Mask
+    from .core.match import Piece
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
+    from .export.export import export_ticket
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
+    from .lab.transfer import transfer
     from .methods import (
         METHODS,
         Dense,
@@ -43,9 +46,11 @@ if TYPE_CHECKING:
         Snip,
         control,
     )
+    from .training.adapters import Merged, mask_adapters, merge_adapters
     from .training.callback import TicketCallback
     from .training.guard import Guard, guard
     from .training.regime import Regime
+    from .training.shira import shira, shira_config
 
 _HOMES = {
     "Cost": "core.budget",
@@ -53,14 +58,17 @@ _HOMES = {
     "RevivedError": "core.errors",
     "SoupError": "core.errors",
     "Mask": "core.mask",
+    "Piece": "core.match",
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
+    "export_ticket": "export.export",
     "Recipe": "lab.recipe",
     "Result": "lab.run",
     "evaluate": "lab.run",
     "run": "lab.run",
     "Store": "lab.store",
+    "transfer": "lab.transfer",
     "METHODS": "methods",
     "Dense": "methods",
     "EarlyBird": "methods",
@@ -75,18 +83,24 @@ _HOMES = {
     "OneShot": "methods",
     "Snip": "methods",
     "control": "methods",
+    "Merged": "training.adapters",
+    "mask_adapters": "training.adapters",
+    "merge_adapters": "training.adapters",
     "Guard": "training.guard",
     "guard": "training.guard",
     "Regime": "training.regime",
+    "shira": "training.shira",
+    "shira_config": "training.shira",
     "TicketCallback": "training.callback",
 }
 
 __version__ = version("instant-soup")
 __all__ = [
     "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Mask", "Meter", "Method", "ModelSoup", "OneShot", "Recipe", "Regime", "Result",
-    "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback", "control", "evaluate",
-    "guard", "prune", "run", "tasks",
+    "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece", "Recipe",
+    "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
+    "control", "evaluate", "export_ticket", "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira",
+    "shira_config", "tasks", "transfer",
 ]  # fmt: skip
 
 

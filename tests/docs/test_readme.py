@@ -3,43 +3,64 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 import instant_soup as soup
 from instant_soup.lab.grid import expand
-from instant_soup.tasks import text
+from instant_soup.tasks import CourseTask, text
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = [(page, code) for page in PAGES for code in BLOCK.findall(page.read_text(encoding="utf-8"))]
+SHOWN = {page: found for page in PAGES if (found := BLOCK.findall(page.read_text(encoding="utf-8")))}
+# the parts of transformers and torch that tell of their own
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
 
 @pytest.fixture
-def miniature(
+def given(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bert: Path, tiny_text: Path, quick_regime: soup.Regime
-) -> None:
-    """Lets `soup.tasks.text` load the miniature whatever model and data the page names."""
+) -> dict[str, Any]:
+    """The world that pages speak of, in miniature: files at the paths that they name, and names they do not define.
 
-    def small(name: str, *, model: str = "packaged", data: str = "", **options: Any) -> object:
+    `soup.tasks.text` loads the miniature whatever model and data a page names.
+    """
+
+    def small(name: str, *, model: str = "packaged", data: str = "", **options: Any) -> CourseTask:
         settings = {**options, "model": str(tiny_bert), "data": tiny_text, "regime": quick_regime}
         return text(name, **{"columns": ("sentence",), **settings})
 
     monkeypatch.setattr(soup.tasks, "text", small)
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_bert, "path/to/bert")
+    shutil.copytree(tiny_text, "path/to/parquet")
+    task = small("cola")
+    soup.OneShot().draw(task, 0.5).save("cola.safetensors")
+    batch = task.course.train.batch([0, 1, 2, 3])
+    return {"__name__": "__main__", "torch": torch, "soup": soup, "loader": [batch] * 2, "loss_of": loss_of}
 
 
-@pytest.mark.parametrize(("page", "code"), BLOCKS, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(BLOCKS)])
-def test_python_shown_in_the_documentation_runs(miniature: None, page: Path, code: str, capsys: Any) -> None:
-    exec(compile(code, str(page), "exec"), {"__name__": "__main__"})  # noqa: S102 - our own page
+def loss_of(model: nn.Module, batch: Any) -> Tensor:
+    loss: Tensor = model(**batch).loss
+    return loss
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=[page.name for page in SHOWN])
+def test_python_shown_in_the_documentation_runs(given: dict[str, Any], page: Path, capsys: Any) -> None:
+    """The blocks of a page one after another: what one defines the next may use."""
+    for code in SHOWN[page]:
+        exec(compile(code, str(page), "exec"), given)  # noqa: S102 - our own page
     capsys.readouterr()
 
 
 def test_the_readme_shows_code() -> None:
-    assert any(page.name == "README.md" for page, _ in BLOCKS)
+    assert ROOT / "README.md" in SHOWN
 
 
 def test_toml_shown_in_the_documentation_is_a_recipe(tmp_path: Path) -> None:

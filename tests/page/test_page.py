@@ -43,7 +43,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from instant_soup.core.agreement import Agreement
     from instant_soup.lab.agreement import Pair
     from instant_soup.lab.compare import compare
+    from instant_soup.lab.matrix import Matrix
     from instant_soup.lab.records import named
+    from instant_soup.lab.statistics import interval
     from instant_soup.report.page import render
 
     made = [
@@ -60,8 +62,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     alike = Agreement(50, 50, 30, 0.6, 0.4, 0.4, 0.3, 0.2, 0.25, 0.15)
     pairs = [Pair("glue/sst2", 0.5, 0, one, other, alike) for one in names for other in names if one < other]
     dense = [scale.record("glue/sst2", 0.0, {"name": "dense"}, seed) for seed in (0, 1)]
+    tasks = ("glue/cola", "glue/rte", "glue/sst2 (limit=4000)", "glue/stsb")
+    cells = {(one, to): interval([0.9 - 0.2 * i, 0.8 - 0.2 * i]) for i, one in enumerate(tasks) for to in tasks}
+    others = {(name, "glue/rte"): interval([0.8]) for name in ("magnitude", "random", "dense")}
+    moved = Matrix("instant-soup", 0.5, tasks, dict.fromkeys(tasks, "spearman"), cells, others)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(compare(named([*made, soup, *dense])), pairs, "Report"), encoding="utf-8")
+    path.write_text(render(compare(named([*made, soup, *dense])), pairs, "Report", [moved]), encoding="utf-8")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from .app import RUNS, app, say
 
 if TYPE_CHECKING:
     from ..lab.compare import Comparison
+    from ..lab.matrix import Matrix
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
 Reference = Annotated[str, typer.Option("--reference", metavar="NAME", help="What the others are set against.")]
@@ -38,6 +40,7 @@ def compare(
     from ..core.errors import StoreError, UnknownName, unknown
     from ..lab import tables
     from ..lab.compare import compare as set_against
+    from ..lab.matrix import matrices
     from ..lab.records import collect
 
     if sum((as_csv, as_json, as_latex, as_markdown)) > 1:
@@ -46,22 +49,23 @@ def compare(
     for task in tasks or ():
         if task not in (known := sorted({run.task for run in runs})):
             raise UnknownName(f"{unknown('task', task, known)}")
+    transfers = [moved for one in matrices(folder, runs) if (moved := one.onto(tasks) if tasks else one)]
     runs = [run for run in runs if not tasks or run.task in tasks]
     if as_csv:
         typer.echo(tables.tidy(runs), nl=False)
         return
     found = set_against(runs, reference)
     if as_json:
-        typer.echo(tables.as_json(found))
+        typer.echo(tables.as_json(found, transfers))
     elif as_latex:
         typer.echo(tables.latex(found))
     elif as_markdown:
-        typer.echo(tables.markdown(found), nl=False)
+        typer.echo(tables.markdown(found, transfers), nl=False)
     else:
-        _show(found, costs=costs)
+        _show(found, transfers, costs=costs)
 
 
-def _show(found: Comparison, *, costs: bool) -> None:
+def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> None:
     from ..lab import tables
     from ..lab.ledger import bill
 
@@ -83,6 +87,14 @@ def _show(found: Comparison, *, costs: bool) -> None:
                 ledger.add_row(line.title, *tables.billed(bill(line)), style="dim" if line.control else None)
             console.print(ledger)
         console.print()
+    for one in transfers:
+        head, *rows = tables.moved(one)
+        shown = _table(head, f"Transfer: {one.title}")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+        say(tables.TRANSFERRED)
+        say(f"{one.said}\n")
     if found.ranks:
         shown = _table(tables.RANKED, "Ranks")
         for row in tables.ranked(found.ranks):

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..lab.memory import keep_freed_memory
-from . import compare, look, report, sweep, ticket
+from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
 from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, Track, app, expected, first_rank, say
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "compare", "look", "main", "report", "sweep", "ticket"]
+__all__ = ["app", "checkpoint", "compare", "export", "look", "main", "report", "sweep", "ticket", "transfer"]
 
 
 def main() -> None:

@@ -148,7 +148,8 @@ def doctor(
         for finding in health.findings:
             say(f"{finding.path}: {finding.what}" + (f"; now {finding.aside}" if finding.aside else ""))
         busy = f", {health.busy} at work and not looked at" if health.busy else ""
-        say(f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{busy}.")
+        moved = f", {health.transfers} transfers" if health.transfers else ""
+        say(f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{moved}{busy}.")
         say(f"{len(health.findings)} damaged." if health.findings else "All is whole.")
     if health.findings:
         raise typer.Exit(2)

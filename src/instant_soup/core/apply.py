@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,21 +17,27 @@ from .weights import Weights, digest
 if TYPE_CHECKING:
     from .ticket import Ticket
 
-_COMPILED, _WRAPPED = "_orig_mod.", "module."  # what torch.compile and data-parallel wrappers put before names
+# what stands in names because of torch.compile, of data-parallel wrappers, and of peft
+_COMPILED, _PARALLEL, _ADAPTED = "_orig_mod.", "module.", "base_model.model."
+_BASE = re.compile(r"\b(base_layer|original_module)\.")  # peft's, beside an adapter
+_COPY = re.compile(r"\bmodules_to_save\.[^.]+\.")  # and beside a copy that is trained whole
 
 
 def named(model: nn.Module) -> dict[str, Tensor]:
-    """The live parameters and buffers of *model*, without the names that wrappers put before theirs.
+    """The live parameters and buffers of *model*, by the names that they have without torch.compile and wrappers.
 
-    A tensor that goes by several names is listed under each of them.
+    A tensor that goes by several names is listed under each of them. In a model of peft, the base model's have their
+    old names.
     """
-    tensors = {
-        name.replace(_COMPILED, ""): tensor
-        for part in (model.named_buffers, model.named_parameters)
-        for name, tensor in part(remove_duplicate=False)
-    }
-    wrapped = all(name.startswith(_WRAPPED) for name, _ in model.named_parameters())
-    return {name.removeprefix(_WRAPPED) if wrapped else name: tensor for name, tensor in tensors.items()}
+    parameters = {name.replace(_COMPILED, ""): p for name, p in model.named_parameters(remove_duplicate=False)}
+    buffers = {name.replace(_COMPILED, ""): b for name, b in model.named_buffers(remove_duplicate=False)}
+    tensors = buffers | parameters
+    if all(name.startswith(_PARALLEL) for name in parameters):
+        parameters = {name.removeprefix(_PARALLEL): p for name, p in parameters.items()}
+        tensors = {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+    if all(name.startswith(_ADAPTED) for name in parameters):
+        tensors = {_BASE.sub("", name.removeprefix(_ADAPTED)): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def parameters_of(model: nn.Module, scope: Scope) -> dict[str, Tensor]:
@@ -48,6 +55,9 @@ def apply(ticket: Ticket, model: nn.Module, *, check: bool = True) -> None:
     parameters = parameters_of(model, ticket.mask.scope)
     for name, tensor in ticket.start.items():
         _fit(name, tuple(tensor.shape), tensors)
+    copies = {_COPY.sub("", name) for name in tensors if _COPY.search(name)}
+    if copied := sorted(copies & (ticket.start.keys() | parameters.keys())):
+        raise ScopeError(f"peft trains a copy of {copied[0]!r}; apply the ticket before get_peft_model")
     if check and (found := digest(parameters, ticket.mask.scope)) != ticket.base.digest:
         raise TicketError(
             f"the ticket was drawn from {ticket.base.name!r} ({ticket.base.digest[:12]}), and the prunable weights of "

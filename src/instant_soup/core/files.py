@@ -10,45 +10,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import SoupError, StoreError
+from .errors import DataError, SoupError, StoreError
+from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write *text* to *path*, in one piece or not at all. Raises StoreError."""
-    _write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
-    solid = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {_KEY: json.dumps(facts, sort_keys=True)}
-    _write(path, lambda beside: save_file(solid, beside, metadata))
-
-
-def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
-    if not path.is_file():
-        raise error(f"no {what} at {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, KeyError, ValueError) as reason:
-        raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
-
-
-def half_written(path: Path) -> list[Path]:
-    """What killed processes left beside *path* while they were writing it."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
-
-
-def _write(path: Path, fill: Callable[[Path], object]) -> None:
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let *fill* write a file beside *path* that then takes its place, whole or not at all. Raises StoreError."""
     beside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,3 +37,31 @@ def _write(path: Path, fill: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write *text* to *path*, in one piece or not at all. Raises StoreError."""
+    write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
+    solid = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {_KEY: json.dumps(facts, sort_keys=True)}
+    write(path, lambda beside: save_file(solid, beside, metadata))
+
+
+def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
+    if not path.is_file():
+        raise error(f"no {what} at {path}; check the path")
+    try:
+        parts, metadata = header(path)
+        return {name: part.read() for name, part in parts.items()}, json.loads(metadata[_KEY])
+    except (DataError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
+        raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
+
+
+def half_written(path: Path) -> list[Path]:
+    """What killed processes left beside *path* while they were writing it."""
+    return sorted(path.parent.glob(f".{path.name}.*"))

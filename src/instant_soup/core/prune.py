@@ -27,6 +27,7 @@ from . import bits
 from .errors import ScopeError, SparsityError, unknown
 from .mask import Mask
 from .ranking import Number, kth_best, quotas
+from .scope import Scope
 from .weights import Elementwise
 from .workspace import Workspace
 
@@ -70,7 +71,9 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
     if across == "model":
         return _best(scores, mask, {tuple(mask.scope): keep})
     if across == "layer":
-        return _best(scores, mask, {(name,): share for name, share in _shares(mask, keep).items()})
+        return _best(
+            scores, mask, {(name,): part for name, part in shares(mask.scope, mask.kept_by_name, keep).items()}
+        )
     raise unknown("across", across, ("model", "layer"))
 
 
@@ -85,20 +88,20 @@ def survivors(sparsity: float, size: int) -> int:
     return keep
 
 
-def _shares(mask: Mask, keep: int) -> dict[str, int]:
-    """How many weights each parameter keeps so that the shares are even and add up to *keep*."""
-    shares, seen, given = {}, 0, 0
-    for name in mask:
-        seen += mask.scope.numel(name)
-        upto = round(keep * seen / mask.scope.size)
-        shares[name] = min(upto - given, mask.kept_by_name[name])
+def shares(scope: Scope, alive: Mapping[str, int], keep: int) -> dict[str, int]:
+    """How many of the *alive* weights each parameter keeps so that the shares are even and add up to *keep*."""
+    found, seen, given = {}, 0, 0
+    for name in scope:
+        seen += scope.numel(name)
+        upto = round(keep * seen / scope.size)
+        found[name] = min(upto - given, alive[name])
         given = upto
-    missing = keep - sum(shares.values())
-    for name in mask:  # parameters already below their share leave room for the others
-        more = min(missing, mask.kept_by_name[name] - shares[name])
-        shares[name] += more
+    missing = keep - sum(found.values())
+    for name in scope:  # parameters already below their share leave room for the others
+        more = min(missing, alive[name] - found[name])
+        found[name] += more
         missing -= more
-    return shares
+    return found
 
 
 def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> Mask:

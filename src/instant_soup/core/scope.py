@@ -36,6 +36,8 @@ class Scope:
         if not shapes:
             raise ScopeError("the scope is empty: name at least one parameter to prune")
         for name, shape in shapes.items():
+            if not isinstance(name, str) or not all(type(length) is int and length >= 0 for length in shape):
+                raise ScopeError(f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero")
             if not prod(shape):
                 raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
             if self.shards.team.size > 1 and name not in self.shards.rows:

@@ -17,9 +17,11 @@ from .budget import Cost
 from .errors import SoupError, TicketError
 from .files import read_tensors, write_tensors
 from .mask import Mask
+from .match import NameMap
 from .scope import Scope
 from .task import Base, Learner
-from .weights import Weights, digest
+from .transfer import Transfer, transfer
+from .weights import Weights, digest, spread
 
 SCHEMA = 1
 _DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool}
@@ -116,6 +118,37 @@ class Ticket:
         """
         apply(self, model, check=check)
 
+    def transfer(
+        self,
+        model: nn.Module,
+        *,
+        map: NameMap | None = None,  # noqa: A002 - the word for it; nothing here needs the builtin
+        scope: Scope | None = None,
+        base: Base | None = None,
+        heads: int | None = None,
+    ) -> Transfer:
+        """This ticket for a model with other names, another head or other weights, and what became of each tensor.
+
+        Layers go by their number, matrices by what they do there: the names of common encoders, of CLIP in
+        transformers and open_clip, and query, key and value in one matrix or in three are known. Whatever finds a
+        place keeps exactly the weights that it kept. The head of the old task is dropped, and so are start weights
+        if *model* is not at the weights that the ticket was drawn from.
+
+        Args:
+            model: what it is for, at its pre-trained weights; it is only looked at.
+            map: what is not known: names of *model* to names of the ticket, with ``{}`` for the number of a layer,
+                or a function from the one to the other. A value may be several names, whose rows are put one under
+                another, or a `Piece` of a tensor.
+            scope: what may be pruned in *model*; what of it has no match is kept whole. By default, what has one.
+            base: what *model* is called and the digest of its prunable weights; worked out by default.
+            heads: attention heads a layer, needed only where query, key and value take turns by head in one matrix
+                (GPT-NeoX, BLOOM) and do not in the other model.
+
+        Raises:
+            ScopeError: nothing matches, *map* names what does not exist, or *scope* is not of *model*.
+        """
+        return transfer(self, model, map, scope, base, heads)
+
     def check_base(self, base: Base, scope: Scope) -> None:
         """Raise TicketError unless the ticket belongs to the model with this base and scope."""
         if self.mask.scope != scope:
@@ -175,42 +208,62 @@ class Ticket:
 
     @classmethod
     def _from(cls, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Self:
-        if (schema := facts["schema"]) != SCHEMA:
+        if (schema := _typed(facts["schema"], int)) != SCHEMA:
             raise TicketError(f"it has schema {schema!r} and this version reads {SCHEMA}; upgrade instant-soup")
         checksum = facts.pop("checksum")
         if checksum != _checksum(tensors, facts):
             raise TicketError("its content does not match its checksum")
-        scope = Scope({name: tuple(shape) for name, shape in facts["scope"]})
+        sizes = facts["scope"]
+        scope = Scope({name: tuple(shape) for name, shape in sizes})
+        if len(scope) != len(sizes):
+            raise TicketError("its scope lists a parameter twice")
         mask = Mask.from_packed(scope, {name: tensors[f"mask/{name}"] for name in scope})
-        if mask.kept != facts["kept"]:
-            raise TicketError(f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']:,}")
-        start = {}
-        for key, tensor in tensors.items():
-            room, _, name = key.partition("/")
-            if room == "start" and tensor.dtype in _DTYPES:
-                start[name] = _spread(tensor, mask[name]) if name in mask else tensor
-            elif room != "mask" or name not in mask:
-                raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
+        if mask.kept != facts["kept"] or mask.sparsity != facts["sparsity"]:
+            raise TicketError(f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']!r}")
         return cls(
             mask,
-            start,
-            Base(**facts["base"]),
-            Cost(**facts["cost"]),
-            bool(facts["ready"]),
-            facts["method"],
-            facts["notes"],
-            facts["recipe"],
+            _start(tensors, mask),
+            Base(**{key: _typed(value, str) for key, value in facts["base"].items()}),
+            Cost(**{key: _typed(value, int) for key, value in facts["cost"].items()}),
+            _typed(facts["ready"], bool),
+            _typed(facts["method"], dict),
+            _typed(facts["notes"], dict),
+            _typed(facts["recipe"], str, None),
         )
+
+
+def _start(tensors: Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:
+    """The start weights among the *tensors* of a file."""
+    start = {}
+    for key, tensor in tensors.items():
+        room, _, name = key.partition("/")
+        if room == "start" and name and tensor.dtype in _DTYPES:
+            start[name] = _whole(name, tensor, mask)
+        elif room != "mask" or name not in mask:
+            raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
+    return start
+
+
+def _whole(name: str, tensor: Tensor, mask: Mask) -> Tensor:
+    """A start tensor as the model has it, from how it is stored."""
+    if name not in mask:
+        return tensor
+    if tuple(tensor.shape) != (mask.kept_by_name[name],):
+        raise TicketError(
+            f"it starts {name!r} from {tuple(tensor.shape)} values and its mask keeps {mask.kept_by_name[name]:,}"
+        )
+    return spread(tensor, mask[name])
+
+
+def _typed(value: Any, kind: type, *others: object) -> Any:
+    """*value*, which must be of just this kind (True is no number) and not below zero, or one of the *others*."""
+    if (type(value) is not kind and value not in others) or (kind is int and value < 0):
+        raise TicketError(f"it says {value!r} where {kind.__name__} is expected")
+    return value
 
 
 def _masked(tensor: Tensor, keep: Tensor | None) -> Tensor:
     return tensor.clone() if keep is None else tensor.masked_fill(~keep, 0)  # a product would leave -0.0
-
-
-def _spread(survivors: Tensor, kept: Tensor) -> Tensor:
-    whole = survivors.new_zeros(kept.shape)
-    whole[kept] = survivors
-    return whole
 
 
 def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:

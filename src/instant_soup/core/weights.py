@@ -75,6 +75,13 @@ def lerp(start: Weights, end: Weights, share: float) -> Weights:
     }
 
 
+def spread(survivors: Tensor, kept: Tensor) -> Tensor:
+    """A whole tensor from its *survivors* [k] in order: zero where bool *kept* [...], of which k are set, is False."""
+    whole = survivors.new_zeros(kept.shape)
+    whole[kept] = survivors
+    return whole
+
+
 def digest(weights: Weights, names: Iterable[str]) -> str:
     """SHA-256 of the named tensors: names, shapes, dtypes and bytes."""
     sha = hashlib.sha256()

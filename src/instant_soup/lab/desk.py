@@ -17,7 +17,10 @@ from torch import Tensor
 from ..core.errors import RankError, SoupError
 from ..core.task import Shelf
 from ..core.team import Team
+from ..core.ticket import Ticket
+from ..core.weights import Weights
 from .bookmark import FolderBookmark
+from .recipe import Recipe
 from .store import Cell
 
 POLL = 1.0  # seconds between two looks at a lock that another run holds
@@ -60,6 +63,28 @@ class Desk:
     def bookmark(self, stage: str) -> FolderBookmark:
         """Where a stage keeps its place."""
         return FolderBookmark(self.cell.folder / stage, self.cell.save_every, self.team)
+
+    def shelf(self, shelf: Shelf) -> TeamShelf:
+        """*shelf* as ranks take from it."""
+        return TeamShelf(shelf, self.team)
+
+    def keep_ticket(self, recipe: Recipe, ticket: Ticket, bill: dict[str, Any]) -> None:
+        """Put away what was drawn, and what it cost."""
+        whole = ticket.whole() or ticket
+        self.write(lambda: self._keep_ticket(recipe, whole, bill))
+
+    def _keep_ticket(self, recipe: Recipe, ticket: Ticket, bill: dict[str, Any]) -> None:
+        self.cell.describe(recipe)
+        self.cell.finish("draw", bill)
+        self.cell.save_ticket(ticket)  # last, for it says that the stage is done
+
+    def keep_model(self, weights: Weights, bill: dict[str, Any]) -> None:
+        """Put away what was trained, and what that cost."""
+        self.write(lambda: self._keep_model(weights, bill))
+
+    def _keep_model(self, weights: Weights, bill: dict[str, Any]) -> None:
+        self.cell.finish("train", bill)
+        self.cell.save_model(weights)  # last, for it says that the stage is done
 
 
 @dataclass(frozen=True)

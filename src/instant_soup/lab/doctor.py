@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SoupError, StoreError
-from ..core.files import read_tensors
+from ..core.files import half_written, read_tensors
 from ..core.ticket import Ticket
 from ..core.weights import digest
 from . import index, toml
@@ -58,6 +58,7 @@ class Health:
     shelved: int
     busy: int
     findings: tuple[Finding, ...]
+    transfers: int = 0
 
 
 def examine(store: Store, *, mend: bool = True) -> Health:
@@ -70,7 +71,7 @@ def examine(store: Store, *, mend: bool = True) -> Health:
         raise StoreError(f"no folder at {store.folder}; give the folder that runs are kept in")
     put = _Aside(store.folder) if mend else None
     findings: list[Finding] = []
-    cells, busy = store.cells(), 0
+    cells, busy = [*store.cells(), *store.unfinished_transfers()], 0
     for cell in cells:
         with cell.attempt() as free:
             busy += not free
@@ -81,12 +82,14 @@ def examine(store: Store, *, mend: bool = True) -> Health:
         with Locks(path.parent).attempt(path.stem) as free:
             if free:
                 findings += [_moved(found, path.parent, put) for found in _shelved(path)]
+    moved = sorted(store.transfers.glob("*.json"))
+    findings += [_moved(found, store.folder, put) for path in moved for found in _transfer(path)]
     known = {finding.path for finding in findings}
     findings += [found for found in _lost(store) if found.path not in known]
     if put:
         index.rebuild(store)
     finished = sum(cell.record.exists() for cell in store.cells())
-    return Health(len(cells), finished, len(shelved), busy, tuple(findings))
+    return Health(len(store.cells()), finished, len(shelved), busy, tuple(findings), len(moved))
 
 
 def _cell(cell: Cell) -> Iterator[Finding]:
@@ -143,6 +146,16 @@ def _record(path: Path, cell: Cell) -> str | None:
         if drawn.digest != record["ticket"]["digest"]:
             return "is of another ticket than the one beside it"
     return None
+
+
+def _transfer(path: Path) -> Iterator[Finding]:
+    """What is wrong with the record of a transfer, or with one that is half-written beside it."""
+    if what := _plain(path):
+        yield Finding(path, what)
+    elif not str(read_json(path).get("key")).startswith(path.stem):
+        yield Finding(path, "is another transfer's record")
+    for half in half_written(path):
+        yield Finding(half, "half-written: its writer was killed")
 
 
 def _ticket(path: Path) -> str | None:

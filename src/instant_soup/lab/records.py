@@ -13,7 +13,7 @@ from typing import Any, Self
 from ..core.errors import StoreError
 
 SCHEMA = 3
-_HIDDEN = ("quarantine", "locks", "sweeps")
+_HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
 Record = Mapping[str, Any]
@@ -167,7 +167,7 @@ def named(records: Iterable[Record]) -> list[Run]:
     """
     by_task: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        by_task[record["recipe"]["task"]["name"]][_frozen(_setting(record))].append(record)
+        by_task[record["recipe"]["task"]["name"]][setting_of(record)].append(record)
     found: list[Run] = []
     for task, settings in by_task.items():
         names = _apart(task, {key: (_setting(of[0]), len(of)) for key, of in settings.items()})
@@ -190,6 +190,11 @@ def _with_methods(records: list[Record], task: str) -> Iterator[Run]:
         names = _apart(name, {key: (knobs[key], count) for key, count in counts.items()})
         for key, record in members:
             yield Run.of(record, task, names[key])
+
+
+def setting_of(record: Record) -> str:
+    """What the record's run has in common with those that it can be compared with."""
+    return _frozen(_setting(record))
 
 
 def _setting(record: Record) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..tasks import CourseTask, image, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
 from . import index
-from .desk import Desk, TeamShelf
+from .desk import Desk
 from .environment import environment, forget_peaks, peaks
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
@@ -52,7 +52,7 @@ def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Me
     """
     meter = meter or Meter()
     learner = _train(ticket, task, budget, meter)
-    return _judge(learner, meter)
+    return judge(learner, meter)
 
 
 def run(
@@ -91,10 +91,10 @@ def _desk(recipe: Recipe, store: Store) -> Desk:
 def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | None) -> None:
     desk = _desk(recipe, store)
     ticket = draw(recipe, task, store, watch)
-    meter = _meter("fine-tune", watch)
-    world = replace(task, shelf=_shelf(recipe, store, desk)) if _shares(recipe) else task
-    learner, spent = _tuned(ticket, recipe, world, desk, meter)
-    result = _judge(learner, meter)
+    meter = meter_of("fine-tune", watch)
+    world = replace(task, shelf=desk.shelf(store.shelf(recipe))) if _shares(recipe) else task
+    learner, spent = tuned(ticket, recipe, world, desk, meter)
+    result = judge(learner, meter)
     record = _record(recipe, task, ticket, result, desk.cell.finished("draw"), spent, meter)
     desk.write(lambda: _put(record, desk.cell, store))
 
@@ -102,10 +102,6 @@ def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | No
 def _put(record: dict[str, Any], cell: Cell, store: Store) -> None:
     cell.finish("record", record)
     index.add(store, read_json(cell.record))
-
-
-def _shelf(recipe: Recipe, store: Store, desk: Desk) -> TeamShelf:
-    return TeamShelf(store.shelf(recipe), desk.team)
 
 
 def _shares(recipe: Recipe) -> bool:
@@ -165,31 +161,23 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     desk = _desk(recipe, store)
-    meter, bookmark = _meter("draw", watch), desk.bookmark("draw")
-    world = replace(task, bookmark=bookmark, shelf=_shelf(recipe, store, desk))
+    meter, bookmark = meter_of("draw", watch), desk.bookmark("draw")
+    world = replace(task, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
     ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
-    whole = ticket.whole() or ticket
-    desk.write(lambda: _keep_ticket(recipe, desk.cell, whole, {**meter.dump(), "seconds": bookmark.seconds}))
+    desk.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()
     return ticket
-
-
-def _keep_ticket(recipe: Recipe, cell: Cell, ticket: Ticket, bill: dict[str, Any]) -> None:
-    cell.describe(recipe)
-    cell.finish("draw", bill)
-    cell.save_ticket(ticket)  # last, for it says that the stage is done
 
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
     drawn = Recipe.parse({**recipe.model_dump(exclude_unset=True), "control": None})  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
-    desk, bill = _desk(recipe, store), store.cell(drawn).finished("draw")
-    desk.write(lambda: _keep_ticket(recipe, desk.cell, ticket, bill))
+    _desk(recipe, store).keep_ticket(recipe, ticket, store.cell(drawn).finished("draw"))
     return ticket
 
 
-def _tuned(
+def tuned(
     ticket: Ticket, recipe: Recipe, task: CourseTask, desk: Desk, meter: Meter
 ) -> tuple[ModuleLearner, dict[str, Any]]:
     """A learner at the fine-tuned weights, and what getting there cost."""
@@ -203,15 +191,10 @@ def _tuned(
         return learner, spent
     bookmark = desk.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
-    spent, weights = {**meter.dump(), "seconds": bookmark.seconds}, learner.whole()
-    desk.write(lambda: _keep_model(cell, weights, spent))
+    spent = {**meter.dump(), "seconds": bookmark.seconds}
+    desk.keep_model(learner.whole(), spent)
     bookmark.clear()
     return learner, spent
-
-
-def _keep_model(cell: Cell, weights: Weights, bill: dict[str, Any]) -> None:
-    cell.finish("train", bill)
-    cell.save_model(weights)  # last, for it says that the stage is done
 
 
 def _train(
@@ -233,13 +216,15 @@ def _place(ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None =
     return learner
 
 
-def _judge(learner: ModuleLearner, meter: Meter) -> Result:
+def judge(learner: ModuleLearner, meter: Meter) -> Result:
+    """What a trained *learner* reaches; reads the test split."""
     validation = learner.evaluate()
     cost = meter.spent
     return Result(learner.test(), validation, cost, learner.weights())
 
 
-def _meter(stage: str, watch: Watch | None) -> Meter:
+def meter_of(stage: str, watch: Watch | None) -> Meter:
+    """A meter that tells *watch* of the work of one stage."""
     return Meter(watch=(lambda pulse: watch(stage, pulse)) if watch else None)
 
 
@@ -258,17 +243,7 @@ def _record(
         "schema": SCHEMA,
         "key": recipe.key,
         "recipe": recipe.model_dump(mode="json"),
-        "ticket": {
-            "digest": ticket.digest,
-            "mask": ticket.mask.digest,
-            "base": asdict(ticket.base),
-            "kept": ticket.mask.kept,
-            "prunable": ticket.mask.scope.size,
-            "parameters": sum(p.numel() for p in task.course.model.parameters()),
-            "sparsity": ticket.sparsity,
-            "layers": {name: [kept, ticket.mask.scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
-            "notes": dict(ticket.notes),
-        },
+        "ticket": {**ticket_facts(ticket, task), "notes": dict(ticket.notes)},
         "metric": next(iter(result.test)),
         "test": dict(result.test),
         "validation": result.validation,
@@ -286,6 +261,28 @@ def _record(
             "train": tuned["clock"],
             "reused": drawn["reused_seconds"] + trained["reused_seconds"],
         },
+        **circumstances(task),
+    }
+
+
+def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
+    """What records say of a ticket."""
+    scope = ticket.mask.scope
+    return {
+        "digest": ticket.digest,
+        "mask": ticket.mask.digest,
+        "base": asdict(ticket.base),
+        "kept": ticket.mask.kept,
+        "prunable": scope.size,
+        "parameters": sum(p.numel() for p in task.course.model.parameters()),
+        "sparsity": ticket.sparsity,
+        "layers": {name: [kept, scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
+    }
+
+
+def circumstances(task: CourseTask) -> dict[str, Any]:
+    """What records say of what they were made on, when and with what."""
+    return {
         "memory": peaks(),
         "examples": {name: len(getattr(task.course, name)) for name in ("train", "validation", "test")},
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},

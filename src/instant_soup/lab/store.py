@@ -7,6 +7,7 @@ DIR/KEY/record.json              what came of it, and what it cost
 DIR/KEY/draw.json, train.json    the bills of finished stages
 DIR/KEY/draw/, train/            where an unfinished stage stands
 DIR/shelf/TASK/STATE.safetensors whole trainings that several recipes may share, such as the levels of IMP
+DIR/transfers/KEY.json           what a ticket reached on another task; a folder KEY beside it until it is done
 DIR/locks/                       who works on what; may be removed when nothing runs
 DIR/sweeps/                      what sweeps asked for
 DIR/index.json                   the checksum of every record; can be rebuilt from the records
@@ -33,7 +34,7 @@ from .recipe import Recipe
 from .records import seal
 from .shelf import FolderShelf
 
-ROOMS = ("shelf", "locks", "sweeps", "quarantine")
+ROOMS = ("shelf", "locks", "sweeps", "quarantine", "transfers")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,16 @@ class Store:
     def cells(self) -> list[Cell]:
         """Every cell that is there, in the order of their keys."""
         folders = sorted(path for path in self.folder.glob("*/") if path.name not in ROOMS and path.name[0] != ".")
+        return [Cell(folder, self.save_every) for folder in folders]
+
+    @property
+    def transfers(self) -> Path:
+        """Where the records of transfers are kept, and what is unfinished of them."""
+        return self.folder / "transfers"
+
+    def unfinished_transfers(self) -> list[Cell]:
+        """Where transfers stand that are not done."""
+        folders = sorted(path for path in self.transfers.glob("*/") if path.name != "locks")
         return [Cell(folder, self.save_every) for folder in folders]
 
     def shelf(self, recipe: Recipe) -> FolderShelf:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .compare import LEVEL, Comparison, Difference, Line, Ranks
 from .ledger import PURPOSES, Bill, bill
+from .matrix import Matrix
 from .records import Run
 from .statistics import Interval, alike
 
@@ -52,7 +53,7 @@ def _row(run: Run) -> dict[str, Any]:
     return row
 
 
-def as_json(found: Comparison) -> str:
+def as_json(found: Comparison, transfers: Sequence[Matrix] = ()) -> str:
     """Everything, as JSON."""
     lines = [
         {**{name: value for name, value in vars(line).items() if name not in ("runs", "figure", "cost", "recovery")}}
@@ -62,16 +63,27 @@ def as_json(found: Comparison) -> str:
     ]
     parts = {part: [asdict(one) for one in getattr(found, part)] for part in ("differences", "controls", "equal")}
     whole = {"reference": found.reference, "lines": lines, **parts, "ranks": found.ranks and asdict(found.ranks)}
-    return json.dumps({**whole, "remarks": found.remarks}, indent=2, allow_nan=False)
+    moved = [
+        {"method": one.method, "sparsity": one.sparsity, "metrics": dict(one.targets), "figures": _figures(one)}
+        for one in transfers
+    ]
+    return json.dumps({**whole, "remarks": found.remarks, "transfers": moved}, indent=2, allow_nan=False)
 
 
-def markdown(found: Comparison, *, costs: bool = True) -> str:
-    """Remarks, ranks, and a section for each task and sparsity."""
+def _figures(found: Matrix) -> dict[str, dict[str, float]]:
+    """Row -> target -> mean figure."""
+    return {row: {to: cell.mean for to in found.targets if (cell := found.at(row, to))} for row in found.rows}
+
+
+def markdown(found: Comparison, transfers: Sequence[Matrix] = (), *, costs: bool = True) -> str:
+    """Remarks, ranks, transfers, and a section for each task and sparsity."""
     runs = sum(line.figure.n for line in found.lines)
     parts = [f"# Comparison of {runs} runs", "", *_LEGEND, ""]
     parts += ["## What the numbers do not show", "", *(f"- {remark}" for remark in found.remarks), ""]
     if found.ranks:
         parts += ["## Ranks", "", *_grid([RANKED, *ranked(found.ranks)]), "", said(found.ranks), ""]
+    for one in transfers:
+        parts += [f"## Transfer: {one.title}", "", TRANSFERRED, "", *_grid(moved(one)), "", one.said, ""]
     for task, sparsity in found.blocks:
         parts += [f"## {task}{f', {sparsity:.0%} pruned' if sparsity else ', nothing pruned'}", ""]
         heads = [found.of(task, sparsity)[0].metric if head == "figure" else head for head in HEADS]
@@ -93,6 +105,23 @@ HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "
 RANKED = ["method", "mean rank", "alike"]
 BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, T", "FLOPs", "seconds", "MiB"]
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
+
+
+TRANSFERRED = (
+    "A row is the task that the ticket was drawn on, a column the task that it was fine-tuned and judged on, at one T. "
+    "In brackets: the task's own ticket, from its ordinary run. Below: what other methods reach on the same seeds."
+)
+
+
+def moved(found: Matrix) -> list[list[str]]:
+    """A matrix in cells, its head first."""
+    head = ["ticket of", *(f"{target}, {metric}" for target, metric in found.targets.items())]
+    rows = []
+    for row in found.rows:
+        figures = [(target == row, found.at(row, target)) for target in found.targets]
+        cells = [(f"[{shown(one)}]" if own else shown(one)) if one else "" for own, one in figures]
+        rows.append([found.label(row), *cells])
+    return [head, *rows]
 
 
 def cells(found: Comparison, line: Line) -> list[str]:

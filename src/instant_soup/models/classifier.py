@@ -20,7 +20,7 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
 
     Raises DataError, with what was *expected*, when there is no such model.
     """
-    with _quiet(), torch.random.fork_rng():
+    with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             yield
@@ -44,7 +44,7 @@ def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the report of newly initialised parameters: a new head is what was asked for."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

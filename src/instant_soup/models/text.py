@@ -44,7 +44,7 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     Raises:
         DataError: there is no such model.
     """
-    path = _packaged() if name == PACKAGED else name
+    path = packaged() if name == PACKAGED else name
     expected = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {PACKAGED!r}"
     with loading(name, expected, seed):
         model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -63,7 +63,8 @@ def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
     return [*outside, "*embed*", *([] if pooler else ["*pooler*"])]
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
+    """The folder of the packaged model. Raises DataError when the extra that brings it is not installed."""
     package = find_spec(_PACKAGE)
     if package is None or package.origin is None:
         raise DataError(

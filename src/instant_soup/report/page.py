@@ -14,6 +14,7 @@ from ..core.files import write_text
 from ..lab import tables
 from ..lab.agreement import Pair, agreements
 from ..lab.compare import Comparison, Line, compare
+from ..lab.matrix import Matrix, matrices
 from ..lab.records import collect
 from .figures import pruned
 from .marks import Look, looks, symbols
@@ -57,11 +58,12 @@ def report(folder: Path, output: Path, *, reference: str = "magnitude", title: s
     """
     runs = collect(folder)
     found = compare(runs, reference)
-    write_text(output, render(found, agreements(folder, runs), title or f"Lottery tickets in {folder.resolve().name}"))
+    title = title or f"Lottery tickets in {folder.resolve().name}"
+    write_text(output, render(found, agreements(folder, runs), title, matrices(folder, runs)))
     return len(runs)
 
 
-def render(found: Comparison, pairs: Sequence[Pair], title: str) -> str:
+def render(found: Comparison, pairs: Sequence[Pair], title: str, transfers: Sequence[Matrix] = ()) -> str:
     """The page itself."""
     room = files(__package__)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -81,7 +83,7 @@ def render(found: Comparison, pairs: Sequence[Pair], title: str) -> str:
         glances=[_glance(found, *block) for block in found.blocks if len(found.of(*block)) > 1],
         heads=HEADS,
         sheets=[_sheet(found, *block, seen) for block in found.blocks],
-        sections=sections(found, pairs, seen),
+        sections=sections(found, pairs, seen, transfers),
         recipes=shown,
         hidden=len(found.lines) - len(shown),
         version=version("instant-soup"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..lab.agreement import Pair
 from ..lab.compare import Comparison
+from ..lab.matrix import Matrix
 from .costs import by_purpose
 from .drawing import Chart
 from .figures import by_cost, by_sparsity
@@ -16,6 +17,7 @@ from .likeness import alike
 from .marks import Look
 from .ranking import by_rank
 from .soups import barriers, chosen
+from .travel import travel
 from .votes import FACTS, votes
 
 CELLS = 8000
@@ -42,8 +44,10 @@ class Section:
     nothing: str
 
 
-def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]) -> tuple[Section, ...]:
-    """Every section, also those that have nothing to show."""
+def sections(
+    found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look], transfers: Sequence[Matrix] = ()
+) -> tuple[Section, ...]:
+    """Every section, also those that have nothing to show; that of transfers only where there are some."""
     tasks = sorted({line.task for line in found.lines})
     blocks = _some(found)
     by_task = {task: [line for block in blocks if block[0] == task for line in found.of(*block)] for task in tasks}
@@ -86,6 +90,12 @@ def sections(found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look]
             [alike(group, looks, beyond=beyond) for group in _groups(pairs) for beyond in (True, False)],
             "The tickets are not in this folder, nor was their agreement noted in it.",
         ),
+        *([_section(
+            "travel", "Do tickets travel?",
+            "A row is the task that a ticket was drawn on, a column the task that it was fine-tuned and judged on, "
+            "with as many steps as any other. Read down a column: the framed figure is the task's own ticket.",
+            [travel(one) for one in transfers], "",
+        )] if transfers else []),
         _section(
             "votes", "How sure are the votes?",
             "Each round of Instant Soup Pruning looks ahead several times; each look-ahead votes with a "

@@ -13,7 +13,6 @@ from functools import partial, reduce
 from itertools import combinations
 from operator import and_, or_
 
-import torch
 from torch import Tensor
 
 from ..core import score
@@ -135,39 +134,42 @@ def denoise(
     of the weights themselves, comes back too. *enough* is asked after each look-ahead whether the
     rest may be left out.
     """
-    see = partial(_see, sparsity=sparsity, across=across, weights=magnitude or weights)
-    masks = []
-    sizes, places = _Mean(torch.abs), _Mean(torch.clone)
-    for mask, here in learner.look_ahead(looks, see):
+    see = partial(_see, sparsity=sparsity, across=across, magnitude=magnitude, weights=weights)
+    masks, sizes, places = [], _Mean(), _Mean()
+    for mask, seen in learner.look_ahead(looks, see):
         masks.append(mask)
         if magnitude:
-            sizes.add({name: here[name] for name in learner.scope})
+            sizes.add({name: seen[name].abs() for name in learner.scope} if weights else seen)
         if weights:
-            places.add(here)
+            places.add(seen)
         if enough is not None and enough(Outlook(tuple(masks), sizes.value)):
             break
     return Outlook(tuple(masks), sizes.value, places.value)
 
 
-def _see(learner: Learner, sparsity: float, across: Across, weights: bool) -> tuple[Mask, Weights]:
-    mask = prune(score.magnitude(learner), learner.mask, sparsity, across=across)
-    return mask, learner.weights() if weights else {}
+def _see(learner: Learner, sparsity: float, across: Across, magnitude: bool, weights: bool) -> tuple[Mask, Weights]:
+    """The weak mask, and a copy of what is asked for: all weights, or the sizes of the prunable ones alone."""
+    sizes = score.magnitude(learner)
+    mask = prune(sizes, learner.mask, sparsity, across=across)
+    if weights:
+        return mask, learner.weights()
+    return mask, dict(sizes) if magnitude else {}
 
 
 class _Mean:
-    """The mean of a function of weights, added up as they come."""
+    """The mean of weights, added up as they come. Nothing it is given is written to."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function, self.count = function, 0
+    def __init__(self) -> None:
+        self.count = 0
         self.total: dict[str, Tensor] = {}
 
     def add(self, weights: Weights) -> None:
         self.count += 1
         for name, tensor in weights.items():
             if name not in self.total:
-                self.total[name] = self.function(tensor)
+                self.total[name] = tensor
             elif tensor.is_floating_point():  # of an integer buffer the first is kept
-                self.total[name] += self.function(tensor)
+                self.total[name] = self.total[name] + tensor
 
     @property
     def value(self) -> Weights | None:

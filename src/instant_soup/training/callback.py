@@ -27,11 +27,14 @@ class TicketCallback(TrainerCallback):
         ticket: a ticket, or the path of its file.
         check: whether the model must be at the very weights that the ticket was drawn from.
         every: look for revived weights after every so many steps; 0 for only at checkpoints.
+        project: see `instant_soup.guard`; for optimisers such as Muon.
     """
 
-    def __init__(self, ticket: Ticket | str | Path, *, check: bool = True, every: int = 1) -> None:
+    def __init__(
+        self, ticket: Ticket | str | Path, *, check: bool = True, every: int = 1, project: bool = False
+    ) -> None:
         self.ticket = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
-        self._check, self._every = check, every
+        self._check, self._every, self._project = check, every, project
         self._guard: Guard | None = None
         self._applied: ref[nn.Module] | None = None
 
@@ -44,8 +47,10 @@ class TicketCallback(TrainerCallback):
         if state.global_step == 0 and not again:
             self.ticket.apply(model, check=self._check)
         self._applied = ref(model)
-        self._guard = guard(model, optimizer, self.ticket, every=self._every)
-        self._guard.steps = state.global_step
+        if self._guard is not None:  # of a training that broke off
+            self._guard.release()
+        self._guard = guard(model, optimizer, self.ticket, every=self._every, project=self._project)
+        self._guard.begun = state.global_step
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Look at the zeros that a checkpoint is made from."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
+from math import prod
 from typing import Any
 
 import torch
@@ -22,28 +24,76 @@ class ForwardCost:
 
     A multiply-add is two operations. Matrix products and attention are counted, element-wise
     work is not, as is customary.
+
+    Where examples tell their lengths, few of these are counted: what layers and attention cost grows
+    with the first and second power of the length, so as soon as four counts lie on one parabola, it
+    gives the lengths between them, to the operation. While they do not, each length is counted.
     """
 
     def __init__(self, model: nn.Module, predict: Callable[[nn.Module, Any], object]) -> None:
         self._model, self._predict = model, predict
         self._known: dict[Signature, int] = {}
+        self._counted: dict[object, dict[int, int]] = {}  # by all of the shape but the length, then by length
 
     def of(self, batch: Any, examples: Any, indices: list[int]) -> int:
         """FLOPs of one forward pass over *batch*, which is made of *indices* of *examples*."""
-        leaves = tree_flatten(batch)[0]
-        signature: Signature = tuple(tuple(leaf.shape[1:]) for leaf in leaves if isinstance(leaf, Tensor))
+        signature = _signature(batch)
         if signature not in self._known:
-            self._known[signature] = self._count(batch, examples, indices)
+            if examples.lengths is None:
+                self._known[signature] = self._count(batch) // len(indices)
+            else:
+                longest = max(indices, key=examples.lengths.__getitem__)
+                self._known[signature] = self._at_length(signature, examples, longest)
         return self._known[signature] * len(indices)
 
-    def _count(self, batch: Any, examples: Any, indices: list[int]) -> int:
-        count = len(indices)
-        if examples.lengths is not None:  # the longest alone is padded as all are, and costs less to count
-            batch, count = examples.batch([max(indices, key=examples.lengths.__getitem__)]), 1
+    def _at_length(self, signature: Signature, examples: Any, index: int) -> int:
+        """FLOPs of one example that batches of this shape are padded to the length of."""
+        lengths: Sequence[int] = examples.lengths
+        counted = self._counted.setdefault(_family(signature, lengths[index]), {})
+        if (between := _on_parabola(counted, lengths[index])) is not None:
+            return between
+        ends = [at(range(len(lengths)), key=lengths.__getitem__) for at in (min, max)] if not counted else []
+        for one in (*ends, index):
+            if lengths[one] not in counted:  # alone an example is padded as all are, and costs less to count
+                counted[lengths[one]] = self._count(examples.batch([one]))
+        return counted[lengths[index]]
+
+    def _count(self, batch: Any) -> int:
         self._model.eval()
         with borrowed(), torch.no_grad(), _countable(), FlopCounterMode(display=False) as counter:
             self._predict(self._model, batch)
-        return int(counter.get_total_flops()) // count
+        return int(counter.get_total_flops())
+
+
+def _signature(batch: Any) -> Signature:
+    return tuple(tuple(leaf.shape[1:]) for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor))
+
+
+def _family(signature: Signature, length: int) -> object:
+    """The shape with its length left open."""
+    return tuple(tuple(None if size == length else size for size in shape) for shape in signature)
+
+
+def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
+    """What the parabola that all of four counts or more lie on is at a *length* among theirs; None without one."""
+    if len(counted) < 4 or not min(counted) <= length <= max(counted):
+        return None
+    lengths = sorted(counted)
+    corners = [(at, counted[at]) for at in (lengths[0], lengths[len(lengths) // 2], lengths[-1])]
+    if any(_parabola(corners, at) != cost for at, cost in counted.items()):
+        return None
+    value = _parabola(corners, length)
+    return int(value) if value.denominator == 1 else None
+
+
+def _parabola(corners: Sequence[tuple[int, int]], at: int) -> Fraction:
+    """The parabola through three points, exactly (Lagrange)."""
+    return sum((cost * _one_at(here, at, corners) for here, cost in corners), Fraction())
+
+
+def _one_at(here: int, at: int, corners: Sequence[tuple[int, int]]) -> Fraction:
+    """At *at*, the parabola that is one *here* and zero at the other two corners."""
+    return prod((Fraction(at - other, here - other) for other, _ in corners if other != here), start=Fraction(1))
 
 
 @contextmanager

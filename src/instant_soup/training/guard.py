@@ -3,10 +3,14 @@
 It changes neither the model's modules nor the loop. Each gradient is masked on its way into ``.grad``, so that neither
 the clip norm nor the optimiser's moments ever hold anything of a pruned weight; every update of such a weight is then
 zero, with weight decay too. After a step it looks whether that is so, and says who brought a weight back if not.
+
+That argument needs an update of a weight to depend on nothing but that weight's past. Where it depends on the whole
+matrix, as Muon's does, the guard can put the zeros back after each step instead (``project``).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +18,8 @@ from typing import Any, Self
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.distributed import is_available, is_initialized
+from torch.optim import Muon, Optimizer
 
 from ..core.apply import named, parameters_of
 from ..core.errors import KnobError, RevivedError, ScopeError
@@ -22,10 +27,20 @@ from ..core.mask import Mask
 from ..core.ticket import Ticket
 
 Handle = Any  # torch's RemovableHandle, which has no public home
+_WRITTEN = (
+    "neither gradient nor optimiser did it, so something else writes to the weights: weights loaded from a dense "
+    "checkpoint, an average begun before the ticket was applied, merged adapters, a second optimiser that the guard "
+    "was not given, or one whose updates mix the weights of a matrix (project=True is for those)"
+)
 
 
 def guard(
-    model: nn.Module, optimizer: Optimizer | Sequence[Optimizer], ticket: Ticket | Mask, *, every: int = 1
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer],
+    ticket: Ticket | Mask,
+    *,
+    every: int = 1,
+    project: bool = False,
 ) -> Guard:
     """Keep the zeros of *ticket* in *model* for as long as *optimizer* trains it.
 
@@ -36,43 +51,56 @@ def guard(
 
     Works with any optimiser of torch's kind, fused and foreach included, with accumulation, clipping, autocast, weights
     in bfloat16, `torch.compile`, and Accelerate's wrappers. Call it after the optimiser is made; state dicts may be
-    loaded before or after. To average weights, make the average of the model after the ticket was applied.
+    loaded before or after, and the model may be moved or converted. Frozen parameters are guarded from the moment that
+    they are not. To average weights, make the average of the model after the ticket was applied.
 
     Args:
         model: with the ticket applied, or with the weights of a checkpoint of such a model.
-        optimizer: one or several that together train it.
+        optimizer: one or several that together train it. Of one that wraps another and calls its step, the inner one.
         every: look for revived weights after every so many steps; 0 for only when asked (`Guard.check`).
+        project: put pruned weights back to zero after each step, and look for revived ones before it. For optimisers
+            that update a weight by what they know of its whole matrix: Muon, Shampoo, SOAP, GaLore.
 
     Raises:
-        ScopeError: the model lacks a parameter of the ticket, or the optimiser trains none of them.
+        ScopeError: the model lacks a parameter of the ticket, or the optimisers train none that is not frozen.
         RevivedError: a pruned weight of the model is not zero.
     """
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    return Guard(model, optimizers, ticket.mask if isinstance(ticket, Ticket) else ticket, every)
+    return Guard(model, optimizers, ticket.mask if isinstance(ticket, Ticket) else ticket, every, project)
 
 
 class Guard:
     """What `guard` sets. A context manager: at its end it checks once more and lets go.
 
     Attributes:
-        steps: how many steps the optimisers have taken since.
+        begun: how many steps of the training had been taken before it was set; 0 unless you say.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, every: int) -> None:
+    def __init__(
+        self, model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, every: int, project: bool = False
+    ) -> None:
         if every < 0:
             raise KnobError(f"every is {every}; expected a number of steps, or 0 to look only when asked")
-        self.mask, self.steps, self._every, self._model = mask, 0, every, model
+        self.mask, self.begun, self._every, self._project, self._model = mask, 0, every, project, model
         self._optimizers = [_plain(one) for one in optimizers]
+        self._taken: Counter[int] = Counter()
         self._parameters = {
             name: parameter
             for name, parameter in parameters_of(model, mask.scope).items()
             if mask.kept_by_name[name] < mask.scope.numel(name)
         }
         self._dead = {name: ~mask[name].to(parameter.device) for name, parameter in self._parameters.items()}
+        self._check_whole()
         self._check_trained()
         self.check(cause="it was so before the guard was set; call ticket.apply(model) first")
-        self._handles = list(self._hooks())
+        self._clear()
         self._forget()
+        self._handles = list(self._hooks())
+
+    @property
+    def steps(self) -> int:
+        """How many steps of the training have been taken; of several optimisers, by the one that took most."""
+        return self.begun + max(self._taken.values(), default=0)
 
     def check(self, model: nn.Module | None = None, *, cause: str | None = None) -> None:
         """Raise RevivedError if a pruned weight of *model*, by default the guarded one, is not zero.
@@ -104,29 +132,49 @@ class Guard:
         if kind is None:
             self.check()
 
-    def _check_trained(self) -> None:
-        ours = {id(parameter): name for name, parameter in self._parameters.items()}
-        for optimizer in self._optimizers:
-            theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            if ours and not theirs & ours.keys():
+    def _check_whole(self) -> None:
+        if is_available() and is_initialized():  # elsewhere nothing can be sharded
+            from torch.distributed.tensor import DTensor
+
+            if sharded := [name for name, parameter in self._parameters.items() if isinstance(parameter, DTensor)]:
                 raise ScopeError(
-                    f"{type(optimizer).__name__} trains none of the {len(ours)} parameters that the ticket prunes, "
-                    f"such as {next(iter(self._parameters))!r}; make it from the parameters of this very model"
+                    f"{sharded[0]!r} is split among processes, and a guard needs whole parameters; train with "
+                    f"DistributedDataParallel rather than FSDP"
                 )
+
+    def _check_trained(self) -> None:
+        ours = {id(parameter): name for name, parameter in self._parameters.items() if parameter.requires_grad}
+        theirs = {id(p) for optimizer in self._optimizers for group in optimizer.param_groups for p in group["params"]}
+        if ours and not theirs & ours.keys():
+            raise ScopeError(
+                f"{' and '.join(type(one).__name__ for one in self._optimizers) or 'no optimizer'} trains none of the "
+                f"{len(ours)} parameters that the ticket prunes, such as {next(iter(ours.values()))!r}; make it from "
+                f"the parameters of this very model"
+            )
 
     def _hooks(self) -> Iterator[Handle]:
         for name, parameter in self._parameters.items():
-            if parameter.requires_grad:
-                yield parameter.register_hook(self._masking(name))  # type: ignore[no-untyped-call]
+            frozen = not parameter.requires_grad
+            parameter.requires_grad_(True)  # torch sets hooks on no other; they stay, should it be unfrozen later
+            yield parameter.register_hook(self._masking(name))  # type: ignore[no-untyped-call]
+            parameter.requires_grad_(not frozen)
         for optimizer in self._optimizers:
+            if self._project:
+                yield optimizer.register_step_pre_hook(self._before_step)
             yield optimizer.register_step_post_hook(self._after_step)
             yield optimizer.register_load_state_dict_post_hook(lambda _: self._forget())
 
     def _masking(self, name: str) -> Callable[[Tensor], Tensor]:
         return lambda gradient: gradient.masked_fill(self._at(name, gradient), 0)
 
-    def _after_step(self, *_: Any) -> None:
-        self.steps += 1
+    def _before_step(self, *_: Any) -> None:
+        if self._every and self.steps % self._every == 0:
+            self.check(cause=_WRITTEN)
+
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        self._taken[id(optimizer)] += 1
+        if self._project:
+            self._clear()
         if self._every and self.steps % self._every == 0:
             self._check_same()
             self.check()
@@ -134,24 +182,35 @@ class Guard:
     def _check_same(self) -> None:
         here = named(self._model)
         for name, parameter in self._parameters.items():
-            if here.get(name) is not parameter:
+            found = here.get(name)
+            trained = parameter.requires_grad or (found is not None and found.requires_grad)
+            if found is not parameter and (trained or found is None):
                 raise RevivedError(
                     f"{name!r} is another parameter than when the guard was set (step {self.steps}): something has "
                     f"replaced it; wrap, convert or move the model first, then set the guard"
                 )
 
     @torch.no_grad()
+    def _clear(self) -> None:
+        """Zero pruned weights. That makes +0 of -0 too, which counts as zero when looked at."""
+        for name, parameter in self._parameters.items():
+            parameter.masked_fill_(self._at(name, parameter), 0)
+
+    @torch.no_grad()
     def _forget(self) -> None:
-        """Zero what the optimisers remember of pruned weights."""
+        """Zero the gradients of pruned weights, and what the optimisers remember of them."""
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(self._at(name, parameter.grad), 0)
         for name, _, memory in self._memories():
             memory.masked_fill_(self._at(name, memory), 0)
 
     def _memories(self) -> Iterator[tuple[str, str, Tensor]]:
-        """What the optimisers remember weight by weight: parameter, kind, tensor."""
+        """What the optimisers remember weight by weight: parameter, kind, tensor. Not in codes, whose 0 is no zero."""
         for optimizer in self._optimizers:
             for name, parameter in self._parameters.items():
                 for kind, memory in optimizer.state.get(parameter, {}).items():
-                    if isinstance(memory, Tensor) and memory.shape == parameter.shape:
+                    if isinstance(memory, Tensor) and memory.shape == parameter.shape and memory.is_floating_point():
                         yield name, kind, memory
 
     def _at(self, name: str, tensor: Tensor) -> Tensor:
@@ -183,11 +242,9 @@ class Guard:
                     f"the optimiser's {kind} holds something for it, so its state was written to; load state by "
                     f"load_state_dict, which the guard follows"
                 )
-        return (
-            "neither gradient nor optimiser did it, so something else writes to the weights: weights loaded from a "
-            "dense checkpoint, an average begun before the ticket was applied, merged adapters, or a second optimiser "
-            "that the guard was not given"
-        )
+        if any(isinstance(optimizer, Muon) for optimizer in self._optimizers):
+            return "Muon updates a weight by what it knows of the whole matrix; guard it with project=True"
+        return _WRITTEN
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:

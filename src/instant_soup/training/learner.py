@@ -211,7 +211,7 @@ class ModuleLearner:
 
     def complete(self, training: Training | None = None, *, at: int = 0) -> None:
         how = training or Training()
-        key = self._key(training, at)
+        key = self._key(training, at) if self._shelf else ""  # it reads all weights
         self._optimizer = self._fresh_optimizer(how)
         self._clock.steps = self._clock.batches = at
         with self._shelf.claim(key) if self._shelf else nullcontext():

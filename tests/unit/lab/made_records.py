@@ -65,3 +65,12 @@ def record(
         "examples": {"train": 1000, "validation": 60, "test": tested},
         "made": {"at": at},
     }
+
+
+def moved(source: str, target: str, figure: float, *, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """A record of a transfer; *changes* are of the target's recipe."""
+    made = record("instant-soup", figure, task=target, seed=seed)
+    asked = record("instant-soup", task=source, seed=seed)
+    origin = {"recipe": asked["recipe"], "key": asked["key"], "ticket": "d", "sparsity": 0.5}
+    recipe = {**made["recipe"], **changes}
+    return {**made, "schema": 1, "key": f"{source} {target} {seed} {changes}", "recipe": recipe, "source": origin}

@@ -243,6 +243,36 @@ def test_the_mean_of_the_weights_is_of_all_of_them_and_keeps_the_first_counter()
     assert outlook.magnitude is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [({}, set()), ({"magnitude": True}, {"a", "b"}), ({"weights": True}, {"a", "b", "head", "n"})],
+)
+def test_a_look_ahead_hands_back_no_more_than_is_asked_for(asked: dict[str, bool], names: set[str]) -> None:
+    class Watched(Fake):
+        def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+            for mask, seen in super().look_ahead(looks, look):
+                assert set(seen) == names
+                yield mask, seen
+
+    denoise(Watched(), briefs(2, 4, Protocols(), 0), 0.6, **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", ["magnitude", "weights"])
+def test_what_look_aheads_hand_back_is_not_written_to(asked: str) -> None:
+    """It may lie in memory that another process shares."""
+    handed: list[tuple[Tensor, Tensor]] = []
+
+    class Keeping(Fake):
+        def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+            for mask, seen in super().look_ahead(looks, look):
+                handed.extend((tensor, tensor.clone()) for tensor in seen.values())
+                yield mask, seen
+
+    denoise(Keeping(), briefs(3, 4, Protocols(), 0), 0.6, **{asked: True})  # type: ignore[arg-type]
+    assert len(handed) >= 6
+    assert all(torch.equal(now, then) for now, then in handed)
+
+
 def test_no_look_aheads_see_nothing() -> None:
     outlook = denoise(Fake(), [], 0.6, magnitude=True, weights=True)  # type: ignore[arg-type]
     assert outlook == Outlook(())

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim import Muon
 from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
@@ -63,7 +65,13 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
 
 
 def trainer(model: Any, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> Trainer:
-    return Trainer(model=model, args=arguments(folder, **changes), train_dataset=Sentences(), callbacks=list(callbacks))
+    return Trainer(
+        model=model,
+        args=arguments(folder, **changes),
+        train_dataset=Sentences(),
+        eval_dataset=Sentences(),
+        callbacks=list(callbacks),
+    )
 
 
 def dead(ticket: soup.Ticket, folder: Path) -> int:
@@ -78,8 +86,16 @@ def dead(ticket: soup.Ticket, folder: Path) -> int:
         {"bf16": True, "gradient_accumulation_steps": 2, "max_grad_norm": 0.1},
         {"optim": "adafactor"},
         {"optim": "sgd", "torch_compile": True, "torch_compile_backend": "aot_eager"},
+        {
+            "gradient_checkpointing": True,
+            "load_best_model_at_end": True,
+            "eval_strategy": "steps",
+            "eval_steps": 3,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": True,  # the first one, then
+        },
     ],
-    ids=["AdamW", "bf16 and accumulation", "Adafactor", "compiled"],
+    ids=["AdamW", "bf16 and accumulation", "Adafactor", "compiled", "checkpointed and back to the best"],
 )
 def test_every_checkpoint_of_the_trainer_has_the_zeros_of_the_ticket(
     tiny_bert: Path, tmp_path: Path, changes: dict[str, Any]
@@ -123,6 +139,32 @@ def test_a_second_training_goes_on_from_the_first(tiny_bert: Path, tmp_path: Pat
         torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("project", [False, True])
+def test_an_optimiser_that_mixes_weights_needs_projection(tiny_bert: Path, tmp_path: Path, project: bool) -> None:
+    model = load(tiny_bert)
+    ticket = ticket_of(model)
+    optimizer = Muon([model.get_parameter(name) for name in ticket.mask], lr=1e-2)
+    work = trainer(model, tmp_path, soup.TicketCallback(ticket, project=project), max_steps=3)
+    work.optimizer = optimizer
+    if project:
+        work.train()
+        assert dead(ticket, tmp_path / "checkpoint-3") == 0
+    else:
+        with pytest.raises(soup.RevivedError, match="project=True"):
+            work.train()
+
+
+def test_adapters_are_trained_beside_a_ticket(tiny_bert: Path, tmp_path: Path) -> None:
+    model = load(tiny_bert)
+    ticket = ticket_of(model)
+    beside = get_peft_model(model, LoraConfig(target_modules=["query", "value"]))
+    work = trainer(beside, tmp_path, soup.TicketCallback(ticket), max_steps=3)
+    work.train()
+    merged = soup.merge_adapters(beside, ticket)
+    assert merged.whole.norm > 0
+    assert all(not model.get_parameter(name)[~ticket.mask[name]].any() for name in ticket.mask)
+
+
 class Vandal(TrainerCallback):
     """Writes to pruned weights in the third step."""
 
@@ -143,6 +185,10 @@ def test_a_weight_that_revives_stops_the_trainer_at_its_step(tiny_bert: Path, tm
     with pytest.raises(soup.RevivedError, match="is pruned and has become"):
         work.train()
     assert not (tmp_path / "checkpoint-6").exists()
+    work.callback_handler.pop_callback(Vandal)
+    ticket_of(load(tiny_bert)).apply(other, check=False)
+    work.train()  # what broke off leaves nothing behind
+    assert all(not p._backward_hooks for p in other.parameters())
 
 
 def test_a_model_at_other_weights_is_refused_unless_asked_for(tiny_bert: Path, tmp_path: Path) -> None:

@@ -154,6 +154,53 @@ def test_each_shape_is_counted_once() -> None:
     assert calls == [(1, 3, 4), (1, 6, 4)]
 
 
+def counting(model: nn.Module) -> tuple[ForwardCost, list[int]]:
+    """A cost, and the lengths that it has counted so far."""
+    calls: list[int] = []
+
+    def predict(net: nn.Module, batch: Tensor) -> Tensor:
+        calls.append(batch.shape[1])
+        return net(batch)
+
+    return ForwardCost(model, predict), calls
+
+
+@pytest.mark.parametrize("make", [Plain, Torchs])
+def test_four_lengths_are_counted_and_what_lies_between_is_exact(make: Callable[[], nn.Module]) -> None:
+    examples = Sequences([5, 2, 17, 9, 30, 7, 3, 29], 8)
+    counted, calls = counting(make())
+    for index, length in enumerate(examples.sizes):
+        assert of(counted, examples, [index]) == attention(length, 8)
+    assert calls == [2, 30, 5, 17]
+
+
+def test_longer_examples_of_another_split_are_counted() -> None:
+    examples, longer = Sequences([2, 4, 6, 10], 8), Sequences([7, 12, 11], 8)
+    counted, calls = counting(Plain())
+    for index in range(4):
+        of(counted, examples, [index])
+    assert [of(counted, longer, [index]) for index in range(3)] == [attention(length, 8) for length in (7, 12, 11)]
+    assert calls == [2, 10, 4, 6, 12]
+
+
+def test_a_cost_that_is_no_parabola_is_counted_at_each_length() -> None:
+    class Windows(nn.Module):
+        """Pads to whole windows of four, as some attention does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(F.pad(x, (0, 0, 0, -x.shape[1] % 4)))
+
+    examples = Sequences([1, 16, 6, 9, 3, 11, 5], 4)
+    counted, calls = counting(Windows())
+    for index, length in enumerate(examples.sizes):
+        assert of(counted, examples, [index]) == -(-length // 4) * 4 * MLP
+    assert calls == [1, 16, 6, 9, 3, 11, 5]
+
+
 def test_counting_leaves_weights_gradients_and_random_numbers_alone() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

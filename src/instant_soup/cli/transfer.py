@@ -1,0 +1,102 @@
+"""Transfer: a ticket of one task on another. Slow imports wait until they are needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, say
+
+if TYPE_CHECKING:
+    from ..lab.run import Watch
+    from ..tasks import CourseTask
+
+
+@app.command()
+def transfer(
+    ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")],
+    recipe: RecipePath,
+    changes: Changes = None,
+    cell: CellName = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="TICKET", help="Also write the fitted ticket to this file.")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            "--map", metavar="FILE", help="TOML: names of the model = names of the ticket, {} for any number."
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option("--heads", min=1, help="Attention heads a layer, where a fused matrix needs them.")
+    ] = None,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit TICKET to the model and task of RECIPE, fine-tune it under its mask, and read the test split once.
+
+    RECIPE's method and sparsity do not matter. The record goes to DIR/transfers; what is there is not done again.
+    """
+    from ..core.ticket import Ticket
+    from ..lab.recipe import Recipe
+    from ..lab.run import build
+    from ..lab.sizes import Sizes
+    from ..lab.store import Store
+    from ..lab.transfer import fit
+    from ..lab.transfer import transfer as carry_out
+    from .live import live
+
+    loaded, wanted = Ticket.load(ticket), Recipe.read(recipe, changes or (), cell=cell)
+    given = _read(names) if names else None
+    task = None
+    if output:
+        task = build(wanted)
+        fit(loaded, task, given, heads).ticket.save(output)
+    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
+
+        def begun(its: CourseTask) -> Watch:
+            full = Sizes.of(its).full
+            return begin(f"{ticket.name} on {its.name}", round(wanted.budget * full.passes), full.passes)
+
+        load = (lambda _: task) if task else None
+        record = carry_out(loaded, wanted, Store(out), names=given, heads=heads, begin=begun, load=load)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        _show(record, out)
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    """Names in pairs from a file. Raises RecipeError when it holds anything else."""
+    from ..core.errors import RecipeError
+    from ..lab import toml
+
+    found = toml.read(path)
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise RecipeError(f"{path}: {name!r} is {value!r}; expected a name, both of them in quotes")
+    return found
+
+
+def _show(record: Mapping[str, Any], out: Path) -> None:
+    from . import show
+
+    shown = Table("outcome", "name", "of the ticket", "kept", "why")
+    for row in record["fit"]["rows"]:
+        shown.add_row(*row)
+    console = Console() if Console().is_terminal else Console(width=180)
+    console.print(shown)
+    ticket, source, cost = record["ticket"], record["source"], record["cost"]
+    came = source["recipe"]["task"]["name"] if source["recipe"] else source["base"]["name"]
+    weights = "" if record["fit"]["same_base"] else ", not known to be at the weights it was drawn from"
+    say(f"from {came} to {record['recipe']['task']['name']}, sparsity {ticket['sparsity']:.4%}{weights}")
+    figures, validation = show.figures(record["test"]), record["validation"]
+    say(f"test {figures}   validation {validation:.4f}   cost {cost['multiple_of_T']:.2f} T")
+    say(f"Record: {out / 'transfers' / record['key'][:16]}.json")

@@ -1,0 +1,206 @@
+"""Bitmask: a sparse model as one safetensors file of bits and survivors, close to the least it can take.
+
+For each pruned parameter ``bits/NAME`` says where its survivors are and ``kept/NAME`` is their values, in order and in
+their dtype; every other tensor is there as it is. The bits are coded in the shortest of three ways: ``raw``, one bit a
+weight, lowest bit first; ``bits``, the same bytes deflated; ``gaps``, how many weights lie before each survivor, a byte
+each, 255 meaning 255 weights and no survivor, deflated. docs/bitmask.md reads all three without this library.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core import bits
+from ..core.errors import DataError, ScopeError, SoupError
+from ..core.files import write_tensors
+from ..core.mask import Mask
+from ..core.scope import Scope
+from ..core.stored import Stored, header
+from ..core.weights import Lazy, Weights, spread
+
+SCHEMA = 1
+BITS, KEPT = "bits/", "kept/"
+_JUMP = 255  # a gap that ends at no survivor
+_ROOM = 1 << 30  # bytes that any file may unfold into; beyond, at most 256 for each of its own
+_DEFLATE = 1040  # no deflated byte unfolds into more
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Bitmask:
+    """What a bitmask file holds.
+
+    Attributes:
+        mask: which weights are kept.
+        tensors: all tensors of the model by name, dense, made when asked for.
+        facts: what its writer said of it.
+    """
+
+    mask: Mask
+    tensors: Weights
+    facts: Mapping[str, Any]
+
+
+def write(path: str | Path, tensors: Weights, mask: Mask, facts: Mapping[str, Any] | None = None) -> None:
+    """Write *tensors* under *mask* into one file, in one piece or not at all.
+
+    Args:
+        tensors: dense, by name, such as a state dict. What *mask* drops is not stored, whatever its value. Where two
+            names are one tensor, it is stored once.
+        facts: plain data to write beside.
+
+    Raises:
+        ScopeError: a parameter of *mask* is missing or has another shape.
+        StoreError: the file could not be written.
+    """
+    stored: dict[str, Tensor] = {}
+    parameters: dict[str, list[Any]] = {}
+    tied = _tied(tensors, mask)
+    for name in mask:
+        if name not in tensors or tuple(tensors[name].shape) != mask.scope.shapes[name]:
+            found = f"has shape {tuple(tensors[name].shape)}" if name in tensors else "is missing"
+            raise ScopeError(f"{name!r} {found}; the mask expects shape {mask.scope.shapes[name]}")
+        coding, code = encode(mask.packed(name).numpy(), mask.scope.numel(name))
+        stored[BITS + name] = torch.from_numpy(code)
+        stored[KEPT + name] = tensors[name].detach().cpu()[mask[name]]
+        parameters[name] = [list(mask.scope.shapes[name]), coding]
+    stored |= {name: tensors[name] for name in tensors if name not in mask and name not in tied}
+    about = {"format": "bitmask", "schema": SCHEMA, "parameters": parameters, "tied": tied, "facts": dict(facts or {})}
+    write_tensors(Path(path), stored, about)
+
+
+def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
+    """Read what `write` wrote. Nothing is unfolded before it is asked for but the mask, at one bit a weight.
+
+    Args:
+        limit: bytes that the tensors may unfold into. By default 1 GiB or 256 times the file, whichever is more: a
+            small file that claims to be a huge model is refused.
+
+    Raises:
+        DataError: it is no such file, is damaged, or unfolds into more than *limit*.
+    """
+    path = Path(path)
+    parts, metadata = header(path)
+    try:
+        return _read(parts, json.loads(metadata["instant_soup"]), limit or max(_ROOM, 256 * path.stat().st_size))
+    except (SoupError, KeyError, TypeError, ValueError, AttributeError, RecursionError, zlib.error) as reason:
+        raise DataError(f"{path} is not a sound bitmask file: {reason}; export it again") from reason
+
+
+def encode(packed: Bytes, count: int) -> tuple[str, Bytes]:
+    """The shortest coding of *count* bits, and what to store: uint8 [n]."""
+    kept = bits.count(torch.from_numpy(packed))
+    found = [("raw", packed), ("bits", _deflated(packed, zlib.Z_HUFFMAN_ONLY))]
+    if kept <= count // 4:
+        gaps = _gaps(bits.positions(torch.from_numpy(packed)).numpy())
+        found += [("gaps", _deflated(gaps, how)) for how in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)]
+    return min(found, key=lambda one: len(one[1]))
+
+
+def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
+    """The packed bits of *count* weights, of which *kept* survive: uint8 [ceil(count / 8)]. Raises ValueError."""
+    size = -(-count // 8)
+    if coding == "raw":
+        packed = code
+    elif coding == "bits":
+        packed = _inflated(code, size)
+    elif coding == "gaps":
+        packed = _from_gaps(_inflated(code, kept + count // _JUMP), count)
+    else:
+        raise ValueError(f"its bits are coded as {coding!r}; expected raw, bits or gaps; upgrade instant-soup")
+    if len(packed) != size:
+        raise ValueError(f"{len(packed):,} bytes of bits for {count:,} weights; expected {size:,}")
+    return packed
+
+
+def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> Bitmask:
+    if facts["format"] != "bitmask" or facts["schema"] != SCHEMA:
+        raise ValueError(f"it is {facts['format']!r} of schema {facts['schema']!r} and this version reads {SCHEMA}")
+    scope = Scope({name: tuple(shape) for name, (shape, _) in facts["parameters"].items()})
+    survivors = {name: parts[KEPT + name] for name in scope}
+    plain = {name: part for name, part in parts.items() if not name.startswith((BITS, KEPT))}
+    tied = {name: other for name, other in facts["tied"].items() if other in plain or other in scope}
+    size = sum(scope.numel(name) * part.dtype.itemsize for name, part in survivors.items())
+    if size > limit:
+        raise ValueError(f"it would unfold into {size:,} bytes; if you trust it, read it with limit={size}")
+    if len(parts) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
+        raise ValueError("it holds tensors that no bitmask file has")
+    packed = {
+        name: torch.from_numpy(_bits(parts[BITS + name], coding, scope.numel(name), survivors[name]))
+        for name, (_, coding) in facts["parameters"].items()
+    }
+    mask = Mask.from_packed(scope, packed)
+    for name, part in survivors.items():
+        if part.shape != (mask.kept_by_name[name],):
+            raise ValueError(f"it keeps {mask.kept_by_name[name]:,} weights of {name!r} and has {part.shape} values")
+
+    def whole(name: str) -> Tensor:
+        name = tied.get(name, name)
+        return plain[name].read() if name in plain else spread(survivors[name].read(), mask[name])
+
+    return Bitmask(mask, Lazy([*scope, *plain, *tied], whole), facts["facts"])
+
+
+def _bits(part: Stored, coding: str, count: int, survivors: Stored) -> Bytes:
+    if part.dtype != torch.uint8 or len(part.shape) != 1:
+        raise ValueError(f"its bits are {part.dtype} of shape {part.shape}; expected torch.uint8 [n]")
+    return decode(coding, part.read().numpy(), count, survivors.numel)
+
+
+def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
+    """Names of tensors that are stored under another name. Tensors made when asked for are never the same."""
+    if not isinstance(tensors, dict):
+        return {}
+    first: dict[object, str] = {}
+    found = {}
+    for name in [*mask, *(name for name in tensors if name not in mask)]:
+        tensor = tensors.get(name)
+        if tensor is None or not tensor.numel():
+            continue
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if (other := first.setdefault(place, name)) != name and name not in mask:
+            found[name] = other
+    return found
+
+
+def _gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
+    jumps, rest = np.divmod(np.diff(positions, prepend=-1) - 1, _JUMP)
+    gaps = np.full(len(positions) + int(jumps.sum()), _JUMP, np.uint8)
+    gaps[np.arange(len(positions)) + jumps.cumsum()] = rest
+    return gaps
+
+
+def _from_gaps(gaps: Bytes, count: int) -> Bytes:
+    positions = ((gaps.astype(np.int64) + (gaps != _JUMP)).cumsum() - 1)[gaps != _JUMP]
+    packed = np.zeros(-(-count // 8), np.uint8)
+    if len(positions):
+        if positions[-1] >= count:
+            raise ValueError(f"a survivor is at {positions[-1]:,} of {count:,} weights")
+        at = positions >> 3
+        starts = np.flatnonzero(np.diff(at, prepend=-1))
+        packed[at[starts]] = np.bitwise_or.reduceat((1 << (positions & 7)).astype(np.uint8), starts)
+    return packed
+
+
+def _deflated(data: Bytes, strategy: int) -> Bytes:
+    deflate = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
+    return np.frombuffer(bytearray(deflate.compress(data.tobytes()) + deflate.flush()), np.uint8)
+
+
+def _inflated(code: Bytes, most: int) -> Bytes:
+    """What was deflated, if that is *most* bytes at the most."""
+    inflate = zlib.decompressobj()
+    data = inflate.decompress(code.tobytes(), min(most, _DEFLATE * len(code)) + 1)
+    if not inflate.eof or len(data) > most or inflate.unused_data:
+        raise ValueError(f"its deflated bits are damaged, or more than the {most:,} bytes that they can be")
+    return np.frombuffer(bytearray(data), np.uint8)

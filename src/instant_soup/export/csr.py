@@ -1,0 +1,143 @@
+"""CSR: compressed sparse rows for CPUs, and the model that multiplies by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from ..core.apply import named
+from ..core.errors import SoupError, nearest
+from ..core.files import read_tensors, write_tensors
+from ..core.mask import Mask
+from ..core.scope import Scope
+from .card import provenance
+from .compare import Runner
+from .errors import ExportError
+from .pick import LENGTHS, pick
+from .portable import Portable
+from .skeleton import build, describe
+from .sparse import SparseLinear, compressed, owners, put
+
+SCHEMA = 1
+
+
+def write(portable: Portable, out: Path) -> dict[str, Any]:
+    """Write one safetensors file.
+
+    For a matrix NAME in scope: ``NAME/crow`` int32 [rows + 1], ``NAME/col`` int32 [survivors] and ``NAME/values``
+    [survivors]; for anything else ``NAME``, whole. What is in scope and no matrix is stored as a matrix of its first
+    dimension by the others.
+    """
+    mask = portable.ticket.mask
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in portable.tensors.items():
+        if name in mask:
+            keep = mask[name]
+            crow, col = compressed(keep.flatten(1))
+            tensors |= {f"{name}/crow": crow.int(), f"{name}/col": col.int(), f"{name}/values": tensor[keep]}
+        else:
+            tensors[name] = tensor
+    facts = {
+        "format": "csr",
+        "schema": SCHEMA,
+        "shapes": [[name, list(shape)] for name, shape in mask.scope.shapes.items()],
+        "model": describe(portable),
+        "provenance": provenance(portable),
+    }
+    write_tensors(out, tensors, facts)
+    return {}
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
+    """The tensors as they were before `write`, the mask, and what the file says of them.
+
+    Raises ExportError when the file is damaged or of another kind.
+    """
+    tensors, facts = read_tensors(path, ExportError, "CSR file")
+    if facts.get("format") != "csr" or facts.get("schema") != SCHEMA:
+        raise ExportError(
+            f"{path} is {facts.get('format')!r} of schema {facts.get('schema')!r}; expected csr, {SCHEMA}"
+        )
+    try:
+        return *_spread(tensors, facts["shapes"]), facts
+    except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as reason:
+        raise ExportError(f"{path} is not a sound CSR file: {reason}; export it again or restore a copy") from reason
+
+
+def _spread(tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]]) -> tuple[dict[str, Tensor], Mask]:
+    scope, keeps = Scope({name: tuple(shape) for name, shape in shapes}), {}
+    for name, shape in scope.shapes.items():
+        flat, values = _places(tensors, name, shape)
+        keeps[name] = torch.zeros(shape, dtype=torch.bool)
+        tensors[name] = values.new_zeros(shape)
+        keeps[name].view(-1)[flat] = True
+        tensors[name].view(-1)[flat] = values
+    return tensors, Mask(scope, keeps)
+
+
+def load(path: str | Path, model: nn.Module | None = None, *, lengths: Sequence[int] = LENGTHS) -> nn.Module:
+    """The model in the CSR file at *path*, for inference, multiplying by the survivors where that is faster here.
+
+    Args:
+        model: of the same architecture, at any weights; it is changed. By default it is built from what the file says.
+        lengths: numbers of tokens (batch times length) at which the kernels of each layer are timed, so that the
+            fastest is chosen; none are timed if it is empty.
+
+    Raises ExportError when the file is damaged, or the model has no place for what is in it.
+    """
+    tensors, mask, facts = read(Path(path))
+    model = (build(facts["model"]) if model is None else model).eval().requires_grad_(False)
+    places = named(model)
+    for name, tensor in tensors.items():
+        if name not in places or places[name].shape != tensor.shape:
+            raise ExportError(
+                f"{path} has {name!r} of shape {tuple(tensor.shape)}, for which the model has no place "
+                f"({nearest(name, places)}); give a model of the architecture that was exported"
+            )
+        places[name].data.copy_(tensor)
+    return sparsify(model, mask, lengths)
+
+
+def sparsify(model: nn.Module, mask: Mask, lengths: Sequence[int] = LENGTHS) -> nn.Module:
+    """*model* with its linear layers of *mask* replaced, in place, by ones that multiply by the survivors."""
+    layers = {name: _sparse(layer, mask[name]) for name, layer in owners(model).items() if name in mask}
+    put(model, layers)
+    pick(layers.values(), lengths)
+    return model
+
+
+def runner(path: Path) -> Runner:
+    """Run the model in the file at *path*."""
+    model = load(path)
+
+    @torch.inference_mode()
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = model(**inputs).logits
+        return logits
+
+    return run
+
+
+def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
+    weight: Tensor = layer.weight.detach()
+    if isinstance(layer, Conv1D):
+        return SparseLinear.of(weight.t(), keep.t(), layer.bias)
+    return SparseLinear.of(weight, keep, layer.bias)
+
+
+def _places(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Where the survivors of one matrix are, flat and in order, and their values. Taken out of *tensors*."""
+    crow, col, values = (tensors.pop(f"{name}/{part}") for part in ("crow", "col", "values"))
+    height, width = shape[0], prod(shape[1:])
+    counts = crow.long().diff()
+    if crow.shape == (height + 1,) and bool((counts >= 0).all()) and col.shape == values.shape == (int(counts.sum()),):
+        flat = torch.repeat_interleave(torch.arange(height), counts) * width + col
+        if bool(((col >= 0) & (col < width)).all()) and bool((flat.diff() > 0).all()):
+            return flat, values
+    raise ExportError(f"the rows and columns of {name!r} make no matrix {shape}")

@@ -1,0 +1,63 @@
+"""Formats: what a ticket can be exported to, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..core.errors import unknown
+from .compare import Runner
+from .portable import Portable
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way out.
+
+    Attributes:
+        summary: what it is, in a few words.
+        module: which file of this room knows it; loaded when it is used.
+        suffix: what the name of the file must end in; anything if empty.
+        runs: whether something runs the file itself, whose outputs can be compared.
+    """
+
+    summary: str
+    module: str
+    suffix: str = ""
+    runs: bool = True
+
+    def write(self, portable: Portable, out: Path) -> Mapping[str, Any]:
+        """Write to *out* and return what is to be said of it."""
+        facts: Mapping[str, Any] = self._home.write(portable, out)
+        return facts
+
+    def runner(self, out: Path) -> Runner:
+        """What runs the file at *out*."""
+        run: Runner = self._home.runner(out)
+        return run
+
+    @property
+    def _home(self) -> Any:
+        return import_module(f".{self.module}", __package__)
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "hf": Format("a Hugging Face folder with zeros in place", "hf"),
+        "bitmask": Format("safetensors of bits and survivors, the smallest", "masked", runs=False),
+        "onnx": Format("ONNX, outputs compared in ONNX Runtime", "onnx"),
+        "csr": Format("compressed sparse rows, and layers that multiply by them on a CPU", "csr"),
+        "openvino": Format("OpenVINO's .xml and .bin, outputs compared in its runtime", "openvino", suffix=".xml"),
+    }
+)
+
+
+def known(name: str) -> Format:
+    """The format *name*. Raises UnknownName."""
+    if name not in FORMATS:
+        raise unknown("format", name, FORMATS)
+    return FORMATS[name]

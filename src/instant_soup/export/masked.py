@@ -1,0 +1,18 @@
+"""Masked: a bitmask file of everything that an export knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import bitmask
+from .card import provenance
+from .portable import Portable
+from .skeleton import describe
+
+
+def write(portable: Portable, out: Path) -> dict[str, Any]:
+    """Write one safetensors file of bits and survivors (`instant_soup.export.bitmask`)."""
+    facts = {"model": describe(portable), "provenance": provenance(portable)}
+    bitmask.write(out, portable.tensors, portable.ticket.mask, facts)
+    return {}

@@ -1,0 +1,128 @@
+"""Source: from a ticket and the name of its model, or a recipe, to the model that is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+)
+
+from ..core.errors import TicketError
+from ..core.ticket import Ticket
+from ..data.text import TextSpec
+from ..lab.recipe import Recipe
+from ..lab.run import build
+from ..models import clip, text, vision
+from ..models.classifier import loading
+from ..tasks import TASKS
+from .errors import ExportError
+from .portable import Portable
+from .tuned import take_over
+
+_EXPECTED = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {text.PACKAGED!r}"
+
+
+def portable(ticket: Ticket, model: str | Recipe, weights: Path | None = None) -> Portable:
+    """The *model* of *ticket* with the ticket in it, ready to be exported.
+
+    Args:
+        model: the name of a classifier of text or images, whose number of classes is that of the ticket's head; or a
+            recipe, which says everything, and which a CLIP needs for its zero-shot head.
+        weights: fine-tuned weights; by default those that the ticket starts from.
+
+    Raises:
+        TicketError: the ticket belongs to another model, or the weights to another ticket.
+        DataError: there is no such model.
+        ExportError: the model is none that can be exported.
+    """
+    found = _from_name(ticket, model) if isinstance(model, str) else _from_recipe(ticket, model)
+    module = found.model.eval().requires_grad_(False)
+    if weights is not None:
+        return replace(found, trained=True, record=take_over(module, weights, ticket))
+    return found
+
+
+def _from_name(ticket: Ticket, name: str) -> Portable:
+    config = None if name.startswith(clip.OPEN_CLIP) else _config(name)
+    if config is None or config.model_type == "clip":
+        raise ExportError(
+            f"model {name!r} is a CLIP, whose head is made from the words for the classes; give the recipe instead"
+        )
+    if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        words = text.load(name, labels=_classes(AutoModelForSequenceClassification, config, ticket), seed=0)
+        return _applied(ticket, words.model, words.tokenizer, None, words.fresh)
+    if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        images = vision.load(name, classes=_classes(AutoModelForImageClassification, config, ticket), seed=0)
+        return _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
+    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or of images")
+
+
+def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
+    name, spec = recipe.task.model, TASKS.get(recipe.task.name)
+    if not (recipe.task.images and clip.is_clip(name)):
+        found = _from_name(ticket, name)
+        if isinstance(spec, TextSpec) and len(spec.labels) == found.config.num_labels > 1:
+            found.config.id2label = dict(enumerate(spec.labels))
+            found.config.label2id = {label: number for number, label in enumerate(spec.labels)}
+        return found
+    course = build(recipe).course
+    processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
+    shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
+    return replace(_applied(ticket, course.model, processor, shape, ()), classes=recipe.task.classes)
+
+
+def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]) -> Portable:
+    if lacking := sorted(set(fresh) - set(ticket.start)):
+        raise TicketError(
+            f"the checkpoint of {ticket.base.name!r} has no {lacking[0]}, and neither has the ticket; "
+            f"draw it again on the task that it is for"
+        )
+    ticket.apply(model)
+    return Portable(model, ticket, processor, shape, ticket.ready)
+
+
+def _config(name: str) -> Any:
+    with loading(name, _EXPECTED):
+        return AutoConfig.from_pretrained(text.packaged() if name == text.PACKAGED else name)
+
+
+def _classes(auto: Any, config: Any, ticket: Ticket) -> int:
+    """How many classes the head in *ticket* tells apart; as many as the model's own where it has none."""
+    for name, changes in _heads(auto, config).items():
+        if changes and name in ticket.start:
+            return len(ticket.start[name])
+    return int(config.num_labels)
+
+
+def _heads(auto: Any, config: Any) -> dict[str, bool]:
+    """The parameters of the model, and whether their shape changes with the number of classes."""
+    few, many = (_shapes(auto, config, classes) for classes in (2, 3))
+    return {name: shape != many[name] for name, shape in few.items()}
+
+
+def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
+    changed = deepcopy(config)
+    changed.num_labels = classes
+    with torch.device("meta"):
+        return {name: parameter.shape for name, parameter in auto.from_config(changed).named_parameters()}
+
+
+def _seen(processor: BaseImageProcessor) -> tuple[int, ...]:
+    """The shape of an image when *processor* is done with it."""
+    seen = processor(Image.new("RGB", (256, 256)), return_tensors="pt")["pixel_values"]
+    return tuple(seen.shape[1:])

@@ -1,0 +1,157 @@
+"""Sparse: linear layers that multiply by their surviving weights only.
+
+A matrix of CSR times a few columns is memory-bound, and so is a dense one at batch 1: who reads less is faster. Two
+kernels of torch do it well, each in its own range, and neither always (benchmarks/sparse_latency.py):
+
+- ``gather`` is ``embedding_bag``: a row of the result is a weighted sum of rows of the input, for which torch has
+  FBGEMM's code, made at run time for the width at hand. It wins from a few tokens on.
+- ``csr`` is MKL's product by way of ``torch.sparse_csr_tensor``. It wins for very few tokens.
+
+``dense`` stays a candidate, for at many tokens and few zeros nothing beats it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.pytorch_utils import Conv1D
+
+Kernel = Callable[["SparseLinear", Tensor], Tensor]
+"""(layer, inputs [tokens, width]) -> outputs [tokens, height]."""
+
+
+class SparseLinear(nn.Module):
+    """x W^T + b, with W held as CSR. For inference on a CPU, in float32.
+
+    Which kernel multiplies depends on how many tokens there are; `choose` sets it.
+
+    Args:
+        crow, col: int64 [height + 1] and [survivors], of a matrix of *shape* (height, width).
+        values: float32 [survivors].
+        bias: float32 [height], or None.
+    """
+
+    def __init__(self, crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int], bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = shape
+        self.crow, self.col, self.values = crow, col, values.detach()
+        self.bias = None if bias is None else bias.detach()
+        self._matrix: Tensor | None = None
+        self._dense: Tensor | None = None
+        self.choose({})
+
+    @classmethod
+    def of(cls, matrix: Tensor, keep: Tensor, bias: Tensor | None) -> Self:
+        """The layer of a dense *matrix* [height, width] of which *keep*, bool of the same shape, survives."""
+        crow, col = compressed(keep)
+        return cls(crow, col, matrix[keep], (matrix.shape[0], matrix.shape[1]), bias)
+
+    def choose(self, kernels: Mapping[int, str]) -> None:
+        """Multiply up to so many tokens by the kernel of that name; more by the last one. ``gather`` if empty."""
+        self._choices = tuple(sorted(kernels.items())) or ((1, "gather"),)
+        used = {name for _, name in self._choices}
+        self._matrix, self._dense = (
+            (self._matrix if "csr" in used else None),
+            (self._dense if "dense" in used else None),
+        )
+
+    @property
+    def choices(self) -> dict[int, str]:
+        """What was chosen."""
+        return dict(self._choices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float32 [..., width] to float32 [..., height]."""
+        flat = x.reshape(-1, self.in_features)
+        name = next((kernel for most, kernel in self._choices if len(flat) <= most), self._choices[-1][1])
+        return KERNELS[name](self, flat).view(*x.shape[:-1], self.out_features)
+
+    @property
+    def matrix(self) -> Tensor:
+        """As a CSR tensor of torch with int32 indices, which MKL takes without a copy."""
+        if self._matrix is None:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+                parts = (self.crow.int(), self.col.int(), self.values)
+                shape = (self.out_features, self.in_features)
+                self._matrix = torch.sparse_csr_tensor(*parts, shape, check_invariants=True)
+        return self._matrix
+
+    @property
+    def dense(self) -> Tensor:
+        """As a dense tensor [height, width]."""
+        if self._dense is None:
+            rows = torch.repeat_interleave(torch.arange(self.out_features), self.crow.diff())
+            self._dense = self.values.new_zeros(self.out_features, self.in_features)
+            self._dense[rows, self.col] = self.values
+        return self._dense
+
+    def extra_repr(self) -> str:
+        """For who prints the model."""
+        kept = len(self.values) / (self.out_features * self.in_features)
+        return f"{self.in_features} -> {self.out_features}, {kept:.1%} kept, kernels {self.choices}"
+
+
+def compressed(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Where *keep*, bool [height, width], is set: int64 row starts [height + 1] and columns [set]."""
+    starts = torch.zeros(len(keep) + 1, dtype=torch.int64)
+    starts[1:] = keep.sum(1).cumsum(0)
+    return starts, keep.nonzero()[:, 1].contiguous()
+
+
+def _dense(layer: SparseLinear, x: Tensor) -> Tensor:
+    return F.linear(x, layer.dense, layer.bias)
+
+
+def _gather(layer: SparseLinear, x: Tensor) -> Tensor:
+    columns = F.embedding_bag(
+        layer.col,
+        x.t().contiguous(),
+        layer.crow,
+        mode="sum",
+        per_sample_weights=layer.values,
+        include_last_offset=True,
+    )
+    rows = columns.t().contiguous()
+    return rows if layer.bias is None else rows.add_(layer.bias)
+
+
+def _csr(layer: SparseLinear, x: Tensor) -> Tensor:
+    columns = x.t().contiguous()
+    product = layer.matrix @ columns if layer.bias is None else torch.addmm(layer.bias[:, None], layer.matrix, columns)
+    return product.t().contiguous()
+
+
+KERNELS: Mapping[str, Kernel] = {
+    "dense": _dense,
+    "gather": _gather,
+    **({"csr": _csr} if torch.backends.mkl.is_available() else {}),  # type: ignore[no-untyped-call]
+}
+
+
+def owners(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers of *model* that can be made sparse, by the name of their matrix.
+
+    Linear layers and transformers' Conv1D, whose matrix is transposed. The projections of ``nn.MultiheadAttention`` are
+    no layers of their own: it reads their matrices and never calls them, so they stay dense.
+    """
+    found: dict[str, nn.Module] = {}
+    for path, parent in model.named_modules():
+        if isinstance(parent, nn.MultiheadAttention):
+            continue
+        for name, layer in parent.named_children():
+            if type(layer) is nn.Linear or isinstance(layer, Conv1D):
+                found[f"{path}.{name}.weight".removeprefix(".")] = layer
+    return found
+
+
+def put(model: nn.Module, sparse: Mapping[str, SparseLinear]) -> None:
+    """Put *sparse* layers into *model*, by the names of the matrices that they replace."""
+    for name, layer in sparse.items():
+        parent, _, child = name.removesuffix(".weight").rpartition(".")
+        setattr(model.get_submodule(parent), child, layer)

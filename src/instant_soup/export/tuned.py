@@ -1,0 +1,72 @@
+"""Tuned: fine-tuned weights, checked before they take the place of a ticket's start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..core.apply import named
+from ..core.errors import SoupError, StoreError, TicketError, nearest
+from ..core.mask import Mask
+from ..core.ticket import Ticket
+from ..lab.records import sealed
+from ..lab.store import read_json
+
+
+@torch.no_grad()
+def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+    """Copy the weights of *path* into *model*; return the record of the run they are of, where it lies beside them.
+
+    Raises:
+        StoreError: there is no such file, or it is damaged.
+        TicketError: they are not of this model, or not zero where the ticket prunes. Nothing is changed then.
+    """
+    weights, tensors = _read(path), named(model)
+    for name, parameter in model.named_parameters():
+        if name not in weights:
+            raise TicketError(f"{path} has no {name!r}; give weights of the ticket's own model, fine-tuned")
+        if weights[name].shape != parameter.shape:
+            raise TicketError(
+                f"{name!r} of {path} has shape {tuple(weights[name].shape)} and the model's {tuple(parameter.shape)}; "
+                f"give weights that were fine-tuned from this ticket"
+            )
+    if foreign := [name for name in weights if name not in tensors]:
+        raise TicketError(f"{path} has {foreign[0]!r}, which the model does not have ({nearest(foreign[0], tensors)})")
+    _check_zeros(weights, ticket.mask, path)
+    for name, tensor in weights.items():
+        tensors[name].copy_(tensor)
+    return _record(path, ticket)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise StoreError(f"no weights at {path}; check the path")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as reason:
+        raise StoreError(f"{path} is not a readable safetensors file ({reason}); it may be truncated") from reason
+
+
+def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:
+    for name in mask:
+        alive = (weights[name] != 0) & ~mask[name]
+        if alive.any():
+            index = alive.nonzero()[0].tolist()
+            raise TicketError(
+                f"{name}{index} of {path} is {float(weights[name][tuple(index)]):.3g}, and the ticket prunes it; "
+                f"give weights that were fine-tuned from this ticket, under its mask"
+            )
+
+
+def _record(path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+    try:
+        record = read_json(path.parent / "record.json")
+    except SoupError:
+        return None  # weights from elsewhere
+    return record if sealed(record) and record["ticket"]["digest"] == ticket.digest else None

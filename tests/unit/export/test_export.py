@@ -1,0 +1,100 @@
+"""Whole and checked, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import instant_soup as soup
+from instant_soup.core.errors import StoreError, UnknownName
+from instant_soup.core.ticket import Ticket
+from instant_soup.export import csr
+from instant_soup.export.errors import ExportError
+from instant_soup.export.export import export_model
+from instant_soup.export.formats import FORMATS
+from instant_soup.export.portable import Portable
+from instant_soup.export.staging import staged
+
+Source = Callable[[str], Portable]
+
+
+def test_a_ticket_is_exported_by_the_name_of_its_model(
+    ticket_for: Callable[..., Ticket], tiny_bert: Path, tmp_path: Path
+) -> None:
+    ticket = ticket_for(tiny_bert)
+    done = soup.export_ticket(ticket, str(tiny_bert), to="csr", out=tmp_path / "deep" / "out.safetensors")
+    assert done.size == done.out.stat().st_size
+    assert csr.read(done.out)[1] == ticket.mask
+    assert [part.name for part in (tmp_path / "deep").iterdir()] == ["out.safetensors"]
+
+
+@pytest.mark.parametrize("to", ["hf", "csr"])
+def test_what_is_there_already_is_left_alone(source: Source, to: str, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(StoreError, match="exists already; choose another name or remove it"):
+        export_model(source("bert"), to, tmp_path / "out")
+    assert [part.read_text() for part in tmp_path.iterdir()] == ["mine"]
+
+
+def test_other_outputs_leave_nothing_behind_and_the_largest_difference_is_named(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = source("bert")
+    monkeypatch.setattr(csr, "runner", lambda _: lambda inputs: found.logits(inputs) + 0.25)
+    with pytest.raises(ExportError, match=r"outputs of the csr export differ from the model's by up to 0\.25"):
+        export_model(found, "csr", tmp_path / "out")
+    monkeypatch.setattr(csr, "runner", lambda _: lambda inputs: found.logits(inputs) * torch.nan)
+    with pytest.raises(ExportError, match="by up to nan"):
+        export_model(found, "csr", tmp_path / "out")
+    monkeypatch.setattr(csr, "runner", lambda _: lambda inputs: found.logits(inputs)[:, :1])
+    with pytest.raises(ExportError, match=r"shape \(1, 1\), the model \(1, 3\)"):
+        export_model(found, "csr", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_goes_with_a_file_is_moved_with_it_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "out.bin").write_text("mine")
+
+    def fill() -> None:
+        with staged(tmp_path / "out.xml") as path:
+            path.write_text("new")
+            path.with_suffix(".bin").write_text("new")
+
+    with pytest.raises(StoreError, match=r"out\.bin exists already"):
+        fill()
+    assert [part.name for part in tmp_path.iterdir()] == ["out.bin"]
+    (tmp_path / "out.bin").unlink()
+    fill()
+    assert sorted(part.name for part in tmp_path.iterdir()) == ["out.bin", "out.xml"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"could not write .*; free some space or choose another folder"):
+        with staged(tmp_path / "file" / "out"):
+            pass
+
+
+def test_an_unknown_format_is_named(source: Source, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown format 'onx'; did you mean 'onnx'\?"):
+        export_model(source("bert"), "onx", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("to", "module"), [("onnx", "onnxscript"), ("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_a_missing_extra_is_named(
+    source: Source, to: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(name: str, *rest: Any) -> Any:
+        if name == module:
+            raise ImportError(f"No module named {name!r}")
+        return import_module(name, *rest)
+
+    monkeypatch.setattr("instant_soup.export.errors.import_module", without)
+    with pytest.raises(ExportError, match=rf"needs {module} .*pip install 'instant-soup\[{to}\]'"):
+        export_model(source("bert"), to, tmp_path / f"out{FORMATS[to].suffix}")
+    assert not list(tmp_path.iterdir())

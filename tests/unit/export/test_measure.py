@@ -1,0 +1,73 @@
+"""What a sparse model gains, and where it gains nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from instant_soup.export.export import Exported, export_model
+from instant_soup.export.measure import Latency, Measured, measure
+from instant_soup.export.portable import Portable
+from instant_soup.export.sizes import Sizes, bound, sizes
+from instant_soup.export.timing import Pace
+
+Source = Callable[[str], Portable]
+
+
+def test_the_bound_is_the_masks_entropy_plus_survivors_plus_all_else(source: Source) -> None:
+    found = source("bert")
+    expected = 0.0
+    for name, tensor in found.tensors.items():
+        if name not in found.ticket.mask:
+            expected += 4 * tensor.numel()
+            continue
+        p = found.ticket.mask.kept_by_name[name] / tensor.numel()
+        expected += tensor.numel() * (-(p * math.log2(p)) - (1 - p) * math.log2(1 - p)) / 8 + 4 * p * tensor.numel()
+    assert bound(found) == pytest.approx(expected)
+
+
+def test_sizes_are_of_whole_files(source: Source) -> None:
+    pytest.importorskip("instant_soup.export.bitmask")
+    found = source("packaged")
+    sizes_of = sizes(found, {"hf": 5})
+    assert sizes_of.formats["hf"] == 5
+    assert sizes_of.bound < sizes_of.formats["bitmask"] < sizes_of.formats["csr"] < sizes_of.dense
+    assert sizes_of.bound < sizes_of.zipped < sizes_of.dense
+    assert sizes_of.formats["bitmask"] < 1.05 * sizes_of.bound
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes"), [("bert", [(1, 16), (1, 62), (32, 16), (32, 62)]), ("vit", [(1, 1), (32, 1)])]
+)
+def test_everything_is_measured_here(source: Source, kind: str, shapes: list[tuple[int, int]], tmp_path: Path) -> None:
+    pytest.importorskip("instant_soup.export.bitmask")
+    found = source(kind)
+    done = export_model(found, "csr", tmp_path / "out")
+    measured = measure(found, done, turns=8)
+    assert [(one.batch, one.length) for one in measured.latencies] == shapes
+    assert {one.tokens for one in measured.picked} == (
+        {16, 62, 512, 1984} if kind == "bert" else {5, 160}  # four patches and one token for all of them
+    )
+    assert measured.sizes.formats["csr"] == done.size
+    assert len(list(measured.sentences())) == len(shapes)
+    for one in measured.latencies:
+        assert one.paces["dense"].ratio == 1
+        assert 0 < one.paces["sparse"].low <= one.paces["sparse"].ratio <= one.paces["sparse"].high
+
+
+def test_no_gain_is_said_plainly() -> None:
+    dense, faster, slower = Pace(0.01, 1.0, 1.0, 1.0), Pace(0.005, 0.5, 0.4, 0.6), Pace(0.011, 1.1, 0.9, 1.2)
+    latencies = (
+        Latency(1, 16, {"dense": dense, "sparse": faster}),
+        Latency(32, 1, {"dense": dense, "sparse": slower, "onnx": faster}),
+    )
+    said = list(Measured(2, Sizes(0, 0, {}, 0), (), latencies).sentences())
+    assert said == [
+        "Gain: at batch 1 and 16 tokens, sparse takes 0.50 of the time, 0.40 to 0.60 (10.0 ms dense, 5.0 ms sparse)",
+        "No gain: at batch 32, sparse takes 1.10 of the time, 0.90 to 1.20 (10.0 ms dense, 11.0 ms sparse)",
+        "Gain: at batch 32, onnx takes 0.50 of the time, 0.40 to 0.60 (10.0 ms dense, 5.0 ms onnx)",
+    ]
+    assert Exported("csr", Path("out"), 1, None, {}).difference is None
