@@ -73,11 +73,11 @@ app = typer.Typer(
 
 def first_rank() -> bool:
     """Whether this process is the one that speaks: the first of its launch, or alone."""
-    return os.environ.get("RANK", "0") == "0"
+    return not _launched() or os.environ["RANK"] == "0"
 
 
 def _launched() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def say(text: str) -> None:

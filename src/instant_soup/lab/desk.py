@@ -19,6 +19,7 @@ from ..core.task import Shelf
 from ..core.team import Team
 from ..core.ticket import Ticket
 from ..core.weights import Weights
+from ..training import ranks
 from .bookmark import FolderBookmark
 from .recipe import Recipe
 from .store import Cell
@@ -51,8 +52,8 @@ class Desk:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Be the only team that works here; wait for whoever does."""
-        with ExitStack() as stack:
+        """Be the only team that works here; wait for whoever does. Raises RankError where the others are lost."""
+        with ranks.lost(), ExitStack() as stack:
             if self.team.size == 1:
                 stack.enter_context(self.cell.hold())
             else:

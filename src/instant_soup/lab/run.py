@@ -51,8 +51,8 @@ def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Me
     Raises TicketError when the ticket belongs to another model.
     """
     meter = meter or Meter()
-    learner = _train(ticket, task, budget, meter)
-    return judge(learner, meter)
+    with ranks.lost():
+        return judge(_train(ticket, task, budget, meter), meter)
 
 
 def run(
@@ -69,19 +69,18 @@ def run(
     *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
     gives the task: by default `build`.
     """
-    with ranks.lost():
-        desk = _desk(recipe, store)
-        cell = desk.cell
-        if desk.there(cell.record):
-            return read_json(cell.record)
-        forget_peaks()
-        task = (load or build)(recipe)
-        with desk.hold():
-            if not desk.there(cell.record):
-                desk.write(cell.tidy)
-                _carry_out(recipe, store, task, begin(task) if begin else None)
-                desk.write(cell.tidy)
-            return read_json(cell.record)
+    desk = _desk(recipe, store)
+    cell = desk.cell
+    if desk.there(cell.record):
+        return read_json(cell.record)
+    forget_peaks()
+    task = (load or build)(recipe)
+    with desk.hold():
+        if not desk.there(cell.record):
+            desk.write(cell.tidy)
+            _carry_out(recipe, store, task, begin(task) if begin else None)
+            desk.write(cell.tidy)
+        return read_json(cell.record)
 
 
 def _desk(recipe: Recipe, store: Store) -> Desk:

@@ -18,7 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed as dist
 
 from ..core.errors import RankError, SoupError
-from ..core.team import Alone, Ranks, Team
+from ..core.team import ALONE, Ranks, Team
 
 PATIENCE = timedelta(minutes=5)
 """How long a rank waits for the others before it gives up. A rank that dies is noticed at once."""
@@ -26,7 +26,12 @@ PATIENCE = timedelta(minutes=5)
 
 def team() -> Team:
     """The ranks of this launch; a team of one where nothing was launched. All of them have to ask."""
-    return _met() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Alone()
+    return _met() if launched() else ALONE
+
+
+def launched() -> bool:
+    """Whether this process is one of several ranks."""
+    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @cache
@@ -39,7 +44,7 @@ def _met() -> Team:
 
 def sharded() -> bool:
     """Whether the launch asks for FSDP2. Raises RankError where it asks for what does not go with it here."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not _set("ACCELERATE_USE_FSDP"):
+    if not launched() or not _set("ACCELERATE_USE_FSDP"):
         return False
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
         raise RankError(f"the launch asks for FSDP {version}; set fsdp_version: 2 in the file for accelerate launch")
