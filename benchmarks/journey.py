@@ -1,11 +1,11 @@
 """The whole way of one ticket, as its user goes it: fine-tuned by the Trainer, moved to another task, exported.
 
-    python benchmarks/journey.py TICKET --data glue/cola --transfer-to rte.toml --runs runs --out results/journey.json
+    python benchmarks/journey.py TICKET --data glue/cola --transfer-to rte.toml --runs RUNS --work WORK --out FILE
 
 TICKET was drawn from the packaged BERT on CoLA. It is trained by transformers' Trainer, with the callback of
 docs/fine-tuning.md, on train.parquet; judged on validation.parquet; given to `instant-soup transfer`; and what the
 Trainer saved is exported to every format and measured. What each step found goes into one sealed JSON file. Times are
-of this machine and of whatever else it was doing.
+of this machine and of whatever else it was doing. Broken off, the same command goes on after the last step in WORK.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 import instant_soup as soup
 from instant_soup.lab.environment import environment
 from instant_soup.lab.records import seal
-from instant_soup.lab.store import write_json
+from instant_soup.lab.store import read_json, write_json
 from instant_soup.models.text import packaged
 from instant_soup.training.metrics import matthews
 
@@ -48,29 +49,32 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder with CoLA's train and validation.parquet")
     parser.add_argument("--transfer-to", type=Path, required=True, help="a recipe of another task")
     parser.add_argument("--runs", type=Path, required=True, help="where the record of the transfer goes")
+    parser.add_argument("--work", type=Path, required=True, help="where files are kept between steps")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    ticket = soup.Ticket.load(options.ticket)
-    with tempfile.TemporaryDirectory() as folder:
-        tuned = Path(folder) / "tuned"
-        found = {
-            "what": "journey",
-            "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
-            "ticket": {"digest": ticket.digest, "recipe": ticket.recipe, "sparsity": ticket.sparsity},
-            "trainer": told("trainer", train(options.ticket, options.data, tuned)),
-            "transfer": told("transfer", transfer(options.ticket, options.transfer_to, options.runs)),
-            "exports": {
-                form: told(form, export(options.ticket, form, tuned / "model.safetensors", Path(folder) / file))
-                for form, file in FILES.items()
-            },
-        }
-    write_json(options.out, seal(found))
+    ticket, work = soup.Ticket.load(options.ticket), options.work
+    tuned = work / "tuned"
+    steps = {
+        "trainer": lambda: train(options.ticket, options.data, tuned),
+        "transfer": lambda: transfer(options.ticket, options.transfer_to, options.runs),
+        **{form: partial(export, options.ticket, form, tuned / "model.safetensors", work) for form in FILES},
+    }
+    found = {step: done(work / f"{step}.json", act) for step, act in steps.items()}
+    facts = {
+        "what": "journey",
+        "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
+        "ticket": {"digest": ticket.digest, "recipe": ticket.recipe, "sparsity": ticket.sparsity},
+        "steps": found,
+    }
+    write_json(options.out, seal(facts))
 
 
-def told(step: str, found: dict[str, Any]) -> dict[str, Any]:
-    """Say what a step found."""
-    print(f"{step}: {json.dumps(found)}", flush=True)
-    return found
+def done(path: Path, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a step found, noted at *path* so that it is done once."""
+    if not path.exists():
+        write_json(path, act())
+    print(f"{path.stem}: {path.read_text(encoding='utf-8')}", flush=True)
+    return read_json(path)
 
 
 def train(path: Path, data: Path, out: Path) -> dict[str, Any]:
@@ -110,8 +114,9 @@ def transfer(ticket: Path, recipe: Path, runs: Path) -> dict[str, Any]:
     return {name: record[name] for name in ("key", "metric", "test")} | {"task": record["recipe"]["task"]["name"]}
 
 
-def export(ticket: Path, form: str, weights: Path, out: Path) -> dict[str, Any]:
+def export(ticket: Path, form: str, weights: Path, work: Path) -> dict[str, Any]:
     """What the Trainer saved, in another format, read back and measured."""
+    out = work / FILES[form]
     given = ("--to", form, "-o", str(out), "--model", "packaged", "--weights", str(weights))
     found = instant_soup("export", str(ticket), *given, "--measure", "--json")
     del found["out"]
@@ -121,8 +126,9 @@ def export(ticket: Path, form: str, weights: Path, out: Path) -> dict[str, Any]:
 def instant_soup(*words: str) -> dict[str, Any]:
     """What a command prints for machines."""
     command = [sys.executable, "-m", "instant_soup", *words]
-    done: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return done
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, Any] = json.loads(printed)
+    return found
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .core.scope import Scope
     from .core.ticket import Ticket
     from .export.export import export_ticket
+    from .export.importing import import_ticket
+    from .lab.large import prune_checkpoint
     from .lab.recipe import Recipe
     from .lab.run import Result, evaluate, run
     from .lab.store import Store
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         Snip,
         control,
     )
+    from .models.checkpoint import Checkpoint
     from .training.adapters import Merged, mask_adapters, merge_adapters
     from .training.callback import TicketCallback
     from .training.guard import Guard, guard
@@ -62,6 +65,8 @@ _HOMES = {
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
+    "import_ticket": "export.importing",
+    "prune_checkpoint": "lab.large",
     "export_ticket": "export.export",
     "Recipe": "lab.recipe",
     "Result": "lab.run",
@@ -83,6 +88,7 @@ _HOMES = {
     "OneShot": "methods",
     "Snip": "methods",
     "control": "methods",
+    "Checkpoint": "models.checkpoint",
     "Merged": "training.adapters",
     "mask_adapters": "training.adapters",
     "merge_adapters": "training.adapters",
@@ -96,11 +102,11 @@ _HOMES = {
 
 __version__ = version("instant-soup")
 __all__ = [
-    "METHODS", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece", "Recipe",
-    "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
-    "control", "evaluate", "export_ticket", "guard", "mask_adapters", "merge_adapters", "prune", "run", "shira",
-    "shira_config", "tasks", "transfer",
+    "METHODS", "Checkpoint", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup",
+    "InstantSoup", "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece",
+    "Recipe", "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
+    "control", "evaluate", "export_ticket", "guard", "import_ticket", "mask_adapters", "merge_adapters", "prune",
+    "prune_checkpoint", "run", "shira", "shira_config", "tasks", "transfer",
 ]  # fmt: skip
 
 

@@ -113,11 +113,23 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
         assert kept == round((1 - record["recipe"]["sparsity"]) * prunable), path
 
 
+def test_records_of_transfers_in_the_tree_are_whole() -> None:
+    from instant_soup.lab import matrix
+    from instant_soup.lab.records import sealed
+
+    for record in matrix.records(ROOT / "results"):
+        assert sealed(record), record["key"]
+        assert record["source"]["recipe"], record["key"]
+        assert record["ticket"]["kept"] == round((1 - record["source"]["sparsity"]) * record["ticket"]["prunable"])
+
+
 def test_the_page_of_results_is_made_from_the_records() -> None:
     """`make report` makes it."""
     from instant_soup.lab.compare import compare
+    from instant_soup.lab.matrix import matrices
     from instant_soup.lab.records import collect
     from instant_soup.lab.tables import markdown
 
-    page = markdown(compare(collect(ROOT / "results")))
+    runs = collect(ROOT / "results")
+    page = markdown(compare(runs), matrices(ROOT / "results", runs))
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page

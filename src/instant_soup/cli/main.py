@@ -162,7 +162,8 @@ def evaluate(
     from . import show
     from .live import live
 
-    loaded, wanted = Ticket.load(ticket), Recipe.read(recipe, changes or (), cell=cell)
+    loaded = Ticket.load(ticket)
+    wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
     task = build(wanted)
     full = Sizes.of(task).full
     with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:

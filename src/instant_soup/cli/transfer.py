@@ -53,7 +53,8 @@ def transfer(
     from ..lab.transfer import transfer as carry_out
     from .live import live
 
-    loaded, wanted = Ticket.load(ticket), Recipe.read(recipe, changes or (), cell=cell)
+    loaded = Ticket.load(ticket)
+    wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
     given = _read(names) if names else None
     task = None
     if output:

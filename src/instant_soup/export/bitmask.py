@@ -64,7 +64,7 @@ def write(path: str | Path, tensors: Weights, mask: Mask, facts: Mapping[str, An
         StoreError: the file could not be written.
     """
     stored: dict[str, Tensor] = {}
-    parameters: dict[str, list[Any]] = {}
+    parameters: list[list[Any]] = []
     tied = _tied(tensors, mask)
     for name in mask:
         if name not in tensors or tuple(tensors[name].shape) != mask.scope.shapes[name]:
@@ -73,7 +73,7 @@ def write(path: str | Path, tensors: Weights, mask: Mask, facts: Mapping[str, An
         coding, code = encode(mask.packed(name).numpy(), mask.scope.numel(name))
         stored[BITS + name] = torch.from_numpy(code)
         stored[KEPT + name] = tensors[name].detach().cpu()[mask[name]]
-        parameters[name] = [list(mask.scope.shapes[name]), coding]
+        parameters.append([name, list(mask.scope.shapes[name]), coding])
     stored |= {name: tensors[name] for name in tensors if name not in mask and name not in tied}
     about = {"format": "bitmask", "schema": SCHEMA, "parameters": parameters, "tied": tied, "facts": dict(facts or {})}
     write_tensors(Path(path), stored, about)
@@ -126,7 +126,7 @@ def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
 def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> Bitmask:
     if facts["format"] != "bitmask" or facts["schema"] != SCHEMA:
         raise ValueError(f"it is {facts['format']!r} of schema {facts['schema']!r} and this version reads {SCHEMA}")
-    scope = Scope({name: tuple(shape) for name, (shape, _) in facts["parameters"].items()})
+    scope = Scope({name: tuple(shape) for name, shape, _ in facts["parameters"]})
     survivors = {name: parts[KEPT + name] for name in scope}
     plain = {name: part for name, part in parts.items() if not name.startswith((BITS, KEPT))}
     tied = {name: other for name, other in facts["tied"].items() if other in plain or other in scope}
@@ -137,7 +137,7 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
         raise ValueError("it holds tensors that no bitmask file has")
     packed = {
         name: torch.from_numpy(_bits(parts[BITS + name], coding, scope.numel(name), survivors[name]))
-        for name, (_, coding) in facts["parameters"].items()
+        for name, _, coding in facts["parameters"]
     }
     mask = Mask.from_packed(scope, packed)
     for name, part in survivors.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from .errors import ExportError
@@ -12,10 +14,22 @@ from .portable import Portable
 Runner = Callable[[Mapping[str, Tensor]], Tensor]
 """From inputs by name to logits."""
 
+
 SHAPES = ((1, 8), (1, 31), (2, 17), (5, 64))
 """Batch sizes and lengths that outputs are compared at; images have no length."""
 
 TOLERANCE = 1e-4
+
+
+def runner_of(model: Any) -> Runner:
+    """What runs a *model* of torch that gives ``logits``."""
+
+    @torch.inference_mode()
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = model(**inputs).logits
+        return logits
+
+    return run
 
 
 def largest_difference(portable: Portable, run: Runner, what: str) -> float:

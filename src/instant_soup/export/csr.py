@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..core.files import read_tensors, write_tensors
 from ..core.mask import Mask
 from ..core.scope import Scope
 from .card import provenance
-from .compare import Runner
+from .compare import Runner, runner_of
 from .errors import ExportError
 from .pick import LENGTHS, pick
 from .portable import Portable
@@ -114,14 +114,7 @@ def sparsify(model: nn.Module, mask: Mask, lengths: Sequence[int] = LENGTHS) -> 
 
 def runner(path: Path) -> Runner:
     """Run the model in the file at *path*."""
-    model = load(path)
-
-    @torch.inference_mode()
-    def run(inputs: Mapping[str, Tensor]) -> Tensor:
-        logits: Tensor = model(**inputs).logits
-        return logits
-
-    return run
+    return runner_of(load(path, lengths=(8, 64)))
 
 
 def _sparse(layer: Any, keep: Tensor) -> SparseLinear:

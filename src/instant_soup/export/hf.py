@@ -25,7 +25,7 @@ from transformers import (
 from ..models.classifier import quiet
 from ..models.clip import Classifier, Tower
 from .card import card
-from .compare import Runner
+from .compare import Runner, runner_of
 from .errors import ExportError
 from .portable import Portable
 from .skeleton import tower_config
@@ -66,14 +66,7 @@ def runner(out: Path) -> Runner:
             return _zero_shot(tower.eval(), load_file(out / HEAD))
         text = config["architectures"][0].endswith("SequenceClassification")
         auto: Any = AutoModelForSequenceClassification if text else AutoModelForImageClassification
-        model = auto.from_pretrained(out).eval()
-
-    @torch.inference_mode()
-    def run(inputs: Mapping[str, Tensor]) -> Tensor:
-        logits: Tensor = model(**inputs).logits
-        return logits
-
-    return run
+        return runner_of(auto.from_pretrained(out).eval())
 
 
 def _zero_shot(tower: Any, head: Mapping[str, Tensor]) -> Runner:

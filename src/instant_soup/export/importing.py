@@ -13,7 +13,7 @@ from ..core.errors import ScopeError, TicketError
 from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.ticket import Ticket
-from ..core.weights import Weights
+from ..core.weights import Lazy, Weights
 from ..models import pretrained
 from .foreign import Foreign, read
 
@@ -59,25 +59,39 @@ def import_ticket(
     """
     foreign, base = read(source, pickle=pickle), pretrained.load(model, pooler=pooler)
     live = {name: tensor.detach() for name, tensor in base.model.state_dict().items()}
-    names, renamed = _matched(base.scope, live, {**dict.fromkeys(foreign.weights), **dict.fromkeys(foreign.masks)})
+    try:
+        names, renamed = _matched(base.scope, live, foreign)
+    except ScopeError:
+        if foreign.masks or not Path(source, "config.json").is_file():
+            raise
+        foreign = _converted(source, pooler=pooler)
+        names, renamed = _matched(base.scope, live, foreign)
     remarks = {theirs: "the model has no such tensor" for theirs, ours in names.items() if ours is None}
-    theirs_of = {ours: theirs for theirs, ours in names.items() if ours is not None}
-    mask = _mask(base.scope, foreign, theirs_of, remarks)
+    foreign = Foreign(foreign.kind, _called(foreign.weights, names), _called(foreign.masks, names))
+    mask = _mask(base.scope, foreign, remarks)
     if mask.sparsity < LEAST:
         raise TicketError(
             f"nothing is pruned in {source}: {mask.scope.size - mask.kept:,} of {mask.scope.size:,} prunable weights "
             f"are zero; is it a dense model?"
         )
-    start = _start(foreign, live, theirs_of, mask, base.fresh, remarks)
+    start = _start(foreign.weights, live, mask, base.fresh, remarks)
     if ready and (lacking := sorted(base.fresh - start.keys())):
         raise TicketError(f"{source} lacks {lacking[0]!r} and so is not trained to the end; import it untrained")
     method = {"name": "imported", "kind": foreign.kind, "source": Path(source).resolve().name}
     return Imported(Ticket(mask, start, base.base, ready=ready, method=method), foreign.kind, renamed, remarks)
 
 
-def _matched(scope: Scope, live: Weights, names: Iterable[str]) -> tuple[dict[str, str | None], str]:
-    """Which tensor of the model each of *names* is, and how names were changed for it, in words."""
-    names = list(names)
+def _converted(source: str | Path, *, pooler: bool) -> Foreign:
+    """A checkpoint whose names are of another age than the library's, under the names that transformers gives it."""
+    theirs = pretrained.load(str(source), pooler=pooler)
+    state = theirs.model.state_dict()
+    known = {name: tensor.detach() for name, tensor in state.items() if name not in theirs.fresh}
+    return Foreign("dense checkpoint, its names converted by transformers", known)
+
+
+def _matched(scope: Scope, live: Weights, foreign: Foreign) -> tuple[dict[str, str | None], str]:
+    """Which tensor of the model each name of the source is, and how names were changed for it, in words."""
+    names = [*dict.fromkeys([*foreign.weights, *foreign.masks])]
     best: tuple[int, str, str] = (sum(name in scope for name in names), "", "")  # matches, taken off, put before
     for off, on in _changes(scope, names):
         count = sum(_renamed(name, off, on) in scope for name in names)
@@ -105,14 +119,19 @@ def _renamed(name: str, off: str, on: str) -> str:
     return on + (name.removeprefix(off) if name.startswith(off) else name)
 
 
-def _mask(scope: Scope, foreign: Foreign, theirs_of: Mapping[str, str], remarks: dict[str, str]) -> Mask:
+def _called(tensors: Weights, names: Mapping[str, str | None]) -> Weights:
+    """The tensors that the model has too, under its names."""
+    theirs = {ours: name for name in tensors if (ours := names[name]) is not None}
+    return Lazy(theirs, lambda name: tensors[theirs[name]])
+
+
+def _mask(scope: Scope, foreign: Foreign, remarks: dict[str, str]) -> Mask:
     kept = {}
     for name, shape in scope.shapes.items():
-        theirs = theirs_of.get(name, "")
-        if theirs in foreign.masks:
-            kept[name] = foreign.masks[theirs] != 0
-        elif theirs in foreign.weights:
-            kept[name] = foreign.weights[theirs] != 0
+        if name in foreign.masks:
+            kept[name] = foreign.masks[name] != 0
+        elif name in foreign.weights:
+            kept[name] = foreign.weights[name] != 0
         elif foreign.masks:
             remarks[name] = "the source has no mask of it: kept whole"
             kept[name] = torch.ones(shape, dtype=torch.bool)
@@ -124,23 +143,18 @@ def _mask(scope: Scope, foreign: Foreign, theirs_of: Mapping[str, str], remarks:
 
 
 def _start(
-    foreign: Foreign,
-    live: Weights,
-    theirs_of: Mapping[str, str],
-    mask: Mask,
-    fresh: frozenset[str],
-    remarks: dict[str, str],
+    weights: Weights, live: Weights, mask: Mask, fresh: frozenset[str], remarks: dict[str, str]
 ) -> dict[str, Tensor]:
     """The tensors in which the source differs from the masked model, masked, in the model's dtypes."""
     start = {}
     for name, there in live.items():
-        if (theirs := theirs_of.get(name)) is None or theirs not in foreign.weights:
+        if name not in weights:
             if name in fresh:
                 remarks[name] = "the source has none: the task draws a new one"
             continue
-        here = foreign.weights[theirs].to(there.dtype)
+        here = weights[name].to(there.dtype)
         if name not in fresh and here.shape != there.shape:
-            remarks[theirs] = f"it has shape {tuple(here.shape)} and the model's has {tuple(there.shape)}: left out"
+            remarks[name] = f"it has shape {tuple(here.shape)} and the model's has {tuple(there.shape)}: left out"
             continue
         if name in mask:
             here, there = (part.masked_fill(~mask[name], 0) for part in (here, there))

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from .compare import Runner
+from .compare import Runner, runner_of
 from .csr import sparsify
 from .export import Exported
 from .formats import FORMATS
@@ -74,7 +74,7 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
     tokens = {(batch, length): batch * _tokens(source, sparse, length) for batch in BATCHES for length in lengths}
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
     picked = pick(layers, sorted(set(tokens.values())))
-    runs: dict[str, Runner] = {"dense": source.logits, "sparse": lambda inputs: sparse(**inputs).logits}
+    runs: dict[str, Runner] = {"dense": source.logits, "sparse": runner_of(sparse)}
     if exported.format in _RUNTIMES:
         runs[exported.format] = FORMATS[exported.format].runner(exported.out)
     latencies = [_latency(source, runs, *shape, max(8, min(turns, turns * 512 // n))) for shape, n in tokens.items()]

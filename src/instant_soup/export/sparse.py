@@ -55,10 +55,10 @@ class SparseLinear(nn.Module):
         """Multiply up to so many tokens by the kernel of that name; more by the last one. ``gather`` if empty."""
         self._choices = tuple(sorted(kernels.items())) or ((1, "gather"),)
         used = {name for _, name in self._choices}
-        self._matrix, self._dense = (
-            (self._matrix if "csr" in used else None),
-            (self._dense if "dense" in used else None),
-        )
+        if "csr" not in used:
+            self._matrix = None
+        if "dense" not in used:
+            self._dense = None
 
     @property
     def choices(self) -> dict[int, str]:

@@ -74,7 +74,9 @@ class Matrix:
             for of, what in ((own, "the task's own ticket"), (plain, "one-shot magnitude pruning"))
             if (keys := [key for key in foreign if key[1] in of])
         ]
-        return f"Of tickets from another task, {', '.join(parts)}." if parts else "No ticket's own task was run."
+        if not parts:
+            return "Nothing was drawn on these tasks themselves to set the tickets against."
+        return f"Of tickets from another task, {' and '.join(parts)}."
 
 
 def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:

@@ -135,7 +135,8 @@ def denoise(
     rest may be left out.
     """
     see = partial(_see, sparsity=sparsity, across=across, magnitude=magnitude, weights=weights)
-    masks, sizes, places = [], _Mean(), _Mean()
+    masks: list[Mask] = []
+    sizes, places = _Mean(), _Mean()
     for mask, seen in learner.look_ahead(looks, see):
         masks.append(mask)
         if magnitude:

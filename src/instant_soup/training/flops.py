@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from math import prod
 from typing import Any
 
 import torch
@@ -52,7 +51,8 @@ class ForwardCost:
         counted = self._counted.setdefault(_family(signature, lengths[index]), {})
         if (between := _on_parabola(counted, lengths[index])) is not None:
             return between
-        ends = [at(range(len(lengths)), key=lengths.__getitem__) for at in (min, max)] if not counted else []
+        every = range(len(lengths))
+        ends = () if counted else (min(every, key=lengths.__getitem__), max(every, key=lengths.__getitem__))
         for one in (*ends, index):
             if lengths[one] not in counted:  # alone an example is padded as all are, and costs less to count
                 counted[lengths[one]] = self._count(examples.batch([one]))
@@ -88,12 +88,12 @@ def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
 
 def _parabola(corners: Sequence[tuple[int, int]], at: int) -> Fraction:
     """The parabola through three points, exactly (Lagrange)."""
-    return sum((cost * _one_at(here, at, corners) for here, cost in corners), Fraction())
-
-
-def _one_at(here: int, at: int, corners: Sequence[tuple[int, int]]) -> Fraction:
-    """At *at*, the parabola that is one *here* and zero at the other two corners."""
-    return prod((Fraction(at - other, here - other) for other, _ in corners if other != here), start=Fraction(1))
+    (a, at_a), (b, at_b), (c, at_c) = corners
+    return (
+        at_a * Fraction((at - b) * (at - c), (a - b) * (a - c))
+        + at_b * Fraction((at - a) * (at - c), (b - a) * (b - c))
+        + at_c * Fraction((at - a) * (at - b), (c - a) * (c - b))
+    )
 
 
 @contextmanager

@@ -56,7 +56,6 @@ def test_a_ticket_is_exported_by_model_or_by_recipe(call: Call, tiny_bert: Path)
 
 
 def test_measuring_says_sizes_times_and_gains(call: Call, tiny_bert: Path) -> None:
-    pytest.importorskip("instant_soup.export.bitmask")
     words = ("ticket.safetensors", "--to", "csr", "--model", tiny_bert, "--measure")
     said = call(*words, "-o", "one").stdout
     for part in ("mask entropy + survivors", "dense, zipped", "32 x 64", "fastest"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from instant_soup.export.export import Exported, export_model
+from instant_soup.export.formats import FORMATS
 from instant_soup.export.measure import Latency, Measured, measure
 from instant_soup.export.portable import Portable
 from instant_soup.export.sizes import Sizes, bound, sizes
@@ -29,21 +30,22 @@ def test_the_bound_is_the_masks_entropy_plus_survivors_plus_all_else(source: Sou
     assert bound(found) == pytest.approx(expected)
 
 
-def test_sizes_are_of_whole_files(source: Source) -> None:
-    pytest.importorskip("instant_soup.export.bitmask")
-    found = source("packaged")
+def test_sizes_are_of_whole_files(source: Source, tmp_path: Path) -> None:
+    found = source("bert")
     sizes_of = sizes(found, {"hf": 5})
     assert sizes_of.formats["hf"] == 5
-    assert sizes_of.bound < sizes_of.formats["bitmask"] < sizes_of.formats["csr"] < sizes_of.dense
-    assert sizes_of.bound < sizes_of.zipped < sizes_of.dense
-    assert sizes_of.formats["bitmask"] < 1.05 * sizes_of.bound
+    for name in ("bitmask", "csr"):
+        FORMATS[name].write(found, tmp_path / name)
+        assert sizes_of.formats[name] == (tmp_path / name).stat().st_size
+    assert sizes_of.dense == sum(tensor.nbytes for tensor in found.tensors.values())
+    assert sizes_of.bound == math.ceil(bound(found)) < sizes_of.dense
+    assert sizes_of.zipped < sizes_of.dense
 
 
 @pytest.mark.parametrize(
     ("kind", "shapes"), [("bert", [(1, 16), (1, 62), (32, 16), (32, 62)]), ("vit", [(1, 1), (32, 1)])]
 )
 def test_everything_is_measured_here(source: Source, kind: str, shapes: list[tuple[int, int]], tmp_path: Path) -> None:
-    pytest.importorskip("instant_soup.export.bitmask")
     found = source(kind)
     done = export_model(found, "csr", tmp_path / "out")
     measured = measure(found, done, turns=8)

@@ -67,9 +67,14 @@ def test_a_matrix_holds_transfers_ordinary_runs_and_references_of_the_same_seeds
 
 def test_it_says_how_often_tickets_travel_well(found: Matrix) -> None:
     assert found.said == (
-        "Of tickets from another task, 1 of 2 reach at least what the task's own ticket does, "
+        "Of tickets from another task, 1 of 2 reach at least what the task's own ticket does and "
         "1 of 2 reach at least what one-shot magnitude pruning does."
     )
+
+
+def test_without_runs_of_the_target_itself_it_says_so(folder: Path) -> None:
+    (found,) = matrices(folder, [])
+    assert found.said.startswith("Nothing was drawn on these tasks")
 
 
 def test_it_can_be_narrowed_to_some_targets(found: Matrix) -> None:
