@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import sentences
-from instant_soup.lab.memory import keep_freed_memory
+from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.lab.recipe import Recipe
 from instant_soup.lab.run import run
 from instant_soup.lab.store import Store

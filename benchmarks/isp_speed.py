@@ -42,7 +42,7 @@ from instant_soup.core.prune import prune, survivors
 from instant_soup.core.schedule import steps_to
 from instant_soup.core.score import magnitude
 from instant_soup.core.task import Brief, Training
-from instant_soup.lab.memory import keep_freed_memory
+from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.methods import METHODS, InstantSoup
 from instant_soup.soup.denoiser import denoise
 from instant_soup.tasks import CourseTask, text

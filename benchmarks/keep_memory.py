@@ -17,7 +17,7 @@ from statistics import median
 import torch
 
 from instant_soup.core.budget import Meter
-from instant_soup.lab.memory import keep_freed_memory
+from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.tasks import text
 from instant_soup.training.regime import Regime
 from measure import Goal, Ratio, in_fresh_process, options, report, seconds

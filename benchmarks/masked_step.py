@@ -20,7 +20,7 @@ import torch
 from instant_soup.core.budget import Meter
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
-from instant_soup.lab.memory import keep_freed_memory
+from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.tasks import text
 from instant_soup.training.regime import Regime
 from measure import Goal, Ratio, interleaved, options, report

@@ -13,7 +13,7 @@ from itertools import permutations
 from pathlib import Path
 
 from instant_soup import Recipe, Store, run, transfer
-from instant_soup.lab.memory import keep_freed_memory
+from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.lab.run import build, draw
 
 

@@ -29,9 +29,24 @@ Track = Annotated[
     list[str] | None,
     typer.Option("--track", metavar="NAME", help="Log to tensorboard, mlflow, wandb or trackio; again for more."),
 ]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", metavar="NAME", help="Where the work is done: here, processes or ray.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="How many work side by side; as many as there is room for.")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Of the Ray cluster; 'local' starts one for the time of the command.")
+]
 RUNS = Path("runs")
 TOGETHER = ("run", "draw", "evaluate")
 """Commands that ranks, launched together, do together."""
+
+
+def placed(changes: list[str] | None, engine: str | None, workers: int | None, address: str | None) -> list[str]:
+    """*changes* with what the options say of where the work is done."""
+    given = {"engine": engine, "workers": workers, "address": address}
+    return [*(changes or ()), *(f"run.{name}={value}" for name, value in given.items() if value is not None)]
 
 
 class Guarded(typer.core.TyperGroup):

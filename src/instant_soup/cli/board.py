@@ -20,7 +20,8 @@ def table(standing: Standing, most: int | None = None) -> Table:
     for row in rows[:most]:
         time = show.minutes(row.seconds) if row.seconds is not None else ""
         share = f"{row.share:.0%}" if row.state in ("running", "done") else ""
-        shown.add_row(row.name, row.state, share, time, row.note, style=_STYLE[row.state])
+        note = f"{row.note}, on {row.host}" if row.host else row.note
+        shown.add_row(row.name, row.state, share, time, note, style=_STYLE[row.state])
     if most is not None and len(rows) > most:
         shown.caption = f"and {len(rows) - most} more"
     return shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,12 +21,22 @@ Timed = Annotated[bool, typer.Option("--timed", help="Load model and data, and m
 
 @app.command()
 def plan(
-    recipe: RecipePath, changes: Changes = None, cell: CellName = None, timed: Timed = False, as_json: Json = False
+    recipe: RecipePath,
+    changes: Changes = None,
+    cell: CellName = None,
+    timed: Timed = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Say too what up to so many workers make of one run.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
 
     A benchmark from the hub is planned without loading anything; a task of your own is loaded, and timed.
     """
+    if workers is not None:
+        _spread(recipe, changes, cell, workers, as_json=as_json)
+        return
     from ..lab.grid import expand
     from . import show
 
@@ -41,6 +52,27 @@ def plan(
         one, cost = next(iter(found.values()))
         say(f"{one.label}, key {one.key[:16]}")
         Console().print(show.plan(cost))
+
+
+def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: int, *, as_json: bool) -> None:
+    from ..lab.plan import plan as make
+    from ..lab.recipe import Recipe
+    from ..lab.run import build
+    from ..lab.scaling import Load, numbers, spread
+    from ..lab.sizes import Sizes
+    from . import show
+
+    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    cost = make(wanted, Sizes.of(task := build(wanted)), task)
+    load = Load.of(wanted, task, cost)
+    found = [spread(load, number) for number in numbers(workers)]
+    if as_json:
+        facts = {**asdict(cost), "ratio": cost.ratio, "workers": [asdict(one) for one in found]}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    say(f"{wanted.label}, key {wanted.key[:16]}")
+    Console().print(show.plan(cost))
+    Console().print(show.spread(found))
 
 
 def _planned(recipe: Recipe, *, timed: bool) -> Plan:

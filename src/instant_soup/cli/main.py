@@ -12,9 +12,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..lab.memory import keep_freed_memory
+from ..engine.memory import keep_freed_memory
 from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
-from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, Track, app, expected, first_rank, say
+from .app import (
+    RUNS,
+    Address,
+    CellName,
+    Changes,
+    EngineName,
+    Json,
+    Out,
+    Quiet,
+    RecipePath,
+    Track,
+    Workers,
+    app,
+    expected,
+    first_rank,
+    placed,
+    say,
+)
 
 if TYPE_CHECKING:
     from ..core.budget import Pulse
@@ -78,6 +95,9 @@ def run(
     cell: CellName = None,
     out: Out = RUNS,
     track: Track = None,
+    engine: EngineName = None,
+    workers: Workers = None,
+    address: Address = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +109,7 @@ def run(
     from . import show
     from .live import live
 
-    wanted, store = Recipe.read(recipe, changes or (), cell=cell), Store(out)
+    wanted, store = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell), Store(out)
     with (
         live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin,
         tracked((track or ()) if first_rank() else (), wanted, store.cell(wanted).folder) as trackers,
@@ -120,6 +140,9 @@ def draw(
     changes: Changes = None,
     cell: CellName = None,
     out: Out = RUNS,
+    engine: EngineName = None,
+    workers: Workers = None,
+    address: Address = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -130,7 +153,7 @@ def draw(
     from ..lab.store import Store
     from .live import live
 
-    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
     task = build(wanted)
     with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))

@@ -16,6 +16,7 @@ from ..data.text import TextSpec
 from ..lab.demo import Row
 from ..lab.plan import Plan
 from ..lab.recipe import Recipe
+from ..lab.scaling import Spread
 from ..methods import Variant
 
 
@@ -90,6 +91,18 @@ def plan(found: Plan) -> Table:
             f"Memory: {timing.tensors / 2**20:,.0f} MiB of tensors and the activations of a batch; "
             f"{timing.peak / 2**20:,.0f} MiB seen while timing."
         )
+    return shown
+
+
+def spread(found: Iterable[Spread]) -> Table:
+    """What numbers of workers make of a run."""
+    shown = Table("workers", "steps in a row", "time", "sent a round", "returned a round", "memory each")
+    for one in found:
+        moved = (f"{size / 2**20:,.1f} MiB" for size in (one.out, one.back, one.memory))
+        shown.add_row(str(one.workers), f"{one.steps:,}", minutes(one.seconds), *moved)
+    shown.caption = (
+        "At most, with a node for each worker and 10 Gbit/s between them; docs/scaling.md says how this is known."
+    )
     return shown
 
 

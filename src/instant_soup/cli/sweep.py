@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from .app import RUNS, Changes, Json, Out, Quiet, RecipePath, app, say
+from ..engine import must_have_ray
+from .app import RUNS, Address, Changes, EngineName, Json, Out, Quiet, RecipePath, Workers, app, placed, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..lab.recipe import RunSettings
     from ..lab.status import Standing
     from ..lab.sweep import Sweep
 
@@ -38,7 +40,9 @@ def sweep(
     cells: Cells = None,
     methods: Methods = None,
     out: Out = RUNS,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that work side by side.")] = 1,
+    engine: EngineName = None,
+    workers: Workers = None,
+    address: Address = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Only go on with a sweep that was begun in DIR; refuse to begin another.")
     ] = False,
@@ -57,11 +61,11 @@ def sweep(
     from ..lab.store import Store
     from ..lab.sweep import Sweep
 
-    wanted = expand(recipe, changes or (), cells or (), methods or ())
+    wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or ())
     asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
     if resume:
         asked.must_have_begun()
-    standing = _carried_out(asked, workers, Console(stderr=True, quiet=quiet or as_json))
+    standing = _carried_out(asked, wanted[0].recipe.run, Console(stderr=True, quiet=quiet or as_json))
     if as_json:
         typer.echo(json.dumps({"counts": standing.counts, "runs": [asdict(row) for row in standing.rows]}, indent=2))
     else:
@@ -70,20 +74,31 @@ def sweep(
         raise typer.Exit(UNDONE)
 
 
-def _carried_out(asked: Sweep, workers: int, console: Console) -> Standing:
-    from ..lab.crew import crew
+def _carried_out(asked: Sweep, where: RunSettings, console: Console) -> Standing:
     from ..lab.status import Board
 
     board = Board([asked])
     try:
         with _shown(console) as show:
             show(board.look())
-            for _ in crew(asked, workers):
+            for _ in _work(asked, where):
                 show(board.look())
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on from here.")
         raise
     return board.look()
+
+
+def _work(asked: Sweep, where: RunSettings) -> Iterator[None]:
+    """Carry it out, by processes of this machine or on a cluster."""
+    if where.engine == "ray":
+        must_have_ray()
+        from ..lab.cluster import cluster
+
+        return cluster(asked, where.workers, where.address)
+    from ..lab.crew import crew
+
+    return crew(asked, where.workers or 1)
 
 
 @contextmanager

@@ -57,6 +57,10 @@ class StoreError(SoupError, OSError):
     """A file could not be written or read back."""
 
 
+class EngineError(SoupError, RuntimeError):
+    """Work could not be done where it was sent."""
+
+
 class UnknownName(SoupError, KeyError):
     """A name that no table lists."""
 

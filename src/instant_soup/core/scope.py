@@ -103,5 +103,8 @@ class Scope:
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))
 
+    def __reduce__(self) -> tuple[type[Scope], tuple[dict[str, tuple[int, ...]]]]:
+        return Scope, (dict(self.shapes),)  # it may be sent to another process
+
     def __repr__(self) -> str:
         return f"Scope({len(self)} parameters, {self.size:,} weights)"

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..core.errors import StoreError
-from .memory import keep_freed_memory
+from ..engine.warm import settle, threads_of_libraries
 from .progress import Progress
 from .store import Cell, Store
 from .sweep import Sweep
 
 DEATHS = 3  # workers that may die of one run before it counts as failed
 _UNUSABLE = 2
-_THREADS = "OMP_NUM_THREADS"
 
 
 def crew(sweep: Sweep, workers: int) -> Iterator[None]:
@@ -39,7 +33,7 @@ def crew(sweep: Sweep, workers: int) -> Iterator[None]:
 
     def start() -> SpawnProcess:
         process = context.Process(target=_work, args=(sweep.place, sweep.store, threads, errors), daemon=True)
-        with _environment(threads):
+        with threads_of_libraries(threads):
             process.start()
         return process
 
@@ -64,21 +58,12 @@ def crew(sweep: Sweep, workers: int) -> Iterator[None]:
 
 def _work(place: Path, store: Store, threads: int, errors: SimpleQueue[str]) -> None:
     """A worker's life. It ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep_freed_memory()
-    torch.set_num_threads(threads)
+    settle(threads)
     try:
         Sweep.begun(place, store).work()
     except StoreError as error:
         errors.put(str(error))
         raise SystemExit(_UNUSABLE) from None
-
-
-def _end_with_parent() -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
@@ -91,17 +76,3 @@ def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
             if deaths[path] >= DEATHS:
                 cell = Cell(sweep.store.folder / path.stem)
                 sweep.note(cell, f"its worker was killed {DEATHS} times; is there memory enough for it?")
-
-
-@contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """Threads as libraries read them when they are loaded."""
-    before: Any = os.environ.get(_THREADS)
-    os.environ[_THREADS] = str(threads)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_THREADS]
-        else:
-            os.environ[_THREADS] = before

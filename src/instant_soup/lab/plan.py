@@ -28,12 +28,14 @@ class Timing:
     Attributes:
         flops: of the whole run.
         seconds: estimated wall time, from a few timed steps.
+        step: of it, that of one training step.
         tensors: bytes of weights, gradients, optimiser state, masks and one look-ahead's copies.
         peak: bytes of memory that this process had at most during the timed steps.
     """
 
     flops: int
     seconds: float
+    step: float
     tensors: int
     peak: int
 
@@ -91,7 +93,8 @@ def _timing(found: Plan, task: CourseTask) -> Timing:
     return Timing(
         flops * found.total.passes,
         sum(cost.steps * seconds if cost.steps else cost.passes * forward for cost in costs),
-        _tensors(task),
+        seconds,
+        tensors_of(task),
         peaks()["process"],
     )
 
@@ -105,9 +108,14 @@ def _timed(task: CourseTask) -> tuple[float, int]:
     return (time.perf_counter() - start) / TIMED, round(meter.spent.flops / meter.spent.passes)
 
 
-def _tensors(task: CourseTask) -> int:
+def tensors_of(task: CourseTask) -> int:
+    """Bytes of all tensors that a run holds at a time, activations left out."""
     weights = sum(p.numel() * p.element_size() for p in task.course.model.parameters())
     trained = sum(p.numel() * p.element_size() for p in task.course.model.parameters() if p.requires_grad)
-    masks = 4 * task.course.scope.size
+    return tensors(weights, trained, 4 * task.course.scope.size)
+
+
+def tensors(weights: int, trained: int, masks: int) -> int:
+    """The same from the bytes of all weights, of those that are trained, and of masks as the optimiser reads them."""
     # the pristine copy, the weights and a look-ahead's copy; gradients; two moments, twice
     return 3 * weights + trained + 4 * trained + masks

@@ -24,6 +24,7 @@ from pydantic import (
 
 from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
+from ..engine import Engine
 from ..methods import CONTROLS, METHODS, REFERENCES, Method
 from ..models.text import PACKAGED
 from ..tasks import TASKS
@@ -88,10 +89,19 @@ class DataSettings(_Strict):
     max_length: Annotated[int, Field(ge=4, description="tokens at which a text is cut off")] = 128
 
 
+class RunSettings(_Strict):
+    """Where the work is done. What comes of it does not depend on that."""
+
+    engine: Annotated[Engine, Field(description="'here', 'processes' or 'ray'")] = "here"
+    workers: Annotated[int | None, Field(ge=1, description="how many; as many as there is room for if not set")] = None
+    address: Annotated[str, Field(description="of the Ray cluster; 'local' starts one")] = "auto"
+
+
 class Recipe(_Strict):
     """One run: a method draws a ticket for a task, which is fine-tuned and judged.
 
-    Two recipes with the same key ask for the same thing; every field counts, defaults included.
+    Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run*: where
+    the work is done is in no key, record or sweep.
     """
 
     task: TaskSettings
@@ -106,6 +116,7 @@ class Recipe(_Strict):
     control: Annotated[
         str | None, Field(description="judge a control of the ticket instead: 'layers' or 'shuffled'")
     ] = None
+    run: Annotated[RunSettings, Field(exclude=True)] = RunSettings()
 
     @field_validator("control")
     @classmethod

@@ -22,6 +22,7 @@ from .environment import environment, forget_peaks, peaks
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
 from .sizes import Sizes
+from .spread import spread
 from .store import Cell, Store, read_json
 
 Watch = Callable[[str, Pulse], None]
@@ -69,8 +70,7 @@ def run(
     *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
     gives the task: by default `build`.
     """
-    desk = _desk(recipe, store)
-    cell = desk.cell
+    cell = (desk := _desk(recipe, store)).cell
     if desk.there(cell.record):
         return read_json(cell.record)
     forget_peaks()
@@ -161,8 +161,9 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     desk = _desk(recipe, store)
     meter, bookmark = meter_of("draw", watch), desk.bookmark("draw")
-    world = replace(task, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
-    ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
+    with spread(recipe, task, build) as shared:
+        world = replace(shared, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
+        ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     desk.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()
     return ticket
@@ -170,7 +171,8 @@ def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) 
 
 def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
-    drawn = Recipe.parse({**recipe.model_dump(exclude_unset=True), "control": None})  # a copy would keep the key
+    plain = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
+    drawn = Recipe.parse(plain)  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
     _desk(recipe, store).keep_ticket(recipe, ticket, store.cell(drawn).finished("draw"))
     return ticket

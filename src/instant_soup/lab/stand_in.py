@@ -18,6 +18,7 @@ from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.task import Base, Brief, Item, Learner, Sample, Seen, Training
 from ..core.weights import Weights
+from ..engine import parcel
 from ..training.seeds import stream
 from ..training.sensitivity import CURVATURE, GRADIENT
 from .sizes import Sizes
@@ -25,14 +26,33 @@ from .sizes import Sizes
 _SCOPE = Scope({"stand-in": (512, 512)})
 
 
+@dataclass(frozen=True)
+class Round:
+    """The look-aheads that a method asked for at once.
+
+    Attributes:
+        steps: of each.
+        returned: bytes that come back from each, per weight in scope.
+        carried: whether the optimiser's memory goes with them.
+    """
+
+    steps: tuple[int, ...]
+    returned: float
+    carried: bool
+
+
 class StandIn:
-    """A learner that charges and does not learn."""
+    """A learner that charges and does not learn.
+
+    Args:
+        rounds: where to note the look-aheads that are asked for; nowhere if None.
+    """
 
     scope, base, fresh = _SCOPE, Base("stand-in", ""), frozenset[str]()
 
-    def __init__(self, meter: Meter, sizes: Sizes) -> None:
+    def __init__(self, meter: Meter, sizes: Sizes, rounds: list[Round] | None = None) -> None:
         self.meter, self.horizon, self.epoch, self.steps_taken = meter, sizes.horizon, sizes.epoch, 0
-        self._sizes, self._drift, self._value = sizes, 0, 0.0
+        self._sizes, self._drift, self._value, self._rounds = sizes, 0, 0.0, rounds
         self.mask = Mask.dense(_SCOPE)
         self.origin = self._drifted()
         self.notes: Mapping[str, Sequence[Any]] = {}
@@ -62,6 +82,9 @@ class StandIn:
         self.steps_taken = self.horizon
 
     def look_ahead(self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]) -> Iterator[Seen]:
+        if self._rounds is not None and briefs:
+            steps, carried = tuple(brief.steps for brief in briefs), any(brief.carry_optimizer for brief in briefs)
+            self._rounds.append(Round(steps, parcel.pack(look(self)).size / _SCOPE.size, carried))
         for brief in briefs:
             self._charge(brief.steps, "look-ahead")
             yield look(self)
@@ -117,6 +140,7 @@ class StandInTask:
     """A task of the real one's sizes."""
 
     sizes: Sizes
+    rounds: list[Round] | None = None
 
     @property
     def name(self) -> str:
@@ -127,4 +151,4 @@ class StandInTask:
         return self.sizes.horizon
 
     def learner(self, meter: Meter) -> StandIn:
-        return StandIn(meter, self.sizes)
+        return StandIn(meter, self.sizes, self.rounds)

@@ -28,6 +28,7 @@ class Row:
         share: how much of it is done, 0 to 1.
         left: passes still to come, where that can be said.
         seconds: since the attempt that runs began.
+        host: where it runs.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Row:
     share: float = 0.0
     left: int | None = None
     seconds: float | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _running(row: Row, facts: Mapping[str, Any]) -> Row:
     passes, expected = facts["passes"], facts["expected"]
     note = facts["stage"] + (f", loss {facts['loss']:.3f}" if facts.get("loss") is not None else "")
     share, left = min(1.0, passes / expected), max(0, expected - passes)
-    return replace(row, note=note, share=share, left=left, seconds=time.time() - facts["since"])
+    return replace(row, note=note, share=share, left=left, seconds=time.time() - facts["since"], host=facts["host"])
 
 
 def _setting(recipe: Recipe) -> str:

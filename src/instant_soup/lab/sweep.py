@@ -132,11 +132,19 @@ class Sweep:
             open_ones = [one for one in self.wanted if self.state(one) not in ("done", "failed")]
             if not open_ones:
                 return
-            if not any(self._take(one, loader, tell) for one in open_ones):
+            if not any(self.take(one, loader.load, tell) for one in open_ones):
                 time.sleep(PATIENCE)
 
-    def _take(self, one: Wanted, loader: _Loader, tell: Callable[[Wanted, str, Pulse], None] | None) -> bool:
-        """Do *one*, unless somebody else is at it or it cannot be done yet; whether something was done."""
+    def take(
+        self,
+        one: Wanted,
+        load: Callable[[Recipe], CourseTask] = build,
+        tell: Callable[[Wanted, str, Pulse], None] | None = None,
+    ) -> bool:
+        """Do *one*, unless somebody else is at it or it cannot be done yet; whether something was done.
+
+        Raises StoreError when the store cannot be written.
+        """
         if (known := self.ready(one)) is None:
             return False
         cell = self.store.cell(known.recipe)
@@ -146,7 +154,7 @@ class Sweep:
             progress = Progress.of(self.store, known.recipe)
             try:
                 begin = partial(progress.begin, known.recipe, partial(tell, known) if tell else None)
-                run(known.recipe, self.store, begin, loader.load)
+                run(known.recipe, self.store, begin, load)
             except StoreError:
                 raise
             except Exception as error:  # one run's failure is no other's: noted, and on to the next

@@ -66,7 +66,7 @@ def module(
         test=LoaderExamples(test, "test"),
         predict=predict or _pair,
         loss=partial(_loss, loss),
-        metric=lambda outputs, targets: {"metric": float(metric(outputs, targets))},
+        metric=partial(_metric, metric),
     )
     return CourseTask(course, regime or Regime(), seed)
 
@@ -102,6 +102,10 @@ def _loss(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Te
             f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0"
         )
     return loss(outputs, targets)
+
+
+def _metric(metric: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    return {"metric": float(metric(outputs, targets))}
 
 
 def _pair(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 from ..core.budget import Meter
 from ..core.task import Bookmark, Shelf
+from ..engine import Engine, hiring
+from ..engine.crew import Crew
+from ..engine.warm import Make
 from ..training.examples import Course
 from ..training.learner import ModuleLearner
 from ..training.regime import Regime
+from ..training.scout import Scout
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class CourseTask:
         seed: of the run: order of examples, dropout, look-aheads, random scores.
         bookmark: where learners save their place; None to keep none.
         shelf: where whole trainings are kept, so that none is done twice; None to keep none.
+        crew: who carries out the look-aheads of its learners; they themselves if None.
     """
 
     course: Course
@@ -28,6 +36,7 @@ class CourseTask:
     seed: int = 0
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
+    crew: Crew | None = None
 
     @property
     def name(self) -> str:
@@ -47,4 +56,33 @@ class CourseTask:
             horizon=horizon,
             bookmark=self.bookmark,
             shelf=self.shelf,
+            crew=self.crew,
         )
+
+    @contextmanager
+    def on(
+        self, engine: Engine, *, workers: int | None = None, address: str = "auto", scout: Make | None = None
+    ) -> Iterator[CourseTask]:
+        """This task with its look-aheads carried out by workers, for as long as the block takes.
+
+            with task.on("processes", workers=4) as shared:
+                ticket = soup.InstantSoup().draw(shared, sparsity=0.5)
+
+        The ticket is the one that this process alone would draw: to the bit, where the hardware is alike.
+
+        Args:
+            engine: ``"here"``, ``"processes"`` of this machine, or ``"ray"``.
+            workers: how many; as many as there is room for if None.
+            address: of the Ray cluster: ``"auto"`` for the one that this machine is part of, ``"local"`` to start one.
+            scout: makes what a worker keeps. By default this task is sent to all of them, so it has to pickle.
+
+        Raises:
+            UnknownName: there is no such engine.
+            EngineError: Ray is not installed or there is no cluster; the task cannot be sent.
+        """
+        hire = hiring(engine, scout or partial(Scout, self.course), workers=workers, address=address)
+        if hire is None:
+            yield self
+            return
+        with hire() as hired:
+            yield replace(self, crew=hired)

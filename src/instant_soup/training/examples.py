@@ -70,6 +70,11 @@ class Course:
         outputs, targets = self.predict(model, batch)
         return self.loss(outputs if temperature == 1 else outputs / temperature, targets, label_smoothing)
 
+    @property
+    def mark(self) -> tuple[str, str, int]:
+        """What tells courses apart: name, hash of the pre-trained weights, number of training examples."""
+        return self.name, self.base.digest, len(self.train)
+
     @cached_property
     def forward_cost(self) -> ForwardCost:
         """What a forward pass of the model costs."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from math import ceil
 from typing import Any
+from uuid import uuid4
 
 import torch
 from accelerate.utils import send_to_device
@@ -30,6 +31,7 @@ from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
+from ..engine.crew import Crew
 from . import optim, sensitivity
 from .device import accelerator
 from .examples import Course, Examples
@@ -41,6 +43,8 @@ from .sample import balanced
 from .seeds import borrowed, stream
 
 EVALUATION_BATCH = 256
+Snapshot = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+"""Where a learner stands: tensors, and plain data."""
 
 
 @dataclass
@@ -65,6 +69,8 @@ class ModuleLearner:
         horizon: length of the learning-rate line in steps; the regime's T if not given.
         bookmark: where to save the place, so that a killed run goes on.
         shelf: where to keep whole trainings, so that none is done twice.
+        crew: who carries out look-aheads, each a `Scout`; this process if None.
+        free: whether nothing is charged, because who sent the look-aheads has paid for them.
     """
 
     def __init__(
@@ -77,6 +83,8 @@ class ModuleLearner:
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
         shelf: Shelf | None = None,
+        crew: Crew | None = None,
+        free: bool = False,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
         self._horizon = horizon or regime.horizon(len(course.train))
@@ -96,6 +104,7 @@ class ModuleLearner:
         self._clock = _Clock()
         self._aside: tuple[Mask, ...] = ()
         self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
+        self._crew, self._free = crew, free
         self._bookmark = bookmark
         self._leg_saved = bookmark.load("leg") if bookmark else None
 
@@ -267,6 +276,9 @@ class ModuleLearner:
         return optim.adamw(self._parameters.values(), decay)
 
     def look_ahead(self, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+        if self._crew is not None:
+            yield from self._sent(self._crew, briefs, look)
+            return
         for brief in briefs:
             with self._fork(brief):
                 how, order = brief.training, self._ordered(brief.training)
@@ -277,6 +289,38 @@ class ModuleLearner:
                     self._step(order.at(position), "look-ahead", warm * rate, how, dice)
                 seen = look(self)
             yield seen
+
+    def _sent(self, crew: Crew, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+        """The same by a crew. Each is charged here as if it were done here, once, whoever does it how often."""
+        names = [f"look-ahead {number} of {len(briefs)}, {brief}," for number, brief in enumerate(briefs, 1)]
+        here = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
+        with closing(crew.each(here, [(brief, look) for brief in briefs], names)) as answers:
+            for brief in briefs:
+                order, train = self._ordered(brief.training), self._course.train
+                for indices in map(order.at, range(brief.steps)):
+                    self._charged("look-ahead", train, indices, 3, steps=1)
+                seen, loss = next(answers)
+                self._meter.tell("look-ahead", loss=loss, sparsity=self._mask.sparsity)
+                yield seen
+
+    def snapshot(self, *, carry: bool) -> Snapshot:
+        """All that a look-ahead depends on but the course; with *carry* the optimiser's memory too."""
+        tensors, facts = self._state()
+        left_out = ("aside/",) if carry else ("aside/", "optimizer/")
+        needed = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
+        where = {"aside": 0, "horizon": self._horizon, "seed": self._seed, "regime": self._regime}
+        return needed, {**facts, **where, "of": self._course.mark, "token": uuid4().hex}
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Stand where the learner stood that *snapshot* is of."""
+        tensors, facts = snapshot
+        self._clock = _Clock(**facts["clock"])
+        self._meter.load(facts["meter"])
+        memory = {key: self._layout.placed(key.partition("/")[2], t) for key, t in _room(tensors, "optimizer").items()}
+        optim.remember(self._optimizer, self._parameters, memory)
+        self.apply_mask(self._mask_from(tensors, "mask"))
+        self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))
+        self.restore(_room(tensors, "weights"))
 
     @torch.no_grad()
     def advance(self, weights: Weights, steps: int) -> None:
@@ -372,6 +416,8 @@ class ModuleLearner:
         """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
         n, seen = len(indices), self._sight(examples, indices)
         batch = examples.batch(seen)
+        if self._free:
+            return batch
         forward = self._course.forward_cost.of(batch, examples, seen) // len(seen) * n
         self._meter.charge(purpose, Cost(steps, n, ways * n, ways * forward))
         return batch
@@ -448,7 +494,7 @@ class ModuleLearner:
     def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
         saved = self._bookmark.load("round") if self._bookmark else None
         if saved:
-            self._adopt(*saved)
+            self.adopt(saved)
         done = self._clock.round
         for index, item in enumerate(items):
             if index >= done:
@@ -465,26 +511,20 @@ class ModuleLearner:
         if here >= there:
             self._leg_saved = None
         if here == there:
-            self._adopt(tensors, facts)
+            self.adopt((tensors, facts))
 
     def _save(self, place: str) -> None:
         if self._bookmark:
-            tensors = {f"weights/{name}": tensor.detach() for name, tensor in self._tensors.items()}
-            tensors |= _under("mask", self._layout.saved(self._mask))
-            for i, mask in enumerate(self._aside):
-                tensors |= _under(f"aside/{i}", self._layout.saved(mask))
-            tensors |= {f"optimizer/{name}": t for name, t in optim.moments(self._optimizer, self._parameters).items()}
-            facts = {"clock": asdict(self._clock), "meter": self._meter.dump(), "aside": len(self._aside)}
-            self._bookmark.save(place, tensors, facts)
+            self._bookmark.save(place, *self._state())
 
-    def _adopt(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self._clock = _Clock(**facts["clock"])
-        self._meter.load(facts["meter"])
-        memory = {key: self._layout.placed(key.partition("/")[2], t) for key, t in _room(tensors, "optimizer").items()}
-        optim.remember(self._optimizer, self._parameters, memory)
-        self.apply_mask(self._mask_from(tensors, "mask"))
-        self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))
-        self.restore(_room(tensors, "weights"))
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights, masks and moments, the live tensors; and where the learner stands."""
+        tensors = {f"weights/{name}": tensor.detach() for name, tensor in self._tensors.items()}
+        tensors |= _under("mask", self._layout.saved(self._mask))
+        for i, mask in enumerate(self._aside):
+            tensors |= _under(f"aside/{i}", self._layout.saved(mask))
+        tensors |= {f"optimizer/{name}": t for name, t in optim.moments(self._optimizer, self._parameters).items()}
+        return tensors, {"clock": asdict(self._clock), "meter": self._meter.dump(), "aside": len(self._aside)}
 
     def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
         return self._layout.loaded(self._course.scope, _room(tensors, room))

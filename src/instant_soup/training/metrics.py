@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -67,4 +68,8 @@ METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
 
 def figures(names: Sequence[str]) -> Callable[[Tensor, Tensor], dict[str, float]]:
     """A metric that reports *names*, in order."""
-    return lambda outputs, targets: {name: METRICS[name](outputs, targets) for name in names}
+    return partial(_figures, tuple(names))
+
+
+def _figures(names: Sequence[str], outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    return {name: METRICS[name](outputs, targets) for name in names}

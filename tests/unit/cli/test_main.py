@@ -104,6 +104,29 @@ def test_draw_then_evaluate_gives_what_run_gives(call: Call, recipe: Path, here:
     assert soup.Ticket.load(here / "my.safetensors").recipe == whole["key"]
 
 
+def test_plan_says_what_workers_make_of_a_run(call: Call, recipe: Path) -> None:
+    found = json.loads(call("plan", recipe, "--workers", "3", "--json").stdout)["workers"]
+    assert [one["workers"] for one in found] == [1, 2, 3]
+    assert found[0]["steps"] == 12
+    assert found[1]["steps"] == 6
+    shown = call("plan", recipe, "--workers", "2")
+    assert shown.exit_code == 0, shown.output
+    assert "10 Gbit/s between them" in " ".join(shown.stdout.split())
+
+
+def test_a_run_by_processes_is_the_run_of_one(call: Call, recipe: Path) -> None:
+    alone = json.loads(call("run", recipe, "--json", "--out", "alone").stdout)
+    options = ("--engine", "processes", "--workers", "2", "--json", "--out", "spread")
+    spread = json.loads(call("run", recipe, *options).stdout)
+    of_the_machine = ("seconds", "clock", "memory", "made", "checksum")
+    assert {name: alone[name] for name in alone if name not in of_the_machine} == {
+        name: spread[name] for name in spread if name not in of_the_machine
+    }
+    wrong = call("run", recipe, "--engine", "cloud")
+    assert wrong.exit_code == 2
+    assert "run.engine is 'cloud'" in " ".join(wrong.stderr.split())
+
+
 def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -> None:
     plan = json.loads(call("plan", recipe, "--json").stdout)
     record = json.loads(call("run", recipe, "--json").stdout)

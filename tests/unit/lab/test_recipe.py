@@ -177,7 +177,7 @@ def test_every_field_there_is_has_a_change_to_try() -> None:
     """A new field must join the table above, and with it the test below."""
     tables = {"task": TaskSettings, "data": DataSettings, "training": Regime}
     there = {f"{table}.{name}" for table, model in tables.items() for name in model.model_fields}
-    there |= {name for name in Recipe.model_fields if name not in (*tables, "method")} | {"method.name"}
+    there |= {name for name in Recipe.model_fields if name not in (*tables, "method", "run")} | {"method.name"}
     assert set(CHANGES) | set(IMAGE_CHANGES) == there
     assert {name: set(knobs) for name, knobs in KNOBS.items()} == {n: set(v.knobs) for n, v in DRAWN.items()}
 
@@ -185,6 +185,16 @@ def test_every_field_there_is_has_a_change_to_try() -> None:
 def test_every_field_changes_the_key() -> None:
     keys = {path: made({path: value}).key for path, value in CHANGES.items()}
     assert len({made().key, *keys.values()}) == 1 + len(CHANGES)
+
+
+def test_where_the_work_is_done_is_read_and_is_in_no_key_and_no_record() -> None:
+    elsewhere = made({"run": {"engine": "ray", "workers": 8, "address": "10.0.0.7:6379"}})
+    assert (elsewhere.run.engine, elsewhere.run.workers, elsewhere.run.address) == ("ray", 8, "10.0.0.7:6379")
+    assert made().run.engine == "here"
+    assert (elsewhere.key, elsewhere.task_key) == (made().key, made().task_key)
+    assert "run" not in elsewhere.model_dump()
+    with pytest.raises(RecipeError, match=r"run\.engine is 'rai'; input should be 'here', 'processes' or 'ray'"):
+        made({"run": {"engine": "rai"}})
 
 
 def test_every_field_of_images_changes_the_key() -> None:
@@ -383,7 +393,9 @@ def test_an_unknown_key_is_met_with_the_nearest_at_every_level(field: str, neare
 
 
 def test_an_unknown_key_like_no_other_is_met_with_all_of_them() -> None:
-    with pytest.raises(RecipeError, match="unknown key 'zzz'; known: budget, control, data, method, seed, sparsity"):
+    with pytest.raises(
+        RecipeError, match="unknown key 'zzz'; known: budget, control, data, method, run, seed, sparsity"
+    ):
         made({"zzz": 1})
 
 

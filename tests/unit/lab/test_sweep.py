@@ -181,7 +181,7 @@ def test_what_another_process_is_at_is_running_and_is_not_taken(
         soup.run(recipe("dense", 0.0), found.store)
 
     monkeypatch.setattr(sweep.time, "sleep", nap)
-    monkeypatch.setattr(Sweep, "_take", lambda *_: False)
+    monkeypatch.setattr(Sweep, "take", lambda *_: False)
     found.work()
     assert naps == [1]
 

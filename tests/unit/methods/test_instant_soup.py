@@ -222,11 +222,20 @@ def test_a_preset_that_does_not_exist_is_refused() -> None:
         METHODS["instant-soup"](preset="paper-brt")
 
 
-@pytest.mark.parametrize("preset", ["paper-clip", "paper-bert", "authors-code"])
+@pytest.mark.parametrize("preset", METHODS["instant-soup"].presets)
 def test_every_preset_draws(points: Make, preset: str) -> None:
-    ticket = METHODS["instant-soup"](preset=preset, lookahead_steps=2).draw(points(epochs=4, steps=None), 0.3)
-    assert ticket.ready
+    ticket = METHODS["instant-soup"](preset=preset, lookahead_steps=2).draw(points(epochs=12, steps=None), 0.3)
+    assert ticket.ready == (preset != "measured")
     assert ticket.mask.kept == round(0.7 * 168)
+
+
+def test_measured_goes_on_from_the_mean_and_starts_the_schedule_anew(points: Make) -> None:
+    by_name, by_hand = (
+        METHODS["instant-soup"](**knobs, denoisers=2, lookahead_steps=2, compression=0.3).draw(points(), 0.5)
+        for knobs in ({"preset": "measured"}, {"blend": "lookahead", "carry": "mean", "finish": "restart"})
+    )
+    assert by_name.digest == by_hand.digest
+    assert by_name.start.keys() >= set(by_name.mask)
 
 
 # knobs

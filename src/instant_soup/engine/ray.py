@@ -1,0 +1,202 @@
+"""Ray: workers are actors of a cluster. What a round shares is put into the object store and goes to each node once.
+
+Ray places the actors, starts them again when they or their nodes die, and moves what they need. An errand whose actor
+dies is given to another one rather than tried again by the same: that one may have no place to come back to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from ray.cloudpickle import CloudPickler
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+
+from ..core.errors import EngineError
+from . import parcel
+from .crew import Event
+from .warm import Make, Warm, compute, place, told
+
+Packed = tuple[bytes, list[Any]]
+"""A parcel as Ray stores it: the arrays in the list are shared by all processes of a node."""
+_SMALL = 50_000  # bytes that an actor may be made of without the object store
+_AGAIN = 0.5  # seconds after which an actor that is being started anew is asked again whether it is there
+
+
+class Actors:
+    """One actor per worker. Each takes as many CPUs as it has threads, and a GPU where the cluster has any."""
+
+    def __init__(self, make: Make, threads: int, address: str) -> None:
+        self._ours, self._threads = connect(address), threads
+        self._gpus = gpus()
+        self._actors: dict[int, Any] = {}
+        self._awaited: dict[Any, int] = {}
+        self._coming: set[int] = set()
+        self._away: dict[int, float] = {}
+        self.room = self._room()
+        self._made = _kept(_packed(make))
+
+    def _room(self) -> int:
+        try:
+            return room(self._threads, self._gpus)
+        except EngineError:
+            self.close()
+            raise
+
+    @property
+    def advice(self) -> str:
+        return f"is there a node left with {self._threads} CPUs{' and a GPU' * self._gpus} free? See `ray status`"
+
+    def start(self, hand: int) -> None:
+        needs = {"num_cpus": self._threads, "num_gpus": self._gpus}
+        self._actors[hand] = ray.remote(_Worker).options(**needs, max_restarts=-1).remote(self._made, self._threads)
+        self._await_ready(hand)
+
+    def _await_ready(self, hand: int) -> None:
+        """Hear of it when Ray has started the actor, be it anew."""
+        self._coming.add(hand)
+        self._awaited[self._actors[hand].ready.remote()] = hand
+
+    def share(self, shared: Any) -> Any:
+        return ray.put(_packed(shared))
+
+    def forget(self, handle: Any) -> None:
+        del handle  # the store lets go of what nobody refers to
+
+    def give(self, hand: int, handle: Any, errand: Any) -> None:
+        self._awaited[self._actors[hand].carry_out.remote(handle, _packed(errand))] = hand
+
+    def wait(self, seconds: float) -> Sequence[Event]:
+        now = time.monotonic()
+        for hand in [hand for hand, since in self._away.items() if now - since > _AGAIN]:
+            del self._away[hand]
+            self._await_ready(hand)
+        over, _ = ray.wait(list(self._awaited), timeout=min(seconds, _AGAIN)) if self._awaited else _pause(_AGAIN)
+        return [event for reference in over if (event := self._heard(self._awaited.pop(reference), reference))]
+
+    def _heard(self, hand: int, reference: Any) -> Event | None:
+        came = hand in self._coming
+        self._coming.discard(hand)
+        try:
+            kind, value = _opened(ray.get(reference))
+        except RayTaskError as error:
+            return Event(hand, "unable" if came else "error", str(error).strip().splitlines()[-1])
+        except ActorDiedError as error:  # for good: its node could not even make it
+            self.start(hand)
+            return Event(hand, "lost", _reason(error))
+        except RayError as error:
+            self._away[hand] = time.monotonic()
+            return None if came else Event(hand, "lost", _reason(error))
+        return Event(hand, kind, value)
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors, self._awaited = {}, {}
+        if self._ours:
+            ray.shutdown()
+
+
+class _Worker:
+    """What runs in an actor's process. Ray makes it again, from the same arguments, when it starts the actor anew."""
+
+    def __init__(self, made: Packed | list[Any], threads: int) -> None:
+        compute(threads)
+        self._made = made
+        self._work: Warm | None = None
+
+    def ready(self) -> Packed:
+        """Get warm."""
+        try:
+            self._warm()
+        except Exception as error:
+            return _packed(("unable", told(error)))
+        return _packed(("ready", place()))
+
+    def carry_out(self, shared: Packed, errand: Packed) -> Packed:
+        """Do one errand."""
+        try:
+            return _packed(("answer", self._warm()(parcel.Parcel(*shared).look(), _opened(errand))))
+        except Exception as error:
+            return _packed(("error", told(error)))
+
+    def _warm(self) -> Warm:
+        if self._work is None:
+            made = ray.get(self._made[0]) if isinstance(self._made, list) else self._made
+            self._work = _opened(made)()
+        return self._work
+
+
+def connect(address: str) -> bool:
+    """Join the cluster at *address*, unless this process is part of one; whether a connection was made.
+
+    Raises EngineError when there is none.
+    """
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it reports to nobody
+    own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as reason:
+        raise EngineError(
+            f"no Ray cluster answers at {address!r} ({str(reason).splitlines()[0]}); start one with "
+            f"`ray start --head`, give the address 'local' to start one on this machine for this run, or, where a "
+            f"cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes"
+        ) from reason
+    return True
+
+
+def gpus() -> int:
+    """How many GPUs a worker takes: one where the cluster has any."""
+    return int(ray.cluster_resources().get("GPU", 0) > 0)
+
+
+def room(cpus: int, gpus: int) -> int:
+    """How many workers of this size the cluster's nodes hold. Raises EngineError when it is none."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found = sum(
+        int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf"))) for node in nodes
+    )
+    if not found:
+        most = max((int(node.get("CPU", 0)) for node in nodes), default=0)
+        raise EngineError(
+            f"a worker computes with {cpus} threads{' and a GPU' * gpus}, and the largest of {len(nodes)} nodes has "
+            f"{most} CPUs; set OMP_NUM_THREADS to {max(1, most)} or fewer"
+        )
+    return found
+
+
+class _Packer(CloudPickler):
+    """Takes along what is defined in the script itself too, which no worker can import."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return parcel.taken_apart(value) or super().reducer_override(value)  # type: ignore[no-untyped-call]
+
+
+def _packed(value: Any) -> Packed:
+    packed = parcel.pack(value, _Packer)
+    return packed.head, [np.frombuffer(body, dtype=np.uint8) for body in packed.bodies]
+
+
+def _kept(packed: Packed) -> Packed | list[Any]:
+    """What is large goes into the object store; in a list, so that a reference stays one."""
+    return [ray.put(packed)] if sum(body.nbytes for body in packed[1]) > _SMALL else packed
+
+
+def _opened(packed: Packed) -> Any:
+    return parcel.Parcel(*packed).open()
+
+
+def _pause(seconds: float) -> tuple[list[Any], list[Any]]:
+    time.sleep(seconds)
+    return [], []
+
+
+def _reason(error: RayError) -> str:
+    return f"its actor is gone: {str(error).strip().splitlines()[0]}"
