@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ..core.errors import SoupError
+from ..core.errors import RankError, SoupError
 
 if TYPE_CHECKING:
     from ..lab.recipe import Recipe
@@ -39,6 +39,8 @@ Address = Annotated[
     str | None, typer.Option("--address", help="Of the Ray cluster; 'local' starts one for the time of the command.")
 ]
 RUNS = Path("runs")
+TOGETHER = ("run", "draw", "evaluate")
+"""Commands that ranks, launched together, do together."""
 
 
 def placed(changes: list[str] | None, engine: str | None, workers: int | None, address: str | None) -> list[str]:
@@ -65,6 +67,15 @@ class Guarded(typer.core.TyperGroup):
             _complain(f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where")
             raise typer.Exit(1) from None
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, and refuse it to ranks that would do everything once each. Raises RankError."""
+        found = super().resolve_command(ctx, args)
+        if ctx.parent is None and _launched() and found[0] not in TOGETHER:
+            raise RankError(
+                f"{found[0]!r} is not done by ranks together, only {', '.join(TOGETHER)} are; start it alone"
+            )
+        return found
+
 
 app = typer.Typer(
     cls=Guarded,
@@ -73,6 +84,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Draw lottery tickets from large pre-trained transformers.",
 )
+
+
+def first_rank() -> bool:
+    """Whether this process is the one that speaks: the first of its launch, or alone."""
+    return not _launched() or os.environ["RANK"] == "0"
+
+
+def _launched() -> bool:
+    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def say(text: str) -> None:
@@ -91,6 +111,7 @@ def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
 
 
 def _complain(text: str) -> None:
+    who = f" (rank {os.environ['RANK']})" if _launched() else ""
     Console(stderr=True).print(
-        f"error: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True
+        f"error{who}: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +28,7 @@ from .app import (
     Workers,
     app,
     expected,
+    first_rank,
     placed,
     say,
 )
@@ -44,7 +47,10 @@ __all__ = ["app", "checkpoint", "compare", "export", "look", "main", "report", "
 def main() -> None:
     """Run the command line."""
     keep_freed_memory()
-    app()
+    with contextlib.ExitStack() as quiet:
+        if not first_rank():
+            quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(Path(os.devnull).open("w"))))
+        app()
 
 
 @app.command()
@@ -105,8 +111,8 @@ def run(
 
     wanted, store = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell), Store(out)
     with (
-        live(Console(stderr=True), quiet=quiet or as_json) as begin,
-        tracked(track or (), wanted, store.cell(wanted).folder) as trackers,
+        live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin,
+        tracked((track or ()) if first_rank() else (), wanted, store.cell(wanted).folder) as trackers,
     ):
 
         def begun(task: CourseTask) -> Watch:
@@ -149,9 +155,10 @@ def draw(
 
     wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
     task = build(wanted)
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
+    with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))
-    drawn.save(ticket)
+    if (whole := drawn.whole()) and first_rank():
+        whole.save(ticket)
     if as_json:
         found = {"digest": drawn.digest, "kept": drawn.mask.kept, "sparsity": drawn.sparsity, "ready": drawn.ready}
         typer.echo(json.dumps({"ticket": str(ticket), **found, "cost": asdict(drawn.cost)}, indent=2))
@@ -182,7 +189,7 @@ def evaluate(
     wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
     task = build(wanted)
     full = Sizes.of(task).full
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
+    with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
         result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
     if as_json:

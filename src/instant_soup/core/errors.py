@@ -45,6 +45,10 @@ class RevivedError(TrainingError):
     """A weight that a ticket prunes is no longer zero."""
 
 
+class RankError(SoupError, RuntimeError):
+    """Ranks that hold one model do not agree, or cannot do together what was asked of them."""
+
+
 class RecipeError(SoupError, ValueError):
     """A recipe cannot be read or asks for what does not exist."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from math import prod
 from typing import Self
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from . import bits
 from .errors import ScopeError
 from .scope import Scope
+from .shards import WHOLE, Shards
 
 
 class Mask(Mapping[str, Tensor]):
@@ -20,16 +22,20 @@ class Mask(Mapping[str, Tensor]):
 
     Held at one bit a weight, so that many masks are cheap to keep. ``mask[name]`` unpacks a
     fresh tensor of the parameter's shape: writing to it changes nothing here.
+
+    Where the ranks of a team hold a model between them (`Scope.shards`), each holds the mask of its own rows, and
+    ``mask[name]`` is of their shape. What is said of a mask, such as how many weights it keeps, is said of the whole;
+    the ranks count together, so all of them have to ask.
     """
 
     def __init__(self, scope: Scope, kept: Mapping[str, Tensor]) -> None:
-        """*kept*: a bool tensor of the parameter's shape for every name in *scope*.
+        """*kept*: a bool tensor of the parameter's shape, of what is here of it, for every name in *scope*.
 
         Raises ScopeError when a name is missing or foreign, or a shape or dtype does not fit.
         """
         if foreign := [name for name in kept if name not in scope]:
             raise ScopeError(f"mask has {foreign[0]!r}, which is not in scope; leave it out")
-        for name, shape in scope.shapes.items():
+        for name, shape in ((name, scope.here(name)) for name in scope):
             if name not in kept:
                 raise ScopeError(f"mask lacks {name!r}, which is in scope; give a bool tensor of shape {shape}")
             if tuple(kept[name].shape) != shape or kept[name].dtype != torch.bool:
@@ -51,13 +57,13 @@ class Mask(Mapping[str, Tensor]):
                 f"packed mask names {len(packed)} parameters; expected the {len(scope)} of the scope in order"
             )
         for name, part in packed.items():
-            expected = -(-scope.numel(name) // 8)
+            expected = -(-prod(scope.here(name)) // 8)
             if part.dtype != torch.uint8 or tuple(part.shape) != (expected,):
                 raise ScopeError(
                     f"packed mask of {name!r} is {part.dtype} of shape {tuple(part.shape)}; "
                     f"expected torch.uint8 of shape ({expected},)"
                 )
-            if not bits.is_clean(part, scope.numel(name)):
+            if not bits.is_clean(part, prod(scope.here(name))):
                 raise ScopeError(f"packed mask of {name!r} keeps weights past the end of the parameter")
         return cls._trusted(scope, {name: part.clone() for name, part in packed.items()})
 
@@ -70,16 +76,17 @@ class Mask(Mapping[str, Tensor]):
     @classmethod
     def dense(cls, scope: Scope) -> Self:
         """The mask that keeps every weight."""
-        return cls._trusted(scope, {name: bits.full(scope.numel(name)) for name in scope})
+        return cls._trusted(scope, {name: bits.full(prod(scope.here(name))) for name in scope})
 
     def packed(self, name: str) -> Tensor:
-        """The bits of one parameter, a copy: uint8 [ceil(n / 8)], bit i of byte j is weight 8 j + i."""
+        """The bits of what is here of one parameter, a copy: uint8 [ceil(n / 8)], bit i of byte j is weight 8 j + i."""
         return self._packed[name].clone()
 
     @cached_property
     def kept_by_name(self) -> dict[str, int]:
         """How many weights of each parameter survive."""
-        return {name: bits.count(part) for name, part in self._packed.items()}
+        counts = self.scope.shards.team.sums([bits.count(part) for part in self._packed.values()])
+        return dict(zip(self._packed, counts, strict=True))
 
     @property
     def kept(self) -> int:
@@ -96,9 +103,28 @@ class Mask(Mapping[str, Tensor]):
         """Parameters of which nothing is kept."""
         return tuple(name for name, kept in self.kept_by_name.items() if not kept)
 
+    def cut(self, shards: Shards) -> Self:
+        """What is to be here of a mask that is whole."""
+        scope = self.scope.cut(shards)
+        return self._trusted(scope, {name: bits.pack(shards.part(name, self[name])) for name in scope})
+
+    def whole(self) -> Mask | None:
+        """The whole mask at the first rank, put together parameter by parameter; None at the others."""
+        if (shards := self.scope.shards).team.size == 1:
+            return self
+        packed = {}
+        for name in self:
+            if (flags := shards.whole(name, self[name])) is not None:
+                packed[name] = bits.pack(flags)
+        return self._trusted(self.scope.cut(WHOLE), packed) if packed else None
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of scope and bits: equal digests mean equal masks."""
+        whole = self.whole()
+        return self.scope.shards.team.told(whole._hash() if whole else "")
+
+    def _hash(self) -> str:
         sha = hashlib.sha256()
         for name, shape in self.scope.shapes.items():
             sha.update(repr((name, shape)).encode())
@@ -135,7 +161,8 @@ class Mask(Mapping[str, Tensor]):
         return hash(self.digest)
 
     def __getitem__(self, name: str) -> Tensor:
-        return bits.unpack(self._packed[name], self.scope.numel(name)).view(self.scope.shapes[name])
+        shape = self.scope.here(name)
+        return bits.unpack(self._packed[name], prod(shape)).view(shape)
 
     def __contains__(self, name: object) -> bool:
         return name in self._packed

@@ -6,6 +6,10 @@ aside the few scores inside it; the cut among those few is exact. A bracket that
 holds too much, is replaced by a better one and swept again, so the answer never depends on the
 sample. Memory beyond the mask itself is a few chunks and the scores inside the bracket.
 
+Where the ranks of a team hold the model between them, each sweeps what it holds. They pool the
+sample and add up counts, and so take the same brackets and the same cut; no other score leaves
+its rank.
+
 The file is long because it is one algorithm, to be read from top to bottom.
 """
 
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, prod
 from typing import Literal
 
 import torch
@@ -22,6 +26,7 @@ from torch import Tensor
 from . import bits
 from .errors import ScopeError, SparsityError, unknown
 from .mask import Mask
+from .ranking import Number, kth_best, quotas
 from .scope import Scope
 from .weights import Elementwise
 from .workspace import Workspace
@@ -32,8 +37,6 @@ Across = Literal["model", "layer"]
 CHUNK = 1 << 19  # weights swept at a time: 2 MiB of float32, which stays in cache
 SAMPLE = 1 << 18  # scores in the sample; its quantiles are then good to about 0.1 % of the weights
 ASIDE = 1 << 16  # scores that may always be set aside; beyond, at most one in 64
-
-Number = float | int
 
 _NAN = "a score holds NaN, which has no rank; the model or its gradients have diverged: lower the learning rate"
 
@@ -46,8 +49,8 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
     comes back.
 
     Args:
-        scores: one tensor of the parameter's shape per name in scope, of any floating or integer
-            dtype and on any device; higher means keep. Floating dtypes may be mixed and are
+        scores: one tensor of the parameter's shape, of what is here of it, per name in scope, of any
+            floating or integer dtype and on any device; higher means keep. Floating dtypes may be mixed and are
             compared by their exact values. Tensors are asked for one by one, more than once, so a
             lazy mapping must give the same values each time.
         mask: what may still be kept.
@@ -127,14 +130,16 @@ class _Field:
         self.function: Callable[..., Tensor] | None = None
         if isinstance(scores, Elementwise):
             self.source, self.function = scores.source, scores.function
+        self.team = mask.scope.shards.team
         self.size = sum(mask.scope.numel(name) for name in names)
+        self.room = max(ASIDE, sum(prod(mask.scope.here(name)) for name in names) // 64)
         self.dtype: torch.dtype | None = None  # settled by the first sample, which reads every parameter
 
     def read(self, name: str) -> Tensor:
         """What the scores of one parameter are made from, flat."""
         source = self.source[name].detach()
-        if tuple(source.shape) != self.mask.scope.shapes[name]:
-            raise ScopeError(f"score of {name!r} is {tuple(source.shape)}; expected {self.mask.scope.shapes[name]}")
+        if tuple(source.shape) != (expected := self.mask.scope.here(name)):
+            raise ScopeError(f"score of {name!r} is {tuple(source.shape)}; expected {expected}")
         return source.reshape(-1)
 
     def scores(self, source: Tensor, out: Tensor | None = None) -> Tensor:
@@ -147,24 +152,27 @@ class _Field:
         return source if self.function is None else self.function(source, out=score)
 
     def sample(self, low: Number, high: Number) -> Tensor:
-        """Some scores of living weights in [low, high], evenly spread: never none if there is one."""
+        """Some scores of all ranks' living weights in [low, high], evenly spread: never none if there is one."""
         stride = max(1, self.size // SAMPLE)
         # the offset moves on so that the columns seen differ from one parameter to the next
         parts = [self._some(name, i * (stride // 2 + 1) % stride, stride) for i, name in enumerate(self.names)]
         self.dtype = self.dtype or _common([part.dtype for part in parts])
-        found = torch.cat([part[(part >= low) & (part <= high)].to(self.dtype) for part in parts])
+        mine = torch.cat([part[(part >= low) & (part <= high)].to(self.dtype) for part in parts])
+        found = self.team.pooled(mine)
         if not len(found):
-            found = next(self._inside(low, high), found)
+            found = self.team.pooled(next(self._inside(low, high), mine))
         if not len(found):  # all that is left is NaN
             raise ScopeError(_NAN)
         return found
 
     def _some(self, name: str, offset: int, stride: int) -> Tensor:
-        """The scores of one parameter's living weights, every *stride*-th."""
+        """The scores of one parameter's living weights, every *stride*-th of the whole parameter."""
         source, alive = self.read(name), self.mask.packed(name)
-        at = torch.arange(min(offset, len(source)), len(source), stride)
+        scope = self.mask.scope
+        first = (offset - scope.shards.start(name, scope.shapes[name])) % stride
+        at = torch.arange(min(first, len(source)), len(source), stride)
         some = self.scores(source[at.to(source.device)]).cpu()
-        if self.mask.kept_by_name[name] < len(source):
+        if self.mask.kept_by_name[name] < scope.numel(name):
             some = some[((alive[at >> 3] >> (at & 7)) & 1).bool()]
         return some
 
@@ -204,24 +212,21 @@ def _common(dtypes: Sequence[torch.dtype]) -> torch.dtype:
 
 @dataclass
 class _Sweep:
-    """What one reading of the field finds about a bracket [low, high]."""
+    """What one reading of the field finds about a bracket [low, high]. The counts are of all ranks in the end."""
 
     low: Number
     high: Number
-    room: int
     above: dict[str, Tensor] = field(default_factory=dict)  # packed: living and scored above the bracket
     inside: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # positions and scores
     count_above: int = 0
     count_inside: int = 0
-
-    @property
-    def overfull(self) -> bool:
-        """Whether the bracket held more than there is room to set aside."""
-        return self.count_inside > self.room
+    overfull: int = 0  # how many ranks find more inside the bracket than they have room to set aside
 
     def read(self, fields: _Field) -> _Sweep:
         for name in fields.names:
             self._read(fields, name)
+        counts = [self.count_above, self.count_inside, self.overfull]
+        self.count_above, self.count_inside, self.overfull = fields.team.sums(counts)
         return self
 
     def _read(self, fields: _Field, name: str) -> None:
@@ -237,7 +242,8 @@ class _Sweep:
         self.count_above += bits.count(above)
         inside = below.bitwise_or_(above).bitwise_not_().bitwise_and_(alive)  # and so NaN is inside
         self.count_inside += bits.count(inside)
-        if self.overfull:
+        if self.count_inside > fields.room:
+            self.overfull = 1
             self.inside.clear()
         else:
             at = bits.positions(inside)
@@ -246,14 +252,11 @@ class _Sweep:
 
 def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
     """Packed masks of the *keep* best of the *alive* weights."""
-    room = max(ASIDE, fields.size // 64)
     low, high = -inf, inf  # the cut lies in [low, high]; it is the keep-th best score
     over, under = 0, 0  # how many living weights are known to score above high, below low
     spread = 2.0
     while True:
-        sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread), room).read(
-            fields
-        )
+        sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread)).read(fields)
         spread = 0.0 if sweep.overfull else 2 * spread
         if keep <= sweep.count_above:
             low, under = fields.beside(sweep.high, inf), alive - sweep.count_above
@@ -283,29 +286,29 @@ def _bracket(sample: Tensor, keep: int, alive: int, spread: float) -> tuple[Numb
 def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
     """Add to what lies above the bracket the *need* best of what lies inside it."""
     if sweep.overfull:  # and so all of one score: a sea of ties, told apart by order alone
-        return _first_ties(fields, sweep, need)
-    every = torch.cat([scores for _, scores in sweep.inside.values()])
-    if bool(every.isnan().any()):
-        raise ScopeError(_NAN)
-    cut = every.kthvalue(len(every) - need + 1).values
-    ties = need - int((every > cut).sum())
-    for name, (where, scores) in sweep.inside.items():
-        tied = (scores == cut).nonzero().squeeze(1)
-        best = torch.cat([(scores > cut).nonzero().squeeze(1), tied[:ties]])
-        ties -= min(ties, len(tied))
-        at = where[best]
-        sweep.above[name].index_add_(0, at >> 3, (1 << (at & 7)).to(torch.uint8))
+        tied = {name: bits.pack(fields.ties(name, sweep.low)) for name in fields.names}
+        _check(fields, sweep.count_inside, sum(bits.count(part) for part in tied.values()))
+    else:
+        every = torch.cat([scores for _, scores in sweep.inside.values()])
+        _check(fields, sweep.count_inside, int((every == every).sum()))
+        cut = kth_best(every, need, fields.team)
+        need -= fields.team.sums([int((every > cut).sum())])[0]
+        tied = {}
+        for name, (where, scores) in sweep.inside.items():
+            _set(sweep.above[name], where[scores > cut])
+            tied[name] = torch.zeros_like(sweep.above[name])
+            _set(tied[name], where[scores == cut])
+    for name, first in zip(tied, quotas([bits.count(part) for part in tied.values()], need, fields.team), strict=True):
+        _set(sweep.above[name], bits.positions(tied[name])[:first])
     return sweep.above
 
 
-def _first_ties(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
-    seen = 0
-    for name in fields.names:
-        tied = fields.ties(name, sweep.low)
-        seen += int(tied.sum())
-        first = tied & (tied.cumsum(0) <= need)
-        need -= int(first.sum())
-        sweep.above[name] |= bits.pack(first)
-    if seen < sweep.count_inside:  # what is neither above nor below nor in between is NaN
+def _check(fields: _Field, inside: int, numbers: int) -> None:
+    """What is neither above a bracket nor below it, nor a number inside it, is NaN."""
+    if fields.team.sums([numbers])[0] < inside:
         raise ScopeError(_NAN)
-    return sweep.above
+
+
+def _set(packed: Tensor, at: Tensor) -> None:
+    """Set the bits at some positions, each of them clear so far."""
+    packed.index_add_(0, at >> 3, (1 << (at & 7)).to(torch.uint8))

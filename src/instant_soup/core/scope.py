@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from math import prod
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from torch import nn
 
 from .errors import ScopeError
+from .shards import WHOLE, Shards
 
 KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
 
@@ -21,9 +22,14 @@ class Scope:
     """The prunable parameters, by name, in a fixed order.
 
     Two scopes are equal when they list the same names and shapes in the same order.
+
+    Attributes:
+        shapes: of the whole parameters.
+        shards: what of them is here; everything, unless several ranks hold one model between them.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+    shards: Shards = WHOLE
 
     def __post_init__(self) -> None:
         shapes = {name: tuple(shape) for name, shape in self.shapes.items()}
@@ -34,7 +40,17 @@ class Scope:
                 raise ScopeError(f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero")
             if not prod(shape):
                 raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
+            if self.shards.team.size > 1 and name not in self.shards.rows:
+                raise ScopeError(f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope")
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
+
+    def cut(self, shards: Shards) -> Scope:
+        """The same scope where the ranks of a team hold the parameters between them."""
+        return replace(self, shards=shards)
+
+    def here(self, name: str) -> tuple[int, ...]:
+        """The shape of what is here of the parameter *name*."""
+        return self.shards.shape(name, self.shapes[name])
 
     @classmethod
     def of(cls, model: nn.Module, keep_dense: Sequence[str] = KEEP_DENSE) -> Scope:

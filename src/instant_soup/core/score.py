@@ -28,8 +28,8 @@ def chance(learner: Learner) -> Scores:
     """A number drawn at random for each weight, from the run's seed and the parameter's name."""
 
     def draw(name: str) -> torch.Tensor:
-        dice = torch.Generator().manual_seed(learner.seed("random score", name))
-        return torch.randint(2**62, learner.scope.shapes[name], generator=dice)
+        scope, dice = learner.scope, torch.Generator().manual_seed(learner.seed("random score", name))
+        return scope.shards.part(name, torch.randint(2**62, scope.shapes[name], generator=dice))
 
     return Lazy(learner.scope, draw)
 

@@ -60,12 +60,26 @@ class Ticket:
     ) -> Self:
         """The ticket of *learner*'s mask that starts from *start*: by default where the learner stands."""
         mask, origin, fresh = learner.mask, learner.origin, learner.fresh
-        moved = {}
+        parts, moved = {}, []
         for name, tensor in (learner.view() if start is None else start).items():
-            here, there = (_masked(part.detach().cpu(), mask.get(name)) for part in (tensor, origin[name]))
-            if name in fresh or not torch.equal(here, there):
-                moved[name] = here
-        return cls(mask, moved, learner.base, learner.meter.spent, ready, method, learner.notes)
+            parts[name], there = (_masked(part.detach().cpu(), mask.get(name)) for part in (tensor, origin[name]))
+            moved.append(int(name in fresh or not torch.equal(parts[name], there)))
+        anywhere = mask.scope.shards.team.sums(moved)  # what has moved on one rank is in the ticket of all
+        moves = {name: part for (name, part), ranks in zip(parts.items(), anywhere, strict=True) if ranks}
+        return cls(mask, moves, learner.base, learner.meter.spent, ready, method, learner.notes)
+
+    def whole(self) -> Ticket | None:
+        """This ticket at the first rank, put together where ranks hold it between them; None at the others.
+
+        It is put together tensor by tensor. All ranks have to ask.
+        """
+        if (shards := self.mask.scope.shards).team.size == 1:
+            return self
+        mask, start = self.mask.whole(), {}
+        for name, part in self.start.items():
+            if (tensor := shards.whole(name, part)) is not None:
+                start[name] = tensor
+        return replace(self, mask=mask, start=start) if mask is not None else None
 
     @property
     def sparsity(self) -> float:
@@ -75,6 +89,10 @@ class Ticket:
     @property
     def digest(self) -> str:
         """SHA-256 of what the ticket is: mask, start weights and base. Not of how it was drawn."""
+        whole = self.whole()
+        return self.mask.scope.shards.team.told(whole._hash() if whole else "")
+
+    def _hash(self) -> str:
         content = json.dumps(
             {"mask": self.mask.digest, "start": digest(self.start, sorted(self.start)), "base": asdict(self.base)}
         )
@@ -147,9 +165,14 @@ class Ticket:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, in one piece or not at all. Raises StoreError or TicketError.
 
+        Where ranks hold the ticket between them, all of them have to call this, and the first one writes.
         It holds ``mask/NAME``: uint8, eight weights a byte, lowest bit first; and ``start/NAME``:
         the surviving values in order for a parameter in scope, the whole tensor for any other.
         """
+        if (whole := self.whole()) is not None:
+            whole._write(Path(path))
+
+    def _write(self, path: Path) -> None:
         tensors = {f"mask/{name}": self.mask.packed(name) for name in self.mask}
         for name, tensor in self.start.items():
             if tensor.dtype not in _DTYPES:
@@ -169,7 +192,7 @@ class Ticket:
             "notes": dict(self.notes),
             "recipe": self.recipe,
         }
-        write_tensors(Path(path), tensors, {**facts, "checksum": _checksum(tensors, facts)})
+        write_tensors(path, tensors, {**facts, "checksum": _checksum(tensors, facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

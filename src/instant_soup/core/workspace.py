@@ -7,6 +7,8 @@ half the weights once more (benchmarks/prune_speed.py).
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -17,13 +19,14 @@ class Workspace:
     """Room for one call of `prune`.
 
     Attributes:
-        packed: uint8 [ceil(n / 8)] per parameter, not filled; views of one tensor.
+        packed: uint8 [ceil(n / 8)] per parameter, of what is here of it, not filled; views of one tensor.
     """
 
     def __init__(self, mask: Mask, chunk: int) -> None:
-        sizes = [-(-mask.scope.numel(name) // 8) for name in mask]
+        held = [prod(mask.scope.here(name)) for name in mask]
+        sizes = [-(-count // 8) for count in held]
         self.packed = dict(zip(mask, torch.split(torch.empty(sum(sizes), dtype=torch.uint8), sizes), strict=True))
-        self._length = min(chunk, mask.scope.size)
+        self._length = min(chunk, sum(held))
         self._chunks: dict[tuple[torch.device, torch.dtype | None], Tensor] = {}
 
     def chunk(self, device: torch.device, dtype: torch.dtype | None) -> Tensor:

@@ -1,4 +1,7 @@
-"""Bookmark: a learner's place in a folder, so that a killed run goes on from there."""
+"""Bookmark: a learner's place in a folder, so that a killed run goes on from there.
+
+One file, written by the first rank, or pieces where no rank has the whole model. Either is read by any number of ranks.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from ..core.errors import StoreError
 from ..core.files import read_tensors, write_tensors
+from ..core.team import ALONE, Team
+from ..training import ranks
+from . import pieces
 
 EVERY = 60.0  # seconds between saves within a leg; a save takes a second or two
 
@@ -22,15 +29,16 @@ class FolderBookmark:
     Args:
         folder: made when first saved to.
         every: seconds of work after which the next save within a leg is due.
+        team: the ranks that save and load together.
     """
 
-    def __init__(self, folder: Path, every: float = EVERY) -> None:
-        self._folder, self._every = folder, every
+    def __init__(self, folder: Path, every: float = EVERY, team: Team = ALONE) -> None:
+        self._folder, self._every, self._team = folder, every, team
         self._saved = self._began = time.monotonic()
 
     @property
     def due(self) -> bool:
-        return time.monotonic() - self._saved >= self._every
+        return self._team.told(time.monotonic() - self._saved >= self._every)
 
     @property
     def seconds(self) -> float:
@@ -38,19 +46,30 @@ class FolderBookmark:
         return time.monotonic() - self._began
 
     def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        write_tensors(self._path(place), tensors, {**facts, "seconds": self.seconds})
+        facts = {**facts, "seconds": self.seconds}
+        if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
+            pieces.save(self._folder, place, tensors, facts, self._team)
+            self._path(place).unlink(missing_ok=True)
+        elif self._team.rank == 0:
+            write_tensors(self._path(place), tensors, facts)
+            pieces.remove(self._folder, place)
         self._saved = time.monotonic()
 
     def load(self, place: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
-        if not self._path(place).exists():
+        whole, cut = self._team.told((self._path(place).exists(), pieces.found(self._folder, place)))
+        if whole:
+            tensors, facts = read_tensors(self._path(place), StoreError, "bookmark")
+        elif cut:
+            tensors, facts = pieces.load(cut, cut=ranks.sharded())
+        else:
             return None
-        tensors, facts = read_tensors(self._path(place), StoreError, "bookmark")
         self._began = min(self._began, time.monotonic() - facts.pop("seconds"))
         return tensors, facts
 
     def clear(self) -> None:
         """Forget every place: the stage is done."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._team.rank == 0:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, place: str) -> Path:
         return self._folder / f"{place}.safetensors"

@@ -14,8 +14,10 @@ from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..methods import control
 from ..tasks import CourseTask, image, text
+from ..training import ranks
 from ..training.learner import ModuleLearner
 from . import index
+from .desk import Desk
 from .environment import environment, forget_peaks, peaks
 from .recipe import DRAWN, Recipe
 from .records import SCHEMA
@@ -50,8 +52,8 @@ def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Me
     Raises TicketError when the ticket belongs to another model.
     """
     meter = meter or Meter()
-    learner = _train(ticket, task, budget, meter)
-    return judge(learner, meter)
+    with ranks.lost():
+        return judge(_train(ticket, task, budget, meter), meter)
 
 
 def run(
@@ -62,32 +64,41 @@ def run(
 ) -> dict[str, Any]:
     """Do what *recipe* asks for and return its record; read it back if it is there already.
 
-    Where another process is at it, this one waits and reads what comes of it.
+    Where another process is at it, this one waits and reads what comes of it. Ranks that were launched together do it
+    together.
 
     *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
     gives the task: by default `build`.
     """
-    cell = store.cell(recipe)
-    if cell.record.exists():
+    cell = (desk := _desk(recipe, store)).cell
+    if desk.there(cell.record):
         return read_json(cell.record)
     forget_peaks()
     task = (load or build)(recipe)
-    with cell.hold():
-        if not cell.record.exists():
-            cell.tidy()
+    with desk.hold():
+        if not desk.there(cell.record):
+            desk.write(cell.tidy)
             _carry_out(recipe, store, task, begin(task) if begin else None)
-            cell.tidy()
+            desk.write(cell.tidy)
         return read_json(cell.record)
 
 
+def _desk(recipe: Recipe, store: Store) -> Desk:
+    return Desk(store.cell(recipe), ranks.team())
+
+
 def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | None) -> None:
-    cell = store.cell(recipe)
+    desk = _desk(recipe, store)
     ticket = draw(recipe, task, store, watch)
     meter = meter_of("fine-tune", watch)
-    world = replace(task, shelf=store.shelf(recipe)) if _shares(recipe) else task
-    learner, spent = tuned(ticket, recipe, world, cell, meter)
+    world = replace(task, shelf=desk.shelf(store.shelf(recipe))) if _shares(recipe) else task
+    learner, spent = tuned(ticket, recipe, world, desk, meter)
     result = judge(learner, meter)
-    record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
+    record = _record(recipe, task, ticket, result, desk.cell.finished("draw"), spent, meter)
+    desk.write(lambda: _put(record, desk.cell, store))
+
+
+def _put(record: dict[str, Any], cell: Cell, store: Store) -> None:
     cell.finish("record", record)
     index.add(store, read_json(cell.record))
 
@@ -137,24 +148,23 @@ def check(recipe: Recipe, task: CourseTask) -> None:
 
 def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None) -> Ticket:
     """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there."""
-    cell = store.cell(recipe)
-    with cell.hold():
-        if cell.ticket.exists():
-            return cell.load_ticket()
+    desk = _desk(recipe, store)
+    with desk.hold():
+        if desk.there(desk.cell.ticket):
+            desk.bookmark("draw").clear()  # in case it was killed just then
+            return desk.cell.load_ticket()
         if recipe.control:
             return _controlled(recipe, recipe.control, task, store, watch)
         return _drawn(recipe, task, store, watch)
 
 
 def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
-    cell = store.cell(recipe)
-    meter, bookmark = meter_of("draw", watch), cell.bookmark("draw")
+    desk = _desk(recipe, store)
+    meter, bookmark = meter_of("draw", watch), desk.bookmark("draw")
     with spread(recipe, task, build) as shared:
-        world = replace(shared, bookmark=bookmark, shelf=store.shelf(recipe))
+        world = replace(shared, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
         ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
-    cell.describe(recipe)
-    cell.finish("draw", {**meter.dump(), "seconds": bookmark.seconds})
-    cell.save_ticket(ticket)  # last, for it says that the stage is done
+    desk.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()
     return ticket
 
@@ -164,28 +174,26 @@ def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch
     plain = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
     drawn = Recipe.parse(plain)  # a copy would keep the key
     ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
-    cell = store.cell(recipe)
-    cell.describe(recipe)
-    cell.finish("draw", store.cell(drawn).finished("draw"))
-    cell.save_ticket(ticket)
+    _desk(recipe, store).keep_ticket(recipe, ticket, store.cell(drawn).finished("draw"))
     return ticket
 
 
 def tuned(
-    ticket: Ticket, recipe: Recipe, task: CourseTask, cell: Cell, meter: Meter
+    ticket: Ticket, recipe: Recipe, task: CourseTask, desk: Desk, meter: Meter
 ) -> tuple[ModuleLearner, dict[str, Any]]:
     """A learner at the fine-tuned weights, and what getting there cost."""
-    if cell.model.exists():
+    cell = desk.cell
+    if desk.there(cell.model):
         learner = _place(ticket, task, meter)
         learner.restore(cell.load_model())
         spent = cell.finished("train")
         meter.load(spent)
+        desk.bookmark("train").clear()
         return learner, spent
-    bookmark = cell.bookmark("train")
+    bookmark = desk.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
     spent = {**meter.dump(), "seconds": bookmark.seconds}
-    cell.finish("train", spent)
-    cell.save_model(learner.view())  # last, for it says that the stage is done
+    desk.keep_model(learner.whole(), spent)
     bookmark.clear()
     return learner, spent
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from ..core import transfer as core
 from ..core.match import NameMap
+from ..core.team import ALONE
 from ..core.ticket import Ticket
 from ..tasks import CourseTask
 from . import toml
+from .desk import Desk
 from .environment import forget_peaks
 from .matrix import SCHEMA
 from .recipe import Recipe
@@ -78,7 +80,7 @@ def _carried_out(
     fitted: core.Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
 ) -> dict[str, Any]:
     meter = meter_of("fine-tune", watch)
-    learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
+    learner, spent = tuned(fitted.ticket, recipe, task, Desk(cell, ALONE), meter)
     result = judge(learner, meter)
     full, bill = Sizes.of(task).full, meter.dump()
     return {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.budget import Meter
-from ..core.errors import TicketError, unknown
+from ..core.errors import RankError, TicketError, unknown
 from ..core.mask import Mask
 from ..core.task import Task
 from ..core.ticket import Ticket
@@ -34,10 +34,13 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     Raises:
         TicketError: the ticket belongs to another model.
         UnknownName: there is no such kind.
+        RankError: the model is held by several ranks between them.
     """
     if kind not in CONTROLS:
         raise unknown("control", kind, CONTROLS)
     learner = task.learner(meter or Meter())
+    if learner.scope.shards.team.size > 1:
+        raise RankError("a control moves weights within whole parameters, which no rank has under FSDP2; use one rank")
     ticket.check_base(learner.base, learner.scope)
     weights = {**learner.origin, **ticket.start}
     masks = {}

@@ -43,7 +43,7 @@ def votes(outlook: Outlook, weights: Weights) -> Scores:
     whole = torch.uint8 if len(outlook.masks) < 256 else torch.int64  # small numbers are added up several times faster
 
     def count(name: str) -> Tensor:
-        total = torch.zeros(outlook.masks[0].scope.shapes[name], dtype=whole)
+        total = torch.zeros(outlook.masks[0].scope.here(name), dtype=whole)
         for mask in outlook.masks:
             total += mask[name].view(torch.uint8)
         return total

@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from . import ranks
 from .regime import Precision
 
 
@@ -15,10 +16,11 @@ def accelerator(precision: Precision) -> Accelerator:
     Accelerate keeps one precision for the whole process. Learners of different precision may live
     in one process here, so a change of precision resets that shared state.
     """
+    ranks.team()  # they meet first, or each would take itself for alone
     mixed = "bf16" if precision == "bfloat16" or (precision == "auto" and fast_bfloat16()) else "no"
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
         AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=mixed)
+    return Accelerator(mixed_precision=mixed, kwargs_handlers=ranks.handlers())
 
 
 def fast_bfloat16() -> bool:

@@ -24,6 +24,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from ..core.accord import check_accord
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
@@ -34,6 +35,7 @@ from ..engine.crew import Crew
 from . import optim, sensitivity
 from .device import accelerator
 from .examples import Course, Examples
+from .layout import Layout, local
 from .loop import step
 from .order import Order, chunks, in_order
 from .regime import Regime
@@ -89,18 +91,20 @@ class ModuleLearner:
         self._accelerator = accelerator(regime.precision)
         model = deepcopy(course.model)
         self._plain_forward = model.forward  # Accelerate puts autocast around it
-        self._model = self._accelerator.prepare_model(model)
-        self._module: nn.Module = self._accelerator.unwrap_model(self._model)
+        self._layout = Layout(model, self._accelerator)
+        self._model, self._module = self._layout.model, self._layout.module
+        self._scope = course.scope.cut(self._layout.shards)
         self._tensors = _tensors(self._module)
         self._parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
-        self._mask = Mask.dense(course.scope)
+        self._mask = Mask.dense(self._scope)
         self._keep: dict[str, Tensor] = {}
         self._optimizer = self._fresh_optimizer(Training())
         self._line = optim.Line(regime.rate, self._horizon, round(regime.warmup * self._horizon))
         self._order = self._ordered(Training(seed=self.seed("order")))
         self._clock = _Clock()
         self._aside: tuple[Mask, ...] = ()
-        self._shelf, self._crew, self._free = shelf, crew, free
+        self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
+        self._crew, self._free = crew, free
         self._bookmark = bookmark
         self._leg_saved = bookmark.load("leg") if bookmark else None
 
@@ -108,7 +112,7 @@ class ModuleLearner:
 
     @property
     def scope(self) -> Scope:
-        return self._course.scope
+        return self._scope
 
     @property
     def mask(self) -> Mask:
@@ -120,7 +124,8 @@ class ModuleLearner:
 
     @property
     def origin(self) -> Weights:
-        return {name: tensor.detach() for name, tensor in _tensors(self._course.model).items()}
+        part = self._layout.shards.part
+        return {name: part(name, tensor.detach()) for name, tensor in _tensors(self._course.model).items()}
 
     @property
     def fresh(self) -> frozenset[str]:
@@ -162,28 +167,35 @@ class ModuleLearner:
     # weights and masks
 
     def view(self) -> Weights:
-        return {name: tensor.detach() for name, tensor in self._tensors.items()}
+        return {name: local(tensor.detach()) for name, tensor in self._tensors.items()}
 
     def weights(self) -> Weights:
         return {name: tensor.clone() for name, tensor in self.view().items()}
 
+    def whole(self) -> Weights:
+        """The live tensors at the first rank, put together where ranks hold them in parts. All ranks have to ask."""
+        whole = {name: self._layout.shards.whole(name, part) for name, part in self.view().items()}
+        return {name: tensor for name, tensor in whole.items() if tensor is not None}
+
     @torch.no_grad()
     def restore(self, weights: Weights) -> None:
+        here = self.view()
         for name, tensor in weights.items():
-            if name not in self._tensors or self._tensors[name].shape != tensor.shape:
-                here = tuple(self._tensors[name].shape) if name in self._tensors else "nothing"
+            if name not in here:
                 raise ScopeError(
-                    f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has {here} there"
+                    f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has nothing there"
                 )
-            self._tensors[name].copy_(tensor)
+            here[name].copy_(self._layout.part(name, tensor, here[name]))
         self._zero_pruned()
 
     def apply_mask(self, mask: Mask) -> None:
         if mask.scope != self.scope:
             raise ScopeError(f"the mask is for {mask.scope}, and this model has {self.scope}")
-        self._mask = mask
+        self._mask = mask = self._layout.mask(mask)
+        if not self._layout.cut:  # else no two ranks hold the same part of it
+            check_accord(mask, self._layout.team)
         self._keep = {
-            name: mask[name].to(self._parameters[name])
+            name: mask[name].to(local(self._parameters[name]))
             for name, kept in mask.kept_by_name.items()
             if kept < mask.scope.numel(name)
         }
@@ -193,7 +205,7 @@ class ModuleLearner:
     def _zero_pruned(self) -> None:
         for name, keep in self._keep.items():
             parameter = self._parameters[name]
-            parameter.masked_fill_(keep == 0, 0.0)  # not a product: that could leave -0.0 or NaN
+            local(parameter).masked_fill_(keep == 0, 0.0)  # not a product: that could leave -0.0 or NaN
             optim.forget(self._optimizer, parameter, keep)
 
     # training
@@ -286,7 +298,7 @@ class ModuleLearner:
             for brief in briefs:
                 order, train = self._ordered(brief.training), self._course.train
                 for indices in map(order.at, range(brief.steps)):
-                    self._charge("look-ahead", train, train.batch(indices), indices, 3, steps=1)
+                    self._charged("look-ahead", train, indices, 3, steps=1)
                 seen, loss = next(answers)
                 self._meter.tell("look-ahead", loss=loss, sparsity=self._mask.sparsity)
                 yield seen
@@ -304,7 +316,8 @@ class ModuleLearner:
         tensors, facts = snapshot
         self._clock = _Clock(**facts["clock"])
         self._meter.load(facts["meter"])
-        optim.remember(self._optimizer, self._parameters, _room(tensors, "optimizer"))
+        memory = {key: self._layout.placed(key.partition("/")[2], t) for key, t in _room(tensors, "optimizer").items()}
+        optim.remember(self._optimizer, self._parameters, memory)
         self.apply_mask(self._mask_from(tensors, "mask"))
         self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))
         self.restore(_room(tensors, "weights"))
@@ -317,10 +330,8 @@ class ModuleLearner:
     @contextmanager
     def _fork(self, brief: Brief) -> Iterator[None]:
         """Swap in a copy of the weights and another optimiser; swap both out again at the end."""
-        mine = {name: tensor.data for name, tensor in self._tensors.items()}
+        mine = self._swapped()
         optimizer, clock, bookmark = self._optimizer, self._clock, self._bookmark
-        for tensor in self._tensors.values():
-            tensor.data = tensor.data.clone()
         self._optimizer = self._fresh_optimizer(brief.training)
         if brief.carry_optimizer:
             optim.remember(self._optimizer, self._parameters, optim.moments(optimizer, self._parameters))
@@ -328,19 +339,40 @@ class ModuleLearner:
         try:
             yield
         finally:
-            for name, tensor in self._tensors.items():
-                tensor.data = mine[name]
+            self._swap_back(mine)
             self._optimizer, self._clock, self._bookmark = optimizer, clock, bookmark
+
+    def _swapped(self) -> Weights:
+        """Put a copy of the weights in place of them, and return the originals.
+
+        FSDP2 holds on to the memory of what it has cut, so there the originals stay in place and the copy is returned.
+        """
+        if self._layout.cut:
+            return self.weights()
+        mine = {name: tensor.data for name, tensor in self._tensors.items()}
+        for tensor in self._tensors.values():
+            tensor.data = tensor.data.clone()
+        return mine
+
+    @torch.no_grad()
+    def _swap_back(self, mine: Weights) -> None:
+        """Undo `_swapped`."""
+        if self._layout.cut:
+            for name, here in self.view().items():
+                here.copy_(mine[name])
+            return
+        for name, tensor in self._tensors.items():
+            tensor.data = mine[name]
 
     def _step(
         self, indices: list[int], purpose: Purpose, rate: float, how: Training, dice: tuple[str | int, ...]
     ) -> None:
-        batch = self._course.train.batch(indices)
-        self._charge(purpose, self._course.train, batch, indices, 3, steps=1)
+        batch = self._charged(purpose, self._course.train, indices, 3, steps=1)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with borrowed():
-            torch.manual_seed(self.seed(*dice))
+            rank = self._layout.team.rank
+            torch.manual_seed(self.seed(*dice, "rank", rank) if rank else self.seed(*dice))
             self._model.train()
             loss = step(
                 self._accelerator,
@@ -352,16 +384,26 @@ class ModuleLearner:
                 self._course.batch_loss,
                 how.label_smoothing,
                 self._regime.clip,
+                self._layout.team,
             )
         self._meter.tell(purpose, loss=loss, sparsity=self._mask.sparsity)
 
     def _micro(self, batch: Any, indices: list[int]) -> list[tuple[Any, float]]:
-        """The batch in parts, each with its share of the examples."""
+        """This rank's examples of the batch in parts, each with its share of all of the batch's examples."""
         size = ceil(len(indices) / self._regime.accumulation)
-        if size == len(indices):
+        if size == len(indices) and self._layout.team.size == 1:
             return [(self._placed(batch), 1.0)]
         parts = [indices[start : start + size] for start in range(0, len(indices), size)]
-        return [(self._placed(self._course.train.batch(part)), len(part) / len(indices)) for part in parts]
+        mine = [self._layout.mine(part) for part in parts]
+        # every rank goes through the model as often, if need be with an example that does not count
+        taken = [self._course.train.batch(some or part[:1]) for some, part in zip(mine, parts, strict=True)]
+        return [(self._placed(one), len(some) / len(indices)) for one, some in zip(taken, mine, strict=True)]
+
+    def _sight(self, examples: Examples, indices: list[int]) -> list[int]:
+        """Which of some examples to charge by. Of several ranks none needs all: the longest costs as each does."""
+        if self._layout.team.size == 1:
+            return indices
+        return [max(indices, key=examples.lengths.__getitem__) if examples.lengths else indices[0]]
 
     def _placed(self, batch: Any) -> Any:
         return send_to_device(batch, self._accelerator.device)
@@ -370,16 +412,15 @@ class ModuleLearner:
         train = self._course.train
         return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset)
 
-    def _charge(
-        self, purpose: Purpose, examples: Examples, batch: Any, indices: list[int], ways: int, *, steps: int = 0
-    ) -> None:
-        """Charge *ways* passes an example: 1 forwards, 3 with the way back."""
+    def _charged(self, purpose: Purpose, examples: Examples, indices: list[int], ways: int, *, steps: int = 0) -> Any:
+        """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
+        n, seen = len(indices), self._sight(examples, indices)
+        batch = examples.batch(seen)
         if self._free:
-            return
-        n = len(indices)
-        self._meter.charge(
-            purpose, Cost(steps, n, ways * n, ways * self._course.forward_cost.of(batch, examples, indices))
-        )
+            return batch
+        forward = self._course.forward_cost.of(batch, examples, seen) // len(seen) * n
+        self._meter.charge(purpose, Cost(steps, n, ways * n, ways * forward))
+        return batch
 
     # evaluation
 
@@ -398,22 +439,25 @@ class ModuleLearner:
         """Outputs and targets of a whole split, on the CPU."""
         self._model.eval()
         outputs, targets = [], []
-        for indices in in_order(len(examples), EVALUATION_BATCH, examples.lengths):
-            batch = examples.batch(indices)
-            self._charge(purpose, examples, batch, indices, 1)
-            self._meter.tell(purpose, sparsity=self._mask.sparsity)
+        batches = in_order(len(examples), EVALUATION_BATCH, examples.lengths)
+        for some in chunks(batches, self._layout.team.size):
+            for indices in some:
+                batch = self._charged(purpose, examples, indices, 1)
+                self._meter.tell(purpose, sparsity=self._mask.sparsity)
+            if self._layout.team.size > 1:
+                batch = examples.batch(self._layout.one(some))
             output, target = self._course.predict(self._model, self._placed(batch))
-            outputs.append(output.float().cpu())
-            targets.append(target.cpu())
+            outputs.append(self._layout.of_all(output.float(), len(some)))
+            targets.append(self._layout.of_all(target, len(some)))
         return torch.cat(outputs), torch.cat(targets)
 
     # scoring
 
     def gradient(self, sample: Sample) -> Weights:
+        self._layout.check_scores("the gradient of a sample")
         with sensitivity.exact(self._module, self._plain_forward):
-            return sensitivity.gradient(
-                self._sample_loss(), self._parameters, self._parts(sample, sensitivity.GRADIENT)
-            )
+            parts = self._parts(sample, sensitivity.GRADIENT)
+            return self._layout.added(sensitivity.gradient(self._sample_loss(), self._parameters, parts))
 
     def curvature(self, sample: Sample, temperature: float = 1.0) -> Weights:
         targets = self._course.train.targets
@@ -421,24 +465,28 @@ class ModuleLearner:
             raise TrainingError(
                 f"temperature is {temperature:g}, and the label is a score, which has none; set it to 1"
             )
+        self._layout.check_scores("a product with the Hessian")
         parameters, loss_of = {name: self._parameters[name] for name in self.scope}, self._sample_loss(temperature)
         with sensitivity.exact(self._module, self._plain_forward):
-            slope = sensitivity.gradient(loss_of, parameters, self._parts(sample, sensitivity.GRADIENT))
-            return sensitivity.curvature(loss_of, parameters, slope, self._parts(sample, sensitivity.CURVATURE))
+            parts = self._parts(sample, sensitivity.GRADIENT)
+            slope = self._layout.added(sensitivity.gradient(loss_of, parameters, parts))
+            parts = self._parts(sample, sensitivity.CURVATURE)
+            return self._layout.added(sensitivity.curvature(loss_of, parameters, slope, parts))
 
     def _sample_loss(self, temperature: float = 1.0) -> sensitivity.LossOf:
         return lambda batch: self._course.batch_loss(self._module, batch, 0.0, temperature)
 
     def _parts(self, sample: Sample, ways: int) -> Iterator[sensitivity.Part]:
-        """The sample in micro-batches, each charged before it is used."""
+        """This rank's share of the sample in micro-batches, each charged before it is used."""
         train = sample.split == "train"
         examples = self._course.train if train else self._course.validation
         purpose: Purpose = "score" if train else "select"
         indices = balanced(examples.targets, len(examples), sample.per_class, sample.seed)
         for part in chunks(indices, ceil(self._regime.batch / self._regime.accumulation)):
-            batch = examples.batch(part)
-            self._charge(purpose, examples, batch, part, ways)
-            yield self._placed(batch), len(part) / len(indices)
+            batch = self._charged(purpose, examples, part, ways)
+            if mine := self._layout.mine(part):
+                batch = batch if mine == part else examples.batch(mine)
+                yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
 
     # going on after a kill
@@ -471,21 +519,25 @@ class ModuleLearner:
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, masks and moments, the live tensors; and where the learner stands."""
-        tensors = {f"weights/{name}": tensor for name, tensor in self.view().items()}
-        tensors |= {f"mask/{name}": self._mask.packed(name) for name in self._mask}
+        tensors = {f"weights/{name}": tensor.detach() for name, tensor in self._tensors.items()}
+        tensors |= _under("mask", self._layout.saved(self._mask))
         for i, mask in enumerate(self._aside):
-            tensors |= {f"aside/{i}/{name}": mask.packed(name) for name in mask}
+            tensors |= _under(f"aside/{i}", self._layout.saved(mask))
         tensors |= {f"optimizer/{name}": t for name, t in optim.moments(self._optimizer, self._parameters).items()}
         return tensors, {"clock": asdict(self._clock), "meter": self._meter.dump(), "aside": len(self._aside)}
 
     def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
-        return Mask.from_packed(self.scope, {name: tensors[f"{room}/{name}"] for name in self.scope})
+        return self._layout.loaded(self._course.scope, _room(tensors, room))
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and the buffers that a checkpoint holds, each once."""
     kept = module.state_dict().keys()
     return {**dict(module.named_parameters()), **{name: b for name, b in module.named_buffers() if name in kept}}
+
+
+def _under(room: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{room}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def _room(tensors: Mapping[str, Tensor], room: str) -> dict[str, Tensor]:

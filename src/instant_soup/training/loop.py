@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from ..core.errors import TrainingError
+from ..core.team import ALONE, Team
 from .examples import Batch
+from .layout import local
 
 
 def step(
@@ -24,8 +26,12 @@ def step(
     loss_of: Callable[[nn.Module, Batch, float], Tensor],
     label_smoothing: float,
     clip: float,
+    team: Team = ALONE,
 ) -> float:
     """Take one step over *micro*-batches, each with its share of the whole batch; return the loss.
+
+    Where several ranks take the step together, each has its own examples of each micro-batch, and the mean of the
+    ranks' gradients is that of the whole batch.
 
     The gradients of pruned weights are zeroed before they are clipped and before AdamW sees them.
     With them, its moments stay zero at pruned weights, and so does every update it makes there.
@@ -42,14 +48,14 @@ def step(
     for batch, share in micro:
         with torch.enable_grad():
             loss = loss_of(model, batch, label_smoothing) * share
-            total += float(loss.detach())
+            total += float(team.added(loss.detach()))
             if not isfinite(total):
                 optimizer.zero_grad(set_to_none=True)
                 raise TrainingError(f"the loss is {total}; lower the learning rate, or set precision to float32")
-            accelerator.backward(loss)
+            accelerator.backward(loss * team.size)  # what wraps the model takes the mean over ranks
     for name, bits in keep.items():
         if (gradient := parameters[name].grad) is not None:
-            gradient.mul_(bits)
+            local(gradient).mul_(bits)
     if clip:
         accelerator.clip_grad_norm_(parameters.values(), clip)
     optimizer.step()

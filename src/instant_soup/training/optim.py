@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from .layout import local
+
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -57,4 +59,4 @@ def forget(optimizer: AdamW, parameter: nn.Parameter, keep: Tensor) -> None:
     """Zero the optimiser's memory of a parameter's weights where *keep* is zero."""
     for kind in MOMENTS:
         if parameter in optimizer.state:
-            optimizer.state[parameter][kind].mul_(keep)
+            local(optimizer.state[parameter][kind]).mul_(keep)

@@ -8,6 +8,7 @@ from math import ceil
 
 import torch
 
+from ..core.task import Item
 from .seeds import stream
 
 POOL = 50  # batches that are sorted by length together: few enough that each epoch mixes anew
@@ -58,6 +59,6 @@ def in_order(size: int, batch: int, lengths: Sequence[int] | None) -> list[list[
     return chunks(sorted(indices, key=lengths.__getitem__) if lengths is not None else indices, batch)
 
 
-def chunks(items: list[int], size: int) -> list[list[int]]:
+def chunks(items: list[Item], size: int) -> list[list[Item]]:
     """*items* in parts of *size*, the last one with what is left."""
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -470,15 +470,13 @@ def test_an_overfull_bracket_is_narrowed(monkeypatch: pytest.MonkeyPatch, sweeps
     assert any(sweep.overfull for sweep in sweeps)
 
 
-def test_a_sea_of_ties_is_not_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sea_of_ties_is_not_set_aside(monkeypatch: pytest.MonkeyPatch, sweeps: list[room._Sweep]) -> None:
     monkeypatch.setattr(room, "ASIDE", 4)
-    calls = []
-    first_ties = room._first_ties
-    monkeypatch.setattr(room, "_first_ties", lambda *args: calls.append(args) or first_ties(*args))
     scope = scope_of()
     agrees(picked(scope, [0.0], torch.float32), some_mask(scope, 0.2), 0.5)
-    assert len(calls) == 1
-    assert not calls[0][1].inside
+    assert len(sweeps) == 1
+    assert sweeps[0].overfull
+    assert not sweeps[0].inside
 
 
 @pytest.mark.parametrize("seed", range(40))
