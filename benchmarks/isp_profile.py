@@ -74,6 +74,7 @@ def recipe(room: Path, steps: int, precision: str, *, words: bool) -> Recipe:
     task = {"name": "demo/polarity"} if words else {"name": "sentences", "columns": ["sentence"]}
     data = {} if words else {"data": {"folder": str(sentences.write(room, 960, 96))}}
     method = {"name": "instant-soup", "blend": "lookahead", "denoisers": 4, "lookahead_steps": 5, "compression": 0.25}
+    method |= {"carry": "none", "finish": "rewind"}  # a look-ahead is fork, steps and cut, and no more
     training = {"steps": steps, "precision": precision}
     return Recipe.parse({"task": task, **data, "method": method, "training": training, "sparsity": 0.7}, "profile")
 

@@ -116,6 +116,7 @@ def ours(folder: Path, job: Job, precision: Precision = "auto") -> int:
         round_steps=1,
         blend="union",
         own_mask=False,
+        carry="none",
         finish="continue",
     )
     meter = Meter()

@@ -109,6 +109,8 @@ def mini_recipe(tiny_bert: Path, tiny_text: Path) -> dict[str, object]:
             "lookahead_steps": 2,
             "compression": 0.25,
             "mask_share": 0.5,
+            "carry": "none",
+            "finish": "rewind",
         },
         "training": {"steps": 12, "batch": 8, "rate": 1e-3, "precision": "float32"},
     }

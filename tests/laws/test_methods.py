@@ -32,13 +32,21 @@ QUICK: dict[str, dict[str, Any]] = {
     "lottery-pools": {"compression": 0.35, "coefficients": (0.3, 0.7)},
     "instant-model-soup": {"ingredients": 2, "lookahead_steps": 2, "grid": 2},
     "model-soup": {"ingredients": 2},
-    "instant-soup": {"denoisers": 2, "lookahead_steps": 2, "compression": 0.3, "mask_share": 0.5},
+    "instant-soup": {
+        "denoisers": 2,
+        "lookahead_steps": 2,
+        "compression": 0.3,
+        "mask_share": 0.5,
+        "carry": "none",
+        "finish": "rewind",
+    },
 }
 # every way in which a method can go about it obeys the same laws
 WAYS: dict[str, dict[str, Any]] = {
     "instant-soup union continue": {"blend": "union", "finish": "continue"},
     "instant-soup lookahead restart": {"blend": "lookahead", "finish": "restart"},
     "instant-soup intersection geometric": {"blend": "intersection", "share": "geometric", "carry_optimizer": True},
+    "instant-soup mean restart": {"carry": "mean", "finish": "restart", "denoisers": 1, "lookahead_steps": 1},
     "instant-soup mean": {"carry": "mean", "finish": "continue", "denoisers": 1, "lookahead_steps": 1},
     "instant-soup no denoisers": {"denoisers": 0},
     "instant-soup layers settled": {"across": "layer", "own_mask": False, "round_steps": 1, "settled": 0.1},

@@ -100,7 +100,7 @@ precision = "float32"
 method = "dense"
 [cells.soup]
 sparsity = 0.7
-method = {{ name = "instant-soup", denoisers = 2, lookahead_steps = 2, compression = 0.25, mask_share = 0.5 }}
+method = {{ name = "instant-soup", denoisers = 2, lookahead_steps = 1, compression = 0.25, mask_share = 0.5 }}
 [cells.longer]
 sparsity = 0.7
 method = "magnitude"

@@ -32,6 +32,8 @@ denoisers = 2
 lookahead_steps = 2
 compression = 0.25
 mask_share = 0.5
+carry = "none"
+finish = "rewind"
 [training]
 steps = 12
 batch = 8

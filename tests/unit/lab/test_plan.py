@@ -66,7 +66,8 @@ def recipe(name: str, sparsity: float = 0.6, budget: float = 1.0, **knobs: Any) 
     )
 
 
-SOUP = {"denoisers": 2, "lookahead_steps": 3, "compression": 0.3, "mask_share": 0.5, "subset": [1.0, 1.0]}
+THROWN = {"carry": "none", "finish": "rewind"}
+SOUP = {"denoisers": 2, "lookahead_steps": 3, "compression": 0.3, "mask_share": 0.5, "subset": [1.0, 1.0], **THROWN}
 QUICK: dict[str, dict[str, Any]] = {
     # each as the one of its kind whose cost does not depend on what is seen, or at its dearest
     "early-bird": {"check": 0.1, "epsilon": 0.0, "queue": 3},
@@ -86,9 +87,9 @@ CASES = {
     "random, longer": recipe("random", budget=1.5),
     "gradual": recipe("gradual", rounds=3),
     "soup": recipe("instant-soup", **SOUP),
-    "soup, continued": recipe("instant-soup", **SOUP, finish="continue"),
+    "soup, continued": recipe("instant-soup", **SOUP | {"finish": "continue"}),
     **{name: recipe(name.split(",")[0], **knobs) for name, knobs in QUICK.items()},
-    "soup, carried": recipe("instant-soup", **{**SOUP, "denoisers": 1}, carry="mean", blend="lookahead"),
+    "soup, carried": recipe("instant-soup", **SOUP | {"denoisers": 1, "carry": "mean"}, blend="lookahead"),
 }
 
 

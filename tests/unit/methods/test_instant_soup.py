@@ -16,7 +16,10 @@ from instant_soup.soup.denoiser import Protocols, briefs
 from instant_soup.tasks import CourseTask
 
 Make = Callable[..., CourseTask]
-THROWN: dict[str, Any] = {"carry": "none", "finish": "rewind"}  # look-aheads are thrown away, and so is what was learned
+THROWN: dict[str, Any] = {
+    "carry": "none",
+    "finish": "rewind",
+}  # look-aheads are thrown away, and so is what was learned
 QUICK: dict[str, Any] = {"lookahead_steps": 2, "compression": 0.3, **THROWN}
 
 

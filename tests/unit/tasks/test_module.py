@@ -45,7 +45,7 @@ def make() -> Make:
 
 def test_any_module_with_loaders_a_loss_and_a_metric_draws_a_ticket(make: Make) -> None:
     task = make()
-    ticket = soup.InstantSoup(denoisers=2, lookahead_steps=2, compression=0.3).draw(task, 0.5)
+    ticket = soup.InstantSoup(denoisers=2, lookahead_steps=2, compression=0.3, finish="rewind").draw(task, 0.5)
     result = soup.evaluate(ticket, task)
     assert ticket.mask.kept == round(0.5 * (6 * 16 + 16 * 2))
     assert result.test["metric"] > 0.8
