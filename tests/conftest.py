@@ -27,6 +27,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != "test_chaos.py")  # by far the longest: others go on beside it
     missing = pytest.mark.skip(reason=f"needs the data folder {SHARED.name}/ beside the checkout")
     for item in items:
         if "shared" in item.keywords and not SHARED.is_dir():

@@ -16,10 +16,10 @@ what follows) is a knob here; docs/methods/instant-soup.md says why each default
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
-from typing import Literal
+from typing import Literal, Self
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
@@ -52,7 +52,8 @@ class InstantSoup:
         blend: ``"votes"``, ``"lookahead"``, ``"union"`` or ``"intersection"``.
         own_mask: whether the mask without look-ahead is blended too, as in Algorithm 2.
         carry: ``"none"`` throws look-ahead weights away, as the paper does; ``"mean"`` goes on
-            from their mean, and their steps count as progress.
+            from their mean, and their steps count as progress. A T of a few dozen steps has no room
+            for that, and unless *lookahead_steps* is given they are thrown away then.
         finish: ``"continue"`` with the same optimiser and schedule for the rest of T, as the
             paper does; ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained
             weights and a fresh T.
@@ -128,15 +129,21 @@ class InstantSoup:
         learner = task.learner(meter or Meter())
         targets = steps_to(sparsity, self.compression, self.share)
         steps = self.lookahead_steps or self._affordable(len(targets), learner.horizon)
-        lengths = self._lengths(len(targets), steps, learner)
+        how = self._fitting(len(targets) * self.denoisers * steps, learner.horizon)
+        lengths = how._lengths(len(targets), steps, learner)
         for i, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[i])
-            looks = self._looks(steps, learner.seed("look-ahead", i))
-            learner.apply_mask(self._denoised(learner, looks, target, last=i == len(targets) - 1))
+            looks = how._looks(steps, learner.seed("look-ahead", i))
+            learner.apply_mask(how._denoised(learner, looks, target, last=i == len(targets) - 1))
         if self.trains:
             learner.train(learner.horizon - learner.steps_taken)
         start = learner.origin if self.finish == "rewind" else None
-        return Ticket.drawn(learner, describe(self), start=start, ready=self.trains)
+        return Ticket.drawn(learner, describe(how), start=start, ready=self.trains)
+
+    def _fitting(self, ahead: int, horizon: int) -> Self:
+        """Carry nothing on where look-aheads whose length was left to us do not fit into a T of a few dozen steps."""
+        fits = ahead + self.mask_share * horizon <= horizon
+        return self if fits or self.lookahead_steps is not None else replace(self, carry="none")
 
     def _affordable(self, rounds: int, horizon: int) -> int:
         """The paper's 30 steps a look-ahead, or fewer where they would come to more than half of T."""

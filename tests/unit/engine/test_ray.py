@@ -41,7 +41,13 @@ pytestmark = [
 ]
 OF_THE_MACHINE = ("seconds", "clock", "memory", "made", "checksum")
 METHOD = soup.InstantSoup(
-    denoisers=5, lookahead_steps=2, compression=0.1, mask_share=0.5, blend="lookahead", carry_optimizer=True
+    denoisers=5,
+    lookahead_steps=2,
+    compression=0.1,
+    mask_share=0.5,
+    blend="lookahead",
+    carry="none",
+    carry_optimizer=True,
 )
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
 FAST = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}

@@ -53,7 +53,8 @@ def test_the_numbers_of_workers_shown_double_up_to_the_one_asked_for() -> None:
 )
 def test_what_a_method_asks_for_is_seen_by_letting_it_ask(knobs: dict[str, Any], returned: float) -> None:
     rounds = list[Round]()
-    method = soup.InstantSoup(denoisers=3, lookahead_steps=5, compression=0.25, carry_optimizer=True, **knobs)
+    quick = {"denoisers": 3, "lookahead_steps": 5, "compression": 0.25, "carry_optimizer": True, "carry": "none"}
+    method = soup.InstantSoup(**{**quick, **knobs})
     method.draw(StandInTask(Sizes("any", 500, 8, 1000, 100, 100, 2), rounds), 0.5)
     assert [one.steps for one in rounds] == [(5, 5, 5)] * 2
     assert all(one.carried and one.returned == pytest.approx(returned, abs=0.05) for one in rounds)

@@ -280,3 +280,13 @@ def test_look_aheads_take_the_papers_steps_or_what_half_of_t_leaves(points: Make
     assert steps(80, lookahead_steps=30) == 120
     assert steps(400) == 120
     assert steps(80, carry="mean") == 40
+
+
+def test_look_aheads_are_carried_on_by_default_where_they_fit_into_t(points: Make) -> None:
+    """Otherwise they are thrown away, or refused if their length was given."""
+    knobs: dict[str, Any] = {"compression": 0.3, "denoisers": 5}
+    fits, tiny = (InstantSoup(**knobs).draw(points(steps=steps), 0.6) for steps in (40, 8))
+    assert (fits.method["carry"], tiny.method["carry"]) == ("mean", "none")
+    assert tiny.digest == InstantSoup(**knobs, carry="none").draw(points(steps=8), 0.6).digest
+    with pytest.raises(KnobError, match="or set carry to 'none'"):
+        InstantSoup(**knobs, lookahead_steps=2).draw(points(steps=8), 0.6)

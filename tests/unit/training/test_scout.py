@@ -71,6 +71,9 @@ def test_a_look_ahead_sees_the_same_wherever_it_is_done(points: Make, *, carry: 
     assert all(torch.equal(here.view()[name], there.view()[name]) for name in here.view())
 
 
+QUICK = {"lookahead_steps": 2, "compression": 0.25, "denoisers": 3, "round_steps": 1, "carry": "none"}
+
+
 @pytest.mark.parametrize(
     "knobs",
     [
@@ -85,7 +88,7 @@ def test_a_look_ahead_sees_the_same_wherever_it_is_done(points: Make, *, carry: 
 def test_a_ticket_is_the_same_wherever_its_look_aheads_are_done(
     points: Make, knobs: dict[str, Any], scouts: int
 ) -> None:
-    method = soup.InstantSoup(**{"lookahead_steps": 2, "compression": 0.25, "denoisers": 3, "round_steps": 1, **knobs})
+    method = soup.InstantSoup(**{**QUICK, **knobs})
     task = points(steps=60)
     here, there = (method.draw(world, 0.6) for world in (task, afar(task, scouts)))
     assert there.digest == here.digest
