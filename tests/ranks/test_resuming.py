@@ -69,7 +69,9 @@ def test_a_killed_rank_ends_them_all_within_a_minute_and_the_run_goes_on(
     finally:
         launch.kill()
     assert launch.returncode
-    assert "rank 0 has lost the others: one of them failed, was killed" in " ".join(said.split())
+    ours = "rank 0 has lost the others: one of them failed, was killed"
+    launchers = "Signal 9 (SIGKILL) received by PID"
+    assert any(words in " ".join(said.split()) for words in (ours, launchers))  # whoever notices first
     assert not (place.parents[1] / "record.json").exists()
     [found, _] = together(2, whole_run, tmp_path / "resumed", mini_recipe, tmp_path / "runs")
     assert {part: found[part] for part in ("ticket", "test")} == {part: record[part] for part in ("ticket", "test")}
