@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ..core.errors import RankError, SoupError
+from ..core.launch import launched
 
 if TYPE_CHECKING:
     from ..lab.recipe import Recipe
@@ -70,7 +71,7 @@ class Guarded(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, and refuse it to ranks that would do everything once each. Raises RankError."""
         found = super().resolve_command(ctx, args)
-        if ctx.parent is None and _launched() and found[0] not in TOGETHER:
+        if ctx.parent is None and launched() and found[0] not in TOGETHER:
             raise RankError(
                 f"{found[0]!r} is not done by ranks together, only {', '.join(TOGETHER)} are; start it alone"
             )
@@ -88,11 +89,7 @@ app = typer.Typer(
 
 def first_rank() -> bool:
     """Whether this process is the one that speaks: the first of its launch, or alone."""
-    return not _launched() or os.environ["RANK"] == "0"
-
-
-def _launched() -> bool:
-    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return not launched() or os.environ["RANK"] == "0"
 
 
 def say(text: str) -> None:
@@ -111,7 +108,7 @@ def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
 
 
 def _complain(text: str) -> None:
-    who = f" (rank {os.environ['RANK']})" if _launched() else ""
+    who = f" (rank {os.environ['RANK']})" if launched() else ""
     Console(stderr=True).print(
         f"error{who}: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True
     )

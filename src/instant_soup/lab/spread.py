@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ..core.errors import RankError
+from ..core.launch import launched
 from ..tasks import CourseTask
-from ..training.ranks import launched
 from ..training.scout import Scout
 from .plan import rehearse
 from .recipe import Recipe

@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed as dist
 
 from ..core.errors import RankError, SoupError
+from ..core.launch import launched
 from ..core.team import ALONE, Ranks, Team
 
 PATIENCE = timedelta(minutes=5)
@@ -27,11 +28,6 @@ PATIENCE = timedelta(minutes=5)
 def team() -> Team:
     """The ranks of this launch; a team of one where nothing was launched. All of them have to ask."""
     return _met() if launched() else ALONE
-
-
-def launched() -> bool:
-    """Whether this process is one of several ranks."""
-    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @cache
