@@ -60,7 +60,7 @@ class Guarded(typer.core.TyperGroup):
         except SoupError as error:
             _complain(str(error))
             raise typer.Exit(2) from None
-        except (typer.Exit, typer.Abort, KeyboardInterrupt):
+        except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):  # the last: nobody reads on, as with head
             raise
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")) or os.environ.get("INSTANT_SOUP_TRACEBACK"):

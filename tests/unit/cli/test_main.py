@@ -477,6 +477,16 @@ def test_a_fault_of_ours_is_one_line_too_with_another_exit_code(
     assert "Traceback" not in result.output
 
 
+def test_a_reader_that_leaves_is_no_fault_of_ours(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("instant_soup.cli.look.typer.echo", leave)
+    result = call("methods", "--json")
+    assert result.exit_code == 1
+    assert "fault" not in result.output
+
+
 def test_an_unknown_command_or_option_is_refused(call: Call) -> None:
     assert call("simmer").exit_code == 2
     assert call("run", "--hot").exit_code == 2
