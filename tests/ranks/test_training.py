@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from together import together
-from training import both_layouts, points, saved, story
+from training import both_layouts, learned_soup, points, saved, story
 
 from instant_soup.core.budget import Meter
 from instant_soup.core.task import Sample
@@ -51,9 +51,30 @@ def test_ranks_share_the_examples_that_weights_are_scored_by(
     two: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> None:
     wanted = points().learner(Meter()).gradient(Sample(4))
-    for ddp, _ in two:
+    (ddp, fsdp), (other, _) = two
+    for found in (ddp, fsdp, other):
+        assert found["gradient"].keys() == wanted.keys()
         for name, slope in wanted.items():
-            torch.testing.assert_close(ddp["gradient"][name], slope, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(found["gradient"][name], slope, rtol=1e-4, atol=1e-6)
+
+
+def test_ranks_learn_the_soup_that_one_learns(two: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    wanted = learned_soup(points().learner(Meter()))
+    for rank in two:
+        for layout in rank:
+            assert layout["soup"] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_under_fsdp2_bf16_trains_and_weights_stay_in_float32(
+    two: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    learner = points(precision="bfloat16").learner(Meter())
+    before = learner.loss()
+    (_, first), (_, second) = two
+    assert first["bf16"] == second["bf16"]
+    loss, kinds = first["bf16"]
+    assert loss < 0.9 * before
+    assert kinds == {torch.float32}
 
 
 def test_another_mask_on_one_rank_is_an_error_that_names_the_tensor(

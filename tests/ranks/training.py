@@ -26,6 +26,7 @@ from instant_soup.core.prune import prune
 from instant_soup.core.score import chance, magnitude
 from instant_soup.core.task import Brief, Sample, Training
 from instant_soup.core.ticket import Ticket
+from instant_soup.soup.average import learned
 from instant_soup.tasks import CourseTask
 from instant_soup.training import ranks
 from instant_soup.training.learner import ModuleLearner
@@ -124,15 +125,38 @@ def told() -> dict[str, Any]:
     """The story, and what is refused, under the layout that the environment asks for."""
     found = story()
     learner = points().learner(Meter())
+    put_together = learner.scope.shards.whole
+    found["gradient"] = {name: put_together(name, part) for name, part in learner.gradient(Sample(4)).items()}
+    found["soup"] = learned_soup(learner)
     if ranks.sharded():
-        with pytest.raises(RankError, match="FSDP2"):
-            learner.gradient(Sample(2))
+        with pytest.raises(RankError, match="Hessian is not computed under FSDP2"):
+            learner.curvature(Sample(2))
+        found["bf16"] = in_bf16()
     else:
-        found["gradient"] = learner.gradient(Sample(4))
         found["disagreement"] = disagreement(learner)
     with pytest.raises(TrainingError, match="loss is nan"):  # on all ranks, though one alone sees it
         diverge(points())
     return found
+
+
+def learned_soup(learner: ModuleLearner) -> list[float]:
+    """Figures of the learned soup of two bowls of weights."""
+    bowls = [learner.weights(), {name: 0.5 * part for name, part in learner.weights().items()}]
+    learner.restore(learned(learner, bowls, [0.0, 0.0], steps=5, per_class=4).weights)
+    return [learner.loss(), learner.evaluate()]
+
+
+def in_bf16() -> tuple[float, set[torch.dtype]]:
+    """Loss after a few steps in bf16 under a mask, and what the weights are kept in."""
+    learner = points(precision="bfloat16").learner(Meter())
+    learner.train(4)
+    learner.apply_mask(prune(magnitude(learner), learner.mask, 0.5))
+    learner.train(12)
+    dead = {name: part[~learner.mask[name]] for name, part in learner.view().items() if name in learner.mask}
+    assert not any(part.any() for part in dead.values())
+    with pytest.raises(RankError, match="gathers parameters in bf16"):
+        learner.gradient(Sample(2))
+    return learner.loss(), {part.dtype for part in learner.view().values()}
 
 
 def disagreement(learner: ModuleLearner) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,13 +63,23 @@ class Layout:
         return self.team.pooled(mine.reshape(-1)).view(-1, *answers.shape[1:])
 
     def added(self, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The ranks' gradients, each of its own examples, added up."""
+        """The ranks' gradients, each of its own examples, added up; FSDP2 has done so, and divided by the ranks."""
+        if self.cut:
+            return {name: slope * self.team.size for name, slope in slopes.items()}
         return {name: self.team.added(slope) for name, slope in slopes.items()}
 
-    def check_scores(self, what: str) -> None:
+    def check_whole(self, what: str) -> None:
         """Refuse what needs the whole model at a time. Raises RankError."""
         if self.cut:
             raise RankError(f"{what} is not computed under FSDP2; draw with DDP or on one rank, or take other scores")
+
+    def check_float32(self, precision: str) -> None:
+        """Refuse to score by gradients where FSDP2 gathers parameters in another precision. Raises RankError."""
+        if self.cut and precision != "no":
+            raise RankError(
+                f"gradients are scored in float32, and FSDP2 gathers parameters in {precision}; "
+                f"set training.precision to 'float32', or draw with DDP or on one rank"
+            )
 
     def mask(self, mask: Mask) -> Mask:
         """What is to be here of *mask*, which may be whole or here already."""
@@ -139,11 +150,11 @@ def _sharded(model: nn.Module, mesh: Any, accelerator: Accelerator) -> nn.Module
     if empty := [name for name, parameter in model.named_parameters() if not parameter.ndim]:
         raise RankError(f"{empty[0]!r} is a single number, which FSDP2 cannot cut; train this model with DDP")
     half = accelerator.mixed_precision == "bf16"
-    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, torch.float32) if half else MixedPrecisionPolicy()
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
     model.to(accelerator.device)
-    for block in _blocks(model):
+    for block in _blocks(model):  # their outputs stay in bf16, which what comes after them is gathered in too
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=replace(policy, output_dtype=torch.float32) if half else policy)
     return model
 
 

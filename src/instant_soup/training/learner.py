@@ -454,10 +454,11 @@ class ModuleLearner:
     # scoring
 
     def gradient(self, sample: Sample) -> Weights:
-        self._layout.check_scores("the gradient of a sample")
+        self._layout.check_float32(self._accelerator.mixed_precision)
+        slope = sensitivity.gathered_gradient if self._layout.cut else sensitivity.gradient
         with sensitivity.exact(self._module, self._plain_forward):
             parts = self._parts(sample, sensitivity.GRADIENT)
-            return self._layout.added(sensitivity.gradient(self._sample_loss(), self._parameters, parts))
+            return self._layout.added(slope(self._sample_loss(), self._parameters, parts))
 
     def curvature(self, sample: Sample, temperature: float = 1.0) -> Weights:
         targets = self._course.train.targets
@@ -465,7 +466,7 @@ class ModuleLearner:
             raise TrainingError(
                 f"temperature is {temperature:g}, and the label is a score, which has none; set it to 1"
             )
-        self._layout.check_scores("a product with the Hessian")
+        self._layout.check_whole("a product with the Hessian")
         parameters, loss_of = {name: self._parameters[name] for name in self.scope}, self._sample_loss(temperature)
         with sensitivity.exact(self._module, self._plain_forward):
             parts = self._parts(sample, sensitivity.GRADIENT)
@@ -484,9 +485,9 @@ class ModuleLearner:
         indices = balanced(examples.targets, len(examples), sample.per_class, sample.seed)
         for part in chunks(indices, ceil(self._regime.batch / self._regime.accumulation)):
             batch = self._charged(purpose, examples, part, ways)
-            if mine := self._layout.mine(part):
-                batch = batch if mine == part else examples.batch(mine)
-                yield self._placed(batch), len(mine) / len(indices)
+            if (mine := self._layout.mine(part)) != part:
+                batch = examples.batch(mine or part[:1])  # as in a step, every rank goes through the model as often
+            yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
 
     # going on after a kill

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .examples import Batch
+from .layout import local
 
 Part = tuple[Batch, float]
 """A micro-batch and its share of the sample."""
@@ -27,6 +28,21 @@ def gradient(loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Ite
         with torch.enable_grad():
             found = torch.autograd.grad(loss_of(batch) * share, tuple(parameters.values()), allow_unused=True)
         _add(total, found)
+    return total
+
+
+def gathered_gradient(loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]) -> Gradients:
+    """The same where FSDP2 holds the parameters: what is here of the ranks' mean. All ranks have equally many parts.
+
+    FSDP2 hands out gradients by `backward` alone. Those of the parameters have to be None, and are so again.
+    """
+    for batch, share in parts:
+        with torch.enable_grad():
+            (loss_of(batch) * share).backward()  # type: ignore[no-untyped-call]
+    total = {}
+    for name, parameter in parameters.items():
+        total[name] = torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
+        parameter.grad = None
     return total
 
 
