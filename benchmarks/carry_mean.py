@@ -19,9 +19,8 @@ from dataclasses import replace
 from statistics import mean, median
 from typing import Any
 
-import torch
-
 import instant_soup as soup
+from instant_soup.engine.warm import compute
 from instant_soup.tasks import CourseTask
 from measure import Goal, Ratio, options, report
 
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    compute(chosen.threads)  # as its workers do
     task = soup.tasks.text("demo/polarity", regime=soup.Regime(steps=STEPS, precision="float32"))
     seconds: dict[str, list[float]] = {"none": [], "mean": [], "mean by workers": []}
     figures: dict[str, list[float]] = {"none": [], "mean": []}

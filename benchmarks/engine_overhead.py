@@ -22,10 +22,9 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-import torch
-
 from instant_soup.core.budget import Meter
 from instant_soup.engine import parcel
+from instant_soup.engine.warm import compute
 from instant_soup.lab.scaling import Load, spread
 from instant_soup.lab.stand_in import Round
 from instant_soup.soup.denoiser import Protocols, _see, briefs
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="on Ray; 1 is among them")
     parser.add_argument("--processes", type=int, nargs="+", default=[1], help="in processes; 1 is among them")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    compute(chosen.threads)  # as its workers do
     task = text("demo/polarity")
     looks = briefs(chosen.lookaheads, chosen.steps, Protocols(), 0)
     see = partial(_see, sparsity=0.5, across="model", magnitude=False, weights=False)

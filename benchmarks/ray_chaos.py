@@ -42,7 +42,9 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
 FAST = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}
 HANG = 300.0
-METHOD = soup.InstantSoup(denoisers=5, lookahead_steps=2, mask_share=0.5, blend="lookahead", carry_optimizer=True)
+METHOD = soup.InstantSoup(
+    denoisers=5, lookahead_steps=2, mask_share=0.5, carry="none", blend="lookahead", carry_optimizer=True
+)
 OF_THE_MACHINE = ("seconds", "clock", "memory", "made", "checksum")
 SWEEP = """
 seed = [0, 1]
@@ -62,7 +64,12 @@ precision = "float32"
 method = "dense"
 [cells.soup]
 sparsity = 0.7
-method = {{ name = "instant-soup", denoisers = 2, lookahead_steps = 2, compression = 0.25, mask_share = 0.5 }}
+method.name = "instant-soup"
+method.carry = "none"
+method.denoisers = 2
+method.lookahead_steps = 2
+method.compression = 0.25
+method.mask_share = 0.5
 [cells.longer]
 sparsity = 0.7
 method = "magnitude"
