@@ -38,6 +38,7 @@ from instant_soup.lab.sweep import Sweep
 from instant_soup.models import tiny
 from measure import Goal, options, report
 
+NODES = 3
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
 FAST = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}
@@ -104,24 +105,55 @@ def main() -> None:
 
 
 class Chaos:
-    """Kills a worker, or a node for which another joins, until its kills are used up."""
+    """Kills a worker, or a node for which another joins, until its kills are used up; one at a time."""
 
     def __init__(self, cluster: Cluster, dice: random.Random, kills: int) -> None:
         self.cluster, self.dice, self.left = cluster, dice, kills
         self.struck = {"worker": 0, "node": 0}
+        self._one = threading.Lock()
 
     def strike(self, pids: list[int]) -> None:
         """Kill one of these processes, or one of the nodes but the head."""
-        self.left -= 1
-        if self.dice.random() < 0.75 and pids:
-            self.struck["worker"] += 1
-            with suppress(ProcessLookupError):
-                os.kill(self.dice.choice(pids), signal.SIGKILL)
-        else:
-            self.struck["node"] += 1
-            others = [node for node in self.cluster.list_all_nodes() if node is not self.cluster.head_node]
-            self.cluster.remove_node(self.dice.choice(others), allow_graceful=False)
-            self.cluster.add_node(**NODE)
+        with self._one:
+            if not self.left:
+                return
+            if self.dice.random() < 0.75 or not self.cluster.worker_nodes:
+                with suppress(ProcessLookupError):  # it has ended by itself: no kill
+                    os.kill(self.dice.choice(pids), signal.SIGKILL)
+                    self.struck["worker"] += 1
+                    self.left -= 1
+            else:
+                node = self.dice.choice(list(self.cluster.worker_nodes))
+                self.cluster.remove_node(node, allow_graceful=False)
+                self.struck["node"] += 1
+                self.left -= 1
+
+    def replace(self) -> None:
+        """Have nodes join for those that were killed. Ray makes nodes in the main thread only."""
+        with self._one:
+            while len(self.cluster.worker_nodes) < NODES - 1:
+                self.cluster.add_node(**NODE)
+
+    @contextmanager
+    def over(self, folder: Path) -> Iterator[None]:
+        """Strike while runs go on in *folder*, twice at most: Ray gives up a run that was lost three times."""
+        done = threading.Event()
+
+        def watch() -> None:
+            blows = 0
+            while blows < 2 and not done.wait(self.dice.uniform(0.01, 0.5)):
+                notes = [Progress(path).read() for path in folder.glob("locks/*.json")]
+                if pids := sorted(int(note["pid"]) for note in notes if note):
+                    self.strike(pids)
+                    blows += 1
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
 
 def draw(chaos: Chaos, model: Path, data: Path) -> dict[str, Any]:
@@ -135,9 +167,10 @@ def draw(chaos: Chaos, model: Path, data: Path) -> dict[str, Any]:
             def watch(pulse: Any) -> None:
                 if pulse.purpose == "look-ahead" and chaos.left and chaos.dice.random() < 0.25:
                     places = shared.crew.places.values()
-                    pids = [place["pid"] for place in places]
+                    pids = [int(place["pid"]) for place in places]
                     threading.Timer(chaos.dice.uniform(0, 0.05), chaos.strike, (pids,)).start()
                     time.sleep(0.1)  # so that it has struck before the next is thought of
+                    chaos.replace()
 
             start = time.monotonic()
             ticket = METHOD.draw(shared, 0.6, soup.Meter(watch=watch))
@@ -156,15 +189,13 @@ def sweep(chaos: Chaos, model: Path, data: Path, home: Path) -> dict[str, Any]:
     alone = table(home / "alone")
     while chaos.left:
         out = home / f"killed {found['sweeps']}"
-        start, seen, struck = time.monotonic(), dict[str, int](), set[int]()
-        for _ in on_ray(Sweep(wanted, Store(out)), None, "auto"):
-            stamps = {str(path): path.stat().st_mtime_ns for path in out.glob("*/record.json")}
-            found["again"] += any(stamps.get(path) != stamp for path, stamp in seen.items())
-            seen = stamps
-            pids = [int(pid) for note in out.glob("locks/*.json") if (pid := Progress(note).read().get("pid"))]
-            if chaos.left and set(pids) - struck and chaos.dice.random() < 0.5:
-                chaos.strike(sorted(set(pids) - struck))
-                struck |= set(pids)
+        start, seen = time.monotonic(), dict[str, int]()
+        with chaos.over(out):
+            for _ in on_ray(Sweep(wanted, Store(out)), None, "auto"):
+                stamps = {str(path): path.stat().st_mtime_ns for path in out.glob("*/record.json")}
+                found["again"] += any(stamps.get(path) != stamp for path, stamp in seen.items())
+                seen = stamps
+                chaos.replace()
         found["longest"] = max(found["longest"], time.monotonic() - start)
         found["sweeps"] += 1
         found["different"] += table(out) != alone
@@ -189,7 +220,7 @@ def nodes() -> Iterator[Cluster]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {**NODE, "include_dashboard": False, "_system_config": FAST}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
+    for _ in range(NODES - 1):
         cluster.add_node(**NODE)
     ray.init(address=cluster.address, log_to_driver=False)
     try:
