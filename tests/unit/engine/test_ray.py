@@ -133,17 +133,27 @@ def test_a_sweep_of_which_a_worker_is_killed_ends_with_the_same_records(
     recipe.write_text(SWEEP.format(model=tiny_bert, data=tiny_text), encoding="utf-8")
     wanted = expand(recipe)
     Sweep(wanted, Store(tmp_path / "whole")).work()
-    sweep = Sweep(wanted, Store(tmp_path / "killed"))
-    for _ in on_ray(sweep, None, "auto"):
-        for note in (tmp_path / "killed" / "locks").glob("*.json"):
-            pid = Progress(note).read().get("pid")
-            if pid and pid not in killed and not killed:  # the note of one that was killed stays for a while
-                killed.add(pid)
+    sweep, over = Sweep(wanted, Store(tmp_path / "killed")), threading.Event()
+
+    def strike() -> None:
+        """Kill the first worker that is seen at a run, which takes less than the sweep's own beat."""
+        while not killed and not over.wait(0.005):
+            notes = [Progress(path).read() for path in (tmp_path / "killed" / "locks").glob("*.json")]
+            for pid in [note["pid"] for note in notes if note][:1]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        stamps = {str(path): path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*/record.json")}
-        assert {path: stamps[path] for path in seen} == seen  # what is done is not done again
-        seen = stamps
+                    killed.add(pid)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    try:
+        for _ in on_ray(sweep, None, "auto"):
+            stamps = {str(path): path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*/record.json")}
+            assert {path: stamps[path] for path in seen} == seen  # what is done is not done again
+            seen = stamps
+    finally:
+        over.set()
+        striker.join()
     assert killed
     assert len(table(tmp_path / "whole")) == 3
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
