@@ -17,7 +17,7 @@ from .sizes import Sizes
 from .stand_in import Round, StandInTask
 
 LINK = 1.25e9  # bytes a second between nodes: 10 Gbit/s
-HANDLING = 5e-10  # seconds a byte of weights for a look-ahead beside its steps: fork, cut, packing; on one core, docs/scaling.md
+HANDLING = 5e-10  # seconds a byte of weights for a look-ahead beside its steps, on one core; docs/scaling.md
 
 
 @dataclass(frozen=True)
