@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import sentences
-from instant_soup.engine.memory import keep_freed_memory
+from instant_soup.engine.warm import compute
 from instant_soup.lab.recipe import Recipe
 from instant_soup.lab.run import run
 from instant_soup.lab.store import Store
@@ -53,8 +53,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="T (default: %(default)s)")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    keep_freed_memory()
+    compute(chosen.threads)
     with tempfile.TemporaryDirectory() as room:
         wanted = recipe(Path(room), chosen.steps, chosen.precision, words=chosen.words)
         profiler = cProfile.Profile(time.process_time)

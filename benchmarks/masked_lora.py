@@ -22,7 +22,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertForSequenceClassification
 
 import instant_soup as soup
-from instant_soup.engine.memory import keep_freed_memory
+from instant_soup.engine.warm import compute
 from measure import Goal, Ratio, interleaved, options, report
 
 SPARSITY = 0.7
@@ -36,8 +36,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="examples of a step (default: %(default)s)")
     parser.add_argument("--length", type=int, default=32, help="tokens of an example (default: %(default)s)")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    keep_freed_memory()
+    compute(chosen.threads)
     words = torch.randint(5, 900, (chosen.batch, chosen.length))
     kinds = {"plain": {}, "masked": {}, "dora": {"use_dora": True}}
     legs = {

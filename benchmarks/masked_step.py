@@ -15,12 +15,10 @@ from __future__ import annotations
 
 from statistics import median
 
-import torch
-
 from instant_soup.core.budget import Meter
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
-from instant_soup.engine.memory import keep_freed_memory
+from instant_soup.engine.warm import compute
 from instant_soup.tasks import text
 from instant_soup.training.regime import Regime
 from measure import Goal, Ratio, interleaved, options, report
@@ -36,8 +34,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of a leg (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="examples of a step (default: %(default)s)")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    keep_freed_memory()
+    compute(chosen.threads)
     task = text("demo/polarity", regime=Regime(batch=chosen.batch, steps=WARM + chosen.steps * chosen.legs))
     dense, masked = task.learner(Meter()), task.learner(Meter())
     masked.apply_mask(prune(magnitude(masked), masked.mask, SPARSITY))

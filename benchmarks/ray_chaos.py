@@ -117,16 +117,17 @@ class Chaos:
         with self._one:
             if not self.left:
                 return
-            if self.dice.random() < 0.75 or not self.cluster.worker_nodes:
-                with suppress(ProcessLookupError):  # it has ended by itself: no kill
-                    os.kill(self.dice.choice(pids), signal.SIGKILL)
-                    self.struck["worker"] += 1
-                    self.left -= 1
-            else:
-                node = self.dice.choice(list(self.cluster.worker_nodes))
-                self.cluster.remove_node(node, allow_graceful=False)
-                self.struck["node"] += 1
+            with suppress(ProcessLookupError):  # it has ended by itself: no kill
+                self.struck[self._kill(pids)] += 1
                 self.left -= 1
+
+    def _kill(self, pids: list[int]) -> str:
+        """Do so, and say what was killed."""
+        if self.dice.random() < 0.75 or not self.cluster.worker_nodes:
+            os.kill(self.dice.choice(pids), signal.SIGKILL)
+            return "worker"
+        self.cluster.remove_node(self.dice.choice(list(self.cluster.worker_nodes)), allow_graceful=False)
+        return "node"
 
     def replace(self) -> None:
         """Have nodes join for those that were killed. Ray makes nodes in the main thread only."""
@@ -135,14 +136,14 @@ class Chaos:
                 self.cluster.add_node(**NODE)
 
     @contextmanager
-    def over(self, folder: Path) -> Iterator[None]:
-        """Strike while runs go on in *folder*, twice at most: Ray gives up a run that was lost three times."""
+    def over(self, store: Store) -> Iterator[None]:
+        """Strike while runs go on in *store*, twice at most: Ray gives up a run that was lost three times."""
         done = threading.Event()
 
         def watch() -> None:
             blows = 0
             while blows < 2 and not done.wait(self.dice.uniform(0.01, 0.5)):
-                notes = [Progress(path).read() for path in folder.glob("locks/*.json")]
+                notes = [progress.read() for progress in Progress.all(store)]
                 if pids := sorted(int(note["pid"]) for note in notes if note):
                     self.strike(pids)
                     blows += 1
@@ -190,8 +191,8 @@ def sweep(chaos: Chaos, model: Path, data: Path, home: Path) -> dict[str, Any]:
     while chaos.left:
         out = home / f"killed {found['sweeps']}"
         start, seen = time.monotonic(), dict[str, int]()
-        with chaos.over(out):
-            for _ in on_ray(Sweep(wanted, Store(out)), None, "auto"):
+        with chaos.over(store := Store(out)):
+            for _ in on_ray(Sweep(wanted, store), None, "auto"):
                 stamps = {str(path): path.stat().st_mtime_ns for path in out.glob("*/record.json")}
                 found["again"] += any(stamps.get(path) != stamp for path, stamp in seen.items())
                 seen = stamps

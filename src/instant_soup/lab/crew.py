@@ -68,11 +68,10 @@ def _work(place: Path, store: Store, threads: int, errors: SimpleQueue[str]) -> 
 
 def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
     """Count the death of a worker against the run that it was at; too many, and the run has failed."""
-    for path in (sweep.store.folder / "locks").glob("*.json"):
-        progress = Progress(path)
+    for progress in Progress.all(sweep.store):
         if progress.read().get("pid") == process.pid:
             progress.end()
-            deaths[path] += 1
-            if deaths[path] >= DEATHS:
-                cell = Cell(sweep.store.folder / path.stem)
+            deaths[progress.path] += 1
+            if deaths[progress.path] >= DEATHS:
+                cell = Cell(sweep.store.folder / progress.path.stem)
                 sweep.note(cell, f"its worker was killed {DEATHS} times; is there memory enough for it?")

@@ -35,6 +35,11 @@ class Progress:
         """Where a run of *recipe* notes how far it is."""
         return cls(store.folder / "locks" / f"{recipe.key[:16]}.json")
 
+    @classmethod
+    def all(cls, store: Store) -> list[Self]:
+        """Every place in *store* where a run notes how far it is."""
+        return [cls(path) for path in sorted((store.folder / "locks").glob("*.json"))]
+
     def begin(self, recipe: Recipe, tell: Callable[[str, Pulse], None] | None, task: CourseTask) -> Watch:
         """What `run` is to tell: it is noted here, and passed on to *tell*."""
         draw, train = rehearse(recipe, Sizes.of(task))

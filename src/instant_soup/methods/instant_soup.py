@@ -129,8 +129,9 @@ class InstantSoup:
         learner = task.learner(meter or Meter())
         targets = steps_to(sparsity, self.compression, self.share)
         steps = self.lookahead_steps or self._affordable(len(targets), learner.horizon)
-        how = self._fitting(len(targets) * self.denoisers * steps, learner.horizon)
-        lengths = how._lengths(len(targets), steps, learner)
+        ahead = len(targets) * self.denoisers * steps
+        how = self._fitting(ahead, learner.horizon)
+        lengths = how._lengths(len(targets), ahead, learner)
         for i, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[i])
             looks = how._looks(steps, learner.seed("look-ahead", i))
@@ -149,8 +150,8 @@ class InstantSoup:
         """The paper's 30 steps a look-ahead, or fewer where they would come to more than half of T."""
         return max(1, min(PAPER_STEPS, horizon // (2 * max(1, rounds * self.denoisers))))
 
-    def _lengths(self, rounds: int, steps: int, learner: Learner) -> list[int]:
-        """Steps of each round, growing evenly."""
+    def _lengths(self, rounds: int, ahead: int, learner: Learner) -> list[int]:
+        """Steps of each round, growing evenly; *ahead*: those of all look-aheads."""
         triangle, horizon = [i * (i + 1) // 2 for i in range(rounds + 1)], learner.horizon
         if self.round_steps is not None:
             first: float = self.round_steps
@@ -159,11 +160,11 @@ class InstantSoup:
         else:
             first = self.mask_share * horizon / triangle[-1]
         ends = [round(first * corner) for corner in triangle]
-        ahead = rounds * self.denoisers * steps if self.carry == "mean" else 0
-        if ends[-1] + ahead > horizon:
-            away = ", or set carry to 'none', with which look-aheads are no part of T" if ahead else ""
+        carried = ahead if self.carry == "mean" else 0
+        if ends[-1] + carried > horizon:
+            away = ", or set carry to 'none', with which look-aheads are no part of T" if carried else ""
             raise KnobError(
-                f"{rounds} rounds take {ends[-1] + ahead} steps and the budget T has {horizon}; lower round_steps, "
+                f"{rounds} rounds take {ends[-1] + carried} steps and the budget T has {horizon}; lower round_steps, "
                 f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer{away}"
             )
         return [end - start for start, end in pairwise(ends)]

@@ -138,7 +138,7 @@ def test_a_sweep_of_which_a_worker_is_killed_ends_with_the_same_records(
     def strike() -> None:
         """Kill the first worker that is seen at a run, which takes less than the sweep's own beat."""
         while not killed and not over.wait(0.005):
-            notes = [Progress(path).read() for path in (tmp_path / "killed" / "locks").glob("*.json")]
+            notes = [progress.read() for progress in Progress.all(sweep.store)]
             for pid in [note["pid"] for note in notes if note][:1]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
