@@ -68,6 +68,7 @@ def compare(
 def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> None:
     from ..lab import tables
     from ..lab.ledger import bill
+    from ..lab.overview import overviews
 
     console = Console() if Console().is_terminal else Console(width=140)
     for task, sparsity in found.blocks:
@@ -87,6 +88,13 @@ def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> Non
                 ledger.add_row(line.title, *tables.billed(bill(line)), style="dim" if line.control else None)
             console.print(ledger)
         console.print()
+    for whole in overviews(found):
+        head, *rows = tables.glanced(found, whole, "[bold]{}[/bold]")
+        shown = _table(head, f"{whole.task} at a glance")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+        say(f"{tables.glance(found, whole)}\n")
     for one in transfers:
         head, *rows = tables.moved(one)
         shown = _table(head, f"Transfer: {one.title}")

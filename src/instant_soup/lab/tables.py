@@ -12,12 +12,13 @@ from typing import Any
 from .compare import LEVEL, Comparison, Difference, Line, Ranks
 from .ledger import PURPOSES, Bill, bill
 from .matrix import Matrix
+from .overview import Overview, overviews
 from .records import Run
 from .statistics import Interval, alike
 
 _SIGNS = {"better": "better", "worse": "worse", "within noise": "noise", "too few seeds": "few seeds"}
 _TEX = str.maketrans(
-    {char: f"\\{char}" for char in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    {char: f"\\{char}" for char in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
 )
 
 
@@ -82,6 +83,9 @@ def markdown(found: Comparison, transfers: Sequence[Matrix] = (), *, costs: bool
     parts += ["## What the numbers do not show", "", *(f"- {remark}" for remark in found.remarks), ""]
     if found.ranks:
         parts += ["## Ranks", "", *_grid([RANKED, *ranked(found.ranks)]), "", said(found.ranks), ""]
+    for whole in overviews(found):
+        parts += [f"## {whole.task} at a glance", "", *_grid(glanced(found, whole, "**{}**"))]
+        parts += ["", glance(found, whole), ""]
     for one in transfers:
         parts += [f"## Transfer: {one.title}", "", TRANSFERRED, "", *_grid(moved(one)), "", one.said, ""]
     for task, sparsity in found.blocks:
@@ -105,6 +109,41 @@ HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "
 RANKED = ["method", "mean rank", "alike"]
 BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, T", "FLOPs", "seconds", "MiB"]
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
+
+
+def glanced(found: Comparison, whole: Overview, strong: str = "{}") -> list[list[str]]:
+    """A task in cells, its head first; *strong* is how that is written which is better than the reference."""
+    rows = []
+    for method, lines in whole.rows.items():
+        cells = [
+            (strong if _ahead(found, lines[at]) else "{}").format(shown(lines[at].figure)) if at in lines else ""
+            for at in whole.sparsities
+        ]
+        rows.append([method, *cells, spent(whole, method)])
+    return [[f"{whole.metric} at", *(f"{100 * sparsity:.4g}%" for sparsity in whole.sparsities), "cost, T"], *rows]
+
+
+def glance(found: Comparison, whole: Overview) -> str:
+    """What a task in one table is to be read against."""
+    lines = [line for row in whole.rows.values() for line in row.values()]
+    notes = [f"Dense: {shown(whole.dense.figure)} at {whole.dense.cost.mean:.2f} T."] if whole.dense else []
+    if any(line.figure.n == 1 for line in lines):
+        notes.append("Without an interval: one seed.")
+    if any(_ahead(found, line) for line in lines):
+        notes.append(f"Bold: better than {found.reference} beyond noise.")
+    return " ".join(notes)
+
+
+def spent(whole: Overview, method: str) -> str:
+    """The cost of a method in T, from its least to its most over the sparsities."""
+    least, most = (f"{cost:.2f}" for cost in whole.cost(method))
+    return least if least == most else f"{least} to {most}"
+
+
+def _ahead(found: Comparison, line: Line) -> bool:
+    """Whether a line is better than the reference beyond noise; never of a control."""
+    against = None if line.control else found.against(line)
+    return against is not None and against.verdict == "better"
 
 
 TRANSFERRED = (
@@ -203,33 +242,54 @@ def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def latex(found: Comparison) -> str:
-    """A table for each task and sparsity, for booktabs. Bold is what is better than the reference beyond noise."""
-    parts = []
+    """A table for each task, then one for each task and sparsity, for booktabs.
+
+    Bold is what is better than the reference beyond noise.
+    """
+    parts = [_tex_overview(found, whole) for whole in overviews(found)]
     for task, sparsity in found.blocks:
         rows = [_tex_row(found, line) for line in found.of(task, sparsity)]
         caption = (
             f"{task}, {sparsity:.0%} pruned: {found.of(task, sparsity)[0].metric}, mean and 95% interval over seeds. "
             f"Bold: better than {found.base(task, sparsity)} beyond noise."
         )
-        parts += [
-            r"\begin{table}", r"  \centering", r"  \begin{tabular}{lrrrr}", r"    \toprule",
-            rf"    method & {_tex(found.of(task, sparsity)[0].metric)} & seeds & \% of dense & cost in $T$ \\",
-            r"    \midrule", *rows, r"    \bottomrule", r"  \end{tabular}",
-            rf"  \caption{{{_tex(caption)}}}", r"\end{table}", "",
-        ]  # fmt: skip
+        head = rf"method & {_tex(found.of(task, sparsity)[0].metric)} & seeds & \% of dense & cost in $T$"
+        parts.append(_tex_table("lrrrr", head, rows, caption))
+    return "\n".join(parts)
+
+
+def _tex_overview(found: Comparison, whole: Overview) -> str:
+    heads = "".join(rf" & {100 * sparsity:.4g}\%" for sparsity in whole.sparsities)
+    rows = []
+    for method, lines in whole.rows.items():
+        figures = [_tex_figure(found, lines[at]) if at in lines else "--" for at in whole.sparsities]
+        rows.append(rf"    {_tex(method)} & {' & '.join(figures)} & {spent(whole, method)} \\")
+    caption = f"{whole.task}: {whole.metric} by pruned share, mean and 95% interval over seeds. {glance(found, whole)}"
+    columns = "l" + "r" * (len(whole.sparsities) + 1)
+    return _tex_table(columns, rf"{_tex(whole.metric)} at{heads} & cost in $T$", rows, caption)
+
+
+def _tex_table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
+    parts = [
+        r"\begin{table}", r"  \centering", rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule",
+        rf"    {head} \\", r"    \midrule", *rows, r"    \bottomrule", r"  \end{tabular}",
+        rf"  \caption{{{_tex(caption)}}}", r"\end{table}", "",
+    ]  # fmt: skip
     return "\n".join(parts)
 
 
 def _tex_row(found: Comparison, line: Line) -> str:
-    half = rf" \pm {line.figure.half:.3f}" if line.figure.half is not None else ""
-    figure = f"${line.figure.mean:.3f}{half}$"
-    against = found.against(line)
-    if against and against.verdict == "better" and not line.control:
-        figure = rf"\boldmath {figure}"
     indent = r"\quad " if line.control else ""
     recovery = f"{100 * line.recovery.mean:.0f}" if line.recovery else "--"
     title = f"{line.control} control" if line.control else line.title
+    figure = _tex_figure(found, line)
     return rf"    {indent}{_tex(title)} & {figure} & {line.figure.n} & {recovery} & {line.cost.mean:.2f} \\"
+
+
+def _tex_figure(found: Comparison, line: Line) -> str:
+    half = rf" \pm {line.figure.half:.3f}" if line.figure.half is not None else ""
+    bold = r"\boldmath " if _ahead(found, line) else ""
+    return f"{bold}${line.figure.mean:.3f}{half}$"
 
 
 def _tex(text: str) -> str:

@@ -22,7 +22,7 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
     cut = [line for line in found.lines if line.task == task and line.sparsity and not line.control]
     if not cut:
         return None
-    dense, metric = dense_of(found, task), cut[0].metric
+    dense, metric = found.dense(task), cut[0].metric
     levels = sorted({line.sparsity for line in cut})
     several = len(levels) > 1
     x, y = (
@@ -56,7 +56,7 @@ def by_cost(task: str, sparsity: float, found: Comparison, looks: Mapping[str, L
     lines = [line for line in found.of(task, sparsity) if not line.control and line.cost.mean > 0]
     if len(lines) < 2:
         return None
-    dense, metric = dense_of(found, task) if sparsity else None, lines[0].metric
+    dense, metric = found.dense(task) if sparsity else None, lines[0].metric
     x = across([line.cost.mean for line in lines], log=True)
     y = upwards(_ends([*lines, *([dense] if dense else [])]))
     parts = frame(x, y, "whole cost in full fine-tunes T (log scale)", f"test {metric}")
@@ -92,11 +92,6 @@ def _short(line: Line) -> str:
 def pruned(sparsity: float) -> str:
     """How much, in words."""
     return f"{100 * sparsity:.4g}% pruned" if sparsity else "nothing pruned"
-
-
-def dense_of(found: Comparison, task: str) -> Line | None:
-    """The plain fine-tune of all weights, if it was run."""
-    return next((line for line in found.lines if line.task == task and line.method == "dense"), None)
 
 
 def _methods(lines: Sequence[Line], looks: Mapping[str, Look]) -> list[str]:

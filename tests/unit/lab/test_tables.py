@@ -11,6 +11,7 @@ import pytest
 
 from instant_soup.lab import tables
 from instant_soup.lab.compare import Comparison, Ranks, compare
+from instant_soup.lab.overview import overviews
 from instant_soup.lab.records import Run, named
 
 from .made_records import record
@@ -94,6 +95,58 @@ def test_what_latex_would_read_is_escaped(text: str, escaped: str) -> None:
     assert tables._tex(text) == escaped
 
 
+# a task at a glance
+
+
+def at_three() -> Comparison:
+    made = [
+        record(name, figure - at / 2 + 0.001 * (seed * len(name) % 4), seed=seed, sparsity=at, ahead=ahead)
+        for name, figure, ahead in (("magnitude", 0.7, 0.0), ("lth", 0.8, 0.0), ("instant-soup", 0.75, 0.6))
+        for at in (0.5, 0.7, 0.9)
+        for seed in range(3)
+        if (name, at) != ("lth", 0.7)
+    ]
+    rest = [record("snip", 0.9), record("lth", 0.1, sparsity=0.9, control="layers"), record("dense", 0.95, sparsity=0)]
+    return compare(named([*made, *rest]))
+
+
+def test_a_task_at_a_glance_has_methods_down_and_sparsities_across() -> None:
+    found = at_three()
+    (whole,) = overviews(found)
+    head, *rows = tables.glanced(found, whole, "**{}**")
+    assert head == ["accuracy at", "50%", "70%", "90%", "cost, T"]
+    assert [row[0] for row in rows] == ["instant-soup", "magnitude", "lth"], "whole rows first, the best ahead"
+    assert rows[2][2] == "", "was not run"
+    assert rows[2][1].startswith("**0.5"), "is better beyond noise"
+    assert not any("*" in cell for cell in rows[1])
+    assert [row[-1] for row in rows] == ["1.62", "1.02", "1.02"]
+    assert tables.glance(found, whole) == "Dense: 0.950 at 1.02 T. Bold: better than magnitude beyond noise."
+    assert "## glue/sst2 at a glance" in tables.markdown(found)
+
+
+def test_a_task_at_a_glance_says_where_there_is_one_seed_and_speaks_of_bold_only_where_something_is() -> None:
+    found = compare(named([record(name, 0.5, sparsity=at) for name in ("magnitude", "snip") for at in (0.5, 0.7)]))
+    (whole,) = overviews(found)
+    assert tables.glance(found, whole) == "Without an interval: one seed."
+
+
+def test_one_sparsity_is_no_overview(found: Comparison) -> None:
+    assert not list(overviews(found))
+    assert "at a glance" not in tables.markdown(found)
+
+
+def test_latex_has_each_task_in_one_table_first() -> None:
+    page = tables.latex(at_three())
+    first = page.split(r"\end{table}")[0]
+    assert r"accuracy at & 50\% & 70\% & 90\% & cost in $T$ \\" in first
+    assert r"\begin{tabular}{lrrrr}" in first
+    row = next(line for line in first.splitlines() if line.strip().startswith("lth"))
+    assert [cell.strip() for cell in row.split("&")][2] == "--"
+    assert row.count("boldmath") == 2
+    assert "±" not in page
+    assert page.count("{") == page.count("}")
+
+
 # ranks
 
 
@@ -116,6 +169,6 @@ def test_ten_thousand_runs_are_written_down() -> None:
         for task in range(100) for sparsity in (0.5, 0.7) for seed in range(10)
     )  # fmt: skip
     found = compare(made)
-    assert tables.markdown(found).count("\n## ") == 202
+    assert tables.markdown(found).count("\n## ") == 302
     assert tables.tidy(made).count("\n") == 10_001
     assert json.loads(tables.as_json(found))["lines"]
