@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.errors import StoreError
+from ..core.errors import SoupError, StoreError
 from .grid import Wanted
 from .plan import rehearse
 from .progress import Progress
@@ -120,8 +120,11 @@ class Board:
             sizes = self._sizes.get(_setting(one.recipe)) or Sizes.known(one.recipe)
             if sizes is None:
                 return None
-            draw, train = rehearse(one.like or one.recipe, sizes)  # as long as what it follows, if it follows one
-            self._expected[key] = draw.spent.passes + train.spent.passes
+            try:
+                draw, train = rehearse(one.like or one.recipe, sizes)  # as long as what it follows, if it follows one
+                self._expected[key] = draw.spent.passes + train.spent.passes
+            except SoupError:  # it cannot be done: whoever takes it notes why, and the others go on
+                self._expected[key] = 0
         return self._expected[key]
 
     def _left(self, rows: tuple[Row, ...]) -> float | None:

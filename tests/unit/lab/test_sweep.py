@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,6 +218,22 @@ def test_a_board_says_how_far_everything_is(made: Made) -> None:
     found.work()
     assert board.look().counts == {"done": 3}
     assert board.look().left == 0
+
+
+def test_what_cannot_be_done_ends_neither_the_board_nor_the_others(
+    made: Made, mini_recipe: dict[str, Any]
+) -> None:
+    far = {**mini_recipe["method"], "carry": "mean", "lookahead_steps": 9}  # of the twelve steps of T
+    dense = made("dense")
+    found = replace(dense, wanted=(*dense.wanted, Wanted("far", soup.Recipe.parse({**mini_recipe, "method": far}))))
+    board = Board([found])
+    assert board.look().left is None
+    found.take(found.wanted[0])
+    assert board.look().left == 0, "takes no time"
+    found.work()
+    standing = board.look()
+    assert standing.counts == {"done": 1, "failed": 1}
+    assert "the budget T has 12" in standing.having("failed")[0].note
 
 
 def test_what_runs_says_where_it_stands(made: Made) -> None:
