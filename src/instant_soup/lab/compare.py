@@ -125,10 +125,6 @@ class Comparison:
         """Every task and sparsity, in order."""
         return tuple(sorted({(line.task, line.sparsity) for line in self.lines}))
 
-    def dense(self, task: str) -> Line | None:
-        """The plain fine-tune of all weights, if it was run."""
-        return next((line for line in self.lines if line.task == task and line.method == "dense"), None)
-
     def base(self, task: str, sparsity: float) -> str:
         """What the lines of one table are set against."""
         known = (one.reference for one in self.differences if (one.task, one.sparsity) == (task, sparsity))

@@ -44,7 +44,13 @@ def overviews(found: Comparison) -> Iterator[Overview]:
         wide = {method: row for method, row in rows.items() if len(row) > 1}
         if wide:
             levels = tuple(sorted({sparsity for row in wide.values() for sparsity in row}))
-            yield Overview(task, members[0].metric, found.dense(task), levels, dict(sorted(wide.items(), key=_place)))
+            best_first = dict(sorted(wide.items(), key=_place))
+            yield Overview(task, members[0].metric, dense_of(found, task), levels, best_first)
+
+
+def dense_of(found: Comparison, task: str) -> Line | None:
+    """The plain fine-tune of all weights on *task*, if it was run."""
+    return next((line for line in found.lines if line.task == task and line.method == "dense"), None)
 
 
 def _place(row: tuple[str, dict[float, Line]]) -> tuple[int, float]:

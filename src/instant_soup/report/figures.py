@@ -8,6 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from ..lab.compare import Comparison, Line
+from ..lab.overview import dense_of
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, spread, upwards
 from .drawing import Chart, Row, bar, beside, frame, path, stairs, whisker
 from .marks import Look, mark, shortened, text
@@ -22,7 +23,7 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
     cut = [line for line in found.lines if line.task == task and line.sparsity and not line.control]
     if not cut:
         return None
-    dense, metric = found.dense(task), cut[0].metric
+    dense, metric = dense_of(found, task), cut[0].metric
     levels = sorted({line.sparsity for line in cut})
     several = len(levels) > 1
     x, y = (
@@ -56,7 +57,7 @@ def by_cost(task: str, sparsity: float, found: Comparison, looks: Mapping[str, L
     lines = [line for line in found.of(task, sparsity) if not line.control and line.cost.mean > 0]
     if len(lines) < 2:
         return None
-    dense, metric = found.dense(task) if sparsity else None, lines[0].metric
+    dense, metric = dense_of(found, task) if sparsity else None, lines[0].metric
     x = across([line.cost.mean for line in lines], log=True)
     y = upwards(_ends([*lines, *([dense] if dense else [])]))
     parts = frame(x, y, "whole cost in full fine-tunes T (log scale)", f"test {metric}")

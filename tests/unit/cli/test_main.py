@@ -482,7 +482,8 @@ def test_a_fault_of_ours_is_one_line_too_with_another_exit_code(
 def test_a_reader_that_leaves_is_no_fault_of_ours() -> None:
     command = [sys.executable, "-m", "instant_soup", "methods", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()  # long before the first line is written
         assert process.stderr.read() == ""
     assert process.returncode == 1
