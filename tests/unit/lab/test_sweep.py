@@ -220,9 +220,7 @@ def test_a_board_says_how_far_everything_is(made: Made) -> None:
     assert board.look().left == 0
 
 
-def test_what_cannot_be_done_ends_neither_the_board_nor_the_others(
-    made: Made, mini_recipe: dict[str, Any]
-) -> None:
+def test_what_cannot_be_done_ends_neither_the_board_nor_the_others(made: Made, mini_recipe: dict[str, Any]) -> None:
     far = {**mini_recipe["method"], "carry": "mean", "lookahead_steps": 9}  # of the twelve steps of T
     dense = made("dense")
     found = replace(dense, wanted=(*dense.wanted, Wanted("far", soup.Recipe.parse({**mini_recipe, "method": far}))))
