@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,32 +90,25 @@ def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> Non
         console.print()
     for whole in overviews(found):
         head, *rows = tables.glanced(found, whole, "[bold]{}[/bold]")
-        shown = _table(head, f"{whole.task} at a glance")
-        for row in rows:
-            shown.add_row(*row)
-        console.print(shown)
+        console.print(_table(head, f"{whole.task} at a glance", rows))
         say(f"{tables.glance(found, whole)}\n")
     for one in transfers:
         head, *rows = tables.moved(one)
-        shown = _table(head, f"Transfer: {one.title}")
-        for row in rows:
-            shown.add_row(*row)
-        console.print(shown)
+        console.print(_table(head, f"Transfer: {one.title}", rows))
         say(tables.TRANSFERRED)
         say(f"{one.said}\n")
     if found.ranks:
-        shown = _table(tables.RANKED, "Ranks")
-        for row in tables.ranked(found.ranks):
-            shown.add_row(*row)
-        console.print(shown)
+        console.print(_table(tables.RANKED, "Ranks", tables.ranked(found.ranks)))
         say(tables.said(found.ranks))
     for remark in found.remarks:
         say(f"- {remark}")
     say("- * no other line is better at no more cost")
 
 
-def _table(titles: list[str], title: str | None = None) -> Table:
+def _table(titles: list[str], title: str | None = None, rows: Iterable[Sequence[str]] = ()) -> Table:
     shown = Table(title=title, title_justify="left")
     for i, head in enumerate(titles):
         shown.add_column(head, no_wrap=i == 0, justify="left" if i == 0 or not head else "right")
+    for row in rows:
+        shown.add_row(*row)
     return shown

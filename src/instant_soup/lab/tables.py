@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from .compare import LEVEL, Comparison, Difference, Line, Ranks
@@ -113,13 +114,14 @@ BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, 
 
 def glanced(found: Comparison, whole: Overview, strong: str = "{}") -> list[list[str]]:
     """A task in cells, its head first; *strong* is how that is written which is better than the reference."""
+    return _glanced(whole, lambda line: (strong if _ahead(found, line) else "{}").format(shown(line.figure)))
+
+
+def _glanced(whole: Overview, figure: Callable[[Line], str], nothing: str = "") -> list[list[str]]:
     rows = []
     for method, lines in whole.rows.items():
-        cells = [
-            (strong if _ahead(found, lines[at]) else "{}").format(shown(lines[at].figure)) if at in lines else ""
-            for at in whole.sparsities
-        ]
-        rows.append([method, *cells, spent(whole, method)])
+        figures = [figure(lines[at]) if at in lines else nothing for at in whole.sparsities]
+        rows.append([method, *figures, spent(whole, method)])
     return [[f"{whole.metric} at", *(f"{100 * sparsity:.4g}%" for sparsity in whole.sparsities), "cost, T"], *rows]
 
 
@@ -259,14 +261,10 @@ def latex(found: Comparison) -> str:
 
 
 def _tex_overview(found: Comparison, whole: Overview) -> str:
-    heads = "".join(rf" & {100 * sparsity:.4g}\%" for sparsity in whole.sparsities)
-    rows = []
-    for method, lines in whole.rows.items():
-        figures = [_tex_figure(found, lines[at]) if at in lines else "--" for at in whole.sparsities]
-        rows.append(rf"    {_tex(method)} & {' & '.join(figures)} & {spent(whole, method)} \\")
+    (*heads, _), *cells = _glanced(whole, partial(_tex_figure, found), "--")
+    rows = [rf"    {' & '.join([_tex(method), *rest])} \\" for method, *rest in cells]
     caption = f"{whole.task}: {whole.metric} by pruned share, mean and 95% interval over seeds. {glance(found, whole)}"
-    columns = "l" + "r" * (len(whole.sparsities) + 1)
-    return _tex_table(columns, rf"{_tex(whole.metric)} at{heads} & cost in $T$", rows, caption)
+    return _tex_table("l" + "r" * len(heads), " & ".join([*map(_tex, heads), "cost in $T$"]), rows, caption)
 
 
 def _tex_table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
