@@ -35,6 +35,7 @@ from ..engine.crew import Crew
 from . import optim, sensitivity
 from .device import accelerator
 from .examples import Course, Examples
+from .inputs import PASSES, inputs_of
 from .layout import Layout, local
 from .loop import step
 from .order import Order, chunks, in_order
@@ -425,7 +426,7 @@ class ModuleLearner:
     # evaluation
 
     def evaluate(self) -> float:
-        return next(iter(self._course.metric(*self._answers(self._course.validation, "select")).values()))
+        return self._course.selected(*self._answers(self._course.validation, "select"))
 
     def loss(self) -> float:
         return float(self._course.loss(*self._answers(self._course.validation, "select"), 0.0))
@@ -489,6 +490,25 @@ class ModuleLearner:
                 batch = examples.batch(mine or part[:1])  # as in a step, every rank goes through the model as often
             yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
+
+    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+        self._layout.check_whole("what goes into matrices")
+        train, ways = self._course.train, iter((PASSES, 1))
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chosen = sorted(order[:examples].tolist())
+
+        def parts() -> Iterator[Any]:
+            passes = next(ways)
+            for part in chunks(chosen, ceil(self._regime.batch / self._regime.accumulation)):
+                yield self._placed(self._charged("score", train, part, passes))
+                self._meter.tell("score", sparsity=self._mask.sparsity)
+
+        def forward(batch: Any) -> object:
+            with sensitivity.exact(self._module, self._plain_forward):
+                return self._course.predict(self._module, batch)
+
+        self._module.eval()
+        yield from inputs_of(self._module, self._scope, parts, forward, second_moment=second_moment)
 
     # going on after a kill
 
