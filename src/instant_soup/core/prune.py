@@ -27,7 +27,7 @@ from . import bits
 from .errors import ScopeError, SparsityError, unknown
 from .mask import Mask
 from .pattern import NAN, UNSTRUCTURED, Pattern, cut_by_pattern, cut_by_row
-from .ranking import Number, kth_best, quotas
+from .ranks.ranking import Number, kth_best, quotas
 from .scope import Scope
 from .weights import Elementwise
 from .workspace import Workspace

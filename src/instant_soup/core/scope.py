@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
-from .shards import WHOLE, Shards
+from .ranks.shards import WHOLE, Shards
 
 KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..core.errors import DataError, unknown
 from ..data.language import LANGUAGE_TASKS, PROTOCOL, language_splits
 from ..models import decoder
-from ..training.examples import Course
+from ..training.course import Course
 from ..training.regime import Regime
 from .task import CourseTask
 

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..core.errors import TrainingError
 from ..core.scope import Scope
-from .examples import Batch
+from .course import Batch
 
 PASSES = 3
 """What an example is charged: to see how blocks are called, and twice through the blocks."""
