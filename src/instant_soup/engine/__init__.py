@@ -14,7 +14,7 @@ from ..core.errors import EngineError, unknown
 
 if TYPE_CHECKING:
     from .crew import Crew
-    from .warm import Make
+    from .worker import Make
 
 Engine = Literal["here", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
