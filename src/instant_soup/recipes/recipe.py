@@ -26,7 +26,7 @@ from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
 from ..data.language import LanguageSpec
 from ..engine import Engine
-from ..lab.later import settled
+from .later import settled
 from ..methods import CONTROLS, METHODS, REFERENCES, Method
 from ..models.text import PACKAGED
 from ..tasks import TASKS
