@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..core.errors import EngineError, unknown
+from ..core.errors import unknown
+from ..core.extras import extra
 
 if TYPE_CHECKING:
     from .crew import Crew
@@ -34,7 +35,7 @@ def hiring(
 
     Raises:
         UnknownName: there is no such engine.
-        EngineError: Ray is not installed.
+        MissingExtra: Ray is not installed.
     """
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -65,8 +66,5 @@ def _ray(make: Make, threads: int, workers: int | None, address: str) -> Crew:
 
 
 def must_have_ray() -> None:
-    """Raises EngineError where Ray is not installed."""
-    try:
-        import ray  # noqa: F401 - to see whether it is there
-    except ImportError as reason:
-        raise EngineError("engine 'ray' needs Ray; install it with: pip install 'instant-soup[ray]'") from reason
+    """Raises MissingExtra where Ray is not installed."""
+    extra("ray", "ray", "engine 'ray'")

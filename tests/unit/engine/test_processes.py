@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import instant_soup.engine as engine
-from instant_soup.core.errors import EngineError, UnknownName
+from instant_soup.core.errors import EngineError, MissingExtra, UnknownName
 from instant_soup.engine.crew import Crew
 from instant_soup.engine.processes import Processes
 
@@ -85,5 +85,5 @@ def test_engines_go_by_name() -> None:
 
 def test_without_ray_its_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(EngineError, match=r"pip install 'instant-soup\[ray\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[ray\]'"):
         engine.hiring("ray", partial(partial, operator.add))

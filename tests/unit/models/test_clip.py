@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
 import instant_soup as soup
-from instant_soup.core.errors import DataError
+from instant_soup.core.errors import DataError, MissingExtra
 from instant_soup.core.rounding import rounding_of
 from instant_soup.core.task import Base
 from instant_soup.models import clip, tiny
@@ -213,7 +213,7 @@ def test_open_clip_may_squash_and_may_not_do_what_is_not_known(
 def test_a_missing_open_clip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(
-        DataError, match=r"needs open_clip .*; install it with: pip install 'instant-soup\[open-clip\]'"
+        MissingExtra, match=r"needs open_clip .*; install it with: pip install 'instant-soup\[open-clip\]'"
     ):
         clip.load("open_clip:ViT-B-32/openai", prompts=PROMPTS)
 

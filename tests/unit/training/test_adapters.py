@@ -22,6 +22,7 @@ from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2For
 
 import instant_soup as soup
 from instant_soup.core.budget import Cost
+from instant_soup.core.errors import MissingExtra
 from instant_soup.core.rounding import rounding, rounding_of
 from instant_soup.core.task import Base
 from instant_soup.core.weights import digest
@@ -434,7 +435,7 @@ def test_a_model_without_adapters_is_refused(bert: Any, monkeypatch: pytest.Monk
         with pytest.raises(soup.SoupError, match="BertForSequenceClassification has no adapters in its layers"):
             function(bert, ticket)
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(soup.SoupError, match=r"pip install 'instant-soup\[lora\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[lora\]'"):
         soup.merge_adapters(bert, ticket)
 
 
