@@ -23,10 +23,10 @@ from statistics import median
 from typing import Any
 
 from instant_soup.core.budget import Meter
-from instant_soup.engine import parcel
-from instant_soup.engine.warm import compute
-from instant_soup.lab.scaling import Load, spread
-from instant_soup.lab.stand_in import Round
+from instant_soup.engine import wire
+from instant_soup.engine.worker import compute
+from instant_soup.runs.scaling import Load, spread
+from instant_soup.runs.stand_in import Round
 from instant_soup.soup.denoiser import Protocols, _see, briefs
 from instant_soup.tasks import CourseTask, text
 from measure import Goal, Ratio, interleaved, options, report
@@ -55,9 +55,9 @@ def main() -> None:
         rounds["steps alone"] = make(task, looks, type)
         interleaved(rounds, 1)
         taken = interleaved(rounds, chosen.repetitions)
-        size = parcel.pack(task.learner(Meter()).snapshot(carry=False)).size
+        size = wire.pack(task.learner(Meter()).snapshot(carry=False)).size
         moved = {name: copies(worlds[name], rounds[name]) for name in rounds if name.startswith("ray")}
-        answer = parcel.pack(next(iter(rounds["here"]()))).size
+        answer = wire.pack(next(iter(rounds["here"]()))).size
     for name, times in taken.items():
         print(f"{name:>14}: median {median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
     ratios = {name: Ratio.of(times, taken["steps alone"]) for name, times in taken.items() if name != "steps alone"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import instant_soup as soup
-from instant_soup.lab.grid import expand
+from instant_soup.recipes.grid import expand
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "instant_soup").rglob("*.py"))
@@ -63,7 +63,7 @@ def test_importing_the_package_is_cheap_and_touches_no_network() -> None:
 
 
 def test_the_demo_recipe_in_the_tree_is_the_one_that_the_demo_runs() -> None:
-    from instant_soup.lab.demo import SOUP, recipe
+    from instant_soup.runs.demo import SOUP, recipe
 
     assert soup.Recipe.read(ROOT / "recipes" / "demo.toml").key == recipe(SOUP, 0.9).key
 
@@ -80,9 +80,9 @@ def test_every_recipe_in_the_tree_reads() -> None:
 def test_every_recipe_of_the_paper_can_be_planned_without_loading_and_fits_its_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from instant_soup.lab import stand_in
-    from instant_soup.lab.plan import plan
-    from instant_soup.lab.sizes import Sizes
+    from instant_soup.runs import stand_in
+    from instant_soup.runs.plan import plan
+    from instant_soup.runs.sizes import Sizes
 
     small = soup.Scope({"stand-in": (30, 30)})
     monkeypatch.setattr(stand_in, "_SCOPE", small)
@@ -98,9 +98,9 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
     """A record of an older schema is older than today's keys; what it says is checked all the same."""
     import json
 
-    from instant_soup.lab.recipe import SCHEMA as RECIPE_SCHEMA
-    from instant_soup.lab.records import sealed
-    from instant_soup.lab.run import SCHEMA
+    from instant_soup.recipes.recipe import SCHEMA as RECIPE_SCHEMA
+    from instant_soup.runs.run import SCHEMA
+    from instant_soup.store.record import sealed
 
     for path in (ROOT / "results").glob("*/*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -114,10 +114,10 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
 
 
 def test_records_of_transfers_in_the_tree_are_whole() -> None:
-    from instant_soup.lab import matrix
-    from instant_soup.lab.records import sealed
+    from instant_soup.evidence import transfers
+    from instant_soup.store.record import sealed
 
-    for record in matrix.records(ROOT / "results"):
+    for record in transfers.records(ROOT / "results"):
         assert sealed(record), record["key"]
         assert record["source"]["recipe"], record["key"]
         assert record["ticket"]["kept"] == round((1 - record["source"]["sparsity"]) * record["ticket"]["prunable"])
@@ -125,10 +125,10 @@ def test_records_of_transfers_in_the_tree_are_whole() -> None:
 
 def test_the_page_of_results_is_made_from_the_records() -> None:
     """`make report` makes it."""
-    from instant_soup.lab.compare import compare
-    from instant_soup.lab.matrix import matrices
-    from instant_soup.lab.records import collect
-    from instant_soup.lab.tables import markdown
+    from instant_soup.evidence.compare import compare
+    from instant_soup.evidence.tables import markdown
+    from instant_soup.evidence.transfers import matrices
+    from instant_soup.store.record import collect
 
     runs = collect(ROOT / "results")
     page = markdown(compare(runs), matrices(ROOT / "results", runs))

@@ -20,7 +20,7 @@ import instant_soup as soup
 from instant_soup.core.budget import Cost
 from instant_soup.methods import METHODS, Method
 from instant_soup.tasks import CourseTask
-from instant_soup.training.examples import Examples
+from instant_soup.training.course import Examples
 
 QUICK: dict[str, dict[str, Any]] = {
     "gradual": {"rounds": 3},

@@ -10,14 +10,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.tree import Tree
 
-from ..core.survey import Part, Survey
+from ..core.parameters import Part, Survey
 from ..data.images import ImageSpec
 from ..data.text import TextSpec
-from ..lab.demo import Row
-from ..lab.plan import Plan
-from ..lab.recipe import Recipe
-from ..lab.scaling import Spread
 from ..methods import Variant
+from ..recipes.recipe import Recipe
+from ..runs.demo import Row
+from ..runs.plan import Plan
+from ..runs.scaling import Spread
 
 
 def methods(table: Mapping[str, Variant]) -> Table:

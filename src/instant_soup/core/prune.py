@@ -26,7 +26,7 @@ from torch import Tensor
 from . import bits
 from .errors import ScopeError, SparsityError, unknown
 from .mask import Mask
-from .ranking import Number, kth_best, quotas
+from .ranks.ranking import Number, kth_best, quotas
 from .scope import Scope
 from .weights import Elementwise
 from .workspace import Workspace

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from torch import nn
 
 from .errors import ScopeError
-from .shards import WHOLE, Shards
+from .ranks.shards import WHOLE, Shards
 
 KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
 

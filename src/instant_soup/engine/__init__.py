@@ -15,7 +15,7 @@ from ..core.extras import extra
 
 if TYPE_CHECKING:
     from .crew import Crew
-    from .warm import Make
+    from .worker import Make
 
 Engine = Literal["here", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from ..core.errors import EngineError, SoupError
-from .warm import Facts, compare, place
+from .worker import Facts, compare, place
 
 FAILURES = 3  # of one errand, or of a worker's start, before it is given up
 AHEAD = 2  # errands per worker that may be begun before the first of them is asked for: their answers take memory
@@ -112,7 +112,7 @@ class Crew:
         patience: seconds to wait while no worker is ready or at work, before that is an error.
 
     Attributes:
-        places: where each worker was when it was last ready, see `instant_soup.engine.warm.place`.
+        places: where each worker was when it was last ready, see `instant_soup.engine.worker.place`.
     """
 
     def __init__(self, team: Team, workers: int, *, patience: float = 600.0) -> None:

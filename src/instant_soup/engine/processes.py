@@ -12,16 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import parcel
+from . import wire
 from .crew import Event
-from .warm import Make, Warm, place, settle, threads_of_libraries, told
+from .worker import Make, Warm, place, settle, threads_of_libraries, told
 
 
 class Processes:
     """Worker processes, each with a pipe to this one; a process that dies is started again."""
 
     def __init__(self, make: Make, threads: int) -> None:
-        packed = parcel.pack(make)
+        packed = wire.pack(make)
         self._threads, self._numbers = threads, count()
         self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
         self._folder = TemporaryDirectory(prefix="instant-soup-", ignore_cleanup_errors=True)
@@ -43,15 +43,15 @@ class Processes:
         self._processes[hand] = process, mine
 
     def share(self, shared: Any) -> Path:
-        return self._filed(parcel.pack(shared))
+        return self._filed(wire.pack(shared))
 
     def forget(self, handle: Path) -> None:
         handle.unlink(missing_ok=True)
 
     def give(self, hand: int, handle: Path, errand: Any) -> None:
-        packed = parcel.pack((handle, errand))
+        packed = wire.pack((handle, errand))
         with suppress(OSError):  # it has died: `wait` tells
-            parcel.send(packed, self._processes[hand][1])
+            wire.send(packed, self._processes[hand][1])
 
     def wait(self, seconds: float) -> Sequence[Event]:
         hands = {connection: hand for hand, (_, connection) in self._processes.items()}
@@ -59,7 +59,7 @@ class Processes:
 
     def _heard(self, hand: int, connection: Connection) -> Event:
         try:
-            kind, value = parcel.receive(connection).open()
+            kind, value = wire.receive(connection).open()
         except (EOFError, OSError):
             return self._replaced(hand, connection)
         return Event(hand, kind, value)
@@ -80,9 +80,9 @@ class Processes:
         self._processes = {}
         self._folder.cleanup()
 
-    def _filed(self, packed: parcel.Parcel) -> Path:
+    def _filed(self, packed: wire.Parcel) -> Path:
         path = Path(self._folder.name) / str(next(self._numbers))
-        parcel.write(packed, path)
+        wire.write(packed, path)
         return path
 
 
@@ -91,17 +91,17 @@ def _serve(connection: Connection, threads: int, made: Path, folder: Path) -> No
     settle(threads, forget=folder)
     with suppress(EOFError, OSError):  # the other end is gone, and so is who waits for an answer
         try:
-            work: Warm = parcel.read(made).open()()
+            work: Warm = wire.read(made).open()()
         except Exception as error:
-            parcel.send(parcel.pack(("unable", told(error))), connection)
+            wire.send(wire.pack(("unable", told(error))), connection)
             return
-        parcel.send(parcel.pack(("ready", place())), connection)
+        wire.send(wire.pack(("ready", place())), connection)
         while True:
-            parcel.send(_answer(work, *parcel.receive(connection).open()), connection)
+            wire.send(_answer(work, *wire.receive(connection).open()), connection)
 
 
-def _answer(work: Warm, handle: Path, errand: Any) -> parcel.Parcel:
+def _answer(work: Warm, handle: Path, errand: Any) -> wire.Parcel:
     try:
-        return parcel.pack(("answer", work(parcel.read(handle).look(), errand)))
+        return wire.pack(("answer", work(wire.read(handle).look(), errand)))
     except Exception as error:
-        return parcel.pack(("error", told(error)))
+        return wire.pack(("error", told(error)))

@@ -18,9 +18,9 @@ from ray.cloudpickle import CloudPickler
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from ..core.errors import EngineError
-from . import parcel
+from . import wire
 from .crew import Event
-from .warm import Make, Warm, compute, place, told
+from .worker import Make, Warm, compute, place, told
 
 Packed = tuple[bytes, list[Any]]
 """A parcel as Ray stores it: the arrays in the list are shared by all processes of a node."""
@@ -121,7 +121,7 @@ class _Worker:
     def carry_out(self, shared: Packed, errand: Packed) -> Packed:
         """Do one errand."""
         try:
-            return _packed(("answer", self._warm()(parcel.Parcel(*shared).look(), _opened(errand))))
+            return _packed(("answer", self._warm()(wire.Parcel(*shared).look(), _opened(errand))))
         except Exception as error:
             return _packed(("error", told(error)))
 
@@ -176,11 +176,11 @@ class _Packer(CloudPickler):
     """Takes along what is defined in the script itself too, which no worker can import."""
 
     def reducer_override(self, value: Any) -> Any:
-        return parcel.taken_apart(value) or super().reducer_override(value)  # type: ignore[no-untyped-call]
+        return wire.taken_apart(value) or super().reducer_override(value)  # type: ignore[no-untyped-call]
 
 
 def _packed(value: Any) -> Packed:
-    packed = parcel.pack(value, _Packer)
+    packed = wire.pack(value, _Packer)
     return packed.head, [np.frombuffer(body, dtype=np.uint8) for body in packed.bodies]
 
 
@@ -190,7 +190,7 @@ def _kept(packed: Packed) -> Packed | list[Any]:
 
 
 def _opened(packed: Packed) -> Any:
-    return parcel.Parcel(*packed).open()
+    return wire.Parcel(*packed).open()
 
 
 def _pause(seconds: float) -> tuple[list[Any], list[Any]]:

@@ -11,8 +11,8 @@ from ..core.budget import Meter
 from ..core.task import Bookmark, Shelf
 from ..engine import Engine, hiring
 from ..engine.crew import Crew
-from ..engine.warm import Make
-from ..training.examples import Course
+from ..engine.worker import Make
+from ..training.course import Course
 from ..training.learner import ModuleLearner
 from ..training.regime import Regime
 from ..training.scout import Scout

@@ -24,17 +24,17 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from ..core.accord import check_accord
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
+from ..core.ranks.agreement import check_accord
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
 from ..engine.crew import Crew
 from . import optim, sensitivity
+from .course import Course, Examples
 from .device import accelerator
-from .examples import Course, Examples
 from .layout import Layout, local
 from .loop import step
 from .order import Order, chunks, in_order

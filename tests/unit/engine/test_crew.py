@@ -12,7 +12,7 @@ import pytest
 from instant_soup.core.errors import EngineError, TrainingError
 from instant_soup.engine import crew as room
 from instant_soup.engine.crew import Crew, Event
-from instant_soup.engine.warm import place
+from instant_soup.engine.worker import place
 
 Script = Callable[[int, Any, int], Event | None]
 """(hand, errand, how often it was given before) -> what comes of it; None for nothing, ever."""

@@ -27,10 +27,10 @@ from instant_soup.core.task import Brief, Training
 from instant_soup.engine import hiring
 from instant_soup.engine.crew import Crew
 from instant_soup.engine.ray import _packed
-from instant_soup.lab.grid import expand
-from instant_soup.lab.progress import Progress
-from instant_soup.lab.store import Store
-from instant_soup.lab.sweep import Sweep
+from instant_soup.recipes.grid import expand
+from instant_soup.store.store import Store
+from instant_soup.sweeps.progress import Progress
+from instant_soup.sweeps.sweep import Sweep
 from instant_soup.tasks import CourseTask
 
 pytestmark = [
@@ -127,7 +127,7 @@ def table(folder: Path) -> dict[str, Any]:
 def test_a_sweep_of_which_a_worker_is_killed_ends_with_the_same_records(
     cluster: Any, tiny_bert: Path, tiny_text: Path, tmp_path: Path
 ) -> None:
-    from instant_soup.lab.cluster import cluster as on_ray
+    from instant_soup.sweeps.ray import cluster as on_ray
 
     recipe, killed, seen = tmp_path / "sweep.toml", set[int](), dict[str, int]()
     recipe.write_text(SWEEP.format(model=tiny_bert, data=tiny_text), encoding="utf-8")

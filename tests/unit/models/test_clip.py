@@ -21,7 +21,7 @@ from instant_soup.core.task import Base
 from instant_soup.models import clip, tiny
 from instant_soup.models.classifier import loss, predict
 from instant_soup.models.vision import prunable
-from instant_soup.training.examples import Course
+from instant_soup.training.course import Course
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.metrics import figures
 
