@@ -10,10 +10,9 @@ from math import isfinite
 from pathlib import Path
 
 from ..core.errors import StoreError
-from ..store.record import Record, Run, setting_of
+from ..store.record import TRANSFER_SCHEMA, Record, Run, setting_of
 from .statistics import Interval, interval
 
-SCHEMA = 1  # of records of transfers
 REFERENCES = ("magnitude", "random", "dense")
 """Methods of the target that transferred tickets are set against; `dense` prunes nothing."""
 
@@ -102,8 +101,8 @@ def records(folder: Path) -> list[Record]:
             schema, key = record["schema"], record["key"]
         except (OSError, ValueError, KeyError, TypeError) as reason:
             raise StoreError(f"could not read {path} ({reason}); `instant-soup doctor` puts damage aside") from reason
-        if schema != SCHEMA:
-            raise StoreError(f"{path} is of schema {schema}; this version reads {SCHEMA}; update instant-soup")
+        if schema != TRANSFER_SCHEMA:
+            raise StoreError(f"{path} is of schema {schema}; this version reads {TRANSFER_SCHEMA}; update instant-soup")
         found[key] = record
     return list(found.values())
 

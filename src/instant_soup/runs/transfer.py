@@ -13,11 +13,10 @@ from ..core.names import fit as core
 from ..core.names.match import NameMap
 from ..core.ranks.team import ALONE
 from ..core.ticket import Ticket
-from ..evidence.transfers import SCHEMA
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.desk import Desk
-from ..store.record import seal
+from ..store.record import TRANSFER_SCHEMA, seal
 from ..store.store import Cell, Store, read_json, write_json
 from ..tasks import CourseTask
 from .environment import forget_peaks
@@ -72,7 +71,7 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
     whole = recipe.model_dump(mode="json")
     target = {name: whole[name] for name in _TARGET}
-    facts = {"schema": SCHEMA, "ticket": ticket.digest, "map": dict(names or {}), **target}
+    facts = {"schema": TRANSFER_SCHEMA, "ticket": ticket.digest, "map": dict(names or {}), **target}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -84,7 +83,7 @@ def _carried_out(
     result = judge(learner, meter)
     full, bill = Sizes.of(task).full, meter.dump()
     return {
-        "schema": SCHEMA,
+        "schema": TRANSFER_SCHEMA,
         "recipe": recipe.model_dump(mode="json"),
         "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": fitted.rows()},
         "ticket": ticket_facts(fitted.ticket, task),

@@ -13,6 +13,7 @@ from typing import Any, Self
 from ..core.errors import StoreError
 
 SCHEMA = 3
+TRANSFER_SCHEMA = 1  # of records of transfers
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}

@@ -1,4 +1,4 @@
-"""CourseTask: a course and a regime under one name, as methods and the lab see it."""
+"""CourseTask: a course and a regime under one name, as methods and runs see it."""
 
 from __future__ import annotations
 
