@@ -31,7 +31,7 @@ from ..core.ranks.agreement import check_accord
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
-from ..engine.crew import Crew
+from ..engine.workers import Workers
 from . import optim, sensitivity
 from .course import Course, Examples
 from .device import accelerator
@@ -84,7 +84,7 @@ class ModuleLearner:
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
         shelf: Shelf | None = None,
-        crew: Crew | None = None,
+        crew: Workers | None = None,
         free: bool = False,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
@@ -291,7 +291,7 @@ class ModuleLearner:
                 seen = look(self)
             yield seen
 
-    def _sent(self, crew: Crew, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+    def _sent(self, crew: Workers, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
         """The same by a crew. Each is charged here as if it were done here, once, whoever does it how often."""
         names = [f"look-ahead {number} of {len(briefs)}, {brief}," for number, brief in enumerate(briefs, 1)]
         here = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
