@@ -73,7 +73,8 @@ def load(name: str) -> LanguageModel:
         )  # one product an expert, each of which can be seen
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
 
-    check_vocabulary(tokenizer, len(model.get_input_embeddings().weight), name)
+    embeddings = model.get_input_embeddings().get_parameter("weight")
+    check_vocabulary(tokenizer, len(embeddings), name)
     scope = scope_of(model)
     return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
 
