@@ -20,7 +20,7 @@ from statistics import mean, median
 from typing import Any
 
 import instant_soup as soup
-from instant_soup.engine.warm import compute
+from instant_soup.engine.worker import compute
 from instant_soup.tasks import CourseTask
 from measure import Goal, Ratio, options, report
 

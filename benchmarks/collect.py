@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from instant_soup.lab import matrix
-from instant_soup.lab.agreement import agreements
-from instant_soup.lab.records import Run, collect, named, paths, read, seal, sealed
-from instant_soup.lab.store import read_json, write_json
+from instant_soup.evidence import transfers
+from instant_soup.evidence.agreement import agreements
+from instant_soup.store.record import Run, collect, named, paths, read, seal, sealed
+from instant_soup.store.store import read_json, write_json
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     there = {record["key"]: record for record in filter(None, map(read, paths(options.results)))}
     tasks = {run.key: run.task for run in named({**there, **{run.key: run.record for run in runs}}.values())}
     copied = sum(copy(run, tasks[run.key], options.runs, options.results) for run in runs if run.key not in there)
-    moved = sum(carry(record, options.results) for record in matrix.records(options.runs))
+    moved = sum(carry(record, options.results) for record in transfers.records(options.runs))
     pairs = agreements(options.runs, runs)
     known = read_json(path) if (path := options.results / "agreement.json").exists() else {}
     write_json(path, {**known, **read_json(options.runs / "agreement.json")})

@@ -23,11 +23,12 @@ from statistics import median
 from typing import Any
 
 from instant_soup.core.budget import Meter
-from instant_soup.engine import parcel
-from instant_soup.engine.warm import compute
-from instant_soup.lab.scaling import Load, spread
-from instant_soup.lab.stand_in import Round
-from instant_soup.soup.denoiser import Protocols, _see, briefs
+from instant_soup.core.score import magnitude
+from instant_soup.engine import wire
+from instant_soup.engine.worker import compute
+from instant_soup.runs.scaling import Load, spread
+from instant_soup.runs.stand_in import Round
+from instant_soup.soup.denoiser import NOTHING, Protocols, _see, briefs
 from instant_soup.tasks import CourseTask, text
 from measure import Goal, Ratio, interleaved, options, report
 
@@ -46,7 +47,7 @@ def main() -> None:
     compute(chosen.threads)  # as its workers do
     task = text("demo/polarity")
     looks = briefs(chosen.lookaheads, chosen.steps, Protocols(), 0)
-    see = partial(_see, sparsity=0.5, across="model", magnitude=False, weights=False)
+    see = partial(_see, sparsity=0.5, score=magnitude, across="model", wanted=NOTHING)
     with cluster(), ExitStack() as stack:
         worlds = {"here": task}
         worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in chosen.workers}
@@ -55,9 +56,9 @@ def main() -> None:
         rounds["steps alone"] = make(task, looks, type)
         interleaved(rounds, 1)
         taken = interleaved(rounds, chosen.repetitions)
-        size = parcel.pack(task.learner(Meter()).snapshot(carry=False)).size
+        size = wire.pack(task.learner(Meter()).snapshot(carry=False)).size
         moved = {name: copies(worlds[name], rounds[name]) for name in rounds if name.startswith("ray")}
-        answer = parcel.pack(next(iter(rounds["here"]()))).size
+        answer = wire.pack(next(iter(rounds["here"]()))).size
     for name, times in taken.items():
         print(f"{name:>14}: median {median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
     ratios = {name: Ratio.of(times, taken["steps alone"]) for name, times in taken.items() if name != "steps alone"}
@@ -118,13 +119,13 @@ def copies(task: CourseTask, act: Callable[[], object]) -> tuple[int, int]:
     """How many nodes hold the snapshot of a round at its end, and its bytes in the store."""
     from ray.experimental import get_object_locations
 
-    team, found = task.crew._team, []  # type: ignore[union-attr]
-    forget = team.forget
-    team.forget = lambda handle: found.append(get_object_locations([handle])[handle])  # type: ignore[method-assign]
+    backend, found = task.crew.backend, []  # type: ignore[union-attr]
+    forget = backend.forget
+    backend.forget = lambda handle: found.append(get_object_locations([handle])[handle])  # type: ignore[method-assign]
     try:
         act()
     finally:
-        team.forget = forget  # type: ignore[method-assign]
+        backend.forget = forget  # type: ignore[method-assign]
     return len(found[0]["node_ids"]), int(found[0]["object_size"])
 
 

@@ -20,18 +20,18 @@ from pathlib import Path
 import torch
 
 import sentences
-from instant_soup.engine.warm import compute
-from instant_soup.lab.recipe import Recipe
-from instant_soup.lab.run import run
-from instant_soup.lab.store import Store
+from instant_soup.engine.worker import compute
+from instant_soup.recipes.recipe import Recipe
+from instant_soup.runs.run import run
+from instant_soup.store.store import Store
 from measure import options
 
 PARTS = {  # by the file and the function that a part is all of
-    "load model and data, tokenise": ("lab/run.py", "build"),
+    "load model and data, tokenise": ("runs/run.py", "build"),
     "copy the model for a learner": ("tasks/task.py", "learner"),
     "put batches together": ("data/text.py", "batch"),
     "count FLOPs of new shapes": ("training/flops.py", "_count"),
-    "forward": ("training/examples.py", "batch_loss"),
+    "forward": ("training/course.py", "batch_loss"),
     "backward": ("accelerate/accelerator.py", "backward"),
     "clip": ("accelerate/accelerator.py", "clip_grad_norm_"),
     "optimiser": ("torch/optim/adam.py", "step"),
@@ -40,8 +40,8 @@ PARTS = {  # by the file and the function that a part is all of
     "clear what is pruned": ("training/learner.py", "_zero_pruned"),
     "add up look-aheads": ("soup/denoiser.py", "add"),
     "save the place": ("training/learner.py", "_save"),
-    "save the ticket": ("lab/store.py", "save_ticket"),
-    "save the model": ("lab/store.py", "save_model"),
+    "save the ticket": ("store/store.py", "save_ticket"),
+    "save the model": ("store/store.py", "save_model"),
     "validation and test": ("training/learner.py", "_answers"),
 }
 

@@ -27,10 +27,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
 import instant_soup as soup
-from instant_soup.lab.environment import environment
-from instant_soup.lab.records import seal
-from instant_soup.lab.store import read_json, write_json
 from instant_soup.models.text import packaged
+from instant_soup.runs.environment import environment
+from instant_soup.store.record import seal
+from instant_soup.store.store import read_json, write_json
 from instant_soup.training.metrics import matthews
 
 FILES = {

@@ -22,7 +22,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertForSequenceClassification
 
 import instant_soup as soup
-from instant_soup.engine.warm import compute
+from instant_soup.engine.worker import compute
 from measure import Goal, Ratio, interleaved, options, report
 
 SPARSITY = 0.7

@@ -18,7 +18,7 @@ from statistics import median
 from instant_soup.core.budget import Meter
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
-from instant_soup.engine.warm import compute
+from instant_soup.engine.worker import compute
 from instant_soup.tasks import text
 from instant_soup.training.regime import Regime
 from measure import Goal, Ratio, interleaved, options, report

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instant_soup.models.checkpoint import Checkpoint
+from instant_soup.checkpoints.checkpoint import Checkpoint
 from measure import Goal, options, report, seconds
 
 CHUNK = 1 << 22

@@ -27,9 +27,9 @@ from torch import distributed as dist
 
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
+from instant_soup.core.ranks.shards import Shards
+from instant_soup.core.ranks.team import Ranks, Team
 from instant_soup.core.scope import Scope
-from instant_soup.core.shards import Shards
-from instant_soup.core.team import Ranks, Team
 from instant_soup.core.weights import Elementwise
 from measure import Goal, Ratio, options, report, seconds
 

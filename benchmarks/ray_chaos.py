@@ -30,12 +30,12 @@ import torch
 from ray.cluster_utils import Cluster
 
 import instant_soup as soup
-from instant_soup.lab.cluster import cluster as on_ray
-from instant_soup.lab.grid import expand
-from instant_soup.lab.progress import Progress
-from instant_soup.lab.store import Store
-from instant_soup.lab.sweep import Sweep
 from instant_soup.models import tiny
+from instant_soup.recipes.grid import expand
+from instant_soup.store.store import Store
+from instant_soup.sweeps.progress import Progress
+from instant_soup.sweeps.ray import cluster as on_ray
+from instant_soup.sweeps.sweep import Sweep
 from measure import Goal, options, report
 
 NODES = 3

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from instant_soup.lab.scaling import Load, spread
-from instant_soup.lab.stand_in import Round
+from instant_soup.runs.scaling import Load, spread
+from instant_soup.runs.stand_in import Round
 
 SPEED, DEVICE = 0.4 * 312e12, 80e9
 STEPS, WORKERS = 30, (1, 4, 16, 100, 1000)

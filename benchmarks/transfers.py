@@ -14,7 +14,7 @@ from pathlib import Path
 
 from instant_soup import Recipe, Store, run, transfer
 from instant_soup.engine.memory import keep_freed_memory
-from instant_soup.lab.run import build, draw
+from instant_soup.runs.run import build, draw
 
 
 def main() -> None:

@@ -18,20 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import tasks
+    from .checkpoints.checkpoint import Checkpoint
+    from .checkpoints.prune import prune_checkpoint
     from .core.budget import Cost, Meter
     from .core.errors import RevivedError, SoupError
     from .core.mask import Mask
-    from .core.match import Piece
+    from .core.names.match import Piece
     from .core.prune import prune
     from .core.scope import Scope
     from .core.ticket import Ticket
     from .export.export import export_ticket
     from .export.importing import import_ticket
-    from .lab.large import prune_checkpoint
-    from .lab.recipe import Recipe
-    from .lab.run import Result, evaluate, run
-    from .lab.store import Store
-    from .lab.transfer import transfer
+    from .integrations.adapters import Merged, mask_adapters, merge_adapters
+    from .integrations.callback import TicketCallback
+    from .integrations.guard import Guard, guard
+    from .integrations.shira import shira, shira_config
     from .methods import (
         METHODS,
         Dense,
@@ -48,12 +49,11 @@ if TYPE_CHECKING:
         Snip,
         control,
     )
-    from .models.checkpoint import Checkpoint
-    from .training.adapters import Merged, mask_adapters, merge_adapters
-    from .training.callback import TicketCallback
-    from .training.guard import Guard, guard
+    from .recipes.recipe import Recipe
+    from .runs.run import Result, evaluate, run
+    from .runs.transfer import transfer
+    from .store.store import Store
     from .training.regime import Regime
-    from .training.shira import shira, shira_config
 
 _HOMES = {
     "Cost": "core.budget",
@@ -61,19 +61,19 @@ _HOMES = {
     "RevivedError": "core.errors",
     "SoupError": "core.errors",
     "Mask": "core.mask",
-    "Piece": "core.match",
+    "Piece": "core.names.match",
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
     "import_ticket": "export.importing",
-    "prune_checkpoint": "lab.large",
+    "prune_checkpoint": "checkpoints.prune",
     "export_ticket": "export.export",
-    "Recipe": "lab.recipe",
-    "Result": "lab.run",
-    "evaluate": "lab.run",
-    "run": "lab.run",
-    "Store": "lab.store",
-    "transfer": "lab.transfer",
+    "Recipe": "recipes.recipe",
+    "Result": "runs.run",
+    "evaluate": "runs.run",
+    "run": "runs.run",
+    "Store": "store.store",
+    "transfer": "runs.transfer",
     "METHODS": "methods",
     "Dense": "methods",
     "EarlyBird": "methods",
@@ -88,16 +88,16 @@ _HOMES = {
     "OneShot": "methods",
     "Snip": "methods",
     "control": "methods",
-    "Checkpoint": "models.checkpoint",
-    "Merged": "training.adapters",
-    "mask_adapters": "training.adapters",
-    "merge_adapters": "training.adapters",
-    "Guard": "training.guard",
-    "guard": "training.guard",
+    "Checkpoint": "checkpoints.checkpoint",
+    "Merged": "integrations.adapters",
+    "mask_adapters": "integrations.adapters",
+    "merge_adapters": "integrations.adapters",
+    "Guard": "integrations.guard",
+    "guard": "integrations.guard",
     "Regime": "training.regime",
-    "shira": "training.shira",
-    "shira_config": "training.shira",
-    "TicketCallback": "training.callback",
+    "shira": "integrations.shira",
+    "shira_config": "integrations.shira",
+    "TicketCallback": "integrations.callback",
 }
 
 __version__ = version("instant-soup")

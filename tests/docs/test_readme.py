@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import instant_soup as soup
-from instant_soup.lab.grid import expand
+from instant_soup.recipes.grid import expand
 from instant_soup.tasks import CourseTask, text
 
 ROOT = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import instant_soup as soup
-from instant_soup.lab.grid import expand
+from instant_soup.recipes.grid import expand
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "src" / "instant_soup").rglob("*.py"))
+PACKAGE = ROOT / "src" / "instant_soup"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 OVER = {
     "core/prune.py": "one algorithm, to be read from top to bottom",
     "training/learner.py": "one class that owns every invariant of training; two would have to share its state",
@@ -41,6 +43,18 @@ def test_functions_are_short() -> None:
     assert statistics.quantiles(bodies, n=10)[-1] <= 20
 
 
+def test_every_module_has_its_line_in_architecture_and_every_line_its_module() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- `([a-z_/]+\.py)`: \S", page, flags=re.MULTILINE)
+    rooms = re.findall(r"^### (\w+)$", page, flags=re.MULTILINE)
+
+    modules = {str(path.relative_to(PACKAGE)) for path in SOURCES if not path.name.startswith("__")}
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+    assert sorted(listed) == sorted(modules)
+    assert sorted(rooms) == sorted(folders)
+
+
 def test_every_public_name_is_documented_and_loads() -> None:
     for name in soup.__all__:
         assert getattr(soup, name) is not None
@@ -63,7 +77,7 @@ def test_importing_the_package_is_cheap_and_touches_no_network() -> None:
 
 
 def test_the_demo_recipe_in_the_tree_is_the_one_that_the_demo_runs() -> None:
-    from instant_soup.lab.demo import SOUP, recipe
+    from instant_soup.runs.demo import SOUP, recipe
 
     assert soup.Recipe.read(ROOT / "recipes" / "demo.toml").key == recipe(SOUP, 0.9).key
 
@@ -80,9 +94,9 @@ def test_every_recipe_in_the_tree_reads() -> None:
 def test_every_recipe_of_the_paper_can_be_planned_without_loading_and_fits_its_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from instant_soup.lab import stand_in
-    from instant_soup.lab.plan import plan
-    from instant_soup.lab.sizes import Sizes
+    from instant_soup.runs import stand_in
+    from instant_soup.runs.plan import plan
+    from instant_soup.runs.sizes import Sizes
 
     small = soup.Scope({"stand-in": (30, 30)})
     monkeypatch.setattr(stand_in, "_SCOPE", small)
@@ -98,9 +112,9 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
     """A record of an older schema is older than today's keys; what it says is checked all the same."""
     import json
 
-    from instant_soup.lab.recipe import SCHEMA as RECIPE_SCHEMA
-    from instant_soup.lab.records import sealed
-    from instant_soup.lab.run import SCHEMA
+    from instant_soup.recipes.recipe import SCHEMA as RECIPE_SCHEMA
+    from instant_soup.runs.run import SCHEMA
+    from instant_soup.store.record import sealed
 
     for path in (ROOT / "results").glob("*/*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -114,10 +128,10 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
 
 
 def test_records_of_transfers_in_the_tree_are_whole() -> None:
-    from instant_soup.lab import matrix
-    from instant_soup.lab.records import sealed
+    from instant_soup.evidence import transfers
+    from instant_soup.store.record import sealed
 
-    for record in matrix.records(ROOT / "results"):
+    for record in transfers.records(ROOT / "results"):
         assert sealed(record), record["key"]
         assert record["source"]["recipe"], record["key"]
         assert record["ticket"]["kept"] == round((1 - record["source"]["sparsity"]) * record["ticket"]["prunable"])
@@ -125,10 +139,10 @@ def test_records_of_transfers_in_the_tree_are_whole() -> None:
 
 def test_the_page_of_results_is_made_from_the_records() -> None:
     """`make report` makes it."""
-    from instant_soup.lab.compare import compare
-    from instant_soup.lab.matrix import matrices
-    from instant_soup.lab.records import collect
-    from instant_soup.lab.tables import markdown
+    from instant_soup.evidence.compare import compare
+    from instant_soup.evidence.tables import markdown
+    from instant_soup.evidence.transfers import matrices
+    from instant_soup.store.record import collect
 
     runs = collect(ROOT / "results")
     page = markdown(compare(runs), matrices(ROOT / "results", runs))

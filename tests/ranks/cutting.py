@@ -14,9 +14,9 @@ from instant_soup.core import prune as room
 from instant_soup.core.errors import ScopeError
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
+from instant_soup.core.ranks.shards import Shards
+from instant_soup.core.ranks.team import Ranks
 from instant_soup.core.scope import Scope
-from instant_soup.core.shards import Shards
-from instant_soup.core.team import Ranks
 from instant_soup.core.weights import Elementwise
 
 UNEVEN = Scope({"first": (13, 7), "one": (1,), "third": (3, 5, 11), "few": (2, 9), "flat": (257,), "last": (8, 6)})

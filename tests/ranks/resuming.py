@@ -15,8 +15,8 @@ import instant_soup as soup
 from instant_soup.core.budget import Meter, Pulse
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
-from instant_soup.lab.bookmark import FolderBookmark
-from instant_soup.lab.store import Store
+from instant_soup.store.bookmark import FolderBookmark
+from instant_soup.store.store import Store
 from instant_soup.training import ranks
 
 Outcome = tuple[dict[str, Tensor], dict[str, Tensor], Any]

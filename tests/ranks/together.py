@@ -27,7 +27,7 @@ def together(size: int, work: Callable[..., Any], folder: Path, *given: Any) -> 
     folder.mkdir(parents=True, exist_ok=True)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(
-        ["instant_soup.lab.run", "torch.distributed.tensor", "transformers.models.bert.modeling_bert"]
+        ["instant_soup.runs.run", "torch.distributed.tensor", "transformers.models.bert.modeling_bert"]
     )
     ranks = [server.Process(target=_rank, args=(rank, size, folder, work, given)) for rank in range(size)]
     for rank in ranks:

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from ..core.errors import RankError, SoupError
-from ..core.launch import launched
+from ..core.ranks.launch import launched
 
 if TYPE_CHECKING:
-    from ..lab.recipe import Recipe
+    from ..recipes.recipe import Recipe
     from ..tasks import CourseTask
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
@@ -99,8 +99,8 @@ def say(text: str) -> None:
 
 def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
     """Passes that a run will take, and passes of T."""
-    from ..lab.plan import rehearse
-    from ..lab.sizes import Sizes
+    from ..runs.plan import rehearse
+    from ..runs.sizes import Sizes
 
     sizes = Sizes.of(task)
     draw, train = rehearse(recipe, sizes)

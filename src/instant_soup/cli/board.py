@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from ..lab.status import Row, Standing
-from ..lab.sweep import State
+from ..sweeps.status import Row, Standing
+from ..sweeps.sweep import State
 from . import show
 
 _ORDER: tuple[State, ...] = ("running", "failed", "begun", "waits", "to do", "done")

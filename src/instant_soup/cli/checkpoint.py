@@ -20,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from .app import Json, Quiet, app, say
 
 if TYPE_CHECKING:
-    from ..lab.large import Pruned
+    from ..checkpoints.prune import Pruned
 
 Patterns = list[str] | None
 
@@ -50,7 +50,7 @@ def prune(
 
     The model is not built, and shards are streamed: a few hundred megabytes of memory do. A killed job goes on.
     """
-    from ..lab.large import prune_checkpoint, ticket_of
+    from ..checkpoints.prune import prune_checkpoint, ticket_of
 
     with _bars(quiet=quiet or as_json) as watch:
         done = prune_checkpoint(

@@ -13,8 +13,8 @@ from rich.table import Table
 from .app import RUNS, app, say
 
 if TYPE_CHECKING:
-    from ..lab.compare import Comparison
-    from ..lab.matrix import Matrix
+    from ..evidence.compare import Comparison
+    from ..evidence.transfers import Matrix
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
 Reference = Annotated[str, typer.Option("--reference", metavar="NAME", help="What the others are set against.")]
@@ -38,10 +38,10 @@ def compare(
     Runs nothing. A star marks what no other line beats at no more cost.
     """
     from ..core.errors import StoreError, UnknownName, unknown
-    from ..lab import tables
-    from ..lab.compare import compare as set_against
-    from ..lab.matrix import matrices
-    from ..lab.records import collect
+    from ..evidence import tables
+    from ..evidence.compare import compare as set_against
+    from ..evidence.transfers import matrices
+    from ..store.record import collect
 
     if sum((as_csv, as_json, as_latex, as_markdown)) > 1:
         raise StoreError("--csv, --json, --latex and --markdown exclude each other; give one of them")
@@ -66,9 +66,9 @@ def compare(
 
 
 def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> None:
-    from ..lab import tables
-    from ..lab.ledger import bill
-    from ..lab.overview import overviews
+    from ..evidence import tables
+    from ..evidence.ledger import bill
+    from ..evidence.overview import overviews
 
     console = Console() if Console().is_terminal else Console(width=140)
     for task, sparsity in found.blocks:

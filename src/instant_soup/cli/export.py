@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..export.pick import Picked
     from ..export.portable import Portable
     from ..export.sizes import Sizes
-    from ..lab.recipe import Recipe
+    from ..recipes.recipe import Recipe
 
 
 @app.command()
@@ -65,7 +65,7 @@ def export(
 
 def _model(model: str | None, recipe: Path | None, changes: list[str] | None, cell: str | None) -> str | Recipe:
     from ..core.errors import RecipeError
-    from ..lab.recipe import Recipe
+    from ..recipes.recipe import Recipe
 
     if model and not recipe and not changes and not cell:
         return model

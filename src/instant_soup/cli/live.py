@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..core.budget import Pulse
-from ..lab.run import Watch
+from ..runs.run import Watch
 
 Begin = Callable[[str, int, int], Watch]
 """(title, passes expected, passes of T) -> what `run` tells."""

@@ -13,8 +13,8 @@ from rich.console import Console
 from .app import CellName, Changes, Json, RecipePath, app, say
 
 if TYPE_CHECKING:
-    from ..lab.plan import Plan
-    from ..lab.recipe import Recipe
+    from ..recipes.recipe import Recipe
+    from ..runs.plan import Plan
 
 Timed = Annotated[bool, typer.Option("--timed", help="Load model and data, and measure time and memory here.")]
 
@@ -37,7 +37,7 @@ def plan(
     if workers is not None:
         _spread(recipe, changes, cell, workers, as_json=as_json)
         return
-    from ..lab.grid import expand
+    from ..recipes.grid import expand
     from . import show
 
     wanted = {one.name: one.like or one.recipe for one in expand(recipe, changes or (), [cell] if cell else ())}
@@ -55,11 +55,11 @@ def plan(
 
 
 def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: int, *, as_json: bool) -> None:
-    from ..lab.plan import plan as make
-    from ..lab.recipe import Recipe
-    from ..lab.run import build
-    from ..lab.scaling import Load, numbers, spread
-    from ..lab.sizes import Sizes
+    from ..recipes.recipe import Recipe
+    from ..runs.plan import plan as make
+    from ..runs.run import build
+    from ..runs.scaling import Load, numbers, spread
+    from ..runs.sizes import Sizes
     from . import show
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
@@ -76,9 +76,9 @@ def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: 
 
 
 def _planned(recipe: Recipe, *, timed: bool) -> Plan:
-    from ..lab.plan import plan as make
-    from ..lab.run import build
-    from ..lab.sizes import Sizes
+    from ..runs.plan import plan as make
+    from ..runs.run import build
+    from ..runs.sizes import Sizes
 
     if not timed and (sizes := Sizes.known(recipe)):
         return make(recipe, sizes)
@@ -89,9 +89,9 @@ def _planned(recipe: Recipe, *, timed: bool) -> Plan:
 @app.command()
 def scope(recipe: RecipePath, changes: Changes = None, cell: CellName = None, as_json: Json = False) -> None:
     """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
-    from ..core.survey import Survey
-    from ..lab.recipe import Recipe
-    from ..lab.run import build
+    from ..core.parameters import Survey
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
     from . import show
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
@@ -120,7 +120,7 @@ def methods(as_json: Json = False) -> None:
             }
             for name, variant in table.items()
         }
-        typer.echo(json.dumps(facts, indent=2))
+        typer.echo(json.dumps(facts, indent=2, default=asdict))
     else:
         Console().print(show.methods(table))
 

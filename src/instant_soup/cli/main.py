@@ -35,7 +35,7 @@ from .app import (
 
 if TYPE_CHECKING:
     from ..core.budget import Pulse
-    from ..lab.run import Watch
+    from ..runs.run import Watch
     from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
@@ -61,9 +61,9 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
-    from ..lab.demo import TASK
-    from ..lab.demo import demo as rows_of
-    from ..lab.store import Store
+    from ..runs.demo import TASK
+    from ..runs.demo import demo as rows_of
+    from ..store.store import Store
     from . import show
     from .live import live
 
@@ -102,10 +102,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Draw, fine-tune and evaluate what RECIPE asks for. A run that was killed goes on."""
-    from ..lab.recipe import Recipe
-    from ..lab.run import run as carry_out
-    from ..lab.store import Store
-    from ..lab.track import tracked
+    from ..recipes.recipe import Recipe
+    from ..runs.run import run as carry_out
+    from ..runs.trackers import tracked
+    from ..store.store import Store
     from . import show
     from .live import live
 
@@ -147,10 +147,10 @@ def draw(
     as_json: Json = False,
 ) -> None:
     """Draw a ticket and write it to a file, without fine-tuning it."""
-    from ..lab.recipe import Recipe
-    from ..lab.run import build
-    from ..lab.run import draw as carry_out
-    from ..lab.store import Store
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
+    from ..runs.run import draw as carry_out
+    from ..store.store import Store
     from .live import live
 
     wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
@@ -178,10 +178,10 @@ def evaluate(
     """Fine-tune TICKET as RECIPE says, whose method and sparsity do not matter, and read the test split once."""
     from ..core.budget import Meter
     from ..core.ticket import Ticket
-    from ..lab.recipe import Recipe
-    from ..lab.run import build
-    from ..lab.run import evaluate as judge
-    from ..lab.sizes import Sizes
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
+    from ..runs.run import evaluate as judge
+    from ..runs.sizes import Sizes
     from . import show
     from .live import live
 
@@ -216,9 +216,9 @@ def control(
     RECIPE says which model the ticket belongs to.
     """
     from ..core.ticket import Ticket
-    from ..lab.recipe import Recipe
-    from ..lab.run import build
     from ..methods import control as make
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
 
     made = make(Ticket.load(ticket), build(Recipe.read(recipe, changes or (), cell=cell)), kind)
     made.save(output)

@@ -18,9 +18,9 @@ from .app import RUNS, Address, Changes, EngineName, Json, Out, Quiet, RecipePat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..lab.recipe import RunSettings
-    from ..lab.status import Standing
-    from ..lab.sweep import Sweep
+    from ..recipes.recipe import RunSettings
+    from ..sweeps.status import Standing
+    from ..sweeps.sweep import Sweep
 
 Runs = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs.")]
 Cells = Annotated[
@@ -57,9 +57,9 @@ def sweep(
     Stopped or killed in any way, the same command goes on. The same sweep may be started several
     times on one folder: the work is shared. Ends with code 3 if a run failed; the others are done.
     """
-    from ..lab.grid import expand
-    from ..lab.store import Store
-    from ..lab.sweep import Sweep
+    from ..recipes.grid import expand
+    from ..store.store import Store
+    from ..sweeps.sweep import Sweep
 
     wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or ())
     asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
@@ -75,7 +75,7 @@ def sweep(
 
 
 def _carried_out(asked: Sweep, where: RunSettings, console: Console) -> Standing:
-    from ..lab.status import Board
+    from ..sweeps.status import Board
 
     board = Board([asked])
     try:
@@ -93,10 +93,10 @@ def _work(asked: Sweep, where: RunSettings) -> Iterator[None]:
     """Carry it out, by processes of this machine or on a cluster."""
     if where.engine == "ray":
         must_have_ray()
-        from ..lab.cluster import cluster
+        from ..sweeps.ray import cluster
 
         return cluster(asked, where.workers, where.address)
-    from ..lab.crew import crew
+    from ..sweeps.processes import crew
 
     return crew(asked, where.workers or 1)
 
@@ -130,8 +130,8 @@ def _closing(standing: Standing, out: Path) -> None:
 @app.command()
 def status(folder: Runs = RUNS, as_json: Json = False) -> None:
     """Show how far the sweeps in DIR are: what is done, what runs where, what failed and why, the time left."""
-    from ..lab.status import Board, sweeps
-    from ..lab.store import Store
+    from ..store.store import Store
+    from ..sweeps.status import Board, sweeps
     from . import board
 
     standing = Board(sweeps(Store(folder))).look()
@@ -153,8 +153,8 @@ def doctor(
     Nothing is deleted. What was put aside is made again by the sweep or run that made it. Ends with
     code 2 if anything was wrong.
     """
-    from ..lab.doctor import examine
-    from ..lab.store import Store
+    from ..store.doctor import examine
+    from ..store.store import Store
 
     health = examine(Store(folder), mend=not check)
     if as_json:

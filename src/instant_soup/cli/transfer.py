@@ -14,7 +14,7 @@ from rich.table import Table
 from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, say
 
 if TYPE_CHECKING:
-    from ..lab.run import Watch
+    from ..runs.run import Watch
     from ..tasks import CourseTask
 
 
@@ -45,12 +45,12 @@ def transfer(
     RECIPE's method and sparsity do not matter. The record goes to DIR/transfers; what is there is not done again.
     """
     from ..core.ticket import Ticket
-    from ..lab.recipe import Recipe
-    from ..lab.run import build
-    from ..lab.sizes import Sizes
-    from ..lab.store import Store
-    from ..lab.transfer import fit
-    from ..lab.transfer import transfer as carry_out
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
+    from ..runs.sizes import Sizes
+    from ..runs.transfer import fit
+    from ..runs.transfer import transfer as carry_out
+    from ..store.store import Store
     from .live import live
 
     loaded = Ticket.load(ticket)
@@ -77,7 +77,7 @@ def transfer(
 def _read(path: Path) -> Mapping[str, str]:
     """Names in pairs from a file. Raises RecipeError when it holds anything else."""
     from ..core.errors import RecipeError
-    from ..lab import toml
+    from ..recipes import toml
 
     found = toml.read(path)
     for name, value in found.items():

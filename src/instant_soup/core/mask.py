@@ -13,8 +13,8 @@ from torch import Tensor
 
 from . import bits
 from .errors import ScopeError
+from .ranks.shards import WHOLE, Shards
 from .scope import Scope
-from .shards import WHOLE, Shards
 
 
 class Mask(Mapping[str, Tensor]):

@@ -17,10 +17,10 @@ from .budget import Cost
 from .errors import SoupError, TicketError
 from .files import read_tensors, write_tensors
 from .mask import Mask
-from .match import NameMap
+from .names.fit import Transfer, transfer
+from .names.match import NameMap
 from .scope import Scope
 from .task import Base, Learner
-from .transfer import Transfer, transfer
 from .weights import Weights, digest, spread
 
 SCHEMA = 1

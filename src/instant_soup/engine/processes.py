@@ -12,19 +12,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import parcel
-from .crew import Event
-from .warm import Make, Warm, place, settle, threads_of_libraries, told
+from . import wire
+from .worker import Make, Warm, place, portable_error, settle, threads_of_libraries
+from .workers import Event
 
 
 class Processes:
-    """Worker processes, each with a pipe to this one; a process that dies is started again."""
+    """Worker processes, each with a pipe to this one; a process that dies is started again.
+
+    Attributes:
+        folder: where the files are that workers read; it is gone when all is closed.
+    """
 
     def __init__(self, make: Make, threads: int) -> None:
-        packed = parcel.pack(make)
-        self._threads, self._numbers = threads, count()
+        packed = wire.pack(make)
+        self._threads = threads
+        self._numbers = count()
         self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
-        self._folder = TemporaryDirectory(prefix="instant-soup-", ignore_cleanup_errors=True)
+        self._temporary = TemporaryDirectory(prefix="instant-soup-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
         self._made = self._filed(packed)
 
     @property
@@ -33,41 +39,44 @@ class Processes:
 
     def start(self, hand: int) -> None:
         context = get_context("spawn")
-        mine, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._threads, self._made, Path(self._folder.name)), daemon=True
-        )
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self._threads, self._made, self.folder)
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+
         with threads_of_libraries(self._threads):
             process.start()
         theirs.close()
-        self._processes[hand] = process, mine
+        self._processes[hand] = (process, ours)
 
     def share(self, shared: Any) -> Path:
-        return self._filed(parcel.pack(shared))
+        return self._filed(wire.pack(shared))
 
     def forget(self, handle: Path) -> None:
         handle.unlink(missing_ok=True)
 
     def give(self, hand: int, handle: Path, errand: Any) -> None:
-        packed = parcel.pack((handle, errand))
+        packed = wire.pack((handle, errand))
+        _, connection = self._processes[hand]
         with suppress(OSError):  # it has died: `wait` tells
-            parcel.send(packed, self._processes[hand][1])
+            wire.send(packed, connection)
 
     def wait(self, seconds: float) -> Sequence[Event]:
         hands = {connection: hand for hand, (_, connection) in self._processes.items()}
-        return [self._heard(hands[connection], connection) for connection in wait(list(hands), seconds)]  # type: ignore[index, arg-type]
+        heard = wait(list(hands), seconds)
+        return [self._event(hands[connection], connection) for connection in heard]  # type: ignore[index, arg-type]
 
-    def _heard(self, hand: int, connection: Connection) -> Event:
+    def _event(self, hand: int, connection: Connection) -> Event:
         try:
-            kind, value = parcel.receive(connection).open()
+            kind, value = wire.receive(connection).open()
         except (EOFError, OSError):
-            return self._replaced(hand, connection)
+            return self._replace(hand, connection)
         return Event(hand, kind, value)
 
-    def _replaced(self, hand: int, connection: Connection) -> Event:
+    def _replace(self, hand: int, connection: Connection) -> Event:
         process, _ = self._processes[hand]
         process.join()
         connection.close()
+
         self.start(hand)
         return Event(hand, "lost", f"its worker, process {process.pid}, ended with code {process.exitcode}")
 
@@ -77,12 +86,13 @@ class Processes:
         for process, connection in self._processes.values():
             process.join()
             connection.close()
-        self._processes = {}
-        self._folder.cleanup()
 
-    def _filed(self, packed: parcel.Parcel) -> Path:
-        path = Path(self._folder.name) / str(next(self._numbers))
-        parcel.write(packed, path)
+        self._processes = {}
+        self._temporary.cleanup()
+
+    def _filed(self, packed: wire.Parcel) -> Path:
+        path = self.folder / str(next(self._numbers))
+        wire.write(packed, path)
         return path
 
 
@@ -91,17 +101,19 @@ def _serve(connection: Connection, threads: int, made: Path, folder: Path) -> No
     settle(threads, forget=folder)
     with suppress(EOFError, OSError):  # the other end is gone, and so is who waits for an answer
         try:
-            work: Warm = parcel.read(made).open()()
+            work: Warm = wire.read(made).open()()
         except Exception as error:
-            parcel.send(parcel.pack(("unable", told(error))), connection)
+            wire.send(wire.pack(("unable", portable_error(error))), connection)
             return
-        parcel.send(parcel.pack(("ready", place())), connection)
+
+        wire.send(wire.pack(("ready", place())), connection)
         while True:
-            parcel.send(_answer(work, *parcel.receive(connection).open()), connection)
+            handle, errand = wire.receive(connection).open()
+            wire.send(_answer(work, handle, errand), connection)
 
 
-def _answer(work: Warm, handle: Path, errand: Any) -> parcel.Parcel:
+def _answer(work: Warm, handle: Path, errand: Any) -> wire.Parcel:
     try:
-        return parcel.pack(("answer", work(parcel.read(handle).look(), errand)))
+        return wire.pack(("answer", work(wire.read(handle).look(), errand)))
     except Exception as error:
-        return parcel.pack(("error", told(error)))
+        return wire.pack(("error", portable_error(error)))

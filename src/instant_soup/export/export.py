@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import KnobError
 from ..core.ticket import Ticket
-from ..lab.recipe import Recipe
+from ..recipes.recipe import Recipe
 from .compare import largest_difference
 from .formats import known
 from .portable import Portable

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoints.checkpoint import Checkpoint
 from ..core.errors import DataError
 from ..core.stored import header
 from ..core.weights import Lazy, Weights, spread
-from ..models.checkpoint import Checkpoint
 from . import bitmask
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")

@@ -25,10 +25,10 @@ from transformers.models.auto.modeling_auto import (
 from ..core.errors import TicketError
 from ..core.ticket import Ticket
 from ..data.text import TextSpec
-from ..lab.recipe import Recipe
-from ..lab.run import build
 from ..models import clip, text, vision
 from ..models.classifier import loading
+from ..recipes.recipe import Recipe
+from ..runs.run import build
 from ..tasks import TASKS
 from .errors import ExportError
 from .portable import Portable
@@ -97,8 +97,9 @@ def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh
 
 
 def _config(name: str) -> Any:
+    path = text.packaged() if name == text.PACKAGED else name
     with loading(name, _EXPECTED):
-        return AutoConfig.from_pretrained(text.packaged() if name == text.PACKAGED else name)
+        return AutoConfig.from_pretrained(path)
 
 
 def _classes(auto: Any, config: Any, ticket: Ticket) -> int:

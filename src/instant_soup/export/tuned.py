@@ -15,8 +15,8 @@ from ..core.apply import named
 from ..core.errors import SoupError, StoreError, TicketError, nearest
 from ..core.mask import Mask
 from ..core.ticket import Ticket
-from ..lab.records import sealed
-from ..lab.store import read_json
+from ..store.record import sealed
+from ..store.store import read_json
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from ..lab.compare import Comparison
-from ..lab.ledger import PURPOSES, Bill, bill
+from ..evidence.compare import Comparison
+from ..evidence.ledger import PURPOSES, Bill, bill
 from .axes import RIGHT, WIDTH, Scale
 from .drawing import Chart, Row, bar, row
 from .figures import pruned

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from ..lab.compare import Comparison, Line
-from ..lab.overview import dense_of
+from ..evidence.compare import Comparison, Line
+from ..evidence.overview import dense_of
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, spread, upwards
 from .drawing import Chart, Row, bar, beside, frame, path, stairs, whisker
 from .marks import Look, mark, shortened, text

@@ -11,11 +11,11 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from ..core.files import write_text
-from ..lab import tables
-from ..lab.agreement import Pair, agreements
-from ..lab.compare import Comparison, Line, compare
-from ..lab.matrix import Matrix, matrices
-from ..lab.records import collect
+from ..evidence import tables
+from ..evidence.agreement import Pair, agreements
+from ..evidence.compare import Comparison, Line, compare
+from ..evidence.transfers import Matrix, matrices
+from ..store.record import collect
 from .figures import pruned
 from .marks import Look, looks, symbols
 from .recipes import recipes

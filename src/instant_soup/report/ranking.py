@@ -7,9 +7,9 @@ from math import ceil
 
 from markupsafe import Markup
 
-from ..lab import tables
-from ..lab.compare import LEVEL, Ranks
-from ..lab.statistics import alike
+from ..evidence import tables
+from ..evidence.compare import LEVEL, Ranks
+from ..evidence.statistics import alike
 from .axes import WIDE, Scale
 from .drawing import Chart, Row, bar, whisker
 from .marks import Look, mark, shortened, text

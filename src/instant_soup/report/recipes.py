@@ -9,10 +9,10 @@ from typing import Any
 import tomli_w
 
 from ..core.errors import SoupError
-from ..lab import toml
-from ..lab.compare import Comparison, Line
-from ..lab.recipe import Recipe
-from ..lab.records import Record
+from ..evidence.compare import Comparison, Line
+from ..recipes import toml
+from ..recipes.recipe import Recipe
+from ..store.record import Record
 from .figures import pruned
 from .marks import Look
 

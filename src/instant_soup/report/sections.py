@@ -6,18 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..lab.agreement import Pair
-from ..lab.compare import Comparison
-from ..lab.matrix import Matrix
+from ..evidence.agreement import Pair
+from ..evidence.compare import Comparison
+from ..evidence.transfers import Matrix
+from .agreement import alike
 from .costs import by_purpose
 from .drawing import Chart
 from .figures import by_cost, by_sparsity
-from .heat import layers
-from .likeness import alike
+from .layers import layers
 from .marks import Look
 from .ranking import by_rank
 from .soups import barriers, chosen
-from .travel import travel
+from .transfers import travel
 from .votes import FACTS, votes
 
 CELLS = 8000

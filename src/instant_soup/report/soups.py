@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..lab.compare import Comparison, Line
+from ..evidence.compare import Comparison, Line
 from .axes import LEFT, WIDTH, across, upwards
 from .drawing import Chart, Row, frame
 from .marks import Look, mark

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..lab.compare import Line
+from ..evidence.compare import Line
 from .axes import across, upwards
 from .drawing import Chart, Row, frame, path
 from .marks import Look, mark

@@ -10,7 +10,7 @@ from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_s
 from ..data.prompts import sentences, wording
 from ..models import clip, vision
 from ..models.classifier import loss, predict
-from ..training.examples import Course
+from ..training.course import Course
 from ..training.metrics import figures
 from ..training.regime import Regime
 from ..training.seeds import stream

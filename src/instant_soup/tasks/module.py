@@ -13,7 +13,7 @@ from ..core.errors import DataError, KnobError
 from ..core.scope import KEEP_DENSE, Scope
 from ..core.task import Base
 from ..core.weights import digest
-from ..training.examples import Batch, Course, Predict
+from ..training.course import Batch, Course, Predict
 from ..training.regime import Regime
 from .task import CourseTask
 

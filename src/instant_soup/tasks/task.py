@@ -1,4 +1,4 @@
-"""CourseTask: a course and a regime under one name, as methods and the lab see it."""
+"""CourseTask: a course and a regime under one name, as methods and runs see it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import partial
 from ..core.budget import Meter
 from ..core.task import Bookmark, Shelf
 from ..engine import Engine, hiring
-from ..engine.crew import Crew
-from ..engine.warm import Make
-from ..training.examples import Course
+from ..engine.worker import Make
+from ..engine.workers import Workers
+from ..training.course import Course
 from ..training.learner import ModuleLearner
 from ..training.regime import Regime
 from ..training.scout import Scout
@@ -36,7 +36,7 @@ class CourseTask:
     seed: int = 0
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
-    crew: Crew | None = None
+    crew: Workers | None = None
 
     @property
     def name(self) -> str:

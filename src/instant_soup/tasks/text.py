@@ -12,7 +12,7 @@ from ..data.source import splits
 from ..data.text import GLUE_TASKS, TextExamples, TextSpec, infer_spec
 from ..models import text as models
 from ..models.classifier import loss, predict
-from ..training.examples import Course
+from ..training.course import Course
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
 from ..training.seeds import stream

@@ -15,9 +15,9 @@ from torch.distributed.tensor import DTensor, Shard, empty
 
 from ..core.errors import RankError, ScopeError
 from ..core.mask import Mask
+from ..core.ranks.shards import WHOLE, Shards
+from ..core.ranks.team import Team
 from ..core.scope import Scope
-from ..core.shards import WHOLE, Shards
-from ..core.team import Team
 from . import ranks
 
 

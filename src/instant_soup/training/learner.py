@@ -24,17 +24,18 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from ..core.accord import check_accord
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
+from ..core.ranks.agreement import check_accord
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
-from ..engine.crew import Crew
+from ..engine.workers import Workers
 from . import optim, sensitivity
+from .course import Course, Examples
 from .device import accelerator
-from .examples import Course, Examples
+from .inputs import PASSES, inputs_of
 from .layout import Layout, local
 from .leaning import leaning
 from .loop import step
@@ -84,11 +85,11 @@ class ModuleLearner:
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
         shelf: Shelf | None = None,
-        crew: Crew | None = None,
+        crew: Workers | None = None,
         free: bool = False,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
-        self._horizon = horizon or regime.horizon(len(course.train))
+        self._horizon = regime.horizon(len(course.train)) if horizon is None else horizon
         self._accelerator = accelerator(regime.precision)
         model = deepcopy(course.model)
         self._plain_forward = model.forward  # Accelerate puts autocast around it
@@ -103,7 +104,7 @@ class ModuleLearner:
         self._line = _line_of(regime, self._horizon)
         self._order = self._ordered(Training(seed=self.seed("order")))
         self._clock = _Clock()
-        self._completed: Weights = {}
+        self._completed: dict[str, Tensor] = {}  # second moments of the last whole training
         self._aside: tuple[Mask, ...] = ()
         self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
         self._crew, self._free = crew, free
@@ -209,6 +210,8 @@ class ModuleLearner:
             parameter = self._parameters[name]
             local(parameter).masked_fill_(keep == 0, 0.0)  # not a product: that could leave -0.0 or NaN
             optim.forget(self._optimizer, parameter, keep)
+            if name in self._completed:
+                self._completed[name] = self._completed[name].masked_fill(keep == 0, 0.0)
 
     # training
 
@@ -237,7 +240,9 @@ class ModuleLearner:
         self._meter.tell("train", sparsity=self._mask.sparsity)
         self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
         self.restore(_room(tensors, "weights"))
-        self._completed = _room(tensors, "second moments")
+        self._completed = {
+            name: moment.to(self._parameters[name].device) for name, moment in _room(tensors, "second moments").items()
+        }
 
     def _make(self, key: str, how: Training, varied: bool) -> None:
         """Train to the end, and shelve the outcome."""
@@ -299,7 +304,7 @@ class ModuleLearner:
                 seen = look(self)
             yield seen
 
-    def _sent(self, crew: Crew, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+    def _sent(self, crew: Workers, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
         """The same by a crew. Each is charged here as if it were done here, once, whoever does it how often."""
         names = [f"look-ahead {number} of {len(briefs)}, {brief}," for number, brief in enumerate(briefs, 1)]
         here = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
@@ -435,7 +440,7 @@ class ModuleLearner:
     # evaluation
 
     def evaluate(self) -> float:
-        return next(iter(self._course.metric(*self._answers(self._course.validation, "select")).values()))
+        return self._course.selected(*self._answers(self._course.validation, "select"))
 
     def loss(self) -> float:
         return float(self._course.loss(*self._answers(self._course.validation, "select"), 0.0))
@@ -503,6 +508,25 @@ class ModuleLearner:
                 batch = examples.batch(mine or part[:1])  # as in a step, every rank goes through the model as often
             yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
+
+    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+        self._layout.check_whole("what goes into matrices")
+        train, ways = self._course.train, iter((PASSES, 1))
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chosen = sorted(order[:examples].tolist())
+
+        def parts() -> Iterator[Any]:
+            passes = next(ways)
+            for part in chunks(chosen, ceil(self._regime.batch / self._regime.accumulation)):
+                yield self._placed(self._charged("score", train, part, passes))
+                self._meter.tell("score", sparsity=self._mask.sparsity)
+
+        def forward(batch: Any) -> object:
+            with sensitivity.exact(self._module, self._plain_forward):
+                return self._course.predict(self._module, batch)
+
+        self._module.eval()
+        yield from inputs_of(self._module, self._scope, parts, forward, second_moment=second_moment)
 
     # going on after a kill
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from ..core.errors import TrainingError
-from ..core.team import ALONE, Team
-from .examples import Batch
+from ..core.ranks.team import ALONE, Team
+from .course import Batch
 from .layout import local
 
 

@@ -18,8 +18,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed as dist
 
 from ..core.errors import RankError, SoupError
-from ..core.launch import launched
-from ..core.team import ALONE, Ranks, Team
+from ..core.ranks.launch import launched
+from ..core.ranks.team import ALONE, Ranks, Team
 
 PATIENCE = timedelta(minutes=5)
 """How long a rank waits for the others before it gives up. A rank that dies is noticed at once."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..core.budget import Meter, Pulse
 from ..core.errors import EngineError
 from ..core.task import Brief
-from .examples import Course
+from .course import Course
 from .learner import ModuleLearner, Snapshot
 from .regime import Regime
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .examples import Batch
+from .course import Batch
 from .layout import local
 
 Part = tuple[Batch, float]

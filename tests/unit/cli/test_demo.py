@@ -12,7 +12,7 @@ import instant_soup as soup
 from instant_soup.cli.main import app
 from instant_soup.data.polarity import polarity
 from instant_soup.data.source import Splits
-from instant_soup.lab import demo
+from instant_soup.runs import demo
 
 
 def test_the_demo_compares_five_lines_and_names_the_files_it_wrote(

@@ -17,7 +17,7 @@ from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
 from instant_soup.core.ticket import Ticket
 from instant_soup.export import csr
-from instant_soup.lab.run import build
+from instant_soup.runs.run import build
 
 Call = Callable[..., Result]
 

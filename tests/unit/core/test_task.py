@@ -12,10 +12,10 @@ import pytest
 
 from instant_soup.core.budget import Meter
 from instant_soup.core.task import Base, Bookmark, Brief, Learner, Sample, Shelf, Task, Training
-from instant_soup.lab.bookmark import FolderBookmark
-from instant_soup.lab.shelf import FolderShelf
-from instant_soup.lab.sizes import Sizes
-from instant_soup.lab.stand_in import StandIn, StandInTask
+from instant_soup.runs.sizes import Sizes
+from instant_soup.runs.stand_in import StandIn, StandInTask
+from instant_soup.store.bookmark import FolderBookmark
+from instant_soup.store.trainings import FolderShelf
 from instant_soup.tasks import CourseTask
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.regime import Regime

@@ -25,12 +25,12 @@ import instant_soup as soup
 from instant_soup.core.errors import EngineError
 from instant_soup.core.task import Brief, Training
 from instant_soup.engine import hiring
-from instant_soup.engine.crew import Crew
 from instant_soup.engine.ray import _packed
-from instant_soup.lab.grid import expand
-from instant_soup.lab.progress import Progress
-from instant_soup.lab.store import Store
-from instant_soup.lab.sweep import Sweep
+from instant_soup.engine.workers import Workers
+from instant_soup.recipes.grid import expand
+from instant_soup.store.store import Store
+from instant_soup.sweeps.progress import Progress
+from instant_soup.sweeps.sweep import Sweep
 from instant_soup.tasks import CourseTask
 
 pytestmark = [
@@ -80,7 +80,7 @@ def alone(mini: CourseTask) -> soup.Ticket:
     return METHOD.draw(mini, 0.6)
 
 
-def kill(crew: Crew, dice: random.Random) -> None:
+def kill(crew: Workers, dice: random.Random) -> None:
     with suppress(ProcessLookupError):  # it is dead already
         os.kill(dice.choice(list(crew.places.values()))["pid"], signal.SIGKILL)
 
@@ -127,7 +127,7 @@ def table(folder: Path) -> dict[str, Any]:
 def test_a_sweep_of_which_a_worker_is_killed_ends_with_the_same_records(
     cluster: Any, tiny_bert: Path, tiny_text: Path, tmp_path: Path
 ) -> None:
-    from instant_soup.lab.cluster import cluster as on_ray
+    from instant_soup.sweeps.ray import cluster as on_ray
 
     recipe, killed, seen = tmp_path / "sweep.toml", set[int](), dict[str, int]()
     recipe.write_text(SWEEP.format(model=tiny_bert, data=tiny_text), encoding="utf-8")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from instant_soup.core.agreement import Agreement
-from instant_soup.lab.agreement import Pair
-from instant_soup.lab.compare import Comparison, compare
-from instant_soup.lab.records import named
+from instant_soup.evidence.agreement import Pair
+from instant_soup.evidence.compare import Comparison, compare
+from instant_soup.store.record import named
 
 ROOT = Path(__file__).parents[3]
 

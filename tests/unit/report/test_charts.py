@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from instant_soup.lab.agreement import Pair
-from instant_soup.lab.compare import Comparison, Ranks
+from instant_soup.evidence.agreement import Pair
+from instant_soup.evidence.compare import Comparison, Ranks
 from instant_soup.report import soups
+from instant_soup.report.agreement import alike
 from instant_soup.report.costs import by_purpose
 from instant_soup.report.drawing import Chart, beside, stairs
 from instant_soup.report.figures import by_cost, by_sparsity
-from instant_soup.report.heat import layers
-from instant_soup.report.likeness import alike
+from instant_soup.report.layers import layers
 from instant_soup.report.marks import COLOURS, SHAPES, Look, looks
 from instant_soup.report.ranking import by_rank
 from instant_soup.report.sections import sections

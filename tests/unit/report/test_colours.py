@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from instant_soup.report.heat import DEEP, PALE, cell
+from instant_soup.report.layers import DEEP, PALE, cell
 from instant_soup.report.marks import COLOURS
 
 Colour = tuple[float, float, float]

@@ -14,7 +14,7 @@ from instant_soup.core.errors import BudgetSpent, EngineError, TrainingError
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
 from instant_soup.core.task import Base, Brief, Learner, Training
-from instant_soup.engine import parcel
+from instant_soup.engine import wire
 from instant_soup.tasks import CourseTask
 from instant_soup.training.scout import Scout
 
@@ -31,13 +31,13 @@ class Nearby:
 
     def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
         assert len(names) == len(errands)
-        packed, turn = parcel.pack(shared), len(self.moved)
+        packed, turn = wire.pack(shared), len(self.moved)
         self.moved.append(packed.size)
 
         def answers() -> Generator[Any]:
             for number, errand in enumerate(errands):
                 scout = self.scouts[(turn + number) % len(self.scouts)]
-                yield parcel.pack(scout(packed.look(), errand)).open()
+                yield wire.pack(scout(packed.look(), errand)).open()
 
         return answers()
 

@@ -1,0 +1,1 @@
+"""Checkpoints larger than memory, pruned shard by shard."""

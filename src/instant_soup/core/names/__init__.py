@@ -1,0 +1,1 @@
+"""Where tensors stand in models of all names, and what is made of what."""

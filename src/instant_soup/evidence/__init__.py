@@ -1,0 +1,1 @@
+"""Evidence: what records say of the methods."""

@@ -1,0 +1,94 @@
+"""Agreement between the tickets of different methods, measured where the tickets are and noted beside the records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from ..core.agreement import Agreement, agreement
+from ..core.errors import StoreError
+from ..core.mask import Mask
+from ..core.ticket import Ticket
+from ..store.record import Run
+from ..store.store import read_json, write_json
+
+_NOTES = "agreement.json"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods' tickets of one task, sparsity and seed."""
+
+    task: str
+    sparsity: float
+    seed: int
+    one: str
+    other: str
+    agreement: Agreement
+
+
+def agreements(folder: Path, runs: Sequence[Run]) -> tuple[Pair, ...]:
+    """Every pair of methods whose tickets are in *folder*, or were when their agreement was noted there.
+
+    What is measured is noted in ``agreement.json`` by the digests of the masks, for folders that
+    records are copied to without their tickets. Raises StoreError when that file is damaged.
+    """
+    noted = _noted(folder)
+    before, pairs = len(noted), []
+    for (task, sparsity, seed), members in _groups(runs).items():
+        masks = _Masks(folder)
+        for one, other in combinations(members, 2):
+            if (found := noted.get(_key(one, other))) is None and (found := masks.compare(one, other)):
+                noted[_key(one, other)] = found
+            if found:
+                pairs.append(Pair(task, sparsity, seed, one.method, other.method, Agreement(**found)))
+    if len(noted) > before:
+        with suppress(StoreError):  # a folder that is only to be read
+            write_json(folder / _NOTES, noted)
+    return tuple(pairs)
+
+
+def _groups(runs: Sequence[Run]) -> dict[tuple[str, float, int], list[Run]]:
+    found: dict[tuple[str, float, int], list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.method):
+        if run.sparsity and not run.control:
+            found[run.task, run.sparsity, run.seed].append(run)
+    return found
+
+
+class _Masks:
+    """The masks of one group, each read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, Mask | None] = {}
+
+    def compare(self, one: Run, other: Run) -> dict[str, Any] | None:
+        """None where a ticket is not there."""
+        first, second = (self._mask(run) for run in (one, other))
+        return asdict(agreement(first, second)) if first and second else None
+
+    def _mask(self, run: Run) -> Mask | None:
+        if run.key not in self._read:
+            path = self._folder / run.key[:16] / "ticket.safetensors"
+            self._read[run.key] = Ticket.load(path).mask if path.exists() else None
+        return self._read[run.key]
+
+
+def _key(one: Run, other: Run) -> str:
+    """The pair's masks, which is all that agreement depends on; in a fixed order."""
+    return "-".join(sorted(run.record["ticket"]["mask"] for run in (one, other)))
+
+
+def _noted(folder: Path) -> dict[str, Any]:
+    path = folder / _NOTES
+    found = read_json(path) if path.exists() else {}
+    names = set(Agreement.__dataclass_fields__)
+    if not all(isinstance(value, dict) and value.keys() == names for value in found.values()):
+        raise StoreError(f"{path} holds something else than agreements; remove it, and it is measured again")
+    return found

@@ -1,0 +1,1 @@
+"""Tickets in training loops and adapters that are not ours."""

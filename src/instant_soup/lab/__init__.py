@@ -1,1 +1,0 @@
-"""Recipes, runs and results."""

@@ -1,0 +1,1 @@
+"""Recipes: everything that a run depends on, from TOML to a content key."""

@@ -1,0 +1,1 @@
+"""Runs: draw, fine-tune, evaluate, record; and what that will cost."""

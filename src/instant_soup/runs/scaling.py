@@ -1,0 +1,103 @@
+"""Scaling: what a number of workers makes of a draw: time, bytes moved, memory. docs/scaling.md explains and checks it.
+
+Only look-aheads are spread. What lies between them goes on in one place, so it bounds what workers can save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log2
+
+from ..core.budget import Cost
+from ..recipes.recipe import Recipe
+from ..tasks import CourseTask
+from .plan import Plan, tensors
+from .sizes import Sizes
+from .stand_in import Round, StandInTask
+
+LINK = 1.25e9  # bytes a second between nodes: 10 Gbit/s
+HANDLING = 5e-10  # seconds a byte of weights for a look-ahead beside its steps, on one core; docs/scaling.md
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a draw asks of workers.
+
+    Attributes:
+        rounds: its look-aheads.
+        weights: bytes of the model's weights.
+        scope: how many of them may be pruned.
+        step: seconds of one training step of one worker.
+        alone: seconds of all that is not spread.
+    """
+
+    rounds: Sequence[Round]
+    weights: int
+    scope: int
+    step: float
+    alone: float = 0.0
+
+    @classmethod
+    def of(cls, recipe: Recipe, task: CourseTask, plan: Plan) -> Load:
+        """What *recipe* asks for, with the times that *plan* has taken on this machine."""
+        if plan.timing is None:
+            raise ValueError("a plan without timing says nothing of seconds")
+        rounds = list[Round]()
+        recipe.make_method().draw(StandInTask(Sizes.of(task), rounds), recipe.sparsity)
+        ahead = plan.draw.get("look-ahead", Cost()).steps * plan.timing.step
+        weights = sum(p.numel() * p.element_size() for p in task.course.model.parameters())
+        alone = max(0.0, plan.timing.seconds - ahead)
+        return cls(rounds, weights, task.course.scope.size, plan.timing.step, alone)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a number of workers makes of a load.
+
+    Attributes:
+        steps: of look-aheads that come one after the other.
+        seconds: in all, what is not spread included.
+        out: bytes that a round sends out, at most: one snapshot to each worker, as if each had a node of its own.
+        back: bytes that a round gets back.
+        memory: bytes that one worker holds, activations left out.
+    """
+
+    workers: int
+    steps: int
+    seconds: float
+    out: int
+    back: int
+    memory: int
+
+
+def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HANDLING) -> Spread:
+    """What *workers* make of *load*. One worker is taken to be on the machine that sends.
+
+    A snapshot goes from node to node, each passing it on, so its time grows with the logarithm of their number. What
+    comes back goes through one link.
+    """
+    seconds, steps, out, back, held = load.alone, 0, 0, 0, 0
+    for round_ in load.rounds:
+        used = min(workers, len(round_.steps))
+        turns = [round_.steps[start : start + used] for start in range(0, len(round_.steps), used)]
+        row = sum(max(turn) for turn in turns)
+        snapshot = load.weights * (3 if round_.carried else 1) + load.scope // 8
+        returned = len(round_.steps) * _returned(round_, load)
+        steps += row
+        seconds += row * load.step + len(turns) * handling * load.weights
+        if workers > 1:
+            seconds += ceil(log2(used + 1)) * snapshot / link + returned / link
+        out, back, held = max(out, used * snapshot), max(back, returned), max(held, snapshot)
+    return Spread(workers, steps, seconds, out, back, held + tensors(load.weights, load.weights, 4 * load.scope))
+
+
+def _returned(round_: Round, load: Load) -> int:
+    """Bytes that one look-ahead sends back: a bit for each weight in scope, and what the blend reads of all weights."""
+    more = max(0.0, round_.returned - 1 / 8)
+    return round(load.scope / 8 + (more / 4 * load.weights if more > 0.5 else 0))
+
+
+def numbers(most: int) -> list[int]:
+    """1, 2, 4 and so on up to *most*, which is the last."""
+    return [2**i for i in range(ceil(log2(most)))] + [most] if most > 1 else [1]

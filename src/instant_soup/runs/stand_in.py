@@ -1,0 +1,170 @@
+"""StandIn: a learner of one small matrix that learns nothing and charges everything.
+
+The matrix changes at random with every piece of training, so that a method that stops once things
+have settled never does, and each evaluation is better than all before, so that a method that takes
+what helps takes everything: what is charged is the most that a run can cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..core.budget import Cost, Meter, Purpose
+from ..core.mask import Mask
+from ..core.scope import Scope
+from ..core.task import Base, Brief, Item, Learner, Sample, Seen, Training
+from ..core.weights import Weights
+from ..engine import wire
+from ..training.inputs import PASSES
+from ..training.seeds import stream
+from ..training.sensitivity import CURVATURE, GRADIENT
+from .sizes import Sizes
+
+_SCOPE = Scope({"stand-in": (512, 512)})
+
+
+@dataclass(frozen=True)
+class Round:
+    """The look-aheads that a method asked for at once.
+
+    Attributes:
+        steps: of each.
+        returned: bytes that come back from each, per weight in scope.
+        carried: whether the optimiser's memory goes with them.
+    """
+
+    steps: tuple[int, ...]
+    returned: float
+    carried: bool
+
+
+class StandIn:
+    """A learner that charges and does not learn.
+
+    Args:
+        rounds: where to note the look-aheads that are asked for; nowhere if None.
+    """
+
+    scope, base, fresh = _SCOPE, Base("stand-in", ""), frozenset[str]()
+
+    def __init__(
+        self, meter: Meter, sizes: Sizes, rounds: list[Round] | None = None, horizon: int | None = None
+    ) -> None:
+        self.meter = meter
+        self.horizon = horizon or sizes.horizon
+        self.epoch = sizes.epoch
+        self.steps_taken = 0
+        self._sizes, self._drift, self._value, self._rounds = sizes, 0, 0.0, rounds
+        self.mask = Mask.dense(_SCOPE)
+        self.origin = self._drifted()
+        self.notes: Mapping[str, Sequence[Any]] = {}
+        self.aside: Sequence[Mask] = ()
+
+    def seed(self, *purpose: str | int) -> int:
+        return stream(0, *purpose)
+
+    def view(self) -> Weights:
+        return {name: tensor * self.mask[name] for name, tensor in self._drifted().items()}
+
+    weights = view
+
+    def restore(self, weights: Weights) -> None:
+        del weights  # nothing here learns
+
+    def apply_mask(self, mask: Mask) -> None:
+        self.mask = mask
+
+    def train(self, steps: int, purpose: Purpose = "train") -> None:
+        self._charge(steps, purpose)
+        self.steps_taken += steps
+
+    def complete(self, training: Training | None = None, *, at: int = 0) -> None:
+        del training
+        self._charge(self.horizon - at, "train")
+        self.steps_taken = self.horizon
+
+    def look_ahead(self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]) -> Iterator[Seen]:
+        if self._rounds is not None and briefs:
+            steps, carried = tuple(brief.steps for brief in briefs), any(brief.carry_optimizer for brief in briefs)
+            self._rounds.append(Round(steps, wire.pack(look(self)).size / _SCOPE.size, carried))
+        for brief in briefs:
+            self._charge(brief.steps, "look-ahead")
+            yield look(self)
+
+    def advance(self, weights: Weights, steps: int) -> None:
+        del weights
+        self.steps_taken += steps
+
+    def evaluate(self) -> float:
+        self.meter.charge("select", Cost(examples=self._sizes.validation, passes=self._sizes.validation))
+        self._value += 1
+        return self._value
+
+    loss = evaluate
+
+    def gradient(self, sample: Sample) -> Weights:
+        self._charge_sample(sample, GRADIENT)
+        return self._drifted()
+
+    def curvature(self, sample: Sample, temperature: float = 1.0) -> Weights:
+        del temperature
+        self._charge_sample(sample, GRADIENT)
+        self._charge_sample(sample, CURVATURE)
+        return self._drifted()
+
+    def second_moments(self) -> Weights:
+        return {name: tensor.square() for name, tensor in self._drifted().items()}
+
+    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+        del seed
+        seen = min(examples, self._sizes.train)
+        self.meter.charge("score", Cost(0, seen, PASSES * seen))
+        for name, (_, width) in _SCOPE.shapes.items():
+            yield {name: torch.eye(width) if second_moment else torch.ones(width)}
+
+    def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
+        yield from items
+
+    def note(self, key: str, value: Any) -> None:
+        pass
+
+    def set_aside(self, masks: Sequence[Mask]) -> None:
+        self.aside = tuple(masks)
+
+    def _charge(self, steps: int, purpose: Purpose) -> None:
+        examples = steps * self._sizes.batch
+        self.meter.charge(purpose, Cost(steps, examples, 3 * examples))
+        self._drift += 1
+
+    def _charge_sample(self, sample: Sample, ways: int) -> None:
+        train = sample.split == "train"
+        most = self._sizes.train if train else self._sizes.validation
+        examples = min(sample.per_class * self._sizes.groups, most)
+        self.meter.charge("score" if train else "select", Cost(0, examples, ways * examples))
+
+    def _drifted(self) -> Weights:
+        dice = torch.Generator().manual_seed(self._drift)
+        return {name: torch.randn(shape, generator=dice) for name, shape in _SCOPE.shapes.items()}
+
+
+@dataclass(frozen=True)
+class StandInTask:
+    """A task of the real one's sizes."""
+
+    sizes: Sizes
+    rounds: list[Round] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.sizes.name
+
+    @property
+    def horizon(self) -> int:
+        return self.sizes.horizon
+
+    def learner(self, meter: Meter, *, horizon: int | None = None) -> StandIn:
+        return StandIn(meter, self.sizes, self.rounds, horizon)

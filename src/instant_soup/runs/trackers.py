@@ -1,0 +1,104 @@
+"""Track: what happens in a run, passed on to TensorBoard, MLflow, W&B or Trackio by Accelerate's trackers.
+
+Off unless asked for, and no part of a recipe: a tracker sees and cannot change. One that fails is
+dropped with a warning, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..core.budget import Pulse
+from ..core.errors import UnknownName, unknown
+from ..core.extras import package
+from ..recipes.recipe import Recipe
+
+PROJECT = "instant-soup"
+PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
+"""Trackers by name, and the package that each needs."""
+
+
+class Tracked:
+    """Passes on what it is told to every tracker that still works."""
+
+    def __init__(self, trackers: Mapping[str, Any]) -> None:
+        self._trackers = dict(trackers)
+        self._step = 0
+
+    def watch(self, stage: str, pulse: Pulse) -> None:
+        """Log a piece of work: what `run` tells."""
+        self._step += 1
+        spent = {"steps": pulse.spent.steps, "passes": pulse.spent.passes}
+        values = {"loss": pulse.loss, "sparsity": pulse.sparsity, **spent}
+        self._log({f"{stage}/{name}": value for name, value in values.items() if value is not None})
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Log what came of the run."""
+        self._step += 1
+        found = {f"test/{name}": value for name, value in record["test"].items()}
+        cost = record["cost"]["multiple_of_T"]
+        self._log({**found, "validation": record["validation"], "cost in T": cost})
+
+    def begin(self, configuration: Mapping[str, Any]) -> None:
+        """Start every tracker, and log what is run."""
+        self._each("start", lambda tracker: tracker.start())
+        self._each("configure", lambda tracker: tracker.store_init_configuration(dict(configuration)))
+
+    def end(self) -> None:
+        """Let every tracker write what it holds."""
+        self._each("finish", lambda tracker: tracker.finish())
+
+    def _log(self, values: Mapping[str, float]) -> None:
+        self._each("log", lambda tracker: tracker.log(dict(values), step=self._step))
+
+    def _each(self, act: str, do: Callable[[Any], object]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                do(tracker)
+            except Exception as reason:  # whatever a tracker raises, the run is worth more
+                del self._trackers[name]
+                warnings.warn(f"{name} could not {act} ({reason}); the run goes on without it", stacklevel=2)
+
+
+@contextmanager
+def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Tracked]:
+    """Trackers for one run; their files go below *folder* where they keep files themselves.
+
+    Raises UnknownName for a tracker there is none of, MissingExtra where its package is not installed.
+    """
+    found = Tracked({name: _made(name, recipe, folder) for name in dict.fromkeys(names)})
+    found.begin(_flat(recipe.model_dump(mode="json")))
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def _made(name: str, recipe: Recipe, folder: Path) -> Any:
+    if name not in PACKAGES:
+        raise UnknownName(str(unknown("tracker", name, PACKAGES)))
+    package(PACKAGES[name], name, f"tracker {name!r}")
+    from accelerate import PartialState, tracking
+
+    PartialState()  # which of several processes logs
+    title = f"{recipe.label} {recipe.key[:8]}"
+    if name == "tensorboard":
+        return tracking.TensorBoardTracker(title.replace("/", "-"), logging_dir=folder / "tensorboard")
+    if name == "mlflow":
+        return tracking.MLflowTracker(experiment_name=PROJECT, run_name=title)
+    return {"wandb": tracking.WandBTracker, "trackio": tracking.TrackioTracker}[name](PROJECT, name=title)
+
+
+def _flat(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """One level of plain values, which is what trackers take."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value if isinstance(value, int | float | str | bool) else str(value)
+    return found

@@ -1,0 +1,127 @@
+"""Transfer: a ticket of one task, fine-tuned and judged on another; its record, kept beside those of runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..core.names import fit as core
+from ..core.names.match import NameMap
+from ..core.ranks.team import ALONE
+from ..core.ticket import Ticket
+from ..recipes import toml
+from ..recipes.recipe import Recipe
+from ..store.desk import Desk
+from ..store.record import TRANSFER_SCHEMA, seal
+from ..store.store import Cell, Store, read_json, write_json
+from ..tasks import CourseTask
+from .environment import forget_peaks
+from .run import Watch, build, circumstances, judge, meter_of, ticket_facts, tuned
+from .sizes import Sizes
+
+_TARGET = ("task", "data", "training", "budget", "seed")
+
+
+def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> core.Transfer:
+    """*ticket* for the model of *task*. Raises ScopeError when nothing of it fits."""
+    course = task.course
+    return ticket.transfer(course.model, map=names, scope=course.scope, base=course.base, heads=heads)
+
+
+def transfer(
+    ticket: Ticket,
+    recipe: Recipe,
+    store: Store,
+    *,
+    names: Mapping[str, str] | None = None,
+    heads: int | None = None,
+    begin: Callable[[CourseTask], Watch] | None = None,
+    load: Callable[[Recipe], CourseTask] | None = None,
+) -> dict[str, Any]:
+    """Fit *ticket* to the model of *recipe*, fine-tune it under its mask and read the test split once.
+
+    The method and the sparsity of *recipe* do not matter. Returns the record; what is in *store* already is read
+    back, and what was killed goes on where it was. *begin* and *load* are as in `run`.
+
+    Raises ScopeError when nothing of the ticket fits.
+    """
+    key = key_of(ticket, recipe, names)
+    cell = Cell(store.transfers / key[:16], store.save_every)
+    record = store.transfers / f"{key[:16]}.json"
+    if record.exists():
+        return read_json(record)
+    forget_peaks()
+    task = (load or build)(recipe)
+    fitted = fit(ticket, task, names, heads)
+    with cell.hold():
+        if not record.exists():
+            cell.tidy()
+            facts = _carried_out(fitted, recipe, task, cell, begin(task) if begin else None)
+            origin = {"source": _source(ticket, store), "map": dict(names or {})}
+            write_json(record, seal({"key": key, **origin, **facts}))
+        shutil.rmtree(cell.folder, ignore_errors=True)
+        return read_json(record)
+
+
+def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = None) -> str:
+    """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
+    whole = recipe.model_dump(mode="json")
+    target = {name: whole[name] for name in _TARGET}
+    facts = {"schema": TRANSFER_SCHEMA, "ticket": ticket.digest, "map": dict(names or {}), **target}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _carried_out(
+    fitted: core.Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
+) -> dict[str, Any]:
+    meter = meter_of("fine-tune", watch)
+    learner, spent = tuned(fitted.ticket, recipe, task, Desk(cell, ALONE), meter)
+    result = judge(learner, meter)
+    full, bill = Sizes.of(task).full, meter.dump()
+    return {
+        "schema": TRANSFER_SCHEMA,
+        "recipe": recipe.model_dump(mode="json"),
+        "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": fitted.rows()},
+        "ticket": ticket_facts(fitted.ticket, task),
+        "metric": next(iter(result.test)),
+        "test": dict(result.test),
+        "validation": result.validation,
+        "cost": {
+            "multiple_of_T": result.cost.ratio(full),
+            "total": asdict(result.cost),
+            "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
+            "train": bill["bill"],
+        },
+        "seconds": spent["seconds"],
+        "clock": bill["clock"],
+        **circumstances(task),
+    }
+
+
+def _source(ticket: Ticket, store: Store) -> dict[str, Any]:
+    """Where the ticket comes from; the recipe in full where *store* knows it."""
+    return {
+        "ticket": ticket.digest,
+        "mask": ticket.mask.digest,
+        "base": asdict(ticket.base),
+        "method": dict(ticket.method),
+        "sparsity": ticket.sparsity,
+        "cost": asdict(ticket.cost),
+        "key": ticket.recipe,
+        "recipe": _drawn_by(ticket, store),
+    }
+
+
+def _drawn_by(ticket: Ticket, store: Store) -> dict[str, Any] | None:
+    if ticket.recipe is None:
+        return None
+    cell = Cell(store.folder / ticket.recipe[:16])
+    if cell.record.exists():
+        found: dict[str, Any] = read_json(cell.record)["recipe"]
+        return found
+    described = cell.folder / "recipe.toml"
+    return Recipe.parse(toml.read(described)).model_dump(mode="json") if described.exists() else None

@@ -1,0 +1,1 @@
+"""The store: one folder a key, with records, bookmarks, trainings and locks."""

@@ -1,0 +1,1 @@
+"""Sweeps: many runs by many processes, and how far they are."""

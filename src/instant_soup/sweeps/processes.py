@@ -1,0 +1,77 @@
+"""Crew: several workers on one sweep, each a process of its own, replaced when one is killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+
+import torch
+
+from ..core.errors import StoreError
+from ..engine.worker import settle, threads_of_libraries
+from ..store.store import Cell, Store
+from .progress import Progress
+from .sweep import Sweep
+
+DEATHS = 3  # workers that may die of one run before it counts as failed
+_UNUSABLE = 2
+
+
+def crew(sweep: Sweep, workers: int) -> Iterator[None]:
+    """Let *workers* processes carry out *sweep*; yields about once a second until nothing is left.
+
+    Raises StoreError when the store cannot be written. However this ends, no worker is left behind.
+    """
+    sweep.begin()
+    context, errors = get_context("spawn"), get_context("spawn").SimpleQueue()
+    threads = max(1, torch.get_num_threads() // workers)
+    deaths: Counter[Path] = Counter()
+
+    def start() -> SpawnProcess:
+        process = context.Process(target=_work, args=(sweep.place, sweep.store, threads, errors), daemon=True)
+        with threads_of_libraries(threads):
+            process.start()
+        return process
+
+    processes = [start() for _ in range(workers)]
+    try:
+        while processes:
+            processes[0].join(1.0)
+            for process in [one for one in processes if not one.is_alive()]:
+                processes.remove(process)
+                if process.exitcode == _UNUSABLE:
+                    raise StoreError(errors.get())
+                if process.exitcode:
+                    _blame(sweep, process, deaths)
+                    processes.append(start())
+            yield
+    finally:
+        for process in processes:
+            process.kill()  # what it did since its last save is done again
+        for process in processes:
+            process.join()
+
+
+def _work(place: Path, store: Store, threads: int, errors: SimpleQueue[str]) -> None:
+    """A worker's life. It ends with its parent."""
+    settle(threads)
+    try:
+        Sweep.begun(place, store).work()
+    except StoreError as error:
+        errors.put(str(error))
+        raise SystemExit(_UNUSABLE) from None
+
+
+def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
+    """Count the death of a worker against the run that it was at; too many, and the run has failed."""
+    for progress in Progress.all(sweep.store):
+        if progress.read().get("pid") == process.pid:
+            progress.end()
+            deaths[progress.path] += 1
+            if deaths[progress.path] >= DEATHS:
+                cell = Cell(sweep.store.folder / progress.path.stem)
+                sweep.note(cell, f"its worker was killed {DEATHS} times; is there memory enough for it?")

@@ -1,0 +1,155 @@
+"""Status: how far the sweeps of a store are."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.errors import SoupError, StoreError
+from ..recipes.grid import Wanted
+from ..recipes.recipe import Recipe
+from ..runs.plan import rehearse
+from ..runs.sizes import Sizes
+from ..store.store import Store, read_json
+from .progress import Progress
+from .sweep import State, Sweep
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a sweep.
+
+    Attributes:
+        note: where it stands, why it failed or what it waits for.
+        share: how much of it is done, 0 to 1.
+        left: passes still to come, where that can be said.
+        seconds: since the attempt that runs began.
+        host: where it runs.
+    """
+
+    name: str
+    label: str
+    state: State
+    note: str = ""
+    share: float = 0.0
+    left: int | None = None
+    seconds: float | None = None
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All runs of one or more sweeps.
+
+    Attributes:
+        left: seconds until all is done if as many work on as do now, where that can be said.
+    """
+
+    rows: tuple[Row, ...]
+    left: float | None
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """How many runs are in which state."""
+        return Counter(row.state for row in self.rows)
+
+    def having(self, state: State) -> tuple[Row, ...]:
+        """The rows in this state."""
+        return tuple(row for row in self.rows if row.state == state)
+
+
+def sweeps(store: Store) -> tuple[Sweep, ...]:
+    """Every sweep that was begun in *store*. Raises StoreError when there is none, or one is damaged."""
+    if not store.folder.is_dir():
+        raise StoreError(f"no folder at {store.folder}; give the folder that runs are kept in")
+    found = tuple(Sweep.begun(place, store) for place in sorted((store.folder / "sweeps").glob("*.json")))
+    if not found:
+        count = sum(cell.record.exists() for cell in store.cells())
+        raise StoreError(f"no sweep was begun in {store.folder}, which holds {count} finished runs; begin one")
+    return found
+
+
+class Board:
+    """Where sweeps stand, looked at again and again: what is done stays done and is read once."""
+
+    def __init__(self, sweeps: Iterable[Sweep]) -> None:
+        self._wanted = {one.key: (sweep, one) for sweep in sweeps for one in sweep.wanted}
+        self._done: dict[str, Row] = {}
+        self._expected: dict[str, int] = {}
+        self._sizes: dict[str, Sizes] = {}
+        self._seconds = self._passes = 0.0
+
+    def look(self) -> Standing:
+        """Where all runs stand now; what several sweeps ask for counts once."""
+        states = {key: sweep.state(one) for key, (sweep, one) in self._wanted.items() if key not in self._done}
+        for key, state in states.items():
+            if state == "done":
+                self._done[key] = self._finished(*self._wanted[key])
+        rows = tuple(
+            self._done.get(key) or self._row(sweep, one, states[key]) for key, (sweep, one) in self._wanted.items()
+        )
+        return Standing(rows, self._left(rows))
+
+    def _finished(self, sweep: Sweep, one: Wanted) -> Row:
+        known = sweep.ready(one) or one
+        record = read_json(sweep.store.cell(known.recipe).record)
+        self._sizes[_setting(known.recipe)] = Sizes.recorded(record, known.recipe)
+        bills = [cost for stage in ("draw", "train") for cost in record["cost"][stage].values()]
+        self._seconds += sum(record["seconds"].values())
+        self._passes += sum(cost["passes"] for cost in bills) - record["cost"]["reused"]["passes"]
+        figure = f"{record['metric']} {record['test'][record['metric']]:.4f}"
+        return _titled(known, "done", f"{figure}, {record['cost']['multiple_of_T']:.2f} T", share=1.0, left=0)
+
+    def _row(self, sweep: Sweep, one: Wanted, state: State) -> Row:
+        known = sweep.ready(one) or one
+        if state == "failed":
+            return _titled(known, state, sweep.failure(one))
+        expected = self._passes_of(one)
+        if state == "waits" and one.like:
+            return _titled(known, state, f"for {one.like.label}", left=expected)
+        row = _titled(known, state, left=expected)
+        return _running(row, Progress.of(sweep.store, known.recipe).read()) if state == "running" else row
+
+    def _passes_of(self, one: Wanted) -> int | None:
+        """Passes that a run takes in all, as soon as a run on its task has said how large that is."""
+        if (key := one.key) not in self._expected:
+            sizes = self._sizes.get(_setting(one.recipe)) or Sizes.known(one.recipe)
+            if sizes is None:
+                return None
+            try:
+                draw, train = rehearse(one.like or one.recipe, sizes)  # as long as what it follows, if it follows one
+                self._expected[key] = draw.spent.passes + train.spent.passes
+            except SoupError:  # it cannot be done: whoever takes it notes why, and the others go on
+                self._expected[key] = 0
+        return self._expected[key]
+
+    def _left(self, rows: tuple[Row, ...]) -> float | None:
+        waiting = [row.left for row in rows if row.state not in ("done", "failed")]
+        if not waiting:
+            return 0.0
+        if not self._passes or None in waiting:
+            return None
+        hands = max(1, sum(row.state == "running" for row in rows))
+        return sum(left or 0 for left in waiting) * self._seconds / self._passes / hands
+
+
+def _titled(one: Wanted, state: State, note: str = "", *, share: float = 0.0, left: int | None = None) -> Row:
+    return Row(one.name or one.recipe.label, one.recipe.label, state, note, share, left)
+
+
+def _running(row: Row, facts: Mapping[str, Any]) -> Row:
+    if not facts:
+        return row
+    passes, expected = facts["passes"], facts["expected"]
+    note = facts["stage"] + (f", loss {facts['loss']:.3f}" if facts.get("loss") is not None else "")
+    share, left = min(1.0, passes / expected), max(0, expected - passes)
+    return replace(row, note=note, share=share, left=left, seconds=time.time() - facts["since"], host=facts["host"])
+
+
+def _setting(recipe: Recipe) -> str:
+    """What sizes depend on."""
+    return json.dumps({part: recipe.model_dump(mode="json")[part] for part in ("task", "data", "training")})
