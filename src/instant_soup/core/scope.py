@@ -12,9 +12,8 @@ from types import MappingProxyType
 from torch import nn
 
 from .errors import ScopeError
+from .names.heads import KEEP_DENSE
 from .ranks.shards import WHOLE, Shards
-
-KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ _BEAT = 1.0  # seconds between looks at the clock
 
 @dataclass(frozen=True)
 class Event:
-    """What a team tells.
+    """What a backend tells.
 
     Attributes:
         hand: the number of the worker.
@@ -38,7 +38,7 @@ class Event:
     value: Any
 
 
-class Team(Protocol):
+class Backend(Protocol):
     """Workers by number. A worker that is lost is replaced without being asked for, and says when it is ready."""
 
     @property
@@ -104,10 +104,10 @@ class _Work:
 
 
 class Crew:
-    """Workers of one team. A context manager: at its end they are gone.
+    """Workers of one backend. A context manager: at its end they are gone.
 
     Args:
-        team: who does the work.
+        backend: who does the work.
         workers: how many of them at most; they are started when there is something for them to do.
         patience: seconds to wait while no worker is ready or at work, before that is an error.
 
@@ -115,8 +115,8 @@ class Crew:
         places: where each worker was when it was last ready, see `instant_soup.engine.worker.place`.
     """
 
-    def __init__(self, team: Team, workers: int, *, patience: float = 600.0) -> None:
-        self._team, self.workers, self._patience = team, workers, patience
+    def __init__(self, backend: Backend, workers: int, *, patience: float = 600.0) -> None:
+        self._backend, self.workers, self._patience = backend, workers, patience
         self.places: dict[int, Facts] = {}
         self._ready: set[int] = set()
         self._at: dict[int, _Work] = {}
@@ -131,10 +131,10 @@ class Crew:
         an error of our own that an errand raises is raised as it is.
         """
         while self._started < min(self.workers, len(errands)):
-            self._team.start(self._started)
+            self._backend.start(self._started)
             self._started += 1
         self._alone_since = time.monotonic()
-        answers = self._answers(_Round(names), self._team.share(shared), errands)
+        answers = self._answers(_Round(names), self._backend.share(shared), errands)
         next(answers)  # from here on it lets go of what is shared, however it ends
         return answers
 
@@ -150,7 +150,7 @@ class Crew:
                     self._hand_out(round_, handle, errands, index)
                 yield round_.answers.pop(index)
         finally:
-            self._team.forget(handle)
+            self._backend.forget(handle)
 
     def _hand_out(self, round_: _Round, handle: Any, errands: Sequence[Any], index: int) -> None:
         """Give every idle worker something to do, but nothing that is asked for only much later."""
@@ -162,7 +162,7 @@ class Crew:
             else:
                 return
             self._at[hand] = _Work(round_, todo, time.monotonic())
-            self._team.give(hand, handle, errands[todo])
+            self._backend.give(hand, handle, errands[todo])
 
     def _slow(self, round_: _Round) -> int | None:
         """An errand that only one worker is at, for far longer than the others took."""
@@ -176,7 +176,7 @@ class Crew:
         return None
 
     def _heed(self, round_: _Round) -> None:
-        for event in self._team.wait(_BEAT):
+        for event in self._backend.wait(_BEAT):
             if event.kind == "ready":
                 compare(event.value, self._here)
                 self.places[event.hand] = event.value
@@ -218,11 +218,11 @@ class Crew:
         if self._ready:
             self._alone_since = time.monotonic()
         elif time.monotonic() - self._alone_since > self._patience:
-            raise EngineError(f"no worker was ready for {self._patience:.0f} s; {self._team.advice}")
+            raise EngineError(f"no worker was ready for {self._patience:.0f} s; {self._backend.advice}")
 
     def close(self) -> None:
         """End all workers."""
-        self._team.close()
+        self._backend.close()
 
     def __enter__(self) -> Self:
         return self
