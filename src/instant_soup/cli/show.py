@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.tree import Tree
 
+from ..core.names.layers import without_numbers
 from ..core.parameters import Part, Survey
 from ..data.images import ImageSpec
 from ..data.language import LanguageSpec
@@ -137,7 +138,7 @@ def survey(recipe: Recipe, found: Survey) -> Group:
 def _alike(found: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
     """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
     return Counter(
-        (tuple("0 .." if step.isdigit() else step for step in name.split(".")), part)
+        (tuple(step.replace("#", "0 ..") for step in without_numbers(name, "#").split(".")), part)
         for name, part in found.parts.items()
     )
 
