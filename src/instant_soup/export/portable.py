@@ -15,6 +15,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from ..core.apply import named
 from ..core.ticket import Ticket
 from ..core.weights import Weights
+from ..store.record import Record
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Portable:
     processor: PreTrainedTokenizerBase | BaseImageProcessor | None
     shape: tuple[int, int, int] | None
     trained: bool
-    record: Mapping[str, Any] | None = None
+    record: Record | None = None
     classes: tuple[str, ...] = ()
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,12 +14,11 @@ from ..core.apply import named
 from ..core.errors import SoupError, StoreError, TicketError, nearest
 from ..core.mask import Mask
 from ..core.ticket import Ticket
-from ..store.record import sealed
-from ..store.store import read_json
+from ..store.record import Record, read_run
 
 
 @torch.no_grad()
-def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
     """Copy the weights of *path* into *model*; return the record of the run they are of, where it lies beside them.
 
     Raises:
@@ -68,9 +66,9 @@ def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:
             )
 
 
-def _record(path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+def _record(path: Path, ticket: Ticket) -> Record | None:
     try:
-        record = read_json(path.parent / "record.json")
+        record = read_run(path.parent / "record.json")
     except SoupError:
         return None  # weights from elsewhere
-    return record if sealed(record) and record["ticket"]["digest"] == ticket.digest else None
+    return record if record.ticket.digest == ticket.digest else None
