@@ -41,7 +41,7 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Mapping[str, Any]
     _check_zeros(weights, ticket.mask, path)
     for name, tensor in weights.items():
         tensors[name].copy_(tensor)
-    return _record(path, ticket)
+    return record_beside(path, ticket)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -64,7 +64,8 @@ def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:
             )
 
 
-def _record(path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+def record_beside(path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+    """The record of the run that made *path*, a file of *ticket*; None where there is none, or it is damaged."""
     try:
         record = read_json(path.parent / "record.json")
     except SoupError:
