@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import instant_soup as soup
 from instant_soup.recipes.grid import expand
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "src" / "instant_soup").rglob("*.py"))
+PACKAGE = ROOT / "src" / "instant_soup"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 OVER = {
     "core/prune.py": "one algorithm, to be read from top to bottom",
     "training/learner.py": "one class that owns every invariant of training; two would have to share its state",
@@ -39,6 +41,18 @@ def test_functions_are_short() -> None:
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 bodies.append(body[-1].end_lineno - body[0].lineno + 1 if body else 0)
     assert statistics.quantiles(bodies, n=10)[-1] <= 20
+
+
+def test_every_module_has_its_line_in_architecture_and_every_line_its_module() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- `([a-z_/]+\.py)`: \S", page, flags=re.MULTILINE)
+    rooms = re.findall(r"^### (\w+)$", page, flags=re.MULTILINE)
+
+    modules = {str(path.relative_to(PACKAGE)) for path in SOURCES if not path.name.startswith("__")}
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+    assert sorted(listed) == sorted(modules)
+    assert sorted(rooms) == sorted(folders)
 
 
 def test_every_public_name_is_documented_and_loads() -> None:

@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from ..core.parameters import Part, Survey
 from ..data.images import ImageSpec
+from ..data.language import LanguageSpec
 from ..data.text import TextSpec
 from ..methods import Variant
 from ..recipes.recipe import Recipe
@@ -30,13 +31,15 @@ def methods(table: Mapping[str, Variant]) -> Table:
     return shown
 
 
-def tasks(table: Mapping[str, TextSpec | ImageSpec]) -> Table:
+def tasks(table: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
     """Every task with its columns, classes and metrics."""
     shown = Table("task", "columns", "labels", "metrics", "on the hub")
     for name, spec in table.items():
         hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"
         if isinstance(spec, TextSpec):
             columns, labels = ", ".join(spec.columns), ", ".join(spec.labels) or "a score"
+        elif isinstance(spec, LanguageSpec):
+            columns, labels = "text", "the next token"
         else:
             columns, labels = spec.image, f"{spec.classes} classes"
         shown.add_row(name, columns, labels, ", ".join(spec.metrics), hub)

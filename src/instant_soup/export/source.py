@@ -97,8 +97,9 @@ def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh
 
 
 def _config(name: str) -> Any:
+    path = text.packaged() if name == text.PACKAGED else name
     with loading(name, _EXPECTED):
-        return AutoConfig.from_pretrained(text.packaged() if name == text.PACKAGED else name)
+        return AutoConfig.from_pretrained(path)
 
 
 def _classes(auto: Any, config: Any, ticket: Ticket) -> int:

@@ -72,7 +72,7 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
     stand_in, draw, train = StandInTask(sizes), Meter(), Meter()
     method.draw(stand_in, recipe.sparsity, draw)
     learner = stand_in.learner(train)
-    if not method.trains or recipe.control:
+    if recipe.budget and (not method.trains or recipe.control):
         learner.train(max(1, round(recipe.budget * sizes.horizon)))
     learner.evaluate()
     train.charge("test", Cost(examples=sizes.test, passes=sizes.test))
