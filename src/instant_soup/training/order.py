@@ -19,6 +19,9 @@ class Order:
     """Batches of similar length, shuffled anew each epoch, over a subset fixed by the seed.
 
     The subset is chosen by index, so examples outside of it are never touched.
+
+    Attributes:
+        least: how many examples a model can train on at a time; a smaller last batch joins the one before it.
     """
 
     size: int
@@ -26,13 +29,16 @@ class Order:
     seed: int
     lengths: Sequence[int] | None = None
     subset: float = 1.0
+    least: int = 1
     _epoch: int = field(default=-1, init=False)
     _batches: list[list[int]] = field(default_factory=list, init=False)
 
     def at(self, position: int) -> list[int]:
         """The indices of batch number *position*, counted through all epochs."""
         kept = max(1, round(self.subset * self.size))
-        epoch, place = divmod(position, ceil(kept / self.batch))
+        rest = kept % self.batch
+        joined = 0 < rest < self.least and kept > self.batch
+        epoch, place = divmod(position, ceil(kept / self.batch) - joined)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._shuffled(epoch, kept)
         return self._batches[place]
@@ -43,11 +49,17 @@ class Order:
         )
         order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
         if self.lengths is None:
-            return chunks(order, self.batch)
+            return self._joined(chunks(order, self.batch))
         lengths = self.lengths
         pools = (sorted(pool, key=lengths.__getitem__) for pool in chunks(order, POOL * self.batch))
-        batches = [batch for pool in pools for batch in chunks(pool, self.batch)]
+        batches = self._joined([batch for pool in pools for batch in chunks(pool, self.batch)])
         return [batches[i] for i in torch.randperm(len(batches), generator=self._dice("batches", epoch)).tolist()]
+
+    def _joined(self, batches: list[list[int]]) -> list[list[int]]:
+        """*batches*, the last of which is with the one before it if it is too small."""
+        if len(batches) > 1 and len(batches[-1]) < self.least:
+            return [*batches[:-2], batches[-2] + batches[-1]]
+        return batches
 
     def _dice(self, *purpose: str | int) -> torch.Generator:
         return torch.Generator().manual_seed(stream(self.seed, *purpose))
