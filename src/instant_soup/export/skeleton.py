@@ -42,22 +42,28 @@ def build(facts: Mapping[str, Any]) -> nn.Module:
         raise ExportError(
             "the file does not say how its model is built; build it as when it was drawn from, and give it"
         )
+
     config: Any = AutoConfig.for_model(**facts["config"])
     with quiet(), torch.random.fork_rng():
         if facts["kind"] == "zero-shot":
-            whole = CLIPVisionModelWithProjection(config)
-            tower = Tower(whole.vision_model, whole.visual_projection)
-            return Classifier(tower, torch.zeros(facts["classes"], config.projection_dim), torch.ones(())).eval()
-        auto: Any = AutoModelForSequenceClassification if facts["kind"] == "text" else AutoModelForImageClassification
+            return _zero_shot(config, facts["classes"])
         config.num_labels = facts["classes"]
-        built: nn.Module = auto.from_config(config, dtype=torch.float32)
-        return built.eval()
+        auto: Any = AutoModelForSequenceClassification if facts["kind"] == "text" else AutoModelForImageClassification
+        model: nn.Module = auto.from_config(config, dtype=torch.float32)
+        return model.eval()
+
+
+def _zero_shot(config: Any, classes: int) -> nn.Module:
+    """A CLIP's tower under a head of zeros."""
+    whole = CLIPVisionModelWithProjection(config)
+    tower = Tower(whole.vision_model, whole.visual_projection)
+    head = torch.zeros(classes, config.projection_dim)
+    return Classifier(tower, head, torch.ones(())).eval()
 
 
 def tower_config(tower: Tower) -> Any:
     """The configuration of a CLIP's vision tower, with the width that its projection really has."""
-    found: Any = tower.vision_model.config
-    config = deepcopy(found)
+    config: Any = deepcopy(tower.vision_model.config)
     config.projection_dim = tower.visual_projection.out_features
     return config
 

@@ -16,7 +16,7 @@ import instant_soup as soup
 from instant_soup.core.errors import StoreError
 from instant_soup.store import index
 from instant_soup.store.doctor import Health, examine
-from instant_soup.store.record import seal
+from instant_soup.store.plain import seal
 from instant_soup.store.store import Cell, Store, read_json, write_json
 
 METHOD = {"name": "lth", "compression": 0.5}
@@ -105,7 +105,7 @@ def test_any_other_file_that_differs_is_found_and_put_aside_with_what_was_made_f
     }
     record = soup.run(made[0], store)
     assert cell.ticket.read_bytes() == tickets
-    assert record["test"] == json.loads((made[1] / cell.folder.name / "record.json").read_text("utf-8"))["test"]
+    assert record.test == json.loads((made[1] / cell.folder.name / "record.json").read_text("utf-8"))["test"]
     assert examine(store).findings == ()
 
 
