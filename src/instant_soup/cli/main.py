@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..engine.memory import keep_freed_memory
-from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
+from . import checkpoint, compare, export, hub, look, report, sweep, ticket, transfer
 from .app import (
     RUNS,
     Address,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "checkpoint", "compare", "export", "look", "main", "report", "sweep", "ticket", "transfer"]
+__all__ = ["app", "checkpoint", "compare", "export", "hub", "look", "main", "report", "sweep", "ticket", "transfer"]
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def demo(
         for row in rows_of(sparsity, store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
             rows.append(row)
     if as_json:
-        typer.echo(json.dumps([{"title": row.title, **row.record} for row in rows], indent=2))
+        typer.echo(json.dumps([{"title": row.title, **row.record.facts()} for row in rows], indent=2))
         return
     shown = Console()
     shown.print(show.demo(rows))
@@ -127,7 +127,7 @@ def run(
         record = carry_out(wanted, store, begun)
         trackers.finish(record)
     if as_json:
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(record.facts(), indent=2))
         return
     Console().print(show.record(record))
     say(f"Files: {store.cell(wanted).folder}")

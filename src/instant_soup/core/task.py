@@ -178,13 +178,6 @@ class Learner(Protocol):
         with a temperature other than 1.
         """
 
-    def second_moments(self) -> Weights:
-        """Adam's running mean of each weight's squared gradient, over the scope; empty where nothing was trained.
-
-        Float32, of the weights' shapes, without the bias towards zero of the first steps; zeros where a parameter
-        had no gradient. After `complete` they are those of the training that was completed. Not to be written to.
-        """
-
     def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
         """What goes into each matrix in scope over *examples* of the training split, which *seed* picks.
 
@@ -193,6 +186,13 @@ class Learner(Protocol):
         the squares of each input, float32 [..., inputs], or with *second_moment* of x x^T, [..., inputs, inputs];
         a stack of matrices has one for each. Charged to scoring. Raises TrainingError for a parameter that
         multiplies nothing.
+        """
+
+    def second_moments(self) -> Weights:
+        """Adam's running mean of each weight's squared gradient, over the scope; empty where nothing was trained.
+
+        Float32, of the weights' shapes, without the bias towards zero of the first steps; zeros where a parameter
+        had no gradient. After `complete` they are those of the training that was completed. Not to be written to.
         """
 
     def rounds(self, items: Iterable[Item]) -> Iterator[Item]:

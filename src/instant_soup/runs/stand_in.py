@@ -116,15 +116,15 @@ class StandIn:
         self._charge_sample(sample, CURVATURE)
         return self._drifted()
 
-    def second_moments(self) -> Weights:
-        return {name: tensor.square() for name, tensor in self._drifted().items()}
-
     def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
         del seed
         seen = min(examples, self._sizes.train)
         self.meter.charge("score", Cost(0, seen, PASSES * seen))
         for name, (_, width) in _SCOPE.shapes.items():
             yield {name: torch.eye(width) if second_moment else torch.ones(width)}
+
+    def second_moments(self) -> Weights:
+        return {name: tensor.square() for name, tensor in self._drifted().items()}
 
     def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
         yield from items
