@@ -15,7 +15,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from ..core.errors import DataError
+from ..core.errors import DataError, MissingExtra
+from ..core.extras import package
 from ..core.scope import KEEP_DENSE, Scope
 from ..core.task import Base
 from ..core.weights import digest
@@ -73,7 +74,8 @@ def load(name: str) -> LanguageModel:
         )  # one product an expert, each of which can be seen
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
 
-    check_vocabulary(tokenizer, len(model.get_input_embeddings().weight), name)
+    embeddings: Any = model.get_input_embeddings()
+    check_vocabulary(tokenizer, len(embeddings.weight), name)
     scope = scope_of(model)
     return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
 
@@ -83,11 +85,7 @@ def located(name: str) -> tuple[str, dict[str, str]]:
     path = packaged() if name == PACKAGED else Path(name)
     if path.suffix != ".gguf":
         return name, {}
-    if find_spec("gguf") is None:
-        raise DataError(
-            f"model {name!r} is GGUF, which needs the package gguf; "
-            f"install it with: pip install 'instant-soup[language]'"
-        )
+    package("gguf", "language", f"model {name!r}, which is GGUF,")
     if not path.is_file():
         raise DataError(f"no GGUF file at {path}; check the path")
     return str(path.parent), {"gguf_file": path.name}
@@ -96,12 +94,12 @@ def located(name: str) -> tuple[str, dict[str, str]]:
 def packaged() -> Path:
     """The file of the packaged model, found without importing its package, which wants a runtime to be compiled.
 
-    Raises DataError when it is not installed.
+    Raises MissingExtra when it is not installed.
     """
-    package = find_spec(_PACKAGE)
-    files = sorted(Path(package.origin).parent.glob("*.gguf")) if package and package.origin else []
+    spec = find_spec(_PACKAGE)
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise DataError(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
+        raise MissingExtra(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
     return files[0]
 
 

@@ -26,12 +26,12 @@ from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
 from ..data.language import LanguageSpec
 from ..engine import Engine
-from .later import settled
 from ..methods import CONTROLS, METHODS, REFERENCES, Method
 from ..models.text import PACKAGED
 from ..tasks import TASKS
 from ..training.regime import Regime
 from . import toml
+from .later import settled
 
 SCHEMA = 2
 DRAWN = {**METHODS, **REFERENCES}
