@@ -19,6 +19,9 @@ _STAGES = ("draw", "train")
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
 Record = Mapping[str, Any]
 
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Figures that are better the lower they are; any other is better the higher it is."""
+
 
 @dataclass(frozen=True)
 class Run:
