@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +35,8 @@ from .app import (
 
 if TYPE_CHECKING:
     from ..core.budget import Pulse
-    from ..runs.run import Watch
+    from ..recipes.recipe import Recipe
+    from ..runs.run import Result, Watch
     from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
@@ -198,6 +199,9 @@ def evaluate(
     recipe: RecipePath,
     changes: Changes = None,
     cell: CellName = None,
+    lm_eval: Annotated[
+        str | None, typer.Option("--lm-eval", metavar="TASKS", help="Judge a language model by tasks of lm-eval, too.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -218,6 +222,8 @@ def evaluate(
     with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
         result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
+    if lm_eval:
+        result = replace(result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)})
     if as_json:
         found = {"test": result.test, "validation": result.validation, "cost_in_T": result.cost.ratio(full)}
         typer.echo(json.dumps({"ticket": loaded.digest, "sparsity": loaded.sparsity, **found}, indent=2))
@@ -225,6 +231,23 @@ def evaluate(
     Console().print(
         f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T"
     )
+
+
+def _benchmarks(recipe: Recipe, task: CourseTask, result: Result, names: str) -> dict[str, float]:
+    """What the judged weights reach on tasks of lm-eval."""
+    from copy import deepcopy
+
+    from ..core.errors import DataError
+    from ..models.decoder import tokenizer_of
+    from ..runs.harness import harness
+
+    if not recipe.task.language:
+        raise DataError(
+            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
+        )
+    model = deepcopy(task.course.model)
+    model.load_state_dict(dict(result.weights), strict=False)
+    return harness(model, tokenizer_of(recipe.task.model), [name.strip() for name in names.split(",")])
 
 
 @app.command()

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
+from ..models.decoder import is_language_model
 from .portable import Portable
 
 _PAGE = Path(__file__).with_name("card.md.jinja")
@@ -64,6 +65,8 @@ def _base(name: str) -> tuple[str, bool]:
 def _pipeline(portable: Portable, classifier: Classifier | None) -> str:
     if classifier:
         return "image-feature-extraction"
+    if portable.shape is None and is_language_model(portable.config):
+        return "text-generation"
     return "text-classification" if portable.shape is None else "image-classification"
 
 

@@ -80,6 +80,13 @@ def load(name: str) -> LanguageModel:
     return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
 
 
+def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the model called *name*. Raises DataError."""
+    place, options = located(name)
+    with loading(name, "put its tokenizer beside it"):
+        return AutoTokenizer.from_pretrained(place, **options)
+
+
 def located(name: str) -> tuple[str, dict[str, str]]:
     """Where *name* is, and what else transformers has to be told to load it."""
     path = packaged() if name == PACKAGED else Path(name)
@@ -117,6 +124,11 @@ def check_causal(config: Any, name: str) -> None:
             f"model {name!r} is of type {kind!r}, which is no causal language model; give a decoder, "
             f"such as a GPT-2 or a Llama, or set task.kind to 'text'"
         )
+
+
+def is_language_model(config: Any) -> bool:
+    """Whether a checkpoint with this configuration was saved as a causal language model."""
+    return any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or ())
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
