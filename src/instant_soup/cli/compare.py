@@ -14,8 +14,8 @@ from .app import RUNS, app, say
 
 if TYPE_CHECKING:
     from ..evidence.compare import Comparison
+    from ..evidence.runs import Run
     from ..evidence.transfers import Matrix
-    from ..store.record import Run
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
 Reference = Annotated[str, typer.Option("--reference", metavar="NAME", help="What the others are set against.")]
@@ -44,8 +44,8 @@ def compare(
     from ..core.errors import StoreError, UnknownName, unknown
     from ..evidence import tables
     from ..evidence.compare import compare as set_against
+    from ..evidence.runs import collect
     from ..evidence.transfers import matrices
-    from ..store.record import collect
 
     if sum((as_csv, as_json, as_latex, as_markdown)) > 1:
         raise StoreError("--csv, --json, --latex and --markdown exclude each other; give one of them")

@@ -9,8 +9,9 @@ from math import isfinite
 from typing import Literal
 
 from ..core.errors import UnknownName, unknown
-from ..store.record import LOWER_IS_BETTER, Run
+from ..store.record import LOWER_IS_BETTER
 from . import remarks
+from .runs import Run
 from .statistics import ENOUGH, Interval, Paired, critical_difference, friedman, holm, interval, mean_ranks, paired
 
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
@@ -179,7 +180,7 @@ def newest(runs: Iterable[Run]) -> list[Run]:
 
 
 def _made(run: Run) -> str:
-    return str(run.record.get("made", {}).get("at", ""))
+    return run.record.made.at
 
 
 def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.errors import StoreError
 from ..core.pattern import UNSTRUCTURED
-from ..store.record import Run
+from .runs import Run
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Published:
 
     def matches(self, run: Run) -> bool:
         """Whether *run* is of the same model, method, sparsity and pattern, and judged by the same metric."""
-        recipe = run.record["recipe"]
+        recipe = run.record.recipe.facts()
         method = recipe["method"]
         return (
             run.metric == self.metric
@@ -88,5 +88,5 @@ def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]
 
 
 def _protocol(run: Run) -> str:
-    judged = run.record.get("judged", {})
+    judged = run.record.judged
     return f"L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}" if judged else ""

@@ -17,7 +17,8 @@ from transformers.models.auto.modeling_auto import (
 
 from ..core.errors import DataError, MissingExtra
 from ..core.extras import package
-from ..core.scope import KEEP_DENSE, Scope
+from ..core.names.heads import KEEP_DENSE
+from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
@@ -74,8 +75,8 @@ def load(name: str) -> LanguageModel:
         )  # one product an expert, each of which can be seen
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
 
-    embeddings: Any = model.get_input_embeddings()
-    check_vocabulary(tokenizer, len(embeddings.weight), name)
+    embeddings = model.get_input_embeddings().get_parameter("weight")
+    check_vocabulary(tokenizer, len(embeddings), name)
     scope = scope_of(model)
     return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
 

@@ -11,9 +11,8 @@ from instant_soup.core.errors import StoreError
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.published import beside, read
 from instant_soup.recipes.grid import expand
-from instant_soup.store.record import named
 
-from .made_records import record
+from .made_records import named, record
 
 ROOT = Path(__file__).parents[3]
 

@@ -82,14 +82,14 @@ def test_a_run_without_recovery_records_perplexity_protocol_and_window(
     from instant_soup.runs.run import run
     from instant_soup.store.store import Store
 
-    record = run(recipe(llama, letters), Store(tmp_path))
+    record = run(recipe(llama, letters), Store(tmp_path)).facts()
     assert record["metric"] == "perplexity"
     assert record["judged"]["L"] == 32
     assert "without overlap" in record["judged"]["protocol"]
     assert record["cost"]["train"].keys() == {"select", "test"}
     assert record["validation"] == pytest.approx(-record["test"]["perplexity"], rel=0.3)
     tuned = run(recipe(llama, letters, budget=1.0), Store(tmp_path))
-    assert tuned["test"]["perplexity"] < record["test"]["perplexity"]
+    assert tuned.test["perplexity"] < record["test"]["perplexity"]
 
 
 def test_instant_soup_runs_on_language_and_charges_its_look_aheads(reading_llama: CourseTask) -> None:
