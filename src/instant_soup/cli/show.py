@@ -173,7 +173,7 @@ def demo_language(rows: Iterable[Row]) -> Table:
     shown = Table("", "perplexity", "sparsity", "wall time")
     for row in rows:
         record = row.record
-        seconds = record.seconds.total + sum(record.clock.facts()["train"].values())
+        seconds = record.seconds.total + sum(record.clock.train.values())
         shown.add_row(
             row.title,
             f"{record.test['perplexity']:.2f}",
