@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from ..core.errors import DataError, KnobError, StoreError
 from ..core.files import write, write_text
@@ -36,6 +34,8 @@ from ..models.classifier import loading
 from ..training.inputs import Block, blocks_of, inputs_of
 from .checkpoint import INDEX, Checkpoint
 from .prune import RECORD, alone, copy_the_rest
+from .skeleton import Skeleton
+from .spill import Spill, save
 
 FLOW = "instant_soup.flow"
 """The folder beside the shards in which lies what goes from block to block."""
@@ -124,76 +124,20 @@ class Streamed:
         return sum(self.kept_by_name.values())
 
 
-@dataclass
-class _Skeleton:
-    """A model without weights, and the checkpoint that has them."""
-
-    model: nn.Module
-    checkpoint: Checkpoint
-    scope: Scope
-    names: Mapping[str, str]
-    outside: tuple[str, ...]
-
-    @classmethod
-    def of(cls, source: Path) -> _Skeleton:
-        """Build it. Raises DataError where the checkpoint is of no causal language model, or names things otherwise."""
-        checkpoint = Checkpoint.open(source)
-        with loading(str(source), "give a folder with config.json and safetensors"):
-            config = AutoConfig.from_pretrained(source)
-            decoder.check_causal(config, str(source))
-            config._experts_implementation = "eager"
-            with init_empty_weights(include_buffers=False):
-                make: Any = AutoModelForCausalLM
-                model = make.from_config(config, dtype=torch.float32)
-        model.eval()
-        scope = decoder.scope_of(model)
-        stacks = tuple(f"{path}." for path in decoder.stacks(model))
-        inside = [name for name, _ in model.named_parameters() if name.startswith(stacks)]
-        prefix = f"{model.base_model_prefix}."
-        names = {name: _stored(name, prefix, checkpoint) for name in inside}
-        head = {id(parameter) for parameter in _head(model)}
-        outside = tuple(
-            name for name, p in model.named_parameters() if not name.startswith(stacks) and id(p) not in head
-        )
-        return cls(model, checkpoint, scope, names | {n: _stored(n, prefix, checkpoint) for n in outside}, outside)
-
-    def load(self, names: tuple[str, ...] | list[str]) -> None:
-        """Put parameters into the model, in float32."""
-        for name in names:
-            module, leaf = self._place(name)
-            tensor = _aligned(self.checkpoint[self.names[name]])
-            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
-
-    def drop(self, names: tuple[str, ...] | list[str]) -> None:
-        """Take parameters out of memory again."""
-        for name in names:
-            module, leaf = self._place(name)
-            shape = module.get_parameter(leaf).shape
-            module._parameters[leaf] = nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False)
-
-    def _place(self, name: str) -> tuple[nn.Module, str]:
-        path, _, leaf = name.rpartition(".")
-        return self.model.get_submodule(path), leaf
-
-    def of_block(self, block: Block) -> list[str]:
-        """The parameters of *block*."""
-        return [name for name in self.names if name.startswith(f"{block.path}.")]
-
-
 def outline(source: str | Path, job: Job) -> Outline:
     """What *job* on *source* will take, without reading weights. Raises as `prune_blocks` does."""
-    skeleton = _Skeleton.of(Path(source))
+    skeleton = Skeleton.of(Path(source))
     _check(skeleton.scope, job)
     blocks = blocks_of(skeleton.model, skeleton.scope)
-    sizes = [sum(_numel(skeleton, name) for name in skeleton.of_block(block)) for block in blocks]
+    sizes = [sum(skeleton.numel(name) for name in skeleton.of_block(block)) for block in blocks]
     stored = max(sum(skeleton.checkpoint.parts[skeleton.names[n]].nbytes for n in skeleton.of_block(b)) for b in blocks)
     widths = [_statistic(skeleton.scope, block, job) for block in blocks]
     config: Any = skeleton.model.config
     window = _window(job, config)
     hidden = int(config.get_text_config().hidden_size)
-    largest = max(_numel(skeleton, name) for name in skeleton.scope)
+    largest = max(skeleton.numel(name) for name in skeleton.scope)
     states = 0 if job.score == "magnitude" else 2 * 4 * job.samples * window * hidden
-    embeddings = 0 if job.score == "magnitude" else 4 * sum(_numel(skeleton, name) for name in skeleton.outside)
+    embeddings = 0 if job.score == "magnitude" else 4 * sum(skeleton.numel(name) for name in skeleton.outside)
     work = 16 * largest + job.batch * window * 64 * hidden
     block = 4 * max(sizes)
     return Outline(
@@ -220,7 +164,7 @@ def prune_blocks(source: str | Path, out: str | Path, job: Job, *, watch: Watch 
         StoreError: *out* holds something else or cannot be written.
     """
     source, folder = Path(source), Path(out)
-    skeleton = _Skeleton.of(source)
+    skeleton = Skeleton.of(source)
     scope = skeleton.scope
     _check(scope, job)
     parts = shares(scope, {name: scope.numel(name) for name in scope}, survivors(job.sparsity, scope.size))
@@ -240,7 +184,7 @@ def prune_blocks(source: str | Path, out: str | Path, job: Job, *, watch: Watch 
 class _Work:
     """A job under way."""
 
-    skeleton: _Skeleton
+    skeleton: Skeleton
     folder: Path
     job: Job
     parts: Mapping[str, int]
@@ -306,77 +250,8 @@ class _Work:
                 kept[name] = int(flags.sum())
             shard[self.skeleton.names[name]] = stored.contiguous()
 
-        write(self.shard(number), partial(_save, shard, {"kept": json.dumps(kept), "format": "pt"}))
+        write(self.shard(number), partial(save, shard, {"kept": json.dumps(kept), "format": "pt"}))
         self.watch("block", number + 1, len(self.blocks))
-
-
-class Spill:
-    """States on disk: those that went into block *passed*, and those of the next one while they come.
-
-    Args:
-        passed: how many blocks were passed already; then what is given first, to begin with, is known already.
-    """
-
-    def __init__(self, folder: Path, passed: int) -> None:
-        self._folder, self._passed, self._count = folder, passed, 0
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def append(self, state: Tensor) -> None:
-        """Take what goes into the first block."""
-        if self._passed == 0:
-            self._put(0, self._count, state)
-        self._count += 1
-
-    def __iter__(self) -> Iterator[Tensor]:
-        passed = self._passed
-        for number in range(self._count):
-            yield _aligned(load_file(self._path(passed, number))["state"])
-
-    def __setitem__(self, number: int, state: Tensor) -> None:
-        self._put(self._passed + 1, number, state)
-        self._path(self._passed - 1, number).unlink(missing_ok=True)  # nobody goes on from there any more
-        if number == self._count - 1:  # the last one: the block is passed
-            self._passed += 1
-
-    def _put(self, passed: int, number: int, state: Tensor) -> None:
-        write(self._path(passed, number), partial(_save, {"state": state.contiguous()}, {}))
-
-    def _path(self, passed: int, number: int) -> Path:
-        return self._folder / f"{passed}-{number}.safetensors"
-
-
-def _aligned(tensor: Tensor) -> Tensor:
-    """*tensor* in float32, in memory of torch's own.
-
-    What is read from a file may lie at any address, and products of matrices are rounded otherwise there.
-    """
-    return torch.empty(tensor.shape, dtype=torch.float32).copy_(tensor)
-
-
-def _save(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
-    save_file(tensors, path, metadata)
-
-
-def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
-    """The name that the checkpoint has for the parameter *name*. Raises DataError."""
-    for other in (name, name.removeprefix(prefix), prefix + name):
-        if other in checkpoint:
-            return other
-    raise DataError(
-        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise, "
-        f"as those of some mixtures of experts are; draw a ticket with a recipe of kind 'language' instead"
-    )
-
-
-def _head(model: nn.Module) -> list[nn.Parameter]:
-    """What the head has for its own."""
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()  # type: ignore[operator]
-    shared = {id(parameter) for parameter in embeddings.parameters()}
-    return [parameter for parameter in head.parameters() if id(parameter) not in shared] if head is not None else []
-
-
-def _numel(skeleton: _Skeleton, name: str) -> int:
-    return prod(skeleton.checkpoint.parts[skeleton.names[name]].shape)
 
 
 def _statistic(scope: Scope, block: Block, job: Job) -> int:
@@ -449,7 +324,7 @@ def _finish(work: _Work, source: Path) -> None:
     inside = {skeleton.names[name] for block in work.blocks for name in skeleton.of_block(block)}
     rest = {name: skeleton.checkpoint[name].contiguous() for name in skeleton.checkpoint if name not in inside}
     last = work.shard(len(work.blocks))
-    write(last, partial(_save, rest, {"format": "pt"}))
+    write(last, partial(save, rest, {"format": "pt"}))
 
     places = dict.fromkeys(rest, last.name)
     for number, block in enumerate(work.blocks):

@@ -116,9 +116,9 @@ def test_one_block_at_a_time_is_in_memory(letters: Path, source: Path, tmp_path:
         most = max(most, len(real))
 
     models: list[Any] = []
-    build = blocks._Skeleton.of
+    build = blocks.Skeleton.of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks._Skeleton, "of", lambda path: models.append((made := build(path)).model) or made)
+        patch.setattr(blocks.Skeleton, "of", lambda path: models.append((made := build(path)).model) or made)
         prune_blocks(source, tmp_path / "out", job, watch=look)
     assert most == 1
 
