@@ -13,7 +13,7 @@ from rich.table import Table
 from .app import RUNS, app, say
 
 if TYPE_CHECKING:
-    from ..evidence.compare import Comparison
+    from ..evidence.comparison import Comparison
     from ..evidence.transfers import Matrix
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
@@ -38,7 +38,7 @@ def compare(
     Runs nothing. A star marks what no other line beats at no more cost.
     """
     from ..core.errors import StoreError, UnknownName, unknown
-    from ..evidence import tables
+    from ..evidence import latex, machines, markdown
     from ..evidence.compare import compare as set_against
     from ..evidence.runs import collect
     from ..evidence.transfers import matrices
@@ -52,15 +52,15 @@ def compare(
     transfers = [moved for one in matrices(folder, runs) if (moved := one.onto(tasks) if tasks else one)]
     runs = [run for run in runs if not tasks or run.task in tasks]
     if as_csv:
-        typer.echo(tables.tidy(runs), nl=False)
+        typer.echo(machines.tidy(runs), nl=False)
         return
     found = set_against(runs, reference)
     if as_json:
-        typer.echo(tables.as_json(found, transfers))
+        typer.echo(machines.as_json(found, transfers))
     elif as_latex:
-        typer.echo(tables.latex(found))
+        typer.echo(latex.latex(found))
     elif as_markdown:
-        typer.echo(tables.markdown(found, transfers), nl=False)
+        typer.echo(markdown.markdown(found, transfers), nl=False)
     else:
         _show(found, transfers, costs=costs)
 
@@ -73,14 +73,13 @@ def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> Non
     console = Console() if Console().is_terminal else Console(width=140)
     for task, sparsity in found.blocks:
         lines = found.of(task, sparsity)
-        pruned = f"{sparsity:.0%} pruned" if sparsity else "nothing pruned"
         titles = [lines[0].metric if head == "figure" else head for head in tables.HEADS]
         titles[5] = f"to {found.base(task, sparsity)}"
-        shown = _table(titles, f"{task}, {pruned}")
+        shown = _table(titles, tables.title(found, task, sparsity))
         for line in lines:
             shown.add_row(*tables.cells(found, line), style="dim" if line.control else None)
         console.print(shown)
-        for sentence in tables.equal(found, task, sparsity):
+        for sentence in tables.notes(found, task, sparsity):
             say(sentence)
         if costs:
             ledger = _table(["what it cost", *tables.BILLED])

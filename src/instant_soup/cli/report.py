@@ -23,5 +23,7 @@ def report(
     """Write what the runs in DIR say as one page with tables, charts and recipes. It needs no network."""
     from ..report.page import report as write
 
-    count = write(folder, output, reference=reference, title=title)
-    say(f"{output}: {count} runs, {output.stat().st_size / 1e6:.1f} MB")
+    written = write(folder, output, reference=reference, title=title)
+    for sentence in written.damaged:
+        warn(f"left out: {sentence}")
+    say(f"{output}: {written.runs} runs, {output.stat().st_size / 1e6:.1f} MB")
