@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.tree import Tree
 
 from ..core.budget import Cost
+from ..core.names.layers import without_numbers
 from ..core.parameters import Part, Survey
 from ..data.images import ImageSpec
+from ..data.language import LanguageSpec
 from ..data.text import TextSpec
 from ..methods import Variant
 from ..recipes.recipe import Recipe
@@ -31,13 +33,15 @@ def methods(table: Mapping[str, Variant]) -> Table:
     return shown
 
 
-def tasks(table: Mapping[str, TextSpec | ImageSpec]) -> Table:
+def tasks(table: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
     """Every task with its columns, classes and metrics."""
     shown = Table("task", "columns", "labels", "metrics", "on the hub")
     for name, spec in table.items():
         hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"
         if isinstance(spec, TextSpec):
             columns, labels = ", ".join(spec.columns), ", ".join(spec.labels) or "a score"
+        elif isinstance(spec, LanguageSpec):
+            columns, labels = "text", "the next token"
         else:
             columns, labels = spec.image, f"{spec.classes} classes"
         shown.add_row(name, columns, labels, ", ".join(spec.metrics), hub)
@@ -138,7 +142,7 @@ def survey(recipe: Recipe, found: Survey) -> Group:
 def _alike(found: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
     """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
     return Counter(
-        (tuple("0 .." if step.isdigit() else step for step in name.split(".")), part)
+        (tuple(step.replace("#", "0 ..") for step in without_numbers(name, "#").split(".")), part)
         for name, part in found.parts.items()
     )
 

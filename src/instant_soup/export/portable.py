@@ -49,13 +49,14 @@ class Portable:
     @cached_property
     def tensors(self) -> Weights:
         """The parameters and the buffers that belong to a checkpoint, each tensor once, and a zero-shot head."""
-        kept, seen = self.model.state_dict(), set()
-        found = {}
+        stored = {*self.model.state_dict(), "head", "scale"}
+        tensors: dict[str, Tensor] = {}
+        seen: set[int] = set()
         for name, tensor in named(self.model).items():
-            if (name in kept or name in ("head", "scale")) and id(tensor) not in seen:
+            if name in stored and id(tensor) not in seen:
                 seen.add(id(tensor))
-                found[name] = tensor.detach()
-        return found
+                tensors[name] = tensor.detach()
+        return tensors
 
     @property
     def longest(self) -> int:

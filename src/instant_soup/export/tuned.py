@@ -25,7 +25,9 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
         StoreError: there is no such file, or it is damaged.
         TicketError: they are not of this model, or not zero where the ticket prunes. Nothing is changed then.
     """
-    weights, tensors = _read(path), named(model)
+    weights = _read(path)
+    tensors = named(model)
+
     for name, parameter in model.named_parameters():
         if name not in weights:
             raise TicketError(f"{path} has no {name!r}; give weights of the ticket's own model, fine-tuned")
@@ -34,9 +36,11 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
                 f"{name!r} of {path} has shape {tuple(weights[name].shape)} and the model's {tuple(parameter.shape)}; "
                 f"give weights that were fine-tuned from this ticket"
             )
-    if foreign := [name for name in weights if name not in tensors]:
-        raise TicketError(f"{path} has {foreign[0]!r}, which the model does not have ({nearest(foreign[0], tensors)})")
+    for name in weights:
+        if name not in tensors:
+            raise TicketError(f"{path} has {name!r}, which the model does not have ({nearest(name, tensors)})")
     _check_zeros(weights, ticket.mask, path)
+
     for name, tensor in weights.items():
         tensors[name].copy_(tensor)
     return _record(path, ticket)

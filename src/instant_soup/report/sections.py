@@ -52,6 +52,7 @@ def sections(
     by_task: dict[str, list[Line]] = {task: [] for task in tasks}
     for block in blocks:
         by_task[block[0]] += comparison.of(*block)
+    whole = _cells(comparison, blocks) > CELLS
     less = "" if len(blocks) == len(comparison.blocks) else " For each task at the sparsity that has most methods."
     return (
         _section(
@@ -82,7 +83,7 @@ def sections(
         _section(
             "layers", "Where are weights kept?",
             f"How much of each part of the model survives.{less}",
-            [layers(comparison.of(*block), looks, whole=_cells(comparison, blocks) > CELLS) for block in blocks if block[1]],
+            [layers(comparison.of(*block), looks, whole=whole) for block in blocks if block[1]],
             "No record says how much was kept of each parameter; records of schema 1 and 2 do not.",
         ),
         _section(

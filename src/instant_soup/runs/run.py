@@ -18,7 +18,7 @@ from ..store import index, record
 from ..store.desk import Desk
 from ..store.record import SCHEMA, Record
 from ..store.store import Cell, Store
-from ..tasks import CourseTask, image, text
+from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
 from .environment import environment, forget_peaks, peaks
@@ -118,7 +118,9 @@ def build(recipe: Recipe) -> CourseTask:
         "limit": data.limit,
         "validation": data.validation,
     }
-    if task.images:
+    if task.language:
+        built = language(task.name, **common, test=data.test, window=data.window, windows=data.windows)
+    elif task.images:
         built = image(
             task.name,
             **common,
@@ -205,7 +207,7 @@ def _train(
 ) -> ModuleLearner:
     horizon = max(1, round(budget * task.horizon))
     learner = _place(ticket, replace(task, bookmark=bookmark), meter, horizon)
-    if not ticket.ready:
+    if not ticket.ready and budget:
         learner.complete()
     return learner
 
@@ -264,6 +266,7 @@ def _record(
             "train": tuned["clock"],
             "reused": drawn["reused_seconds"] + trained["reused_seconds"],
         },
+        **({"judged": dict(task.course.facts)} if task.course.facts else {}),
         **circumstances(task),
     }
     return Record.model_validate(facts)

@@ -9,22 +9,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..core.budget import Pulse
-from ..core.errors import SoupError, UnknownName, unknown
+from ..core.errors import UnknownName, unknown
+from ..core.extras import package
 from ..recipes.recipe import Recipe
 from ..store.record import Record
 
 PROJECT = "instant-soup"
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
 """Trackers by name, and the package that each needs."""
-
-
-class TrackerMissing(SoupError, ImportError):
-    """A tracker was asked for whose package is not installed."""
 
 
 class Tracked:
@@ -73,7 +69,7 @@ class Tracked:
 def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Tracked]:
     """Trackers for one run; their files go below *folder* where they keep files themselves.
 
-    Raises UnknownName for a tracker there is none of, TrackerMissing where its package is not installed.
+    Raises UnknownName for a tracker there is none of, MissingExtra where its package is not installed.
     """
     found = Tracked({name: _made(name, recipe, folder) for name in dict.fromkeys(names)})
     found.begin(_flat(recipe.model_dump(mode="json")))
@@ -86,8 +82,7 @@ def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Trac
 def _made(name: str, recipe: Recipe, folder: Path) -> Any:
     if name not in PACKAGES:
         raise UnknownName(str(unknown("tracker", name, PACKAGES)))
-    if find_spec(PACKAGES[name]) is None:
-        raise TrackerMissing(f"tracker {name!r} needs a package that is not there; pip install 'instant-soup[{name}]'")
+    package(PACKAGES[name], name, f"tracker {name!r}")
     from accelerate import PartialState, tracking
 
     PartialState()  # which of several processes logs

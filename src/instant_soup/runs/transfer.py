@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..core.names import fit as core
-from ..core.names.match import NameMap
+from ..core.names.name_map import NameMap
 from ..core.ranks.team import ALONE
-from ..core.ticket import Ticket
+from ..core.ticket import Ticket, Transfer
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.desk import Desk
@@ -26,7 +25,7 @@ from .sizes import Sizes
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
-def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> core.Transfer:
+def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> Transfer:
     """*ticket* for the model of *task*. Raises ScopeError when nothing of it fits."""
     course = task.course
     return ticket.transfer(course.model, map=names, scope=course.scope, base=course.base, heads=heads)
@@ -75,9 +74,7 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _carried_out(
-    fitted: core.Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
-) -> dict[str, Any]:
+def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) -> dict[str, Any]:
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, Desk(cell, ALONE), meter)
     result = judge(learner, meter)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from instant_soup.core.ticket import SCHEMA as TICKET_SCHEMA
 from instant_soup.core.ticket import Ticket
+from instant_soup.core.ticket_file import SCHEMA as TICKET_SCHEMA
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.ledger import bill
 from instant_soup.evidence.runs import collect

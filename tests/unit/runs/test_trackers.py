@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import instant_soup as soup
-from instant_soup.core.errors import SoupError, UnknownName
+from instant_soup.core import extras
+from instant_soup.core.errors import MissingExtra, SoupError, UnknownName
 from instant_soup.runs import trackers as track
-from instant_soup.runs.trackers import TrackerMissing, tracked
+from instant_soup.runs.trackers import tracked
 
 
 class Fake:
@@ -111,9 +112,9 @@ def test_an_unknown_tracker_is_met_with_the_nearest(recipe: soup.Recipe, tmp_pat
 def test_a_tracker_whose_package_is_missing_says_what_to_install(
     recipe: soup.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(track, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with (
-        pytest.raises(TrackerMissing, match=r"pip install 'instant-soup\[mlflow\]'"),
+        pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[mlflow\]'"),
         tracked(["mlflow"], recipe, tmp_path),
     ):
         pass
