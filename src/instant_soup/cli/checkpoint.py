@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..core.names.layers import without_numbers
-from .app import Json, Quiet, app, say
+from . import console
+from .app import Json, Quiet, app
+from .console import say
 
 if TYPE_CHECKING:
     from ..checkpoints.prune import Pruned
@@ -124,12 +125,12 @@ def _alike(said: Mapping[str, str]) -> list[str]:
 @contextmanager
 def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Yield what shows how far a job over files is, on a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    err = console.err()
+    if quiet or not err.is_terminal:
         yield lambda *_: None
         return
     columns = (TextColumn("{task.description:<8}"), BarColumn(32), DownloadColumn(binary_units=True))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
         bars: dict[str, TaskID] = {}
 
         def watch(stage: str, done: int, total: int) -> None:
