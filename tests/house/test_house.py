@@ -113,8 +113,8 @@ def test_records_of_transfers_in_the_tree_are_whole() -> None:
 def test_the_page_of_results_is_made_from_the_records() -> None:
     """`make report` makes it."""
     from instant_soup.evidence.compare import compare
+    from instant_soup.evidence.markdown import markdown
     from instant_soup.evidence.runs import collect
-    from instant_soup.evidence.tables import markdown
     from instant_soup.evidence.transfers import matrices
 
     runs = collect(ROOT / "results")

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..core.names.layers import without_numbers
-from .app import Json, Quiet, app, say
+from . import console
+from .app import Json, Quiet, app
+from .console import say
 
 if TYPE_CHECKING:
     from ..checkpoints.blocks import Job
@@ -120,7 +121,7 @@ def _by_block(checkpoint: Path, output: Path, job: Job, *, quiet: bool, as_json:
     from ..checkpoints.blocks import outline, prune_blocks
 
     plan = outline(checkpoint, job)
-    progress = Console(stderr=True, quiet=quiet or as_json)
+    progress = console.err(quiet=quiet or as_json)
     gib = 2**30
     progress.print(
         f"{plan.blocks} blocks, the largest {plan.block / gib:.2f} GiB in float32; about {plan.memory / gib:.2f} GiB "
@@ -198,12 +199,12 @@ def _alike(said: Mapping[str, str]) -> list[str]:
 @contextmanager
 def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Yield what shows how far a job over files is, on a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    err = console.err()
+    if quiet or not err.is_terminal:
         yield lambda *_: None
         return
     columns = (TextColumn("{task.description:<8}"), BarColumn(32), DownloadColumn(binary_units=True))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
         bars: dict[str, TaskID] = {}
 
         def watch(stage: str, done: int, total: int) -> None:

@@ -32,6 +32,7 @@ from .plain import seal, sealed, write_json
 
 SCHEMA = 4
 TRANSFER_SCHEMA = 1  # of records of transfers
+LOWER_IS_BETTER = frozenset({"perplexity"})
 SEALED = 3  # the schema from which on records carry a checksum
 
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
