@@ -87,8 +87,8 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
     import json
 
     from instant_soup.recipes.recipe import SCHEMA as RECIPE_SCHEMA
-    from instant_soup.runs.run import SCHEMA
-    from instant_soup.store.record import sealed
+    from instant_soup.store.plain import sealed
+    from instant_soup.store.record import SCHEMA
 
     for path in (ROOT / "results").glob("*/*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -103,20 +103,18 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
 
 def test_records_of_transfers_in_the_tree_are_whole() -> None:
     from instant_soup.evidence import transfers
-    from instant_soup.store.record import sealed
 
     for record in transfers.records(ROOT / "results"):
-        assert sealed(record), record["key"]
-        assert record["source"]["recipe"], record["key"]
-        assert record["ticket"]["kept"] == round((1 - record["source"]["sparsity"]) * record["ticket"]["prunable"])
+        assert record.source.recipe, record.key
+        assert record.ticket.kept == round((1 - record.source.sparsity) * record.ticket.prunable)
 
 
 def test_the_page_of_results_is_made_from_the_records() -> None:
     """`make report` makes it."""
     from instant_soup.evidence.compare import compare
+    from instant_soup.evidence.runs import collect
     from instant_soup.evidence.tables import markdown
     from instant_soup.evidence.transfers import matrices
-    from instant_soup.store.record import collect
 
     runs = collect(ROOT / "results")
     page = markdown(compare(runs), matrices(ROOT / "results", runs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -24,14 +25,17 @@ from pydantic import (
 
 from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
+from ..data.language import LanguageSpec
 from ..engine import Engine
-from ..methods import CONTROLS, METHODS, REFERENCES, Method
+from ..methods import CONTROLS, METHODS, REFERENCES, Method, Variant
 from ..models.text import PACKAGED
+from ..soup.denoiser import RANGES
 from ..tasks import TASKS
 from ..training.regime import Regime
 from . import toml
+from .later import settled
 
-SCHEMA = 2
+SCHEMA = 4
 DRAWN = {**METHODS, **REFERENCES}
 
 
@@ -44,7 +48,7 @@ class TaskSettings(_Strict):
 
     name: Annotated[str, Field(description="a task that `instant-soup tasks` lists, or a name of your own")]
     kind: Annotated[
-        Literal["text", "images"] | None, Field(description="of a task of your own: what its examples are")
+        Literal["text", "images", "language"] | None, Field(description="of a task of your own: what its examples are")
     ] = None
     model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = "packaged"
     pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = False
@@ -63,12 +67,18 @@ class TaskSettings(_Strict):
         spec = TASKS.get(self.name)
         return self.kind == "images" if spec is None else isinstance(spec, ImageSpec)
 
+    @property
+    def language(self) -> bool:
+        """Whether the task is to say which token comes next."""
+        spec = TASKS.get(self.name)
+        return self.kind == "language" if spec is None else isinstance(spec, LanguageSpec)
+
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in TASKS and not self.columns and not self.images:
+        if self.name not in TASKS and not self.columns and not self.images and not self.language:
             raise UnknownName(
                 f"{unknown('task', self.name, TASKS)}. For a task of your own, "
-                f"name the columns of its texts, or set kind to 'images'"
+                f"name the columns of its texts, or set kind to 'images' or 'language'"
             )
         if self.images and self.model == PACKAGED:
             raise RecipeError("the packaged model reads text; set task.model to a CLIP or an image classifier")
@@ -87,6 +97,13 @@ class DataSettings(_Strict):
     limit: Annotated[int | None, Field(ge=2, description="how many training examples to use")] = None
     validation: Annotated[float, Field(gt=0, lt=1, description="share of train that is cut out for selection")] = 0.1
     max_length: Annotated[int, Field(ge=4, description="tokens at which a text is cut off")] = 128
+    test: Annotated[
+        str | None, Field(description="of language: the text to be judged on, if it is not beside the one to learn")
+    ] = None
+    window: Annotated[
+        int | None, Field(ge=2, description="of language: L, tokens of a window; 2,048 or the model's limit if not set")
+    ] = None
+    windows: Annotated[int | None, Field(ge=1, description="of language: how many windows to be judged on")] = None
 
 
 class RunSettings(_Strict):
@@ -110,7 +127,12 @@ class Recipe(_Strict):
     data: DataSettings = DataSettings()
     training: Regime = Regime()
     budget: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="length of the fine-tune, as a multiple of T")
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
+        ),
     ] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
     control: Annotated[
@@ -134,7 +156,7 @@ class Recipe(_Strict):
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
         preset = knobs.pop("preset", None)
-        knobs = {**variant.preset(None if preset is None else str(preset)), **knobs}
+        knobs = {**variant.preset(None if preset is None else str(preset)), **nested(knobs, variant)}
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
@@ -154,10 +176,9 @@ class Recipe(_Strict):
             raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
-        if self.budget != 1 and self.make_method().trains and not self.control:
+        if not self.budget and (not self.task.language or self.make_method().trains):
             raise RecipeError(
-                f"budget is {self.budget:g} and {self.method['name']} trains its ticket inside T; "
-                f"change training.epochs instead"
+                f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0"
             )
         return self
 
@@ -203,13 +224,14 @@ class Recipe(_Strict):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        content = json.dumps({"schema": SCHEMA, **self.model_dump(mode="json")}, sort_keys=True)
+        content = json.dumps({"schema": SCHEMA, **settled(self.model_dump(mode="json"))}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
-        fields = {name: self.model_dump(mode="json")[name] for name in ("task", "data", "training", "seed")}
+        whole = settled(self.model_dump(mode="json"))
+        fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
         return hashlib.sha256(json.dumps({"schema": SCHEMA, **fields}, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -221,6 +243,23 @@ class Recipe(_Strict):
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
         return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
+
+
+def nested(knobs: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """*knobs* with those of look-ahead protocols in a table of their own, on top of the method's own protocols.
+
+    Up to schema 3 the ranges of the protocols were knobs of the method itself.
+    """
+    usual = variant.knobs.get("protocols")
+    if usual is None:
+        return dict(knobs)
+
+    ranges = {name: knobs[name] for name in RANGES if name in knobs}
+    rest = {name: value for name, value in knobs.items() if name not in RANGES}
+    protocols = rest.get("protocols", {})
+    if isinstance(protocols, Mapping) and (ranges or protocols):
+        rest["protocols"] = {**asdict(usual), **ranges, **protocols}
+    return rest
 
 
 def _explain(error: ValidationError) -> str:

@@ -31,11 +31,13 @@ from ..core.ranks.agreement import check_agreement
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
-from ..engine.crew import Crew
+from ..engine.workers import Workers
 from . import optim, sensitivity
 from .course import Course, Examples
 from .device import accelerator
+from .inputs import PASSES, inputs_of
 from .layout import Layout, local
+from .leaning import leaning
 from .loop import step
 from .order import Order, chunks, in_order
 from .regime import Regime
@@ -83,7 +85,7 @@ class ModuleLearner:
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
         shelf: Shelf | None = None,
-        crew: Crew | None = None,
+        crew: Workers | None = None,
         free: bool = False,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
@@ -99,9 +101,10 @@ class ModuleLearner:
         self._mask = Mask.dense(self._scope)
         self._keep: dict[str, Tensor] = {}
         self._optimizer = self._fresh_optimizer(Training())
-        self._line = optim.Line(regime.rate, self._horizon, round(regime.warmup * self._horizon))
+        self._line = _line_of(regime, self._horizon)
         self._order = self._ordered(Training(seed=self.seed("order")))
         self._clock = _Clock()
+        self._completed: Weights = {}
         self._aside: tuple[Mask, ...] = ()
         self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
         self._crew, self._free = crew, free
@@ -224,30 +227,36 @@ class ModuleLearner:
         self._optimizer = self._fresh_optimizer(how)
         self._clock.steps = self._clock.batches = at
         with self._shelf.claim(key) if self._shelf else nullcontext():
-            if self._shelf and (found := self._shelf.get(key)):
-                self._take(*found)
+            if self._shelf and (shelved := self._shelf.get(key)):
+                self._take(*shelved)
             else:
                 self._make(key, how, training is not None)
 
-    def _take(self, weights: Weights, facts: Mapping[str, Any]) -> None:
+    def _take(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Stand at the end of a training that was on the shelf."""
         self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"], seconds=facts["seconds"])
         self._meter.tell("train", sparsity=self._mask.sparsity)
         self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
-        self.restore(weights)
+        self.restore(_room(tensors, "weights"))
+        self._completed = _room(tensors, "second moments")
 
     def _make(self, key: str, how: Training, varied: bool) -> None:
         """Train to the end, and shelve the outcome."""
         before, since = self._meter.bill.get("train", Cost()), self._meter.seconds.get("train", 0.0)
         order, dice = (self._ordered(how), ("dropout", how.seed)) if varied else (self._order, ("dropout",))
         self._leg(self._horizon, "train", how, order, dice)
+
+        self._completed = dict(self.second_moments())
         self._optimizer = self._fresh_optimizer(how)  # as it is for who takes the outcome from the shelf
+
         if self._shelf is not None:
+            outcome = _under("weights", self.view()) | _under("second moments", self._completed)
             cost, seconds = self._meter.bill["train"] - before, self._meter.seconds["train"] - since
-            self._shelf.put(key, self.view(), {"cost": asdict(cost), "seconds": seconds})
+            self._shelf.put(key, outcome, {"cost": asdict(cost), "seconds": seconds})
 
     def _leg(self, end: int, purpose: Purpose, how: Training, order: Order, dice: tuple[str | int, ...]) -> None:
         self._clock.leg += 1
+        self._completed = {}
         self._return_to_leg()
         while self._clock.steps < end:
             rate = how.rate * self._line.at(self._clock.steps)
@@ -268,6 +277,7 @@ class ModuleLearner:
             "line": [at, self._horizon],
             "mask": self._mask.digest,
             "weights": digest(here, sorted(here)),
+            "outcome": ["weights", "second moments"],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -290,7 +300,7 @@ class ModuleLearner:
                 seen = look(self)
             yield seen
 
-    def _sent(self, crew: Crew, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+    def _sent(self, crew: Workers, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
         """The same by a crew. Each is charged here as if it were done here, once, whoever does it how often."""
         names = [f"look-ahead {number} of {len(briefs)}, {brief}," for number, brief in enumerate(briefs, 1)]
         here = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
@@ -410,7 +420,8 @@ class ModuleLearner:
 
     def _ordered(self, how: Training) -> Order:
         train = self._course.train
-        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset)
+        lean = leaning(how.lean, train.targets, train.lengths, how.seed) if how.lean != "none" else None
+        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset, how.portion, lean)
 
     def _charged(self, purpose: Purpose, examples: Examples, indices: list[int], ways: int, *, steps: int = 0) -> Any:
         """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
@@ -425,7 +436,7 @@ class ModuleLearner:
     # evaluation
 
     def evaluate(self) -> float:
-        return next(iter(self._course.metric(*self._answers(self._course.validation, "select")).values()))
+        return self._course.selected(*self._answers(self._course.validation, "select"))
 
     def loss(self) -> float:
         return float(self._course.loss(*self._answers(self._course.validation, "select"), 0.0))
@@ -474,6 +485,10 @@ class ModuleLearner:
             parts = self._parts(sample, sensitivity.CURVATURE)
             return self._layout.added(sensitivity.curvature(loss_of, parameters, slope, parts))
 
+    def second_moments(self) -> Weights:
+        in_scope = {name: self._parameters[name] for name in self.scope}
+        return optim.second_moments(self._optimizer, in_scope) or self._completed
+
     def _sample_loss(self, temperature: float = 1.0) -> sensitivity.LossOf:
         return lambda batch: self._course.batch_loss(self._module, batch, 0.0, temperature)
 
@@ -489,6 +504,25 @@ class ModuleLearner:
                 batch = examples.batch(mine or part[:1])  # as in a step, every rank goes through the model as often
             yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
+
+    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+        self._layout.check_whole("what goes into matrices")
+        train, ways = self._course.train, iter((PASSES, 1))
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chosen = sorted(order[:examples].tolist())
+
+        def parts() -> Iterator[Any]:
+            passes = next(ways)
+            for part in chunks(chosen, ceil(self._regime.batch / self._regime.accumulation)):
+                yield self._placed(self._charged("score", train, part, passes))
+                self._meter.tell("score", sparsity=self._mask.sparsity)
+
+        def forward(batch: Any) -> object:
+            with sensitivity.exact(self._module, self._plain_forward):
+                return self._course.predict(self._module, batch)
+
+        self._module.eval()
+        yield from inputs_of(self._module, self._scope, parts, forward, second_moment=second_moment)
 
     # going on after a kill
 
@@ -529,6 +563,11 @@ class ModuleLearner:
 
     def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
         return self._layout.loaded(self._course.scope, _room(tensors, room))
+
+
+def _line_of(regime: Regime, horizon: int) -> optim.RateLine:
+    """The learning-rate line of *horizon* steps."""
+    return optim.RateLine(regime.rate, horizon, round(regime.warmup * horizon), regime.flat_steps(horizon))
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
