@@ -31,7 +31,8 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
         return values.kthvalue(len(values) - k + 1).values.item()
 
     keys = _keys(values).sort().values
-    ends = team.table([int(keys[0]), int(keys[-1])] if len(keys) else [_MOST, _LEAST])
+    mine = [int(keys[0]), int(keys[-1])] if len(keys) else [_MOST, _LEAST]
+    ends = team.table(mine)
     low = min(first for first, _ in ends)
     high = max(last for _, last in ends)
 
@@ -40,11 +41,13 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
         width = -(-(high - low + 1) // PARTS)
         cuts = range(low, high + 1, width)[1:]
 
-        below = torch.searchsorted(keys, torch.tensor(cuts, dtype=torch.int64)).tolist()
+        edges = torch.tensor(cuts, dtype=torch.int64)
+        below = torch.searchsorted(keys, edges).tolist()
         at_or_above = team.sums([len(keys) - place for place in below])
         reached = sum(count >= k for count in at_or_above)  # the cuts that the answer is not below
 
-        low, high = (low, *cuts)[reached], (*cuts, high + 1)[reached] - 1
+        starts, ends_of_parts = (low, *cuts), (*cuts, high + 1)
+        low, high = starts[reached], ends_of_parts[reached] - 1
     return _value(low, values.dtype)
 
 
@@ -78,5 +81,7 @@ def _keys(values: Tensor) -> Tensor:
 def _value(key: int, dtype: torch.dtype) -> Number:
     if dtype not in _BITS:
         return key
-    size = torch.tensor(abs(key), dtype=_BITS[dtype]).view(dtype).item()
+
+    bits = torch.tensor(abs(key), dtype=_BITS[dtype])
+    size = bits.view(dtype).item()
     return -size if key < 0 else size
