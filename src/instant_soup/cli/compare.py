@@ -14,6 +14,7 @@ from .app import RUNS, app, say
 
 if TYPE_CHECKING:
     from ..evidence.compare import Comparison
+    from ..evidence.runs import Run
     from ..evidence.transfers import Matrix
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
@@ -32,6 +33,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything for machines.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print tables for booktabs.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
+    published: Annotated[
+        Path | None, typer.Option("--published", metavar="FILE", help="Set the figures of papers in FILE beside ours.")
+    ] = None,
 ) -> None:
     """Compare the methods whose runs are in DIR: means over seeds with 95 % intervals, differences, ranks, costs.
 
@@ -51,6 +55,9 @@ def compare(
             raise UnknownName(f"{unknown('task', task, known)}")
     transfers = [moved for one in matrices(folder, runs) if (moved := one.onto(tasks) if tasks else one)]
     runs = [run for run in runs if not tasks or run.task in tasks]
+    if published is not None:
+        _beside(published, runs, markdown=as_markdown)
+        return
     if as_csv:
         typer.echo(tables.tidy(runs), nl=False)
         return
@@ -63,6 +70,18 @@ def compare(
         typer.echo(tables.markdown(found, transfers), nl=False)
     else:
         _show(found, transfers, costs=costs)
+
+
+def _beside(path: Path, runs: Sequence[Run], *, markdown: bool) -> None:
+    from ..evidence.published import beside, read
+    from ..evidence.tables import grid
+
+    head, *rows = beside(read(path), runs)
+    if markdown:
+        typer.echo("\n".join(grid([head, *rows])))
+        return
+    console = Console() if Console().is_terminal else Console(width=200)
+    console.print(_table(head, "Published figures beside those of runs here", rows))
 
 
 def _show(found: Comparison, transfers: Sequence[Matrix], *, costs: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..engine.memory import keep_freed_memory
-from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
+from . import checkpoint, compare, export, hub, look, report, sweep, ticket, transfer
 from .app import (
     RUNS,
     Address,
@@ -35,13 +35,14 @@ from .app import (
 
 if TYPE_CHECKING:
     from ..core.budget import Pulse
-    from ..runs.run import Watch
+    from ..recipes.recipe import Recipe
+    from ..runs.run import Result, Watch
     from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "checkpoint", "compare", "export", "look", "main", "report", "sweep", "ticket", "transfer"]
+__all__ = ["app", "checkpoint", "compare", "export", "hub", "look", "main", "report", "sweep", "ticket", "transfer"]
 
 
 def main() -> None:
@@ -57,10 +58,16 @@ def main() -> None:
 def demo(
     out: Out = RUNS / "demo",
     sparsity: Annotated[float, typer.Option(help="Share of the prunable weights that goes.")] = 0.9,
+    language: Annotated[
+        bool, typer.Option("--language", help="Prune the packaged language model to 2:4 instead.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
+    if language:
+        _demo_language(RUNS / "demo-language" if out == RUNS / "demo" else out, quiet=quiet, as_json=as_json)
+        return
     from ..runs.demo import TASK
     from ..runs.demo import demo as rows_of
     from ..store.store import Store
@@ -86,6 +93,26 @@ def demo(
         say(f"  {row.title:<22}{store.cell(row.recipe).folder}")
     soup = store.cell(next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup"))
     say(f"The ticket: {soup.ticket}")
+
+
+def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
+    from ..runs.demo_language import demo_language
+    from ..store.store import Store
+    from . import show
+    from .live import live
+
+    progress = Console(stderr=True, quiet=quiet or as_json)
+    progress.print("The packaged SmolLM2-135M, two of every four weights pruned; about three minutes on two cores.\n")
+    store, rows = Store(out), []
+    with live(progress, quiet=quiet or as_json) as begin:
+        for row in demo_language(store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
+            rows.append(row)
+    if as_json:
+        typer.echo(json.dumps([{"title": row.title, **row.record.facts()} for row in rows], indent=2))
+        return
+    Console().print(show.demo_language(rows))
+    say("Perplexity of text that the model was not calibrated on; lower is better. Nothing was trained.")
+    say(f"The ticket: {store.cell(rows[-1].recipe).ticket}")
 
 
 @app.command()
@@ -172,6 +199,9 @@ def evaluate(
     recipe: RecipePath,
     changes: Changes = None,
     cell: CellName = None,
+    lm_eval: Annotated[
+        str | None, typer.Option("--lm-eval", metavar="TASKS", help="Judge a language model by tasks of lm-eval, too.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -192,6 +222,8 @@ def evaluate(
     with live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
         result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
+    if lm_eval:
+        result = replace(result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)})
     if as_json:
         found = {"test": result.test, "validation": result.validation, "cost_in_T": result.cost.ratio(full)}
         typer.echo(json.dumps({"ticket": loaded.digest, "sparsity": loaded.sparsity, **found}, indent=2))
@@ -199,6 +231,23 @@ def evaluate(
     Console().print(
         f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T"
     )
+
+
+def _benchmarks(recipe: Recipe, task: CourseTask, result: Result, names: str) -> dict[str, float]:
+    """What the judged weights reach on tasks of lm-eval."""
+    from copy import deepcopy
+
+    from ..core.errors import DataError
+    from ..models.decoder import tokenizer_of
+    from ..runs.harness import harness
+
+    if not recipe.task.language:
+        raise DataError(
+            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
+        )
+    model = deepcopy(task.course.model)
+    model.load_state_dict(dict(result.weights), strict=False)
+    return harness(model, tokenizer_of(recipe.task.model), [name.strip() for name in names.split(",")])
 
 
 @app.command()

@@ -168,6 +168,21 @@ def demo(rows: Iterable[Row]) -> Table:
     return shown
 
 
+def demo_language(rows: Iterable[Row]) -> Table:
+    """The comparison of the demo of language models."""
+    shown = Table("", "perplexity", "sparsity", "wall time")
+    for row in rows:
+        record = row.record
+        seconds = record.seconds.total + sum(record.clock.train.values())
+        shown.add_row(
+            row.title,
+            f"{record.test['perplexity']:.2f}",
+            f"{record.ticket.sparsity:.1%}",
+            minutes(seconds),
+        )
+    return shown
+
+
 def minutes(seconds: float) -> str:
     """Seconds as a person says them."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Literal
 
 from ..core.errors import UnknownName, unknown
+from ..store.record import LOWER_IS_BETTER
 from . import remarks
 from .runs import Run
 from .statistics import ENOUGH, Interval, Paired, critical_difference, friedman, holm, interval, mean_ranks, paired
@@ -46,6 +47,11 @@ class Line:
     def title(self) -> str:
         """Method and control, as a person reads them."""
         return f"{self.method}, {self.control} control" if self.control else self.method
+
+    @property
+    def merit(self) -> float:
+        """The mean figure, or minus that where lower is better: what is best has most."""
+        return -self.figure.mean if self.metric in LOWER_IS_BETTER else self.figure.mean
 
     @property
     def by_seed(self) -> dict[int, float]:
@@ -113,7 +119,7 @@ class Comparison:
     def of(self, task: str, sparsity: float) -> tuple[Line, ...]:
         """The lines of one table, best first, controls beneath their ticket."""
         block = [line for line in self.lines if (line.task, line.sparsity) == (task, sparsity)]
-        leads = sorted((line for line in block if not line.control), key=lambda line: -line.figure.mean)
+        leads = sorted((line for line in block if not line.control), key=lambda line: -line.merit)
         rest = [line for line in block if line.control and line.method not in {lead.method for lead in leads}]
         beneath = {
             lead.method: [line for line in block if line.control and line.method == lead.method] for lead in leads
@@ -198,16 +204,19 @@ def _recovery(runs: Sequence[Run], dense: Mapping[int, float]) -> Interval | Non
     if not dense or any(figure <= 0 for figure in dense.values()):
         return None  # there is nothing to take a share of
     usual = sum(dense.values()) / len(dense)
-    return interval([run.figure / dense.get(run.seed, usual) for run in runs])
+    shares = [run.figure / dense.get(run.seed, usual) for run in runs]
+    if runs[0].metric in LOWER_IS_BETTER:
+        shares = [1 / share for share in shares]
+    return interval(shares)
 
 
 def _with_frontier(lines: Iterable[Line]) -> Iterable[Line]:
     for block in _blocks(lines).values():
         for line in block:
             beaten = line.control is not None or any(
-                other.figure.mean >= line.figure.mean
+                other.merit >= line.merit
                 and other.cost.mean <= line.cost.mean
-                and (other.figure.mean, other.cost.mean) != (line.figure.mean, line.cost.mean)
+                and (other.merit, other.cost.mean) != (line.merit, line.cost.mean)
                 for other in block
                 if not other.control
             )
@@ -270,7 +279,8 @@ def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Di
     if test.difference.n < ENOUGH or adjusted is None:  # without a spread there is no telling what noise is
         verdict = "too few seeds"
     elif adjusted < LEVEL:
-        verdict = "better" if test.difference.mean > 0 else "worse"
+        higher = test.difference.mean > 0
+        verdict = "better" if higher != (line.metric in LOWER_IS_BETTER) else "worse"
     names = (line.task, line.sparsity, line.title, other.title)
     return Difference(*names, test.difference, test.p, adjusted, test.effect, verdict)
 
@@ -278,7 +288,7 @@ def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Di
 def _ranks(blocks: Mapping[tuple[str, float], Sequence[Line]]) -> Ranks | None:
     """Ranks over blocks with something pruned; None where fewer than three methods share two of them."""
     tables = [
-        {line.method: line.figure.mean for line in block if not line.control}
+        {line.method: line.merit for line in block if not line.control}
         for (_, sparsity), block in blocks.items()
         if sparsity
     ]

@@ -54,5 +54,5 @@ def dense_of(found: Comparison, task: str) -> Line | None:
 
 
 def _place(row: tuple[str, dict[float, Line]]) -> tuple[int, float]:
-    figures = [line.figure.mean for line in row[1].values()]
+    figures = [line.merit for line in row[1].values()]
     return -len(figures), -sum(figures) / len(figures)

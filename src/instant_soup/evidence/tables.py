@@ -84,20 +84,20 @@ def markdown(found: Comparison, transfers: Sequence[Matrix] = (), *, costs: bool
     parts = [f"# Comparison of {runs} runs", "", *_LEGEND, ""]
     parts += ["## What the numbers do not show", "", *(f"- {remark}" for remark in found.remarks), ""]
     if found.ranks:
-        parts += ["## Ranks", "", *_grid([RANKED, *ranked(found.ranks)]), "", said(found.ranks), ""]
+        parts += ["## Ranks", "", *grid([RANKED, *ranked(found.ranks)]), "", said(found.ranks), ""]
     for whole in overviews(found):
-        parts += [f"## {whole.task} at a glance", "", *_grid(glanced(found, whole, "**{}**"))]
+        parts += [f"## {whole.task} at a glance", "", *grid(glanced(found, whole, "**{}**"))]
         parts += ["", glance(found, whole), ""]
     for one in transfers:
-        parts += [f"## Transfer: {one.title}", "", TRANSFERRED, "", *_grid(moved(one)), "", one.said, ""]
+        parts += [f"## Transfer: {one.title}", "", TRANSFERRED, "", *grid(moved(one)), "", one.said, ""]
     for task, sparsity in found.blocks:
         parts += [f"## {task}{f', {sparsity:.0%} pruned' if sparsity else ', nothing pruned'}", ""]
         heads = [found.of(task, sparsity)[0].metric if head == "figure" else head for head in HEADS]
-        parts += _grid([heads, *(cells(found, line) for line in found.of(task, sparsity))])
+        parts += grid([heads, *(cells(found, line) for line in found.of(task, sparsity))])
         parts += ["", *(f"- {sentence}" for sentence in equal(found, task, sparsity)), ""]
         if costs:
             rows = [[line.title, *billed(bill(line))] for line in found.of(task, sparsity) if not line.control]
-            parts += [*_grid([["what it cost", *BILLED], *rows]), ""]
+            parts += [*grid([["what it cost", *BILLED], *rows]), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -239,7 +239,8 @@ def _rejected(found: Ranks) -> bool:
     return found.p is not None and found.p < LEVEL
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
+def grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown, its head first, line by line."""
     head, *body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return [head, "|" + "---|" * len(rows[0]), *body]
 

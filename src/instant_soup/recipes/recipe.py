@@ -177,9 +177,7 @@ class Recipe(_Strict):
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
         if not self.budget and (not self.task.language or self.make_method().trains):
-            raise RecipeError(
-                f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0"
-            )
+            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
         return self
 
     @classmethod

@@ -44,7 +44,7 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
     beneath, taken = _dense(dense, x, y, dots)
     parts += _names(ends, x.end) if several else beside(ends, taken)
     parts[base:base] = beneath
-    best = max(cut, key=lambda line: line.figure.mean)
+    best = max(cut, key=lambda line: line.merit)
     at = f"{len(levels)} sparsities" if several else f"{100 * levels[0]:.4g}%"
     said = f"{len(by_method)} methods at {at}. Highest: {sentence(best)}."
     dashes = " Dashes: the dense model, its interval as a band." if dense else ""

@@ -39,6 +39,9 @@ _STAGES = ("draw", "train")
 _RANGES = ("rate", "weight_decay", "label_smoothing", "subset")  # knobs of methods themselves up to schema 3
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
 
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Figures that are better the lower they are; any other is better the higher it is."""
+
 
 class Outcome(Part):
     """What records of runs and of transfers have in common.
@@ -82,8 +85,13 @@ class Outcome(Part):
 
 
 class Record(Outcome):
-    """One finished run."""
+    """One finished run.
 
+    Attributes:
+        judged: how a test split of language was judged: protocol, L, how many tokens of which text.
+    """
+
+    judged: Annotated[dict[str, Any], Field(default_factory=dict)]
     cost: Bill
     seconds: Seconds
     clock: Clock

@@ -98,8 +98,9 @@ KNOBS: dict[str, dict[str, Any]] = {
         "label_smoothing": [0.0, 0.1],
         "subset": [0.5, 1.0],
         "across": "layer",
+        "pattern": "2:4",
     },
-    "gradual": {"rounds": 11, "mask_share": 0.6, "schedule": "cubic", "across": "layer"},
+    "gradual": {"rounds": 11, "mask_share": 0.6, "schedule": "cubic", "across": "layer", "pattern": "2:4"},
     "magnitude": {"across": "layer", "pattern": "2:4"},
     "random": {"across": "layer", "pattern": "2:4"},
     "early-bird": {
@@ -109,6 +110,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "mask_share": 0.6,
         "finish": "continue",
         "across": "layer",
+        "pattern": "2:4",
     },
     "snip": {"per_class": 11, "across": "layer", "pattern": "2:4", "allow_collapse": True},
     "grasp": {
@@ -122,8 +124,15 @@ KNOBS: dict[str, dict[str, Any]] = {
     "wanda": {"samples": 64, "across": "layer", "pattern": "2:4"},
     "ria": {"samples": 64, "across": "row", "pattern": "2:4"},
     "sparsegpt": {"samples": 64, "across": "layer", "pattern": "2:4"},
-    "lth": {"compression": 0.2, "share": "geometric", "rewind_head": True, "across": "layer"},
-    "lth-rewind": {"rewind": 0.1, "compression": 0.2, "share": "geometric", "rewind_head": True, "across": "layer"},
+    "lth": {"compression": 0.2, "share": "geometric", "rewind_head": True, "across": "layer", "pattern": "2:4"},
+    "lth-rewind": {
+        "rewind": 0.1,
+        "compression": 0.2,
+        "share": "geometric",
+        "rewind_head": True,
+        "across": "layer",
+        "pattern": "2:4",
+    },
     "lottery-pools": {
         "coefficients": [0.5],
         "beyond": 1,
@@ -132,6 +141,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "share": "geometric",
         "rewind_head": True,
         "across": "layer",
+        "pattern": "2:4",
     },
     "instant-model-soup": {
         "ingredients": 5,
@@ -143,6 +153,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "label_smoothing": [0.0, 0.1],
         "subset": [0.5, 1.0],
         "across": "layer",
+        "pattern": "2:4",
     },
     "model-soup": {
         "average": "uniform",
@@ -152,6 +163,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "label_smoothing": [0.0, 0.2],
         "subset": [0.5, 1.0],
         "across": "layer",
+        "pattern": "2:4",
     },
     "dense": {},
 }
