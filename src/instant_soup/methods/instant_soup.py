@@ -173,7 +173,7 @@ class InstantSoup:
         check_pattern(self.pattern, sparsity)
         targets = stepped(steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern)
         how = self._resolved(len(targets), task.horizon)
-        learner = task.learner(meter or Meter(), horizon=task.horizon - how._beside(len(targets)))
+        learner = task.learner(meter or Meter(), horizon=how._line(len(targets), task.horizon))
         lengths = how._lengths(len(targets), learner)
         check_pattern(self.pattern, sparsity, learner.scope)
 
@@ -187,7 +187,7 @@ class InstantSoup:
     def _resolved(self, rounds: int, horizon: int) -> Self:
         """The same with the length of look-aheads and what becomes of them settled, as a task of *horizon* steps asks.
 
-        Nothing is carried on where look-aheads do not fit into a T of a few dozen steps.
+        Look-aheads whose length was left to us are not carried on where they do not fit into a T of a few dozen steps.
         """
         denoised = self._denoised_rounds(rounds)
         affordable = max(1, min(PAPER_STEPS, horizon // (2 * max(1, denoised * self.denoisers))))
@@ -196,8 +196,9 @@ class InstantSoup:
             return how
 
         carried = replace(how, carry="mean")
-        fits = self.settled is None and carried._carried(rounds) + self.mask_share * horizon <= horizon
-        return carried if fits else replace(how, carry="none")
+        line = horizon - carried._beside(rounds)
+        fits = self.lookahead_steps is not None or carried._carried(rounds) + self.mask_share * line <= line
+        return carried if fits and self.settled is None else replace(how, carry="none")
 
     def _denoised_rounds(self, rounds: int) -> int:
         """How many of *rounds* have look-aheads."""
@@ -218,6 +219,16 @@ class InstantSoup:
     def _beside(self, rounds: int) -> int:
         """The steps of look-aheads that the line makes room for, because they are paid out of T and no progress."""
         return self._ahead(rounds) - self._carried(rounds) if self.inside else 0
+
+    def _line(self, rounds: int, horizon: int) -> int:
+        """How many steps the learning-rate line has, of a budget of *horizon*. Raises KnobError where none are left."""
+        beside = self._beside(rounds)
+        if beside >= horizon:
+            raise KnobError(
+                f"look-aheads take {beside} steps and the budget T has {horizon}, which they are paid out of; lower "
+                f"denoisers or lookahead_steps, or set inside to false"
+            )
+        return horizon - beside
 
     def _lengths(self, rounds: int, learner: Learner) -> list[int]:
         """Steps of each round before its look-aheads."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 
@@ -82,21 +81,28 @@ class LotteryPools:
         start, at = begun(learner, self.rewind)
         score = saliency(self.score)
 
+        place = len(targets) - self.beyond
         pool: list[Level] = []
-        for target in targets:
+        for number, target in enumerate((*targets, None)):
+            if number == place:
+                learner.restore(start)  # the head too: this level is the ticket of IMP, fine-tuned as that would be
+
             learner.complete(at=at)
-            pool.append(Level.of(learner))
-            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern))
-            rewound(learner, start, rewind_head=self.rewind_head)
+            pool.append(self._level(learner))
+            if target is not None:
+                cut = prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern)
+                learner.apply_mask(cut)
+                rewound(learner, start, rewind_head=self.rewind_head)
 
-        learner.restore(start)  # the head too: the last level is the ticket of IMP, fine-tuned as that would be
-        learner.complete(at=at)
-        pool.append(Level.of(learner))
-
-        best = self._mixed(learner, pool, len(pool) - 1 - self.beyond, sparsity)
+        best = self._mixed(learner, pool, place, sparsity)
         learner.apply_mask(best.mask)
         learner.restore(best.weights)
         return Ticket.drawn(learner, describe(self), ready=True)
+
+    def _level(self, learner: Learner) -> Level:
+        """Where *learner* stands. Second moments are as large as the model, and held only where they are needed."""
+        moments = dict(learner.second_moments()) if self.score == "curved" else {}
+        return Level(learner.mask, learner.weights(), moments)
 
     def _targets(self, sparsity: float) -> tuple[float, ...]:
         targets = list(steps_to(sparsity, self.compression, self.share, self.rounds))
@@ -156,11 +162,6 @@ class Level:
     mask: Mask
     weights: Weights
     moments: Weights
-
-    @classmethod
-    def of(cls, learner: Learner) -> Self:
-        """Where *learner* stands."""
-        return cls(learner.mask, learner.weights(), dict(learner.second_moments()))
 
 
 def _outward(levels: int, place: int) -> list[int]:

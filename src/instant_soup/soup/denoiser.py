@@ -209,10 +209,16 @@ def denoise(
         if wanted.spread:
             squares.add({name: part.square() for name, part in seen.scores.items()})
 
-        if enough is not None and enough(Outlook(tuple(masks), scores.value)):
+        if enough is not None and enough(_outlook(masks, scores, squares, weights)):
             break
 
-    return Outlook(tuple(masks), scores.value, _deviation(scores.value, squares.value), weights.value)
+    return _outlook(masks, scores, squares, weights)
+
+
+def _outlook(masks: Sequence[Mask], scores: _Mean, squares: _Mean, weights: _Mean) -> Outlook:
+    """What has come in so far."""
+    mean = scores.value
+    return Outlook(tuple(masks), mean, _deviation(mean, squares.value), weights.value)
 
 
 def _see(learner: Learner, sparsity: float, score: Saliency, across: Across, pattern: str, wanted: Wanted) -> Seen:
