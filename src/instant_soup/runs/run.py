@@ -163,6 +163,8 @@ def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) 
     meter, bookmark = meter_of("draw", watch), desk.bookmark("draw")
     with spread(recipe, task, build) as shared:
         world = replace(shared, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
+        if recipe.make_method().trains:
+            world = world.stretched(recipe.budget)
         ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     desk.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()

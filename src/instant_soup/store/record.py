@@ -12,10 +12,11 @@ from typing import Any, Self
 
 from ..core.errors import StoreError
 
-SCHEMA = 3
+SCHEMA = 4
 TRANSFER_SCHEMA = 1  # of records of transfers
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
+_RANGES = ("rate", "weight_decay", "label_smoothing", "subset")  # knobs of methods themselves up to schema 3
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
 Record = Mapping[str, Any]
 
@@ -137,12 +138,23 @@ def upgraded(record: Mapping[str, Any], source: str) -> Record:
         raise StoreError(f"{source} is of schema {schema}; this version reads 1 to {SCHEMA}; update instant-soup")
     return {
         **record,
-        "recipe": {"control": None, **record["recipe"]},
+        "recipe": _upgraded_recipe(record["recipe"]),
         "cost": {"reused": _NOTHING, **record["cost"]},
         "ticket": {"layers": {}, **record["ticket"]},
         "clock": record.get("clock", {}),
         "memory": record.get("memory", {}),
     }
+
+
+def _upgraded_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe of any schema with what every run of that schema had in common: its line, its places of knobs."""
+    method = dict(recipe["method"])
+    ranges = {name: method.pop(name) for name in _RANGES if name in method}
+    if ranges:
+        method["protocols"] = {**ranges, "subsets": "random"}
+
+    training = {"line": "linear", **recipe["training"]}
+    return {"control": None, **recipe, "method": method, "training": training}
 
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,7 +231,7 @@ def _budgets(records: list[Record]) -> set[str]:
     for record in records:
         recipe = record["recipe"]
         if recipe["budget"] != 1:
-            seen[_frozen({**_flat(recipe), "budget": 1, "task": 0})].add(recipe["budget"])
+            seen[_frozen({**recipe, "budget": 1, "task": 0})].add(recipe["budget"])
     return {json.loads(key)["method"]["name"] for key, budgets in seen.items() if len(budgets) > 1}
 
 
@@ -245,7 +257,17 @@ def _said(knob: str, value: Any) -> str:
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value not in (None, [], {})}
+    """*fields* that are set, those of inner tables by their own names. Only a flat line has a share that is flat."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value))
+        elif value not in (None, []):
+            flat[name] = value
+
+    if flat.get("line") == "linear":
+        flat.pop("flat", None)
+    return flat
 
 
 def _frozen(fields: Mapping[str, Any]) -> str:
