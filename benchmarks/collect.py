@@ -19,8 +19,9 @@ from typing import Any
 
 from instant_soup.evidence import transfers
 from instant_soup.evidence.agreement import agreements
+from instant_soup.store.plain import read_json, write_json
 from instant_soup.store.record import Run, collect, named, paths, read, seal, sealed
-from instant_soup.store.store import read_json, write_json
+from instant_soup.store.store import Store
 
 
 def main() -> None:
@@ -42,10 +43,11 @@ def main() -> None:
 
 def copy(run: Run, task: str, runs: Path, results: Path) -> bool:
     """Copy one record; whether it was new."""
-    record = read_json(runs / run.key[:16] / "record.json")
+    cell = Store(runs).cell_of(run.key)
+    record = read_json(cell.record)
     path = results / folder(task) / f"{name(run)}.json"
     if record["schema"] >= 3 and not sealed(record):
-        raise SystemExit(f"{runs / run.key[:16]} is damaged; `instant-soup doctor {runs}` puts it aside")
+        raise SystemExit(f"{cell.folder} is damaged; `instant-soup doctor {runs}` puts it aside")
     return put(path, seal(record) if record["schema"] >= 3 else record)
 
 

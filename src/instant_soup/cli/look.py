@@ -50,7 +50,7 @@ def plan(
         Console().print(show.plans(found))
     else:
         one, cost = next(iter(found.values()))
-        say(f"{one.label}, key {one.key[:16]}")
+        say(f"{one.label}, key {one.short_key}")
         Console().print(show.plan(cost))
 
 
@@ -70,7 +70,7 @@ def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: 
         facts = {**asdict(cost), "ratio": cost.ratio, "workers": [asdict(one) for one in found]}
         typer.echo(json.dumps(facts, indent=2))
         return
-    say(f"{wanted.label}, key {wanted.key[:16]}")
+    say(f"{wanted.label}, key {wanted.short_key}")
     Console().print(show.plan(cost))
     Console().print(show.spread(found))
 

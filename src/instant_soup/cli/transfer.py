@@ -100,4 +100,6 @@ def _show(record: Mapping[str, Any], out: Path) -> None:
     say(f"from {came} to {record['recipe']['task']['name']}, sparsity {ticket['sparsity']:.4%}{weights}")
     figures, validation = show.figures(record["test"]), record["validation"]
     say(f"test {figures}   validation {validation:.4f}   cost {cost['multiple_of_T']:.2f} T")
-    say(f"Record: {out / 'transfers' / record['key'][:16]}.json")
+    from ..store.store import Store
+
+    say(f"Record: {Store(out).transfer(record['key'])}")

@@ -15,8 +15,8 @@ from ..core.apply import named
 from ..core.errors import SoupError, StoreError, TicketError, nearest
 from ..core.mask import Mask
 from ..core.ticket import Ticket
+from ..store.plain import read_json
 from ..store.record import sealed
-from ..store.store import read_json
 
 
 @torch.no_grad()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -23,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..core.content import content_key, short
 from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
 from ..engine import Engine
@@ -205,14 +204,18 @@ class Recipe(_Strict):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        content = json.dumps({"schema": SCHEMA, **self.model_dump(mode="json")}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return content_key({"schema": SCHEMA, **self.model_dump(mode="json")})
+
+    @property
+    def short_key(self) -> str:
+        """The key as files and people know it."""
+        return short(self.key)
 
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
         fields = {name: self.model_dump(mode="json")[name] for name in ("task", "data", "training", "seed")}
-        return hashlib.sha256(json.dumps({"schema": SCHEMA, **fields}, sort_keys=True).encode()).hexdigest()
+        return content_key({"schema": SCHEMA, **fields})
 
     @property
     def label(self) -> str:

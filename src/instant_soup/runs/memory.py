@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..models.text import PACKAGED, packaged
 from ..recipes.recipe import Recipe
-from ..store.store import Store, read_json
+from ..store.plain import read_json
+from ..store.store import Store
 from .plan import tensors
 
 LIBRARIES = 2**30  # bytes of a process that has imported everything and loaded its data

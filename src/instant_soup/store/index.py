@@ -6,19 +6,18 @@ It is never needed: all that it says stands in the records, and `rebuild` makes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..core.errors import StoreError
-from .locks import Locks
-from .store import Cell, Store, read_json, write_json
+from .plain import read_json, write_json
+from .store import Store
 
 SCHEMA = 1
 
 
 def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
     """What is known by key; nothing where there is no index. Raises StoreError when it is damaged."""
-    path = place(store)
+    path = store.index
     if not path.exists():
         return {}
     found = read_json(path)
@@ -30,20 +29,20 @@ def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
 
 def add(store: Store, record: Mapping[str, Any]) -> None:
     """Note one finished run. Raises StoreError when it cannot be written."""
-    with Locks(store.folder / "locks").hold("index"):
+    with store.locks.hold("index"):
         try:
             known = dict(read(store))
         except StoreError:
             known = {}  # a hint at best: doctor finds what is wrong with it, a run does not fail for it
         known[record["key"]] = entry(record)
-        write_json(place(store), {"schema": SCHEMA, "runs": known})
+        write_json(store.index, {"schema": SCHEMA, "runs": known})
 
 
 def rebuild(store: Store) -> int:
     """Make the index again from the records; how many there are. Raises StoreError when one cannot be read."""
-    with Locks(store.folder / "locks").hold("index"):
+    with store.locks.hold("index"):
         records = [read_json(cell.record) for cell in store.cells() if cell.record.exists()]
-        write_json(place(store), {"schema": SCHEMA, "runs": {record["key"]: entry(record) for record in records}})
+        write_json(store.index, {"schema": SCHEMA, "runs": {record["key"]: entry(record) for record in records}})
     return len(records)
 
 
@@ -57,13 +56,3 @@ def entry(record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": recipe["seed"],
         "checksum": record.get("checksum"),
     }
-
-
-def place(store: Store) -> Path:
-    """Where the index is kept."""
-    return store.folder / "index.json"
-
-
-def cell_of(store: Store, key: str) -> Cell:
-    """The cell of a key that the index names."""
-    return Cell(store.folder / key[:16], store.save_every)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from ..core.content import content_key
 from ..core.errors import StoreError
 
 SCHEMA = 4
@@ -169,7 +169,7 @@ def sealed(record: Mapping[str, Any]) -> bool:
 
 def _checksum(facts: Mapping[str, Any]) -> str:
     facts = {name: value for name, value in facts.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return content_key(facts)
 
 
 def named(records: Iterable[Record]) -> list[Run]:

@@ -13,7 +13,7 @@ import torch
 
 from ..core.errors import StoreError
 from ..engine.worker import settle, threads_of_libraries
-from ..store.store import Cell, Store
+from ..store.store import Store
 from .progress import Progress
 from .sweep import Sweep
 
@@ -73,5 +73,7 @@ def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
             progress.end()
             deaths[progress.path] += 1
             if deaths[progress.path] >= DEATHS:
-                cell = Cell(sweep.store.folder / progress.path.stem)
-                sweep.note(cell, f"its worker was killed {DEATHS} times; is there memory enough for it?")
+                sweep.note(
+                    sweep.store.cell_of(progress.path.stem),
+                    f"its worker was killed {DEATHS} times; is there memory enough for it?",
+                )

@@ -22,8 +22,10 @@ from ..core.errors import RecipeError, SoupError, StoreError
 from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
+from ..store.cell import Cell
+from ..store.plain import read_json, write_json
 from ..store.record import seal
-from ..store.store import Cell, Store, read_json, write_json
+from ..store.store import Store
 from ..tasks import CourseTask
 from .progress import Progress
 
@@ -55,7 +57,7 @@ class Sweep:
     @property
     def place(self) -> Path:
         """Where the store keeps what this sweep asks for."""
-        return self.store.folder / "sweeps" / f"{self.key[:16]}.json"
+        return self.store.sweep(self.key)
 
     def begin(self) -> None:
         """Note in the store what is asked for, so that others can say how far it is. Raises StoreError."""

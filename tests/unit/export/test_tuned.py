@@ -17,7 +17,7 @@ from instant_soup.core.ticket import Ticket
 from instant_soup.export.card import card
 from instant_soup.export.portable import Portable
 from instant_soup.export.source import portable
-from instant_soup.store.store import Cell
+from instant_soup.store.cell import Cell
 
 Source = Callable[[str], Portable]
 
