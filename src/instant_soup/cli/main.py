@@ -109,6 +109,7 @@ def run(
     from . import show
     from .live import live
 
+    read_back = True
     wanted, store = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell), Store(out)
     with (
         live(Console(stderr=True), quiet=quiet or as_json or not first_rank()) as begin,
@@ -116,6 +117,8 @@ def run(
     ):
 
         def begun(task: CourseTask) -> Watch:
+            nonlocal read_back
+            read_back = False
             shown = begin(wanted.label, *expected(wanted, task))
 
             def watch(stage: str, pulse: Pulse) -> None:
@@ -126,6 +129,8 @@ def run(
 
         record = carry_out(wanted, store, begun)
         trackers.finish(record)
+    if read_back and first_rank() and not quiet:
+        Console(stderr=True).print("Read back: this run was done before, and nothing was done again.")
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return

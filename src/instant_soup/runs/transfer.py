@@ -54,9 +54,8 @@ def transfer(
     key = key_of(ticket, recipe, names)
     cell = store.transfer_cell(key)
     place = store.transfer(key)
-    made_with = Contents.of(recipe, store).parts
     if place.exists():
-        return _read_back(place, made_with)
+        return _read_back(place, Contents.of(recipe, store).parts)
 
     forget_peaks()
     task = (load or build)(recipe)
@@ -64,7 +63,7 @@ def transfer(
     with cell.hold():
         if not place.exists():
             cell.tidy()
-            contents_of(recipe, store, cell)
+            made_with = contents_of(recipe, store, cell).parts
             facts = _carried_out(fitted, recipe, task, cell, begin(task) if begin else None)
             origin = {"source": _source(ticket, store), "map": dict(names or {}), "contents": made_with}
             write_sealed(place, {"key": key, **origin, **facts})

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 
 from ..core.content import short
 from ..core.errors import SoupError, StoreError
-from ..core.files import half_written, read_tensors
+from ..core.files import read_tensors
 from ..core.ticket import Ticket
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from . import index
-from .cell import Cell
+from .cell import Cell, unlinked
 from .locks import Locks
 from .plain import as_json, intact, read_json
 from .store import ROOMS, Store
@@ -219,7 +220,7 @@ def _transfer(path: Path) -> Iterator[Finding]:
         yield Finding(path, what)
     elif not str(read_json(path).get("key")).startswith(path.stem):
         yield Finding(path, "is another transfer's record")
-    for half in half_written(path):
+    for half in sorted(path.parent.glob(f".{escape(path.name)}.*")):
         yield Finding(half, "half-written: its writer was killed")
 
 
@@ -292,7 +293,7 @@ class _Aside:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._folder = root / "quarantine" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+        self._folder = unlinked(root / "quarantine") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
 
     def __call__(self, path: Path) -> Path | None:
         """Where *path* is now; None if it went already. Raises StoreError when it cannot be moved."""
