@@ -19,7 +19,7 @@ from .errors import DataError, SoupError, StoreError
 from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
-_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{4,32}", re.DOTALL)  # as `write` names a file until it is whole
+_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)  # as `write` names a file until it is whole
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:

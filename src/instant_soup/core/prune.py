@@ -68,12 +68,22 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
             f"sparsity {sparsity} keeps {keep:,} weights and only {mask.kept:,} are left in the mask "
             f"(sparsity {mask.sparsity:.4f}); ask for a higher sparsity"
         )
+    return _best(scores, mask, cut_together(mask.scope, mask.kept_by_name, keep, across))
+
+
+def cut_together(scope: Scope, alive: Mapping[str, int], keep: int, across: Across) -> dict[tuple[str, ...], int]:
+    """Which parameters are cut as one, and how many weights each such group keeps, *keep* in all.
+
+    Args:
+        alive: how many weights of each parameter may still be kept.
+
+    Raises:
+        UnknownName: *across* is neither ``"model"`` nor ``"layer"``.
+    """
     if across == "model":
-        return _best(scores, mask, {tuple(mask.scope): keep})
+        return {tuple(scope): keep}
     if across == "layer":
-        return _best(
-            scores, mask, {(name,): part for name, part in shares(mask.scope, mask.kept_by_name, keep).items()}
-        )
+        return {(name,): share for name, share in shares(scope, alive, keep).items()}
     raise unknown("across", across, ("model", "layer"))
 
 

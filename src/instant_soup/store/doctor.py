@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from glob import escape
 from pathlib import Path
 
 from ..core.content import short
 from ..core.errors import SoupError, StoreError
-from ..core.files import read_tensors
+from ..core.files import half_written, read_tensors
 from ..core.ticket import Ticket
 from ..recipes import toml
 from ..recipes.recipe import Recipe
@@ -220,7 +219,7 @@ def _transfer(path: Path) -> Iterator[Finding]:
         yield Finding(path, what)
     elif not str(read_json(path).get("key")).startswith(path.stem):
         yield Finding(path, "is another transfer's record")
-    for half in sorted(path.parent.glob(f".{escape(path.name)}.*")):
+    for half in half_written(path):
         yield Finding(half, "half-written: its writer was killed")
 
 
