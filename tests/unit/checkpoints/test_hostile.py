@@ -39,8 +39,16 @@ def flip(path: Path, at: int = -1) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["*", "*.safetensors", "[m]odel-0.safetensors", "../x.safetensors", "instant_soup.json", ".x.safetensors", "", "
-"],
+    [
+        "*",
+        "*.safetensors",
+        "[m]odel-0.safetensors",
+        "../x.safetensors",
+        "instant_soup.json",
+        ".x.safetensors",
+        "",
+        "\n",
+    ],
     ids=repr,
 )
 def test_a_shard_has_a_plain_name_or_is_refused(source: Path, tmp_path: Path, name: str) -> None:
