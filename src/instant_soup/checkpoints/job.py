@@ -14,7 +14,7 @@ from zlib import crc32
 from ..core.errors import StoreError
 from ..core.files import write_text
 from ..store.locks import Locks
-from ..store.record import seal, sealed
+from ..store.plain import seal, sealed
 from .counts import Cut
 
 SCHEMA = 2

@@ -61,6 +61,10 @@ class EngineError(SoupError, RuntimeError):
     """Work could not be done where it was sent."""
 
 
+class MissingExtra(SoupError, ImportError):
+    """Something was asked for that needs a package which is not installed."""
+
+
 class UnknownName(SoupError, KeyError):
     """A name that no table lists."""
 

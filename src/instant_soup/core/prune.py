@@ -26,22 +26,24 @@ from torch import Tensor
 from . import bits
 from .errors import ScopeError, SparsityError, unknown
 from .mask import Mask
+from .pattern import NAN, UNSTRUCTURED, Pattern, cut_by_pattern, cut_by_row
 from .ranks.ranking import Number, kth_best, quotas
 from .scope import Scope
 from .weights import Elementwise
 from .workspace import Workspace
 
 Scores = Mapping[str, Tensor]
-Across = Literal["model", "layer"]
+Across = Literal["model", "layer", "row"]
+ACROSS: tuple[Across, ...] = ("model", "layer", "row")
 
 CHUNK = 1 << 19  # weights swept at a time: 2 MiB of float32, which stays in cache
 SAMPLE = 1 << 18  # scores in the sample; its quantiles are then good to about 0.1 % of the weights
 ASIDE = 1 << 16  # scores that may always be set aside; beyond, at most one in 64
 
-_NAN = "a score holds NaN, which has no rank; the model or its gradients have diverged: lower the learning rate"
 
-
-def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "model") -> Mask:
+def prune(
+    scores: Scores, mask: Mask, sparsity: float, *, across: Across = "model", pattern: str = UNSTRUCTURED
+) -> Mask:
     """Keep the best-scored weights of *mask* until *sparsity* of the scope is gone.
 
     Exactly ``round((1 - sparsity) * scope.size)`` weights survive. Among equal scores the
@@ -56,11 +58,16 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
         mask: what may still be kept.
         sparsity: share of the scope that is pruned in the result, 0 <= sparsity < 1.
         across: cut once across the ``"model"``, or keep the same share in each ``"layer"``, that
-            is, in each parameter (to the weight: the shares are rounded so that they add up).
+            is, in each parameter, or in each ``"row"``, all that leads to one output (to the weight: the shares are
+            rounded so that they add up).
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs of an output, wherever
+            that is in the model. *sparsity* then says how many of every M are kept now, N or more.
 
     Raises:
-        SparsityError: *sparsity* is out of range, keeps no weight, or would need pruned ones.
-        ScopeError: a score is missing, or, where there is something to cut, has another shape or holds NaN.
+        SparsityError: *sparsity* is out of range, keeps no weight, would need pruned ones, or is none of *pattern*.
+        ScopeError: a score is missing, or, where there is something to cut, has another shape or holds NaN; *pattern*
+            does not divide a parameter.
+        UnknownName: there is no such *across* or *pattern*.
     """
     keep = survivors(sparsity, mask.scope.size)
     if keep > mask.kept:
@@ -68,6 +75,15 @@ def prune(scores: Scores, mask: Mask, sparsity: float, *, across: Across = "mode
             f"sparsity {sparsity} keeps {keep:,} weights and only {mask.kept:,} are left in the mask "
             f"(sparsity {mask.sparsity:.4f}); ask for a higher sparsity"
         )
+    if across not in ACROSS:
+        raise unknown("across", across, ACROSS)
+    groups = Pattern.named(pattern)
+    if groups is not None:
+        _check_scores(scores, mask)
+        return cut_by_pattern(scores, mask, groups, groups.kept_at(sparsity))
+    if across == "row":
+        _check_scores(scores, mask)
+        return cut_by_row(scores, mask, shares(mask.scope, mask.kept_by_name, keep))
     return _best(scores, mask, cut_together(mask.scope, mask.kept_by_name, keep, across))
 
 
@@ -76,9 +92,10 @@ def cut_together(scope: Scope, alive: Mapping[str, int], keep: int, across: Acro
 
     Args:
         alive: how many weights of each parameter may still be kept.
+        across: the ``"model"``, or each ``"layer"``.
 
     Raises:
-        UnknownName: *across* is neither ``"model"`` nor ``"layer"``.
+        UnknownName: *across* is neither.
     """
     if across == "model":
         return {tuple(scope): keep}
@@ -114,10 +131,14 @@ def shares(scope: Scope, alive: Mapping[str, int], keep: int) -> dict[str, int]:
     return found
 
 
-def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> Mask:
-    """The mask of the best-scored survivors, so many of each group of parameters."""
+def _check_scores(scores: Scores, mask: Mask) -> None:
     if missing := [name for name in mask if name not in scores]:
         raise ScopeError(f"no score for {missing[0]!r}, which is in scope; score every parameter")
+
+
+def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> Mask:
+    """The mask of the best-scored survivors, so many of each group of parameters."""
+    _check_scores(scores, mask)
     kept: dict[str, Tensor] = {}
     space = Workspace(mask, CHUNK)
     for names, keep in groups.items():
@@ -172,7 +193,7 @@ class _Field:
         if not len(found):
             found = self.team.pooled(next(self._inside(low, high), mine))
         if not len(found):  # all that is left is NaN
-            raise ScopeError(_NAN)
+            raise ScopeError(NAN)
         return found
 
     def _some(self, name: str, offset: int, stride: int) -> Tensor:
@@ -316,7 +337,7 @@ def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
 def _check(fields: _Field, inside: int, numbers: int) -> None:
     """What is neither above a bracket nor below it, nor a number inside it, is NaN."""
     if fields.team.sums([numbers])[0] < inside:
-        raise ScopeError(_NAN)
+        raise ScopeError(NAN)
 
 
 def _set(packed: Tensor, at: Tensor) -> None:

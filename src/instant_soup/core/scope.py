@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
+from .names.heads import KEEP_DENSE
 from .ranks.shards import WHOLE, Shards
-
-KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,12 @@ class Scope:
     Attributes:
         shapes: of the whole parameters.
         shards: what of them is here; everything, unless several ranks hold one model between them.
+        inputs: along which dimension the inputs of a parameter lie, where that is not its last one.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     shards: Shards = WHOLE
+    inputs: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shapes = {name: tuple(shape) for name, shape in self.shapes.items()}
@@ -43,6 +45,7 @@ class Scope:
             if self.shards.team.size > 1 and name not in self.shards.rows:
                 raise ScopeError(f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope")
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
+        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
 
     def cut(self, shards: Shards) -> Scope:
         """The same scope where the ranks of a team hold the parameters between them."""
@@ -77,7 +80,7 @@ class Scope:
                 f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding "
                 f"or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
             )
-        return cls(shapes)
+        return cls(shapes, inputs=_inputs(model, shapes))
 
     @cached_property
     def size(self) -> int:
@@ -103,8 +106,24 @@ class Scope:
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))
 
-    def __reduce__(self) -> tuple[type[Scope], tuple[dict[str, tuple[int, ...]]]]:
-        return Scope, (dict(self.shapes),)  # it may be sent to another process
+    def __reduce__(self) -> tuple[type[Scope], tuple[dict[str, tuple[int, ...]], Shards, dict[str, int]]]:
+        return Scope, (dict(self.shapes), WHOLE, dict(self.inputs))  # it may be sent to another process
 
     def __repr__(self) -> str:
         return f"Scope({len(self)} parameters, {self.size:,} weights)"
+
+
+def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The dimension of inputs of each parameter of *shapes* in which that is not the last one.
+
+    Linear layers multiply by the transpose of what they hold. Those of GPT-2 (``Conv1D``), and stacks of experts that
+    say so themselves (``is_transposed``), hold it with inputs first. Convolutions have their channels in the second.
+    """
+    inputs = {}
+    for path, module in model.named_modules():
+        convolution = isinstance(module, _Convolution)
+        inputs_first = type(module).__name__ == "Conv1D" or getattr(module, "is_transposed", False) is True
+        for name, parameter in module.named_parameters(path, recurse=False):
+            if name in shapes and (convolution or inputs_first):
+                inputs[name] = 1 if convolution else parameter.ndim - 2
+    return inputs

@@ -178,6 +178,16 @@ class Learner(Protocol):
         with a temperature other than 1.
         """
 
+    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+        """What goes into each matrix in scope over *examples* of the training split, which *seed* picks.
+
+        One block of the model at a time, in order, in evaluation mode and float32. Whoever asks may `restore` other
+        weights of a block before asking for the next one, whose inputs have then gone through them. The sums are of
+        the squares of each input, float32 [..., inputs], or with *second_moment* of x x^T, [..., inputs, inputs];
+        a stack of matrices has one for each. Charged to scoring. Raises TrainingError for a parameter that
+        multiplies nothing.
+        """
+
     def second_moments(self) -> Weights:
         """Adam's running mean of each weight's squared gradient, over the scope; empty where nothing was trained.
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import random
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 from datasets import Dataset
 
-from ..core.errors import DataError
+from ..core.extras import package
 from .source import Splits
 from .text import TextSpec
 
@@ -37,7 +36,7 @@ _IRREGULAR = {
 def polarity() -> Splits:
     """The lexicon, split so that all words of one family are on one side.
 
-    Raises DataError when the package with the lexicon is not installed.
+    Raises MissingExtra when the package with the lexicon is not installed.
     """
     labels = _read(_lexicon())
     families: dict[str, list[str]] = {}
@@ -57,12 +56,7 @@ def polarity() -> Splits:
 
 
 def _lexicon() -> Path:
-    package = find_spec("vaderSentiment")
-    if package is None or package.origin is None:
-        raise DataError(
-            "demo/polarity needs the package vaderSentiment; install it with: pip install 'instant-soup[demo]'"
-        )
-    return Path(package.origin).with_name("vader_lexicon.txt")
+    return package("vaderSentiment", "demo", "demo/polarity") / "vader_lexicon.txt"
 
 
 def _read(lexicon: Path) -> dict[str, int]:

@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..core.errors import EngineError, unknown
+from ..core.errors import unknown
+from ..core.extras import extra
 
 if TYPE_CHECKING:
-    from .crew import Crew
     from .worker import Make
+    from .workers import Workers
 
 Engine = Literal["here", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -22,51 +23,50 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 def hiring(
     engine: Engine, make: Make, *, workers: int | None = None, address: str = "auto"
-) -> Callable[[], Crew] | None:
-    """What hires a crew of *workers* that each keep what *make* makes; None for ``"here"``, which needs none.
+) -> Callable[[], Workers] | None:
+    """What hires *workers* that each keep what *make* makes; None for ``"here"``, which needs none.
 
     Args:
         engine: where the workers are: processes of this machine, or actors of a Ray cluster.
         make: makes what does the work; it is pickled.
         workers: how many; as many as there is room for if None.
         address: of the Ray cluster: ``"auto"`` for the one that this machine is part of, ``"local"`` to start one for
-            as long as the crew works.
+            as long as the workers are there.
 
     Raises:
         UnknownName: there is no such engine.
-        EngineError: Ray is not installed.
+        MissingExtra: Ray is not installed.
     """
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
+
     import torch  # slow, and not needed by who asks for the names only
 
     threads = torch.get_num_threads()
     if engine == "processes":
-        return lambda: _processes(make, threads, workers)
+        return lambda: _on_processes(make, threads, workers)
     if engine == "ray":
         must_have_ray()
-        return lambda: _ray(make, threads, workers, address)
+        return lambda: _on_ray(make, threads, workers, address)
     return None
 
 
-def _processes(make: Make, threads: int, workers: int | None) -> Crew:
-    from .crew import Crew
+def _on_processes(make: Make, threads: int, count: int | None) -> Workers:
     from .processes import Processes
+    from .workers import Workers
 
-    return Crew(Processes(make, threads), workers or max(1, (os.cpu_count() or 1) // threads))
+    room = max(1, (os.cpu_count() or 1) // threads)
+    return Workers(Processes(make, threads), count or room)
 
 
-def _ray(make: Make, threads: int, workers: int | None, address: str) -> Crew:
-    from .crew import Crew
+def _on_ray(make: Make, threads: int, count: int | None, address: str) -> Workers:
     from .ray import Actors
+    from .workers import Workers
 
     actors = Actors(make, threads, address)
-    return Crew(actors, workers or actors.room)
+    return Workers(actors, count or actors.room)
 
 
 def must_have_ray() -> None:
-    """Raises EngineError where Ray is not installed."""
-    try:
-        import ray  # noqa: F401 - to see whether it is there
-    except ImportError as reason:
-        raise EngineError("engine 'ray' needs Ray; install it with: pip install 'instant-soup[ray]'") from reason
+    """Raises MissingExtra where Ray is not installed."""
+    extra("ray", "ray", "engine 'ray'")

@@ -13,18 +13,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import wire
-from .crew import Event
-from .worker import Make, Warm, place, settle, threads_of_libraries, told
+from .worker import Make, Warm, place, portable_error, settle, threads_of_libraries
+from .workers import Event
 
 
 class Processes:
-    """Worker processes, each with a pipe to this one; a process that dies is started again."""
+    """Worker processes, each with a pipe to this one; a process that dies is started again.
+
+    Attributes:
+        folder: where the files are that workers read; it is gone when all is closed.
+    """
 
     def __init__(self, make: Make, threads: int) -> None:
         packed = wire.pack(make)
-        self._threads, self._numbers = threads, count()
+        self._threads = threads
+        self._numbers = count()
         self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
-        self._folder = TemporaryDirectory(prefix="instant-soup-", ignore_cleanup_errors=True)
+        self._temporary = TemporaryDirectory(prefix="instant-soup-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
         self._made = self._filed(packed)
 
     @property
@@ -33,14 +39,14 @@ class Processes:
 
     def start(self, hand: int) -> None:
         context = get_context("spawn")
-        mine, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._threads, self._made, Path(self._folder.name)), daemon=True
-        )
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self._threads, self._made, self.folder)
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+
         with threads_of_libraries(self._threads):
             process.start()
         theirs.close()
-        self._processes[hand] = process, mine
+        self._processes[hand] = (process, ours)
 
     def share(self, shared: Any) -> Path:
         return self._filed(wire.pack(shared))
@@ -50,24 +56,27 @@ class Processes:
 
     def give(self, hand: int, handle: Path, errand: Any) -> None:
         packed = wire.pack((handle, errand))
+        _, connection = self._processes[hand]
         with suppress(OSError):  # it has died: `wait` tells
-            wire.send(packed, self._processes[hand][1])
+            wire.send(packed, connection)
 
     def wait(self, seconds: float) -> Sequence[Event]:
         hands = {connection: hand for hand, (_, connection) in self._processes.items()}
-        return [self._heard(hands[connection], connection) for connection in wait(list(hands), seconds)]  # type: ignore[index, arg-type]
+        heard = wait(list(hands), seconds)
+        return [self._event(hands[connection], connection) for connection in heard]  # type: ignore[index, arg-type]
 
-    def _heard(self, hand: int, connection: Connection) -> Event:
+    def _event(self, hand: int, connection: Connection) -> Event:
         try:
             kind, value = wire.receive(connection).open()
         except (EOFError, OSError):
-            return self._replaced(hand, connection)
+            return self._replace(hand, connection)
         return Event(hand, kind, value)
 
-    def _replaced(self, hand: int, connection: Connection) -> Event:
+    def _replace(self, hand: int, connection: Connection) -> Event:
         process, _ = self._processes[hand]
         process.join()
         connection.close()
+
         self.start(hand)
         return Event(hand, "lost", f"its worker, process {process.pid}, ended with code {process.exitcode}")
 
@@ -77,11 +86,12 @@ class Processes:
         for process, connection in self._processes.values():
             process.join()
             connection.close()
+
         self._processes = {}
-        self._folder.cleanup()
+        self._temporary.cleanup()
 
     def _filed(self, packed: wire.Parcel) -> Path:
-        path = Path(self._folder.name) / str(next(self._numbers))
+        path = self.folder / str(next(self._numbers))
         wire.write(packed, path)
         return path
 
@@ -93,15 +103,17 @@ def _serve(connection: Connection, threads: int, made: Path, folder: Path) -> No
         try:
             work: Warm = wire.read(made).open()()
         except Exception as error:
-            wire.send(wire.pack(("unable", told(error))), connection)
+            wire.send(wire.pack(("unable", portable_error(error))), connection)
             return
+
         wire.send(wire.pack(("ready", place())), connection)
         while True:
-            wire.send(_answer(work, *wire.receive(connection).open()), connection)
+            handle, errand = wire.receive(connection).open()
+            wire.send(_answer(work, handle, errand), connection)
 
 
 def _answer(work: Warm, handle: Path, errand: Any) -> wire.Parcel:
     try:
         return wire.pack(("answer", work(wire.read(handle).look(), errand)))
     except Exception as error:
-        return wire.pack(("error", told(error)))
+        return wire.pack(("error", portable_error(error)))

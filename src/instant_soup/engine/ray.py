@@ -19,8 +19,8 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from ..core.errors import EngineError
 from . import wire
-from .crew import Event
-from .worker import Make, Warm, compute, place, told
+from .worker import Make, Warm, compute, place, portable_error
+from .workers import Event
 
 Packed = tuple[bytes, list[Any]]
 """A parcel as Ray stores it: the arrays in the list are shared by all processes of a node."""
@@ -32,7 +32,8 @@ class Actors:
     """One actor per worker. Each takes as many CPUs as it has threads, and a GPU where the cluster has any."""
 
     def __init__(self, make: Make, threads: int, address: str) -> None:
-        self._ours, self._threads = connect(address), threads
+        self._ours = connect(address)
+        self._threads = threads
         self._gpus = gpus()
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, int] = {}
@@ -54,7 +55,8 @@ class Actors:
 
     def start(self, hand: int) -> None:
         needs = {"num_cpus": self._threads, "num_gpus": self._gpus}
-        self._actors[hand] = ray.remote(_Worker).options(**needs, max_restarts=-1).remote(self._made, self._threads)
+        actor = ray.remote(_Worker).options(**needs, max_restarts=-1)
+        self._actors[hand] = actor.remote(self._made, self._threads)
         self._await_ready(hand)
 
     def _await_ready(self, hand: int) -> None:
@@ -76,28 +78,36 @@ class Actors:
         for hand in [hand for hand, since in self._away.items() if now - since > _AGAIN]:
             del self._away[hand]
             self._await_ready(hand)
-        over, _ = ray.wait(list(self._awaited), timeout=min(seconds, _AGAIN)) if self._awaited else _pause(_AGAIN)
-        return [event for reference in over if (event := self._heard(self._awaited.pop(reference), reference))]
 
-    def _heard(self, hand: int, reference: Any) -> Event | None:
-        came = hand in self._coming
+        if not self._awaited:
+            time.sleep(_AGAIN)
+            return []
+
+        over, _ = ray.wait(list(self._awaited), timeout=min(seconds, _AGAIN))
+        events = [self._event(self._awaited.pop(reference), reference) for reference in over]
+        return [event for event in events if event is not None]
+
+    def _event(self, hand: int, reference: Any) -> Event | None:
+        """What the actor of this number has answered; None where it is merely being started again."""
+        coming = hand in self._coming
         self._coming.discard(hand)
         try:
             kind, value = _opened(ray.get(reference))
         except RayTaskError as error:
-            return Event(hand, "unable" if came else "error", str(error).strip().splitlines()[-1])
+            return Event(hand, "unable" if coming else "error", str(error).strip().splitlines()[-1])
         except ActorDiedError as error:  # for good: its node could not even make it
             self.start(hand)
             return Event(hand, "lost", _reason(error))
         except RayError as error:
             self._away[hand] = time.monotonic()
-            return None if came else Event(hand, "lost", _reason(error))
+            return None if coming else Event(hand, "lost", _reason(error))
         return Event(hand, kind, value)
 
     def close(self) -> None:
         for actor in self._actors.values():
             ray.kill(actor)
-        self._actors, self._awaited = {}, {}
+        self._actors = {}
+        self._awaited = {}
         if self._ours:
             ray.shutdown()
 
@@ -115,15 +125,16 @@ class _Worker:
         try:
             self._warm()
         except Exception as error:
-            return _packed(("unable", told(error)))
+            return _packed(("unable", portable_error(error)))
         return _packed(("ready", place()))
 
     def carry_out(self, shared: Packed, errand: Packed) -> Packed:
         """Do one errand."""
         try:
-            return _packed(("answer", self._warm()(wire.Parcel(*shared).look(), _opened(errand))))
+            work = self._warm()
+            return _packed(("answer", work(wire.Parcel(*shared).look(), _opened(errand))))
         except Exception as error:
-            return _packed(("error", told(error)))
+            return _packed(("error", portable_error(error)))
 
     def _warm(self) -> Warm:
         if self._work is None:
@@ -140,9 +151,9 @@ def connect(address: str) -> bool:
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it reports to nobody
-    own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, RayError) as reason:
         raise EngineError(
             f"no Ray cluster answers at {address!r} ({str(reason).splitlines()[0]}); start one with "
@@ -160,16 +171,20 @@ def gpus() -> int:
 def room(cpus: int, gpus: int) -> int:
     """How many workers of this size the cluster's nodes hold. Raises EngineError when it is none."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    found = sum(
-        int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf"))) for node in nodes
-    )
-    if not found:
+    workers = 0
+    for node in nodes:
+        places = node.get("CPU", 0) // cpus
+        if gpus:
+            places = min(places, node.get("GPU", 0) // gpus)
+        workers += int(places)
+
+    if not workers:
         most = max((int(node.get("CPU", 0)) for node in nodes), default=0)
         raise EngineError(
             f"a worker computes with {cpus} threads{' and a GPU' * gpus}, and the largest of {len(nodes)} nodes has "
             f"{most} CPUs; set OMP_NUM_THREADS to {max(1, most)} or fewer"
         )
-    return found
+    return workers
 
 
 class _Packer(CloudPickler):
@@ -186,16 +201,14 @@ def _packed(value: Any) -> Packed:
 
 def _kept(packed: Packed) -> Packed | list[Any]:
     """What is large goes into the object store; in a list, so that a reference stays one."""
-    return [ray.put(packed)] if sum(body.nbytes for body in packed[1]) > _SMALL else packed
+    _, bodies = packed
+    if sum(body.nbytes for body in bodies) > _SMALL:
+        return [ray.put(packed)]
+    return packed
 
 
 def _opened(packed: Packed) -> Any:
     return wire.Parcel(*packed).open()
-
-
-def _pause(seconds: float) -> tuple[list[Any], list[Any]]:
-    time.sleep(seconds)
-    return [], []
 
 
 def _reason(error: RayError) -> str:

@@ -1,4 +1,4 @@
-"""Parcel: any value as a short pickle and, beside it, the bytes of its tensors, which are not copied into it.
+"""Wire: any value as it travels: a short pickle and, beside it, the bytes of its tensors, which are not copied.
 
 What travels is trusted: it goes between processes of one run, never into a file that is kept.
 """
@@ -61,13 +61,16 @@ def taken_apart(value: Any) -> tuple[Any, ...] | None:
     """A plain tensor as what makes it again; None for anything else."""
     if type(value) is not Tensor or value.layout is not torch.strided or value.is_quantized:
         return None
+
     solid = value.detach().cpu().contiguous().reshape(-1)
-    return _tensor, (pickle.PickleBuffer(solid.view(torch.uint8).numpy().data), solid.dtype, tuple(value.shape))
+    body = pickle.PickleBuffer(solid.view(torch.uint8).numpy().data)
+    return _tensor, (body, solid.dtype, tuple(value.shape))
 
 
 def pack(value: Any, packer: type[pickle.Pickler] = Packer) -> Parcel:
     """Pack *value*. Raises EngineError where it cannot be sent to another process."""
-    file, bodies = io.BytesIO(), list[pickle.PickleBuffer]()
+    file = io.BytesIO()
+    bodies: list[pickle.PickleBuffer] = []
     try:
         packer(file, protocol=5, buffer_callback=bodies.append).dump(value)
     except (pickle.PicklingError, AttributeError, TypeError) as reason:
@@ -75,13 +78,16 @@ def pack(value: Any, packer: type[pickle.Pickler] = Packer) -> Parcel:
             f"{type(value).__name__} cannot be sent to another process ({reason}); "
             f"use functions of a module in place of lambdas and local ones, or set the engine to 'here'"
         ) from reason
+
     return Parcel(file.getvalue(), [body.raw() for body in bodies])
 
 
 def write(parcel: Parcel, path: Path) -> None:
     """Write a parcel for other processes to `read`."""
+    sizes = [memoryview(body).nbytes for body in parcel.bodies]
     with path.open("wb") as file:
-        pickle.dump((len(parcel.head), [memoryview(body).nbytes for body in parcel.bodies]), file)
+        pickle.dump((len(parcel.head), sizes), file)
+
         for part in (parcel.head, *parcel.bodies):
             file.write(bytes(-file.tell() % _ALIGNED))
             file.write(part)
@@ -90,19 +96,24 @@ def write(parcel: Parcel, path: Path) -> None:
 def read(path: Path) -> Parcel:
     """A parcel from a file that is mapped into memory, which processes that read it share."""
     with path.open("rb") as file:
-        sizes = pickle.load(file)  # noqa: S301 - our own
-        place, parts = file.tell(), list[memoryview]()
+        head_size, body_sizes = pickle.load(file)  # noqa: S301 - our own
+        place = file.tell()
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    for size in (sizes[0], *sizes[1]):
+
+    parts: list[memoryview] = []
+    for size in (head_size, *body_sizes):
         place += -place % _ALIGNED
         parts.append(whole[place : place + size])
         place += size
+
     return Parcel(bytes(parts[0]), parts[1:])
 
 
 def send(parcel: Parcel, connection: Connection) -> None:
     """Send a parcel to who takes it in by `receive`."""
-    connection.send_bytes(pickle.dumps((parcel.head, [memoryview(body).nbytes for body in parcel.bodies])))
+    sizes = [memoryview(body).nbytes for body in parcel.bodies]
+    connection.send_bytes(pickle.dumps((parcel.head, sizes)))
+
     for body in parcel.bodies:
         if memoryview(body).nbytes:
             connection.send_bytes(body)

@@ -1,4 +1,4 @@
-"""Warm: what a worker keeps between errands, and how it settles in a process of its own."""
+"""Worker: what a worker keeps between errands, and how it settles in a process of its own."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ def threads_of_libraries(threads: int) -> Iterator[None]:
 def place() -> Facts:
     """What the bits of a result depend on, where this process runs."""
     cuda = torch.cuda.is_available()
+    hardware = torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
     return {
         "host": platform.node(),
         "pid": os.getpid(),
         "versions": {name: version(name) for name in ("instant-soup", "torch")},
-        "hardware": torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability(),
+        "hardware": hardware,
         "threads": torch.get_num_threads(),
     }
 
@@ -70,9 +71,10 @@ def compare(theirs: Facts, ours: Facts) -> None:
     """Warn where a worker's hardware may round differently. Raises EngineError where its versions are others."""
     if theirs["versions"] != ours["versions"]:
         raise EngineError(
-            f"the worker on {theirs['host']} has {_said(theirs['versions'])} and this process "
-            f"{_said(ours['versions'])}; install the same on all"
+            f"the worker on {theirs['host']} has {_in_words(theirs['versions'])} and this process "
+            f"{_in_words(ours['versions'])}; install the same on all"
         )
+
     for fact in ("hardware", "threads"):
         if theirs[fact] != ours[fact]:
             warnings.warn(
@@ -82,18 +84,23 @@ def compare(theirs: Facts, ours: Facts) -> None:
             )
 
 
-def told(error: Exception) -> SoupError | str:
+def portable_error(error: Exception) -> SoupError | str:
     """An error as it travels: one of our own as it is, of any other what it says and where it was."""
-    return error if isinstance(error, SoupError) else f"{type(error).__name__}: {error}, on {platform.node()}"
+    if isinstance(error, SoupError):
+        return error
+    return f"{type(error).__name__}: {error}, on {platform.node()}"
 
 
-def _said(versions: Mapping[str, str]) -> str:
+def _in_words(versions: Mapping[str, str]) -> str:
     return " and ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _end_with_parent(forget: Path | None) -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        if forget is not None:
-            shutil.rmtree(forget, ignore_errors=True)
-        os._exit(1)
+    parent = parent_process()
+    if parent is None:
+        return
+
+    parent.join()
+    if forget is not None:
+        shutil.rmtree(forget, ignore_errors=True)
+    os._exit(1)

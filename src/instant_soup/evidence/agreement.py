@@ -15,8 +15,8 @@ from ..core.content import short
 from ..core.errors import StoreError
 from ..core.mask import Mask
 from ..store.plain import read_json, write_json
-from ..store.record import Run
 from ..store.store import Store
+from .runs import Run
 
 _NOTES = "agreement.json"
 
@@ -84,7 +84,7 @@ class _Masks:
 
 def _key(one: Run, other: Run) -> str:
     """The pair's masks, which is all that agreement depends on; in a fixed order."""
-    return "-".join(sorted(run.record["ticket"]["mask"] for run in (one, other)))
+    return "-".join(sorted(run.record.ticket.mask for run in (one, other)))
 
 
 def _noted(folder: Path) -> dict[str, Any]:

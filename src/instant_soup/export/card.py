@@ -50,7 +50,7 @@ def provenance(portable: Portable) -> dict[str, Any]:
         "recipe": ticket.recipe,
         "sparsity": ticket.sparsity,
         "trained": portable.trained,
-        "test": dict(portable.record["test"]) if portable.record else {},
+        "test": dict(portable.record.test) if portable.record else {},
         "made_by": f"instant-soup {version('instant-soup')}",
     }
 

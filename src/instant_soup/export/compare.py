@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.rounding import rounding_of
 from .errors import ExportError
 from .portable import Portable
 
@@ -18,7 +19,8 @@ Runner = Callable[[Mapping[str, Tensor]], Tensor]
 SHAPES = ((1, 8), (1, 31), (2, 17), (5, 64))
 """Batch sizes and lengths that outputs are compared at; images have no length."""
 
-TOLERANCE = 1e-4
+LEAST = 1e-4
+"""Share of the largest output, or of 1 if that is more, by which outputs may differ however small the model is."""
 
 
 def runner_of(model: Any) -> Runner:
@@ -35,19 +37,31 @@ def runner_of(model: Any) -> Runner:
 def largest_difference(portable: Portable, run: Runner, what: str) -> float:
     """The largest difference between the outputs of *run* and those of the model, over several batches.
 
-    Raises ExportError, naming it, where it is more than `TOLERANCE` of the largest output, or of 1 if that is more.
+    Raises ExportError, naming it, where it is more than `allowed`.
     """
     worst = 0.0
     for seed, (batch, length) in enumerate(SHAPES):
         inputs = portable.inputs(batch, min(length, portable.longest), seed)
-        expected, found = portable.logits(inputs), run(inputs)
-        if found.shape != expected.shape:
-            raise ExportError(f"{what} gives outputs of shape {tuple(found.shape)}, the model {tuple(expected.shape)}")
-        difference, size = float((found - expected).abs().max()), float(expected.abs().max())
-        if not difference <= TOLERANCE * max(1.0, size):  # NaN is not
+        expected = portable.logits(inputs)
+        outputs = run(inputs)
+
+        if outputs.shape != expected.shape:
+            raise ExportError(
+                f"{what} gives outputs of shape {tuple(outputs.shape)}, the model {tuple(expected.shape)}"
+            )
+
+        difference = float((outputs - expected).abs().max())
+        if not difference <= allowed(portable, expected):  # so that NaN is refused too
             raise ExportError(
                 f"outputs of {what} differ from the model's by up to {difference:.3g} at batch {batch}, where the "
-                f"largest output is {size:.3g}; nothing was written"
+                f"largest output is {float(expected.abs().max()):.3g}; nothing was written"
             )
         worst = max(worst, difference)
+
     return worst
+
+
+def allowed(portable: Portable, expected: Tensor) -> float:
+    """How far outputs may lie from those that are *expected*: what rounding explains, and `LEAST` in any case."""
+    size = max(1.0, float(expected.abs().max()))
+    return max(LEAST * size, rounding_of(portable.model, expected))

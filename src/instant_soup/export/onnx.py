@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.extras import extra
 from .compare import Runner
-from .errors import ExportError, extra
+from .errors import ExportError
 from .portable import Portable
 
 _LARGE = 1 << 30  # bytes from which on weights go into a file of their own; protocol buffers end at 2 GiB
@@ -26,7 +27,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     matrix of the ticket is not found again in the file, or when an extra is missing.
     """
     for module in ("onnxscript", "onnx", "onnxruntime"):
-        extra(module, "onnx")
+        extra(module, "onnx", "format 'onnx'")
     large = sum(tensor.nbytes for tensor in portable.tensors.values()) > _LARGE
     inputs = portable.inputs(2, min(8, portable.longest))
     axes = {"pixel_values": {0: "batch"}}
@@ -51,7 +52,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
 
 def runner(out: Path) -> Runner:
     """Run the model in *out* with ONNX Runtime, on as many threads as torch computes with."""
-    runtime = extra("onnxruntime", "onnx")
+    runtime = extra("onnxruntime", "onnx", "format 'onnx'")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = runtime.InferenceSession(out, options, providers=["CPUExecutionProvider"])
@@ -82,7 +83,7 @@ def matrices(out: Path, portable: Portable) -> dict[str, Tensor]:
 
     The exporter drops names of what it transposes, so they are found by what is in them.
     """
-    onnx = extra("onnx", "onnx")
+    onnx = extra("onnx", "onnx", "format 'onnx'")
     stored: dict[tuple[int, ...], list[Tensor]] = {}
     for part in onnx.load(out).graph.initializer:
         stored.setdefault(tuple(part.dims), []).append(torch.from_numpy(onnx.numpy_helper.to_array(part).copy()))

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.extras import extra
 from .compare import Runner
-from .errors import ExportError, extra
+from .errors import ExportError
 from .portable import Portable
 
 
@@ -20,7 +21,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
 
     Raises ExportError when OpenVINO cannot convert the model, or the extra is missing.
     """
-    openvino = extra("openvino", "openvino")
+    openvino = extra("openvino", "openvino", "format 'openvino'")
     inputs = portable.inputs(2, min(8, portable.longest))
     axes = {
         name: {0: torch.export.Dim.AUTO, **({1: torch.export.Dim.AUTO} if part.ndim == 2 else {})}
@@ -39,7 +40,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
 
 def runner(out: Path) -> Runner:
     """Run the model in *out* on the CPU in float32, on as many threads as torch computes with."""
-    openvino = extra("openvino", "openvino")
+    openvino = extra("openvino", "openvino", "format 'openvino'")
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(out, "CPU", settings)
 

@@ -109,7 +109,7 @@ def merge_adapters(
             merging, after a plain merge and after masking.
 
     Raises:
-        KnobError: peft is not installed.
+        MissingExtra: peft is not installed.
         ScopeError: *model* has no adapters, or lacks a parameter of the ticket.
         UnknownName: there is no such adapter.
         RevivedError: a pruned weight of the model beneath the adapters is not zero. Nothing is changed then.
@@ -148,7 +148,8 @@ def mask_adapters(model: nn.Module, ticket: Ticket | Mask) -> None:
     weight matrices a layer.
 
     Raises:
-        KnobError: peft is not installed, or an adapter is of a kind that multiplies otherwise: DoRA and its like,
+        MissingExtra: peft is not installed.
+        KnobError: an adapter is of a kind that multiplies otherwise: DoRA and its like,
             convolutions, attention in one piece. Train those as they are, and let `merge_adapters` mask them.
             Nothing is changed then.
         ScopeError: *model* has no adapters, or lacks a parameter of the ticket.

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ..core.errors import KnobError, ScopeError
+from ..core.errors import ScopeError
+from ..core.extras import extra
 from ..core.mask import Mask
 from ..core.ticket import Ticket
 
@@ -15,13 +16,8 @@ PeftModel = Any  # of a library that may be missing
 
 
 def peft() -> Any:
-    """The module. Raises KnobError when it is not installed."""
-    try:
-        return import_module("peft")
-    except ImportError as reason:
-        raise KnobError(
-            f"adapters need peft, and it cannot be imported ({reason}); pip install 'instant-soup[lora]'"
-        ) from reason
+    """The module. Raises MissingExtra when it is not installed."""
+    return extra("peft", "lora", "a model with adapters")
 
 
 def wrapped(model: nn.Module) -> PeftModel:

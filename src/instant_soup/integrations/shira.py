@@ -45,7 +45,8 @@ def shira(
         options: more for `peft.ShiraConfig`.
 
     Raises:
-        KnobError: peft is not installed, or nothing is left to adapt.
+        MissingExtra: peft is not installed.
+        KnobError: nothing is left to adapt.
         ScopeError: the model lacks a parameter of the ticket, or one is not the weight of a linear layer.
     """
     mask = mask_of(ticket)
@@ -80,7 +81,8 @@ def shira_config(
         options: more for `peft.ShiraConfig`.
 
     Raises:
-        KnobError: peft is not installed, nothing is left to adapt, or a layer has not enough survivors.
+        MissingExtra: peft is not installed.
+        KnobError: nothing is left to adapt, or a layer has not enough survivors.
         ScopeError: the model lacks a parameter of the ticket, or one is not the weight of a linear layer.
     """
     mask = mask_of(ticket)

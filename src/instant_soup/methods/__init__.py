@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from . import presets
+from .calibration import Calibrated
 from .control import CONTROLS, control, shuffled
 from .dense import Dense
 from .early_bird import EarlyBird
@@ -27,6 +28,17 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
         "early-bird": Variant(EarlyBird),
         "snip": Variant(Snip),
         "grasp": Variant(Grasp),
+        "wanda": Variant(
+            Calibrated, {"score": "wanda"}, about="Cut once the smallest products of weight and norm of its input."
+        ),
+        "ria": Variant(
+            Calibrated, {"score": "ria"}, about="Cut once what matters least in its row and column, by inputs too."
+        ),
+        "sparsegpt": Variant(
+            Calibrated,
+            {"score": "sparsegpt"},
+            about="Cut once by optimal brain surgery; what survives makes up for it.",
+        ),
         "lth": Variant(
             Lottery, {"rewind": 0.0}, shares=True, about="Train to the end, prune a little, start again; and again."
         ),
@@ -44,7 +56,7 @@ REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense, de
 """What tickets are compared with; it draws none itself."""
 
 __all__ = [
-    "CONTROLS", "METHODS", "REFERENCES", "Dense", "EarlyBird", "Gradual", "Grasp", "InstantModelSoup", "InstantSoup",
-    "Lottery", "LotteryPools", "Method", "ModelSoup", "OneShot", "Snip", "Variant", "control", "describe",
-    "shuffled",
+    "CONTROLS", "METHODS", "REFERENCES", "Calibrated", "Dense", "EarlyBird", "Gradual", "Grasp", "InstantModelSoup",
+    "InstantSoup", "Lottery", "LotteryPools", "Method", "ModelSoup", "OneShot", "Snip", "Variant", "control",
+    "describe", "shuffled",
 ]  # fmt: skip

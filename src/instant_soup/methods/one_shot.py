@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import unknown
+from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
 from ..core.prune import Across, prune
 from ..core.score import SCORES
 from ..core.task import Task
@@ -25,15 +26,18 @@ class OneShot:
 
     Knobs:
         score: what makes a weight worth keeping, ``"magnitude"`` or ``"random"``.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     score: str = "magnitude"
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise unknown("score", self.score, SCORES)
+        Pattern.named(self.pattern)
 
     @property
     def name(self) -> str:
@@ -45,6 +49,8 @@ class OneShot:
 
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket in a single cut. Raises SparsityError when *sparsity* cannot be reached."""
+        check_pattern(self.pattern, sparsity)
         learner = task.learner(meter or Meter())
-        learner.apply_mask(prune(SCORES[self.score](learner), learner.mask, sparsity, across=self.across))
+        scores = SCORES[self.score](learner)
+        learner.apply_mask(prune(scores, learner.mask, sparsity, across=self.across, pattern=self.pattern))
         return Ticket.drawn(learner, describe(self))

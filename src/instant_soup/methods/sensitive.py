@@ -14,6 +14,7 @@ from functools import partial
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, SparsityError
+from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
 from ..core.prune import Across, Scores, prune, survivors
 from ..core.score import grasp, snip
 from ..core.task import Learner, Sample, Task
@@ -28,16 +29,19 @@ class Snip:
     Knobs:
         per_class: examples of each class that the gradient is taken over; of each tenth of the
             scores where the label is a score.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
         allow_collapse: whether a matrix may lose all its weights; if not, that is an error.
     """
 
     per_class: int = 10
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
     allow_collapse: bool = False
 
     def __post_init__(self) -> None:
         _check_per_class(self.per_class)
+        Pattern.named(self.pattern)
 
     @property
     def name(self) -> str:
@@ -62,7 +66,8 @@ class Grasp:
         absolute: whether to keep what changes gradient flow most either way. The method as published
             removes first what holds gradient flow down; of pre-trained weights that is what keeps
             the loss low.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
         allow_collapse: whether a matrix may lose all its weights; if not, that is an error.
     """
 
@@ -70,10 +75,12 @@ class Grasp:
     temperature: float = 1.0
     absolute: bool = False
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
     allow_collapse: bool = False
 
     def __post_init__(self) -> None:
         _check_per_class(self.per_class)
+        Pattern.named(self.pattern)
         if not self.temperature > 0:
             raise KnobError(f"temperature is {self.temperature}; expected a number above 0")
 
@@ -103,10 +110,14 @@ def _drawn(
     sparsity: float,
     meter: Meter | None,
 ) -> Ticket:
+    check_pattern(method.pattern, sparsity)  # refused before anything is scored
     learner = task.learner(meter or Meter())
-    survivors(sparsity, learner.scope.size)  # refused before anything is scored
+    survivors(sparsity, learner.scope.size)
+    if (groups := Pattern.named(method.pattern)) is not None:
+        groups.check(learner.scope)
+
     scores = score(learner, Sample(method.per_class, learner.seed("score sample")))
-    mask = prune(scores, learner.mask, sparsity, across=method.across)
+    mask = prune(scores, learner.mask, sparsity, across=method.across, pattern=method.pattern)
     if mask.collapsed and not method.allow_collapse:
         name, others = mask.collapsed[0], len(mask.collapsed) - 1
         raise SparsityError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPM
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
+from ..core.extras import extra
 from .classifier import loading
 from .vision import EXPECTED, ImageModel, processor
 
@@ -125,12 +125,7 @@ def _from_open_clip(name: str, prompts: Prompts) -> ImageModel:
     architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition("/")
     if not (architecture and pretrained):
         raise DataError(f"model {name!r} is incomplete; expected open_clip:ARCHITECTURE/PRETRAINED, both of open_clip")
-    try:
-        open_clip = import_module("open_clip")
-    except (ImportError, RuntimeError) as reason:  # the latter when torchvision does not go with torch
-        raise DataError(
-            f"model {name!r} needs open_clip ({reason}); install it with: pip install 'instant-soup[open-clip]'"
-        ) from reason
+    open_clip = extra("open_clip", "open-clip", f"model {name!r}")
     with loading(name, "open_clip.list_pretrained() shows what there is; PRETRAINED may be a file, too"):
         whole = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32", require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(architecture)

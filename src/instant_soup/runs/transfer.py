@@ -10,15 +10,13 @@ from typing import Any
 
 from ..core.content import content_key
 from ..core.errors import StoreError
-from ..core.names import fit as core
-from ..core.names.match import NameMap
-from ..core.ticket import Ticket
+from ..core.names.name_map import NameMap
+from ..core.ticket import Ticket, Transfer
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.cell import Cell
 from ..store.contents import Contents, contents_of
-from ..store.plain import read_sealed, write_sealed
-from ..store.record import TRANSFER_SCHEMA
+from ..store.record import TRANSFER_SCHEMA, TransferRecord, read_transfer, write
 from ..store.store import Store
 from ..tasks import CourseTask
 from .environment import forget_peaks
@@ -28,7 +26,7 @@ from .sizes import Sizes
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
-def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> core.Transfer:
+def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> Transfer:
     """*ticket* for the model of *task*. Raises ScopeError when nothing of it fits."""
     course = task.course
     return ticket.transfer(course.model, map=names, scope=course.scope, base=course.base, heads=heads)
@@ -43,7 +41,7 @@ def transfer(
     heads: int | None = None,
     begin: Callable[[CourseTask], Watch] | None = None,
     load: Callable[[Recipe], CourseTask] | None = None,
-) -> dict[str, Any]:
+) -> TransferRecord:
     """Fit *ticket* to the model of *recipe*, fine-tune it under its mask and read the test split once.
 
     The method and the sparsity of *recipe* do not matter. Returns the record; what is in *store* already is read
@@ -65,16 +63,16 @@ def transfer(
             cell.tidy()
             made_with = contents_of(recipe, store, cell).parts
             facts = _carried_out(fitted, recipe, task, cell, begin(task) if begin else None)
-            origin = {"source": _source(ticket, store), "map": dict(names or {}), "contents": made_with}
-            write_sealed(place, {"key": key, **origin, **facts})
+            origin = {"source": _source(ticket, store), "map": dict(names or {}), "contents": dict(made_with)}
+            write(place, TransferRecord.model_validate({"key": key, **origin, **facts}))
         shutil.rmtree(cell.folder, ignore_errors=True)
-        return read_sealed(place)
+        return read_transfer(place)
 
 
-def _read_back(place: Path, made_with: Mapping[str, str]) -> dict[str, Any]:
+def _read_back(place: Path, made_with: Mapping[str, str]) -> TransferRecord:
     """The record at *place*. Raises StoreError where it was made with other data or another model."""
-    record = read_sealed(place)
-    for part, digest in record.get("contents", {}).items():
+    record = read_transfer(place)
+    for part, digest in record.contents.items():
         if made_with.get(part, digest) != digest:
             raise StoreError(
                 f"the {part} of this transfer changed since {place} was made; put back what was there, "
@@ -91,9 +89,7 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     return content_key(facts)
 
 
-def _carried_out(
-    fitted: core.Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
-) -> dict[str, Any]:
+def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) -> dict[str, Any]:
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)
@@ -101,7 +97,7 @@ def _carried_out(
     return {
         "schema": TRANSFER_SCHEMA,
         "recipe": recipe.model_dump(mode="json"),
-        "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": fitted.rows()},
+        "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": [list(row) for row in fitted.rows()]},
         "ticket": ticket_facts(fitted.ticket, task),
         "metric": next(iter(result.test)),
         "test": dict(result.test),
@@ -137,8 +133,7 @@ def _drawn_by(ticket: Ticket, store: Store) -> dict[str, Any] | None:
         return None
     cell = store.cell_of(ticket.recipe)
     if cell.record.exists():
-        recipe: dict[str, Any] = cell.load_record()["recipe"]
-        return recipe
+        return cell.load_record().recipe.facts()
     if cell.description.exists():
         return Recipe.parse(toml.read(cell.description)).model_dump(mode="json")
     return None

@@ -23,6 +23,7 @@ from ..training import ranks
 from .bookmark import EVERY, FolderBookmark
 from .locks import Locks
 from .plain import read_sealed, write_sealed
+from .record import Record, read_run
 from .tensors import read_checked, write_checked
 
 FILES = (
@@ -187,9 +188,9 @@ class Cell:
         """What `finish` noted. Raises StoreError when it is missing, damaged or edited."""
         return read_sealed(self.bill(stage))
 
-    def load_record(self) -> dict[str, Any]:
+    def load_record(self) -> Record:
         """What came of the run. Raises StoreError when it is missing, damaged or edited."""
-        return read_sealed(self.record)
+        return read_run(self.record)
 
     def fail(self, facts: Mapping[str, Any]) -> None:
         """Note why the run could not be done."""

@@ -23,7 +23,8 @@ from ..recipes.recipe import Recipe
 from . import index
 from .cell import Cell, unlinked
 from .locks import Locks
-from .plain import as_json, intact, read_json
+from .plain import as_json, intact
+from .record import read_run, read_transfer
 from .store import ROOMS, Store
 from .tensors import read_checked
 
@@ -201,14 +202,14 @@ def _recipe(path: Path, cell: Cell) -> str | None:
 
 
 def _record(path: Path, cell: Cell) -> str | None:
-    record = read_json(path)
-    if not str(record.get("key")).startswith(cell.key):
-        return "is another run's record"
+    refusal = _refused(lambda: read_run(path))
+    if refusal:
+        return refusal
 
-    noted = record.get("ticket")
-    if not isinstance(noted, dict) or "digest" not in noted:
-        return "says nothing of its ticket"
-    if cell.ticket.exists() and not _ticket(cell.ticket) and cell.load_ticket().digest != noted["digest"]:
+    record = read_run(path)
+    if not record.key.startswith(cell.key):
+        return "is another run's record"
+    if cell.ticket.exists() and not _ticket(cell.ticket) and cell.load_ticket().digest != record.ticket.digest:
         return "is of another ticket than the one beside it"
     return None
 
@@ -217,7 +218,9 @@ def _transfer(path: Path) -> Iterator[Finding]:
     """What is wrong with the record of a transfer, or with one that is half-written beside it."""
     if what := _plain(path):
         yield Finding(path, what)
-    elif not str(read_json(path).get("key")).startswith(path.stem):
+    elif refusal := _refused(lambda: read_transfer(path)):
+        yield Finding(path, refusal)
+    elif not read_transfer(path).key.startswith(path.stem):
         yield Finding(path, "is another transfer's record")
     for half in half_written(path):
         yield Finding(half, "half-written: its writer was killed")
@@ -271,7 +274,7 @@ def _lost(store: Store) -> Iterator[Finding]:
             yield Finding(folder, f"the record of {label} is gone; a sweep runs it again")
             continue
         with suppress(StoreError):  # then it was found above
-            if read_json(cell.record).get("checksum") != entry["checksum"]:
+            if (cell.load_record().checksum or None) != entry["checksum"]:
                 yield Finding(cell.record, f"is another record of {label} than the one that was written first")
 
 

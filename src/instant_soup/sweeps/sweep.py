@@ -23,8 +23,7 @@ from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
 from ..store.cell import Cell
-from ..store.plain import read_json, write_json
-from ..store.record import seal
+from ..store.plain import read_sealed, write_sealed
 from ..store.store import Store
 from ..tasks import CourseTask
 from .progress import Progress
@@ -69,7 +68,7 @@ class Sweep:
             }
             for one in self.wanted
         ]
-        write_json(self.place, seal({"source": self.source, "since": self.since, "slim": self.slim, "wanted": wanted}))
+        write_sealed(self.place, {"source": self.source, "since": self.since, "slim": self.slim, "wanted": wanted})
 
     def must_have_begun(self) -> None:
         """Raises StoreError unless this very sweep was begun in its store."""
@@ -82,7 +81,7 @@ class Sweep:
     @classmethod
     def begun(cls, place: Path, store: Store) -> Self:
         """The sweep that was noted at *place*. Raises StoreError when it is damaged."""
-        facts = read_json(place)
+        facts = read_sealed(place)
         try:
             wanted = tuple(
                 Wanted(one["name"], Recipe.parse(one["recipe"]), one["like"] and Recipe.parse(one["like"]))
@@ -101,7 +100,7 @@ class Sweep:
         if one.like is None:
             return one
         cell = self.store.cell(one.like)
-        return one.with_budget(budget_like(read_json(cell.record))) if cell.record.exists() else None
+        return one.with_budget(budget_like(cell.load_record())) if cell.record.exists() else None
 
     def state(self, one: Wanted) -> State:
         """How far *one* is."""
@@ -120,10 +119,10 @@ class Sweep:
         """Why *one* failed, in a sentence."""
         recipe = known.recipe if (known := self.ready(one)) else one.like
         cell = self.store.cell(recipe or one.recipe)
-        return str(read_json(cell.failure)["error"]) if cell.failure.exists() else "what it waits for failed"
+        return str(read_sealed(cell.failure)["error"]) if cell.failure.exists() else "what it waits for failed"
 
     def _failed(self, cell: Cell) -> bool:
-        return cell.failure.exists() and str(read_json(cell.failure)["at"]) >= self.since
+        return cell.failure.exists() and str(read_sealed(cell.failure)["at"]) >= self.since
 
     # the work
 
@@ -170,7 +169,7 @@ class Sweep:
 
     def note(self, cell: Cell, error: str) -> None:
         """Note that a run failed. Raises StoreError when that cannot be written."""
-        write_json(cell.failure, seal({"error": error, "at": datetime.now(UTC).isoformat()}))
+        cell.fail({"error": error, "at": datetime.now(UTC).isoformat()})
 
 
 class _Loader:

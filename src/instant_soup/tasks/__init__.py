@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..data.images import IMAGE_TASKS, ImageSpec
+from ..data.language import LANGUAGE_TASKS, LanguageSpec
 from ..data.polarity import SPEC as _POLARITY
 from ..data.text import GLUE_TASKS, TextSpec
 from .image import image
+from .language import language
 from .module import module
 from .task import CourseTask
 from .text import DEMO, text
 
-TASKS: Mapping[str, TextSpec | ImageSpec] = MappingProxyType({DEMO: _POLARITY, **GLUE_TASKS, **IMAGE_TASKS})
+TASKS: Mapping[str, TextSpec | ImageSpec | LanguageSpec] = MappingProxyType(
+    {DEMO: _POLARITY, **GLUE_TASKS, **IMAGE_TASKS, **LANGUAGE_TASKS}
+)
 
-__all__ = ["TASKS", "CourseTask", "image", "module", "text"]
+__all__ = ["TASKS", "CourseTask", "image", "language", "module", "text"]

@@ -10,8 +10,8 @@ from functools import partial
 from ..core.budget import Meter
 from ..core.task import Bookmark, Shelf
 from ..engine import Engine, hiring
-from ..engine.crew import Crew
 from ..engine.worker import Make
+from ..engine.workers import Workers
 from ..training.course import Course
 from ..training.learner import ModuleLearner
 from ..training.regime import Regime
@@ -36,7 +36,7 @@ class CourseTask:
     seed: int = 0
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
-    crew: Crew | None = None
+    crew: Workers | None = None
 
     @property
     def name(self) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from ..core.errors import TrainingError
 from ..core.scope import Scope
 from ..core.task import Base
 from .flops import ForwardCost
@@ -49,6 +50,9 @@ class Course:
         base: name and hash of the pre-trained weights.
         fresh: parameters that the pre-trained model does not have.
         train, validation, test: the splits; selection sees validation, test is read once.
+        lower_is_better: whether the first figure of *metric* is better the lower it is, as perplexity is.
+        logits: whether outputs are logits, which a temperature divides.
+        facts: how the test split is judged, as records tell it.
     """
 
     name: str
@@ -62,11 +66,21 @@ class Course:
     predict: Predict
     loss: Loss
     metric: Metric
+    lower_is_better: bool = False
+    logits: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def selected(self, outputs: Tensor, targets: Tensor) -> float:
+        """The figure that selection goes by, of a whole split; higher is better."""
+        figure = next(iter(self.metric(outputs, targets).values()))
+        return -figure if self.lower_is_better else figure
 
     def batch_loss(
         self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0, temperature: float = 1.0
     ) -> Tensor:
         """The mean loss over *batch*, a scalar; outputs are divided by *temperature* first."""
+        if temperature != 1 and not self.logits:
+            raise TrainingError(f"temperature is {temperature:g}, and a language task has no use for it; set it to 1")
         outputs, targets = self.predict(model, batch)
         return self.loss(outputs if temperature == 1 else outputs / temperature, targets, label_smoothing)
 

@@ -31,10 +31,11 @@ from ..core.ranks.agreement import check_accord
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
-from ..engine.crew import Crew
+from ..engine.workers import Workers
 from . import optim, sensitivity
 from .course import Course, Examples
 from .device import accelerator
+from .inputs import PASSES, inputs_of
 from .layout import Layout, local
 from .leaning import leaning
 from .loop import step
@@ -84,7 +85,7 @@ class ModuleLearner:
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
         shelf: Shelf | None = None,
-        crew: Crew | None = None,
+        crew: Workers | None = None,
         free: bool = False,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
@@ -299,7 +300,7 @@ class ModuleLearner:
                 seen = look(self)
             yield seen
 
-    def _sent(self, crew: Crew, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+    def _sent(self, crew: Workers, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
         """The same by a crew. Each is charged here as if it were done here, once, whoever does it how often."""
         names = [f"look-ahead {number} of {len(briefs)}, {brief}," for number, brief in enumerate(briefs, 1)]
         here = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
@@ -435,7 +436,7 @@ class ModuleLearner:
     # evaluation
 
     def evaluate(self) -> float:
-        return next(iter(self._course.metric(*self._answers(self._course.validation, "select")).values()))
+        return self._course.selected(*self._answers(self._course.validation, "select"))
 
     def loss(self) -> float:
         return float(self._course.loss(*self._answers(self._course.validation, "select"), 0.0))
@@ -503,6 +504,25 @@ class ModuleLearner:
                 batch = examples.batch(mine or part[:1])  # as in a step, every rank goes through the model as often
             yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
+
+    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+        self._layout.check_whole("what goes into matrices")
+        train, ways = self._course.train, iter((PASSES, 1))
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chosen = sorted(order[:examples].tolist())
+
+        def parts() -> Iterator[Any]:
+            passes = next(ways)
+            for part in chunks(chosen, ceil(self._regime.batch / self._regime.accumulation)):
+                yield self._placed(self._charged("score", train, part, passes))
+                self._meter.tell("score", sparsity=self._mask.sparsity)
+
+        def forward(batch: Any) -> object:
+            with sensitivity.exact(self._module, self._plain_forward):
+                return self._course.predict(self._module, batch)
+
+        self._module.eval()
+        yield from inputs_of(self._module, self._scope, parts, forward, second_moment=second_moment)
 
     # going on after a kill
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from instant_soup.core.errors import DataError
-from instant_soup.data import polarity as room
+from instant_soup.core import extras
+from instant_soup.core.errors import MissingExtra
 from instant_soup.data.polarity import SPEC, polarity
 from instant_soup.data.source import Splits
 
@@ -122,6 +122,6 @@ def test_the_split_is_the_one_that_records_were_made_with(lexicon: Splits) -> No
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "find_spec", lambda _: None)
-    with pytest.raises(DataError, match=r"vaderSentiment; install it with: pip install 'instant-soup\[demo\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"vaderSentiment; install it with: pip install 'instant-soup\[demo\]'"):
         polarity()

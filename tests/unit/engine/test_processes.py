@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import instant_soup.engine as engine
-from instant_soup.core.errors import EngineError, UnknownName
-from instant_soup.engine.crew import Crew
+from instant_soup.core.errors import EngineError, MissingExtra, UnknownName
 from instant_soup.engine.processes import Processes
+from instant_soup.engine.workers import Workers
 
 
 @pytest.fixture(scope="module")
-def crew() -> Iterator[Crew]:
+def workers() -> Iterator[Workers]:
     """Two workers whose work is to divide what is shared by the errand."""
-    with Crew(Processes(partial(partial, operator.truediv), 1), 2) as hired:
+    with Workers(Processes(partial(partial, operator.truediv), 1), 2) as hired:
         yield hired
 
 
@@ -28,37 +28,37 @@ def names(count: int) -> list[str]:
     return [f"errand {number}" for number in range(count)]
 
 
-def workers(crew: Crew) -> list[int]:
-    return [process.pid or 0 for process, _ in crew._team._processes.values()]  # type: ignore[attr-defined]
+def pids(workers: Workers) -> list[int]:
+    return [facts["pid"] for facts in workers.places.values()]
 
 
-def test_processes_do_the_work_on_what_they_share(crew: Crew) -> None:
+def test_processes_do_the_work_on_what_they_share(workers: Workers) -> None:
     shared = torch.tensor([12.0, 24.0])
-    found = list(crew.each(shared, [1, 2, 3, 4], names(4)))
+    found = list(workers.each(shared, [1, 2, 3, 4], names(4)))
     assert [one.tolist() for one in found] == [[12.0, 24.0], [6.0, 12.0], [4.0, 8.0], [3.0, 6.0]]
 
 
-def test_what_a_round_shared_is_gone_after_it(crew: Crew) -> None:
-    folder = Path(crew._team._folder.name)  # type: ignore[attr-defined]
+def test_what_a_round_shared_is_gone_after_it(workers: Workers) -> None:
+    folder = workers.backend.folder  # type: ignore[attr-defined]
     before = len(list(folder.iterdir()))
-    list(crew.each(torch.ones(3), [1.0], names(1)))
+    list(workers.each(torch.ones(3), [1.0], names(1)))
     assert len(list(folder.iterdir())) == before == 1
 
 
-def test_an_error_there_is_told_here(crew: Crew) -> None:
+def test_an_error_there_is_told_here(workers: Workers) -> None:
     with pytest.raises(EngineError, match=r"errand 1 failed 3 times.*ZeroDivisionError"):
-        list(crew.each(1, [1, 0], names(2)))
-    assert list(crew.each(1, [2], names(1))) == [0.5]
+        list(workers.each(1, [1, 0], names(2)))
+    assert list(workers.each(1, [2], names(1))) == [0.5]
 
 
-def test_killed_workers_are_replaced_in_the_middle_of_it(crew: Crew) -> None:
-    answers = crew.each(12, [1, 2, 3, 4, 6], names(5))
+def test_killed_workers_are_replaced_in_the_middle_of_it(workers: Workers) -> None:
+    answers = workers.each(12, [1, 2, 3, 4, 6], names(5))
     assert next(answers) == 12
-    before = workers(crew)
+    before = pids(workers)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     assert list(answers) == [6, 4, 3, 2]
-    assert any(pid not in before for pid in workers(crew))
+    assert any(pid not in before for pid in pids(workers))
 
 
 def test_what_cannot_be_sent_is_said_before_anything_is_started() -> None:
@@ -67,9 +67,9 @@ def test_what_cannot_be_sent_is_said_before_anything_is_started() -> None:
 
 
 def test_at_the_end_no_process_and_no_file_is_left() -> None:
-    with Crew(Processes(partial(partial, operator.add), 1), 1) as hired:
+    with Workers(Processes(partial(partial, operator.add), 1), 1) as hired:
         assert list(hired.each(1, [2], names(1))) == [3]
-        (pid,), folder = workers(hired), Path(hired._team._folder.name)  # type: ignore[attr-defined]
+        (pid,), folder = pids(hired), hired.backend.folder  # type: ignore[attr-defined]
         assert folder.parent == Path(tempfile.gettempdir())
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
@@ -85,5 +85,5 @@ def test_engines_go_by_name() -> None:
 
 def test_without_ray_its_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(EngineError, match=r"pip install 'instant-soup\[ray\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[ray\]'"):
         engine.hiring("ray", partial(partial, operator.add))

@@ -25,8 +25,8 @@ import instant_soup as soup
 from instant_soup.core.errors import EngineError
 from instant_soup.core.task import Brief, Training
 from instant_soup.engine import hiring
-from instant_soup.engine.crew import Crew
 from instant_soup.engine.ray import _packed
+from instant_soup.engine.workers import Workers
 from instant_soup.recipes.grid import expand
 from instant_soup.store.store import Store
 from instant_soup.sweeps.progress import Progress
@@ -80,7 +80,7 @@ def alone(mini: CourseTask) -> soup.Ticket:
     return METHOD.draw(mini, 0.6)
 
 
-def kill(crew: Crew, dice: random.Random) -> None:
+def kill(crew: Workers, dice: random.Random) -> None:
     with suppress(ProcessLookupError):  # it is dead already
         os.kill(dice.choice(list(crew.places.values()))["pid"], signal.SIGKILL)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import instant_soup as soup
-from instant_soup.core.errors import StoreError, UnknownName
+from instant_soup.core.errors import MissingExtra, StoreError, UnknownName
 from instant_soup.core.ticket import Ticket
 from instant_soup.export import csr
 from instant_soup.export.errors import ExportError
@@ -94,7 +94,7 @@ def test_a_missing_extra_is_named(
             raise ImportError(f"No module named {name!r}")
         return import_module(name, *rest)
 
-    monkeypatch.setattr("instant_soup.export.errors.import_module", without)
-    with pytest.raises(ExportError, match=rf"needs {module} .*pip install 'instant-soup\[{to}\]'"):
+    monkeypatch.setattr("instant_soup.core.extras.import_module", without)
+    with pytest.raises(MissingExtra, match=rf"needs {module} .*pip install 'instant-soup\[{to}\]'"):
         export_model(source("bert"), to, tmp_path / f"out{FORMATS[to].suffix}")
     assert not list(tmp_path.iterdir())

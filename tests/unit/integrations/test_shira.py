@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import instant_soup as soup
+from instant_soup.core.rounding import rounding_of
 from instant_soup.models import tiny
 
 from .test_adapters import bert as bert
@@ -44,11 +45,11 @@ def test_every_survivor_is_trained_and_nothing_else(bert: Any, tmp_path: Path) -
         assert before[name][~kept].count_nonzero() > 0  # pruned means frozen here, not zero
     for name in before.keys() - ticket.mask.keys() - {"classifier.weight", "classifier.bias"}:
         assert torch.equal(after[name], before[name])
-    torch.testing.assert_close(outputs(merged), trained, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs(merged), trained, rtol=0, atol=rounding_of(merged, trained))
 
     again = soup.shira(fresh, ticket, modules_to_save=["classifier"])
     peft.set_peft_model_state_dict(again, load_file(tmp_path / "adapter_model.safetensors"))
-    torch.testing.assert_close(outputs(again), trained, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs(again), trained, rtol=0, atol=rounding_of(again, trained))
 
 
 def test_on_an_applied_ticket_zeros_stay(bert: Any) -> None:
@@ -86,7 +87,7 @@ def test_a_configuration_of_one_rank_takes_the_largest_survivors_and_travels_by_
         else:
             assert not moved.any()
     loaded = peft.PeftModel.from_pretrained(fresh, tmp_path)
-    torch.testing.assert_close(outputs(loaded), trained, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs(loaded), trained, rtol=0, atol=rounding_of(loaded, trained))
 
 
 def test_what_cannot_be_is_refused(bert: Any) -> None:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
 import instant_soup as soup
-from instant_soup.core.errors import DataError
+from instant_soup.core.errors import DataError, MissingExtra
+from instant_soup.core.rounding import rounding_of
 from instant_soup.core.task import Base
 from instant_soup.models import clip, tiny
 from instant_soup.models.classifier import loss, predict
@@ -72,9 +73,8 @@ def test_logits_are_those_of_clip_itself(tiny_clip: Path, whole: CLIPModel) -> N
     got, pixels = clip.load(str(tiny_clip), prompts=[["a red film"], ["b"]]), torch.randn(4, 3, 16, 16)
     tokens = AutoTokenizer.from_pretrained(tiny_clip)(["a red film", "b"], padding=True, return_tensors="pt")
     with torch.no_grad():
-        assert torch.allclose(
-            got.model(pixels).logits, whole(**tokens, pixel_values=pixels).logits_per_image, atol=1e-5
-        )
+        wanted = whole(**tokens, pixel_values=pixels).logits_per_image
+        torch.testing.assert_close(got.model(pixels).logits, wanted, rtol=0, atol=rounding_of(whole, wanted))
 
 
 def test_a_class_is_the_mean_direction_of_its_sentences(tiny_clip: Path, whole: CLIPModel) -> None:
@@ -86,7 +86,8 @@ def test_a_class_is_the_mean_direction_of_its_sentences(tiny_clip: Path, whole: 
         with torch.no_grad():
             found = whole.get_text_features(**tokenizer(sentence, return_tensors="pt")).pooler_output[0]
         each.append(found / found.norm())
-    assert torch.allclose(head[0], F.normalize(each[0] + each[1], dim=0), atol=1e-5)
+    wanted = F.normalize(each[0] + each[1], dim=0)
+    torch.testing.assert_close(head[0], wanted, rtol=0, atol=rounding_of(whole, wanted))
 
 
 def test_long_sentences_count_once_however_long_they_are() -> None:
@@ -212,7 +213,7 @@ def test_open_clip_may_squash_and_may_not_do_what_is_not_known(
 def test_a_missing_open_clip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(
-        DataError, match=r"needs open_clip .*; install it with: pip install 'instant-soup\[open-clip\]'"
+        MissingExtra, match=r"needs open_clip .*; install it with: pip install 'instant-soup\[open-clip\]'"
     ):
         clip.load("open_clip:ViT-B-32/openai", prompts=PROMPTS)
 
@@ -240,7 +241,8 @@ def test_the_real_open_clip_gives_its_own_logits(tmp_path: Path) -> None:
     assert got.scope.size == 84_934_656
     pixels, tokens = torch.randn(2, 3, 224, 224), open_clip.get_tokenizer("ViT-B-32")(["a cat", "a dog"])
     with torch.no_grad():
-        assert torch.allclose(got.model.eval()(pixels).logits, whole.get_logits(pixels, tokens)[0], atol=1e-4)
+        wanted = whole.get_logits(pixels, tokens)[0]
+        torch.testing.assert_close(got.model.eval()(pixels).logits, wanted, rtol=0, atol=rounding_of(whole, wanted))
 
 
 # training
@@ -296,7 +298,8 @@ def test_evaluation_sees_the_weights_that_training_sees(learner: ModuleLearner) 
     batch, module = Colours(8).batch(range(8)), learner._module
     trained = predict(module.train(), batch)[0].detach()
     with torch.inference_mode():
-        assert torch.allclose(predict(module.eval(), batch)[0], trained, atol=1e-5)
+        evaluated = predict(module.eval(), batch)[0]
+        torch.testing.assert_close(evaluated, trained, rtol=0, atol=rounding_of(module, trained))
 
 
 def test_a_tower_of_torch_attention_learns(learner: ModuleLearner) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import instant_soup as soup
-from instant_soup.core.errors import SoupError, UnknownName
+from instant_soup.core import extras
+from instant_soup.core.errors import MissingExtra, SoupError, UnknownName
 from instant_soup.runs import trackers as track
-from instant_soup.runs.trackers import TrackerMissing, tracked
+from instant_soup.runs.trackers import tracked
 
 
 class Fake:
@@ -67,12 +68,12 @@ def test_a_tracker_is_told_the_recipe_every_piece_of_work_and_what_came_of_it(
     logged = [what for act, what in fake.told if act == "log"]
     assert [step for step, _ in logged] == list(range(1, len(logged) + 1))
     assert logged[-1][1] == {
-        "test/accuracy": record["test"]["accuracy"],
-        "validation": record["validation"],
-        "cost in T": record["cost"]["multiple_of_T"],
+        "test/accuracy": record.test["accuracy"],
+        "validation": record.validation,
+        "cost in T": record.cost.multiple_of_T,
     }
     trained = [values["fine-tune/steps"] for _, values in logged if "fine-tune/steps" in values]
-    assert trained[-1] == record["cost"]["train"]["train"]["steps"]
+    assert trained[-1] == record.cost.train["train"].steps
 
 
 @pytest.mark.parametrize("fails", ["start", "configure", "log", "finish"])
@@ -85,8 +86,8 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning_and_changes_nothing(
     with pytest.warns(UserWarning, match=rf"tensorboard could not {fails} \(gone\); the run goes on") as warned:
         record = run(recipe, tmp_path / "tracked", list(fakes))
     assert len(warned) == 1
-    assert record["ticket"]["digest"] == alone["ticket"]["digest"]
-    assert record["test"] == alone["test"]
+    assert record.ticket.digest == alone.ticket.digest
+    assert record.test == alone.test
     assert fakes["mlflow"].told[-1] == ("finish", None)
 
 
@@ -111,9 +112,9 @@ def test_an_unknown_tracker_is_met_with_the_nearest(recipe: soup.Recipe, tmp_pat
 def test_a_tracker_whose_package_is_missing_says_what_to_install(
     recipe: soup.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(track, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with (
-        pytest.raises(TrackerMissing, match=r"pip install 'instant-soup\[mlflow\]'"),
+        pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[mlflow\]'"),
         tracked(["mlflow"], recipe, tmp_path),
     ):
         pass

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import instant_soup as soup
+from instant_soup.core.rounding import rounding
 from instant_soup.core.task import Training
 from instant_soup.core.weights import Weights
 from instant_soup.soup.average import AVERAGES, barrier, greedy, learned, uniform
@@ -54,9 +55,13 @@ def accuracy(learner: ModuleLearner, weights: Weights) -> float:
     return float((outputs.argmax(1) == validation.targets).float().mean())
 
 
-def close(first: Weights, second: Weights, tolerance: float = 1e-6) -> bool:
+def close(first: Weights, second: Weights, tolerance: float = 0.0) -> bool:
     assert first.keys() == second.keys()
-    return all(torch.allclose(first[name], second[name], atol=tolerance, rtol=0) for name in first)
+    for name, part in first.items():
+        bound = rounding(6, float(part.abs().max())) + tolerance
+        if not torch.allclose(part, second[name], atol=bound, rtol=0):
+            return False
+    return True
 
 
 def test_the_uniform_soup_is_the_plain_mean(learner: ModuleLearner, bowls: list[Weights]) -> None:

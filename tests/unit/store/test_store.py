@@ -15,8 +15,7 @@ from instant_soup.core.task import Base
 from instant_soup.core.ticket import Ticket
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.store.cell import Cell
-from instant_soup.store.plain import read_json, write_json
-from instant_soup.store.record import seal, sealed
+from instant_soup.store.plain import read_json, seal, sealed, write_json
 from instant_soup.store.store import Store
 
 

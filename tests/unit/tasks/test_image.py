@@ -10,6 +10,7 @@ import torch
 import instant_soup as soup
 from instant_soup.core.errors import DataError, UnknownName
 from instant_soup.data.images import IMAGE_TASKS
+from instant_soup.data.language import LANGUAGE_TASKS
 from instant_soup.data.text import GLUE_TASKS
 from instant_soup.models import clip
 from instant_soup.tasks import DEMO, TASKS, CourseTask
@@ -23,7 +24,7 @@ def vit_task(tiny_vit: Path, tiny_images: Path, quick_regime: soup.Regime) -> Co
 
 
 def test_every_task_has_a_name_and_sizes() -> None:
-    assert set(TASKS) == {DEMO, *GLUE_TASKS, *IMAGE_TASKS}
+    assert set(TASKS) == {DEMO, *GLUE_TASKS, *IMAGE_TASKS, *LANGUAGE_TASKS}
     assert all(spec.sizes and min(spec.sizes) > 0 for name, spec in TASKS.items() if name != DEMO)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 import instant_soup as soup
 from instant_soup.core.errors import ScopeError, TrainingError
 from instant_soup.core.prune import prune
+from instant_soup.core.rounding import rounding
 from instant_soup.core.score import magnitude
 from instant_soup.core.task import Brief, Training
 from instant_soup.tasks import CourseTask
@@ -171,8 +172,12 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(make: Make) -> None:
                 module.p = 0.0
         learner._module.config.attention_probs_dropout_prob = 0.0
         learner.train(1)
-    for name, moment in memory(whole).items():
-        assert torch.allclose(moment, memory(parts)[name], rtol=1e-3, atol=1e-7), name
+    moments = memory(whole)
+    for name, moment in moments.items():
+        kind = name.split("/")[0]  # the gradient of a key's bias is nothing but the rounding of larger numbers
+        largest = max(float(other.abs().max()) for key, other in moments.items() if key.startswith(f"{kind}/"))
+        bound = rounding(moment.numel(), largest)
+        torch.testing.assert_close(memory(parts)[name], moment, rtol=1e-3, atol=bound, msg=name)
 
 
 def test_training_past_the_end_of_the_line_is_refused_before_any_step(make: Make) -> None:

@@ -1,4 +1,4 @@
-"""The crew by itself, over a team that does what a script says, in no time."""
+"""The workers by themselves, over a backend that does what a script says, in no time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from instant_soup.core.errors import EngineError, TrainingError
-from instant_soup.engine import crew as room
-from instant_soup.engine.crew import Crew, Event
+from instant_soup.engine import workers as room
 from instant_soup.engine.worker import place
+from instant_soup.engine.workers import Event, Workers
 
 Script = Callable[[int, Any, int], Event | None]
 """(hand, errand, how often it was given before) -> what comes of it; None for nothing, ever."""
@@ -82,23 +82,23 @@ def names(count: int) -> list[str]:
     return [f"errand {number}" for number in range(count)]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5, 20])
-def test_answers_come_in_the_order_of_the_errands_whoever_is_done_first(workers: int) -> None:
-    with Crew(team := Scripted(doubled), workers) as crew:
-        assert list(crew.each("state", range(11), names(11))) == [2 * i for i in range(11)]
-        assert sorted(errand for _, errand in team.asked) == list(range(11))
-        assert team.shared == []
-    assert team.closed
+@pytest.mark.parametrize("count", [1, 2, 5, 20])
+def test_answers_come_in_the_order_of_the_errands_whoever_is_done_first(count: int) -> None:
+    with Workers(backend := Scripted(doubled), count) as workers:
+        assert list(workers.each("state", range(11), names(11))) == [2 * i for i in range(11)]
+        assert sorted(errand for _, errand in backend.asked) == list(range(11))
+        assert backend.shared == []
+    assert backend.closed
 
 
 def test_a_worker_that_dies_is_replaced_and_its_errand_done_again() -> None:
     def script(hand: int, errand: Any, before: int) -> Event:
         return Event(hand, "lost", "it was killed") if errand == 2 and before < 2 else doubled(hand, errand, before)
 
-    with Crew(team := Scripted(script), 3) as crew:
-        assert list(crew.each("state", range(5), names(5))) == [0, 2, 4, 6, 8]
-    assert sum(errand == 2 for _, errand in team.asked) == 3
-    assert len(team.started) == 5
+    with Workers(backend := Scripted(script), 3) as workers:
+        assert list(workers.each("state", range(5), names(5))) == [0, 2, 4, 6, 8]
+    assert sum(errand == 2 for _, errand in backend.asked) == 3
+    assert len(backend.started) == 5
 
 
 @pytest.mark.parametrize("kind", ["lost", "error"])
@@ -106,22 +106,22 @@ def test_what_fails_three_times_ends_it_with_its_name_and_why(kind: Any) -> None
     def script(hand: int, errand: Any, before: int) -> Event:
         return Event(hand, kind, "the lights went out") if errand == 1 else doubled(hand, errand, before)
 
-    crew = Crew(team := Scripted(script), 2)
+    workers = Workers(backend := Scripted(script), 2)
     with pytest.raises(EngineError, match=r"^errand 1 failed 3 times, the last time because the lights went out$"):
-        list(crew.each("state", range(4), names(4)))
-    assert sum(errand == 1 for _, errand in team.asked) == 3
-    assert team.shared == []
+        list(workers.each("state", range(4), names(4)))
+    assert sum(errand == 1 for _, errand in backend.asked) == 3
+    assert backend.shared == []
 
 
 def test_an_error_of_ours_is_raised_at_once_and_as_it_is() -> None:
     def script(hand: int, errand: Any, before: int) -> Event:
         return Event(hand, "error", TrainingError("the loss is nan")) if errand == 1 else doubled(hand, errand, before)
 
-    answers = Crew(team := Scripted(script), 1).each("state", range(4), names(4))
+    answers = Workers(backend := Scripted(script), 1).each("state", range(4), names(4))
     assert next(answers) == 0
     with pytest.raises(TrainingError, match="the loss is nan"):
         next(answers)
-    assert [errand for _, errand in team.asked] == [0, 1]
+    assert [errand for _, errand in backend.asked] == [0, 1]
 
 
 def test_no_more_is_begun_ahead_of_what_is_asked_for_than_memory_is_meant_for() -> None:
@@ -131,9 +131,9 @@ def test_no_more_is_begun_ahead_of_what_is_asked_for_than_memory_is_meant_for() 
         begun.append(errand)
         return None if errand == 0 else doubled(hand, errand, before)
 
-    team = Scripted(script)
-    team.late = Event(0, "answer", 0)
-    answers = Crew(team, 3).each("state", range(100), names(100))
+    backend = Scripted(script)
+    backend.late = Event(0, "answer", 0)
+    answers = Workers(backend, 3).each("state", range(100), names(100))
     assert next(answers) == 0
     assert sorted(begun) == list(range(room.AHEAD * 3))
     assert list(answers) == [2 * i for i in range(1, 100)]
@@ -143,21 +143,21 @@ def test_answers_to_what_is_asked_no_more_are_dropped() -> None:
     def script(hand: int, errand: Any, before: int) -> Event | None:
         return None if errand == "old 1" else Event(hand, "answer", errand)
 
-    crew = Crew(team := Scripted(script), 2)
-    answers = crew.each("one", ["old 0", "old 1"], names(2))
+    workers = Workers(backend := Scripted(script), 2)
+    answers = workers.each("one", ["old 0", "old 1"], names(2))
     assert next(answers) == "old 0"
     answers.close()
-    (late,) = {hand for hand, errand in team.asked if errand == "old 1"}
-    answers = crew.each("two", ["new 0", "new 1", "new 2"], names(3))
-    team.events.append(Event(late, "answer", "late"))
+    (late,) = {hand for hand, errand in backend.asked if errand == "old 1"}
+    answers = workers.each("two", ["new 0", "new 1", "new 2"], names(3))
+    backend.events.append(Event(late, "answer", "late"))
     assert list(answers) == ["new 0", "new 1", "new 2"]
 
 
 def test_what_is_shared_is_let_go_of_even_if_no_answer_is_ever_asked_for() -> None:
-    crew = Crew(team := Scripted(doubled), 1)
-    crew.each("state", range(3), names(3)).close()
-    assert list(crew.each("state", [], [])) == []
-    assert team.shared == []
+    workers = Workers(backend := Scripted(doubled), 1)
+    workers.each("state", range(3), names(3)).close()
+    assert list(workers.each("state", [], [])) == []
+    assert backend.shared == []
 
 
 def test_a_straggler_is_overtaken_by_a_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,23 +167,23 @@ def test_a_straggler_is_overtaken_by_a_second_worker(monkeypatch: pytest.MonkeyP
     def script(hand: int, errand: Any, before: int) -> Event | None:
         return None if errand == 0 and before == 0 else doubled(hand, errand, before)
 
-    crew = Crew(team := Scripted(script), 2)
-    assert list(crew.each("state", range(3), names(3))) == [0, 2, 4]
-    assert sum(errand == 0 for _, errand in team.asked) == 2
+    workers = Workers(backend := Scripted(script), 2)
+    assert list(workers.each("state", range(3), names(3))) == [0, 2, 4]
+    assert sum(errand == 0 for _, errand in backend.asked) == 2
 
 
 def test_it_does_not_wait_for_ever_for_a_worker() -> None:
-    crew = Crew(Scripted(doubled, begins=lambda _: None), 1, patience=0.0)
+    workers = Workers(Scripted(doubled, begins=lambda _: None), 1, patience=0.0)
     with pytest.raises(EngineError, match=r"no worker was ready for 0 s; is there any\?"):
-        list(crew.each("state", [1], names(1)))
+        list(workers.each("state", [1], names(1)))
 
 
 def test_workers_of_other_versions_are_refused_and_other_hardware_is_told() -> None:
     for change, kind in (({"versions": {"torch": "0.1"}}, EngineError), ({"hardware": "abacus"}, UserWarning)):
-        team = Scripted(doubled, begins=partial(_other, change))
-        crew = Crew(team, 1)
+        backend = Scripted(doubled, begins=partial(_other, change))
+        workers = Workers(backend, 1)
         with pytest.raises(kind, match="install the same on all" if kind is EngineError else "abacus"):
-            list(crew.each("state", [1], names(1)))
+            list(workers.each("state", [1], names(1)))
 
 
 def _other(change: dict[str, Any], hand: int) -> Event:
@@ -191,14 +191,14 @@ def _other(change: dict[str, Any], hand: int) -> Event:
 
 
 def test_no_more_workers_are_started_than_there_is_work_for() -> None:
-    with Crew(team := Scripted(doubled), 100) as crew:
-        assert team.started == []
-        list(crew.each("state", range(2), names(2)))
-        list(crew.each("state", range(3), names(3)))
-    assert team.started == [0, 1, 2]
+    with Workers(backend := Scripted(doubled), 100) as workers:
+        assert backend.started == []
+        list(workers.each("state", range(2), names(2)))
+        list(workers.each("state", range(3), names(3)))
+    assert backend.started == [0, 1, 2]
 
 
 def test_a_worker_that_cannot_begin_says_why() -> None:
-    crew = Crew(Scripted(doubled, begins=lambda hand: Event(hand, "unable", "OSError: no disk, on node-7")), 1)
+    workers = Workers(Scripted(doubled, begins=lambda hand: Event(hand, "unable", "OSError: no disk, on node-7")), 1)
     with pytest.raises(EngineError, match="a worker cannot begin: OSError: no disk, on node-7"):
-        list(crew.each("state", [1], names(1)))
+        list(workers.each("state", [1], names(1)))

@@ -1,4 +1,4 @@
-"""Crew: workers that carry out errands; answers come in the order of the errands, whoever is done first.
+"""Workers: they carry out errands; answers come in the order of the errands, whoever is done first.
 
 An errand is a pure function of what is shared and of itself, so it does not matter who does it, or whether two do. It
 is done again elsewhere when its worker dies, and by a second worker when it takes far longer than the others.
@@ -19,13 +19,14 @@ from .worker import Facts, compare, place
 
 FAILURES = 3  # of one errand, or of a worker's start, before it is given up
 AHEAD = 2  # errands per worker that may be begun before the first of them is asked for: their answers take memory
-SLOW, SLOW_AT_LEAST = 4.0, 30.0  # times the median, and seconds, after which an errand is given to a second worker
+SLOW = 4.0  # times the median, after which an errand is given to a second worker
+SLOW_AT_LEAST = 30.0  # seconds, before which it never is
 _BEAT = 1.0  # seconds between looks at the clock
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a team tells.
+    """What a backend tells.
 
     Attributes:
         hand: the number of the worker.
@@ -38,15 +39,15 @@ class Event:
     value: Any
 
 
-class Team(Protocol):
-    """Workers by number. A worker that is lost is replaced without being asked for, and says when it is ready."""
+class Backend(Protocol):
+    """Where workers run. One that is lost is replaced without being asked for, and says when it is ready."""
 
     @property
     def advice(self) -> str:
         """What to look at where no worker comes up."""
 
     def start(self, hand: int) -> None:
-        """Start a worker, without waiting for it."""
+        """Start the worker of this number, without waiting for it."""
 
     def share(self, shared: Any) -> Any:
         """Put what all errands of a round share where workers find it, once; gives a handle."""
@@ -79,50 +80,59 @@ class _Round:
         self.waiting = deque(range(len(self.names)))
 
     def answer(self, index: int, value: Any, seconds: float) -> None:
-        if index not in self.done:  # else another worker was faster
-            self.answers[index] = value
-            self.done.add(index)
-            self.seconds.append(seconds)
+        if index in self.done:
+            return  # another worker was faster
+
+        self.answers[index] = value
+        self.done.add(index)
+        self.seconds.append(seconds)
 
     def fail(self, index: int, why: str) -> None:
         """Have an errand done again. Raises EngineError when it has failed too often."""
         if index in self.done:
             return
+
         reasons = self.failures.setdefault(index, [])
         reasons.append(why)
         if len(reasons) >= FAILURES:
             raise EngineError(f"{self.names[index]} failed {FAILURES} times, the last time because {why}")
+
         if index not in self.waiting:
             self.waiting.appendleft(index)
 
 
 @dataclass
 class _Work:
+    """An errand that a worker is at."""
+
     round: _Round
     index: int
     since: float
 
 
-class Crew:
-    """Workers of one team. A context manager: at its end they are gone.
+class Workers:
+    """Workers of one backend. A context manager: at its end they are gone.
 
     Args:
-        team: who does the work.
-        workers: how many of them at most; they are started when there is something for them to do.
+        backend: where they run.
+        count: how many of them at most; they are started when there is something for them to do.
         patience: seconds to wait while no worker is ready or at work, before that is an error.
 
     Attributes:
         places: where each worker was when it was last ready, see `instant_soup.engine.worker.place`.
     """
 
-    def __init__(self, team: Team, workers: int, *, patience: float = 600.0) -> None:
-        self._team, self.workers, self._patience = team, workers, patience
+    def __init__(self, backend: Backend, count: int, *, patience: float = 600.0) -> None:
+        self.backend = backend
+        self.count = count
         self.places: dict[int, Facts] = {}
+        self._patience = patience
         self._ready: set[int] = set()
-        self._at: dict[int, _Work] = {}
-        self._never: dict[int, int] = {}
-        self._started, self._alone_since = 0, 0.0
-        self._here = place()
+        self._busy: dict[int, _Work] = {}
+        self._stillborn: dict[int, int] = {}
+        self._started = 0
+        self._idle_since = 0.0
+        self._own_place = place()
 
     def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
         """The answer to each errand, in their order; the first are begun at once. *names*: what errors call them.
@@ -130,11 +140,12 @@ class Crew:
         Raises EngineError when an errand fails for the third time, no worker can begin, or none is there for too long;
         an error of our own that an errand raises is raised as it is.
         """
-        while self._started < min(self.workers, len(errands)):
-            self._team.start(self._started)
+        while self._started < min(self.count, len(errands)):
+            self.backend.start(self._started)
             self._started += 1
-        self._alone_since = time.monotonic()
-        answers = self._answers(_Round(names), self._team.share(shared), errands)
+
+        self._idle_since = time.monotonic()
+        answers = self._answers(_Round(names), self.backend.share(shared), errands)
         next(answers)  # from here on it lets go of what is shared, however it ends
         return answers
 
@@ -143,6 +154,7 @@ class Crew:
         try:
             self._hand_out(round_, handle, errands, 0)
             yield
+
             for index in range(len(errands)):
                 self._hand_out(round_, handle, errands, index)
                 while index not in round_.answers:
@@ -150,54 +162,59 @@ class Crew:
                     self._hand_out(round_, handle, errands, index)
                 yield round_.answers.pop(index)
         finally:
-            self._team.forget(handle)
+            self.backend.forget(handle)
 
     def _hand_out(self, round_: _Round, handle: Any, errands: Sequence[Any], index: int) -> None:
         """Give every idle worker something to do, but nothing that is asked for only much later."""
-        for hand in sorted(self._ready - self._at.keys()):
-            if round_.waiting and round_.waiting[0] < index + AHEAD * self.workers:
+        for hand in sorted(self._ready - self._busy.keys()):
+            if round_.waiting and round_.waiting[0] < index + AHEAD * self.count:
                 todo = round_.waiting.popleft()
-            elif (slow := self._slow(round_)) is not None:
-                todo = slow
             else:
-                return
-            self._at[hand] = _Work(round_, todo, time.monotonic())
-            self._team.give(hand, handle, errands[todo])
+                slow = self._slow(round_)
+                if slow is None:
+                    return
+                todo = slow
+
+            self._busy[hand] = _Work(round_, todo, time.monotonic())
+            self.backend.give(hand, handle, errands[todo])
 
     def _slow(self, round_: _Round) -> int | None:
         """An errand that only one worker is at, for far longer than the others took."""
         if not round_.seconds:
             return None
+
         limit = time.monotonic() - max(SLOW_AT_LEAST, SLOW * median(round_.seconds))
-        mine = [work for work in self._at.values() if work.round is round_ and work.index not in round_.done]
-        for work in sorted(mine, key=lambda work: work.since):
-            if work.since < limit and sum(other.index == work.index for other in mine) == 1:
+        open_work = [work for work in self._busy.values() if work.round is round_ and work.index not in round_.done]
+        for work in sorted(open_work, key=lambda work: work.since):
+            helpers = sum(other.index == work.index for other in open_work)
+            if work.since < limit and helpers == 1:
                 return work.index
         return None
 
     def _heed(self, round_: _Round) -> None:
-        for event in self._team.wait(_BEAT):
+        """Wait for something to happen, and take it in."""
+        for event in self.backend.wait(_BEAT):
             if event.kind == "ready":
-                compare(event.value, self._here)
+                compare(event.value, self._own_place)
                 self.places[event.hand] = event.value
                 self._ready.add(event.hand)
-                self._never.pop(event.hand, None)
+                self._stillborn.pop(event.hand, None)
             elif event.kind == "unable":
-                raise (
-                    event.value
-                    if isinstance(event.value, SoupError)
-                    else EngineError(f"a worker cannot begin: {event.value}")
-                )
+                if isinstance(event.value, SoupError):
+                    raise event.value
+                raise EngineError(f"a worker cannot begin: {event.value}")
             else:
-                self._over(event, round_)
+                self._end(event, round_)
+
         self._lose_patience()
 
-    def _over(self, event: Event, round_: _Round) -> None:
+    def _end(self, event: Event, round_: _Round) -> None:
         """A worker has ended its errand, or itself."""
-        work = self._at.pop(event.hand, None)
+        work = self._busy.pop(event.hand, None)
         if event.kind == "lost":
             self._ready.discard(event.hand)
             self._count_stillborn(event)
+
         if work is None or work.round is not round_:
             return
         if event.kind == "answer":
@@ -208,21 +225,21 @@ class Crew:
             round_.fail(work.index, str(event.value))
 
     def _count_stillborn(self, event: Event) -> None:
-        self._never[event.hand] = self._never.get(event.hand, 0) + 1
-        if self._never[event.hand] > FAILURES and not self._ready:
+        self._stillborn[event.hand] = self._stillborn.get(event.hand, 0) + 1
+        if self._stillborn[event.hand] > FAILURES and not self._ready:
             raise EngineError(
                 f"a worker died {FAILURES} times before it was ready, the last time because {event.value}"
             )
 
     def _lose_patience(self) -> None:
         if self._ready:
-            self._alone_since = time.monotonic()
-        elif time.monotonic() - self._alone_since > self._patience:
-            raise EngineError(f"no worker was ready for {self._patience:.0f} s; {self._team.advice}")
+            self._idle_since = time.monotonic()
+        elif time.monotonic() - self._idle_since > self._patience:
+            raise EngineError(f"no worker was ready for {self._patience:.0f} s; {self.backend.advice}")
 
     def close(self) -> None:
         """End all workers."""
-        self._team.close()
+        self.backend.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,149 @@
+"""Calibration: how much a weight matters to what its matrix gives out, by the inputs that the matrix gets.
+
+Weights are taken as matrices of one output a row; `Scope.inputs` says along which dimension inputs lie. What has more
+than two dimensions is a stack of such matrices, such as experts, each with inputs of its own. Higher scores mean keep.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import TrainingError
+from .pattern import Pattern, best, rows
+
+POWER = 0.5
+"""To what power RIA raises the norm of inputs."""
+DAMPING = 0.01
+"""What SparseGPT adds to the diagonal of the second moment, as a share of its mean."""
+COLUMNS = 128
+"""How many inputs SparseGPT chooses among at a time, and works off before it updates the rest."""
+
+
+def wanda(weight: Tensor, squares: Tensor, dim: int = -1) -> Tensor:
+    """|W_ij| times the norm of input j (Sun et al., 2023).
+
+    Args:
+        weight: of any floating dtype, [..., outputs, inputs] once *dim* is moved to the end.
+        squares: the sum of squares of each input over the sample, float32 [..., inputs].
+
+    Returns:
+        Float32, of the weight's shape.
+    """
+    score = weight.movedim(dim, -1).float().abs() * _norms(squares)
+    return score.movedim(-1, dim)
+
+
+def ria(weight: Tensor, squares: Tensor, dim: int = -1, power: float = POWER) -> Tensor:
+    """The share of |W_ij| in its row and in its column, times the norm of input j to *power* (Zhang et al., 2024).
+
+    Arguments and result as for `wanda`.
+    """
+    size = weight.movedim(dim, -1).float().abs()
+    relative = size / _above_zero(size.sum(-1, keepdim=True)) + size / _above_zero(size.sum(-2, keepdim=True))
+    return (relative * _norms(squares) ** power).movedim(-1, dim)
+
+
+def _norms(squares: Tensor) -> Tensor:
+    """Norms of inputs, [..., 1, inputs]; ones where a matrix, such as an expert, got no input at all."""
+    norms = squares.float().sqrt().unsqueeze(-2)
+    nothing = (norms == 0).all(-1, keepdim=True)
+    return norms.masked_fill(nothing, 1.0)
+
+
+def _above_zero(sums: Tensor) -> Tensor:
+    return sums.clamp(min=torch.finfo(sums.dtype).tiny)
+
+
+def sparsegpt(
+    weight: Tensor, moment: Tensor, keep: int, pattern: Pattern | None = None, dim: int = -1, damping: float = DAMPING
+) -> tuple[Tensor, Tensor]:
+    """Prune by optimal brain surgery (Frantar and Alistarh, 2023): what survives of a row makes up for what goes.
+
+    Inputs are gone through in order. Of every 128 the weights with the least w^2 / [H^-1]_jj are pruned, or the least
+    of every group of *pattern*; each is set to zero and the inputs that follow are updated, H being the second moment.
+
+    Args:
+        weight: [..., outputs, inputs] once *dim* is moved to the end.
+        moment: the sum of x x^T over the sample, float32 [..., inputs, inputs].
+        keep: how many weights survive in all; with a *pattern*, how many of every group.
+
+    Returns:
+        Which weights are kept, bool; and their new values, of the weight's shape and dtype, zero where pruned.
+
+    Raises:
+        TrainingError: the second moment is not finite.
+    """
+    moved = weight.movedim(dim, -1)
+    outputs, inputs = moved.shape[-2:]
+    matrices = rows(weight, dim).float().reshape(-1, outputs, inputs).clone()
+    moments = moment.reshape(-1, inputs, inputs)
+
+    kept = torch.empty_like(matrices, dtype=torch.bool)
+    share, rest = divmod(keep, len(matrices))
+    for number, matrix in enumerate(matrices):
+        quota = keep if pattern else share + (number < rest)
+        kept[number] = _surgery(matrix, _root(moments[number], matrix, damping), quota, pattern)
+
+    matrices.masked_fill_(~kept, 0.0)
+    return (
+        kept.reshape(moved.shape).movedim(-1, dim),
+        matrices.reshape(moved.shape).movedim(-1, dim).to(weight.dtype).contiguous(),
+    )
+
+
+def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:
+    """The upper Cholesky factor of the damped moment's inverse; weights of inputs that are always zero become zero.
+
+    Where rounding leaves the moment without a factor, it is damped ten times as much, and again.
+    """
+    diagonal = moment.diagonal()
+    if not bool(diagonal.isfinite().all()):
+        raise TrainingError("the second moment of some inputs is not finite; calibrate in float32, or on other text")
+
+    silent = diagonal == 0
+    matrix[:, silent] = 0.0
+    whole = moment + torch.diag(silent.to(moment.dtype))
+    mean = whole.diagonal().mean()
+    for power in range(8):
+        damped = whole + torch.eye(len(whole), dtype=whole.dtype, device=whole.device) * (damping * 10**power * mean)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if failed:
+            continue
+        root: Tensor
+        root, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+        if not failed:
+            return root
+    raise TrainingError("the second moment of some inputs has no Cholesky factor; calibrate on more text")
+
+
+def _surgery(matrix: Tensor, root: Tensor, keep: int, pattern: Pattern | None) -> Tensor:
+    """Choose and update the weights of one matrix, in place: which are kept, bool [outputs, inputs]."""
+    inputs = matrix.shape[1]
+    kept = torch.ones_like(matrix, dtype=torch.bool)
+    width = COLUMNS if pattern is None else max(1, COLUMNS // pattern.of) * pattern.of
+    done = 0
+
+    for first in range(0, inputs, width):
+        last = min(first + width, inputs)
+        part, corner = matrix[:, first:last], root[first:last, first:last]
+        diagonal = corner.diagonal()
+        errors = torch.zeros_like(part)
+        if pattern is None:
+            quota = round(keep * last / inputs) - done  # so that shares are even and add up
+            done += quota
+            score = (part / diagonal).square()
+            kept[:, first:last] = best(score.reshape(1, -1), kept[:, first:last].reshape(1, -1), quota).view_as(part)
+
+        for column in range(last - first):
+            if pattern is not None and column % pattern.of == 0:
+                group = slice(column, column + pattern.of)
+                score = (part[:, group] / diagonal[group]).square()
+                kept[:, first + group.start : first + group.stop] = best(score, torch.ones_like(score).bool(), keep)
+            gone = part[:, column].masked_fill(kept[:, first + column], 0.0)
+            error = gone / diagonal[column]
+            part[:, column:] -= error[:, None] * corner[column, column:]
+            errors[:, column] = error
+
+        matrix[:, last:] -= errors @ root[first:last, last:]
+    return kept

@@ -1,0 +1,38 @@
+"""Extras: packages that are installed on request only, and one kind of error where one of them is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .errors import MissingExtra
+
+
+def extra(module: str, name: str, what: str) -> Any:
+    """Import *module*, which comes with the extra *name* and which *what* needs.
+
+    Raises MissingExtra when it cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except (ImportError, RuntimeError) as reason:  # the latter where compiled parts do not go with this torch
+        first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+        raise missing(f"{what} needs {module} ({first})", name) from reason
+
+
+def package(module: str, name: str, what: str) -> Path:
+    """The folder of *module*, which is not imported, comes with the extra *name* and is needed by *what*.
+
+    Raises MissingExtra when it is not installed.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise missing(f"{what} needs the package {module}", name)
+    return Path(spec.origin).parent
+
+
+def missing(sentence: str, name: str) -> MissingExtra:
+    """The error to raise where the extra *name* is not installed; *sentence* says what needs it."""
+    return MissingExtra(f"{sentence}; install it with: pip install 'instant-soup[{name}]'")

@@ -1,0 +1,218 @@
+"""Language: plain text as windows of tokens, each of the same length, without overlap.
+
+Perplexity is measured as papers on pruning language models do (Sun et al., 2023; Frantar and Alistarh, 2023): the test
+split is joined by blank lines, tokenised once, and cut into windows of L tokens. What is left at the end is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets import load_dataset
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..core.errors import DataError, unknown
+
+PROTOCOL = "texts joined by blank lines, tokenised once, windows of L tokens without overlap, exp of the mean loss"
+SUFFIXES = (".txt", ".text", ".md")
+TRAIN, TEST = ("train",), ("test", "validation")
+
+
+@dataclass(frozen=True)
+class LanguageSpec:
+    """A text of the hub.
+
+    Attributes:
+        hub: repository and configuration.
+        files: of the repository, where the whole is too large to be read, by split.
+        test: whose test split is read; its own if None.
+        sizes: never known: windows depend on the tokenizer.
+    """
+
+    hub: tuple[str, str | None]
+    files: Mapping[str, str] | None = None
+    test: str | None = None
+    metrics: tuple[str, ...] = ("perplexity",)
+    sizes: None = None
+
+
+_C4 = {"train": "en/c4-train.00000-of-01024.json.gz", "validation": "en/c4-validation.00000-of-00008.json.gz"}
+
+LANGUAGE_TASKS: Mapping[str, LanguageSpec] = MappingProxyType(
+    {
+        "language/wikitext2": LanguageSpec(("Salesforce/wikitext", "wikitext-2-raw-v1")),
+        "language/c4": LanguageSpec(("allenai/c4", None), _C4),
+    }
+)
+
+
+class Windows:
+    """Windows of tokens, int64 [n, L].
+
+    Attributes:
+        lengths: L of each, so that costs are counted on one window.
+        targets: None: there are no classes.
+    """
+
+    targets: Tensor | None = None
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.tokens = tokens
+        self.lengths: Sequence[int] = [tokens.shape[1]] * len(tokens)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """These windows: ``input_ids``, int64 [n, L]."""
+        return {"input_ids": self.tokens[list(indices)]}
+
+
+@dataclass(frozen=True)
+class LanguageSplits:
+    """Windows to train and calibrate on, to choose by, and to report on."""
+
+    train: Windows
+    validation: Windows
+    test: Windows
+
+
+def language_splits(
+    name: str,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    window: int,
+    folder: str | Path | None = None,
+    test: str | Path | None = None,
+    validation: float = 0.1,
+    limit: int | None = None,
+    windows: int | None = None,
+    seed: int = 0,
+) -> LanguageSplits:
+    """Read and cut the texts of a task.
+
+    Args:
+        name: of the task; of a text of the hub where there is no folder.
+        window: L, tokens of a window.
+        folder: the text to learn from: a folder or a file, or the name of a text of the hub.
+        test: the text to be judged on, likewise; that of *folder*, or of *name*, if None.
+        validation: share of the training windows that is cut out for selection.
+        limit: how many training windows to use, drawn at random; all if None.
+        windows: how many test windows to use, the first ones; all if None.
+        seed: of these draws.
+
+    Raises:
+        DataError: there is nothing to read, or a text is shorter than a window, or than two to learn from.
+    """
+    source = str(folder or name)
+    whole = _windows(_texts(source, TRAIN), tokenizer, window, source)
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:limit]
+    chosen = max(1, round(validation * len(order)))
+    if len(order) <= chosen:
+        raise DataError(
+            f"the text of {source} has {len(order)} windows of {window} tokens, of which {chosen} are cut out for "
+            f"selection, and none is left to learn from; take a longer text, or lower data.window"
+        )
+
+    judged = str(test or (folder if folder and name not in LANGUAGE_TASKS else name))
+    last = _windows(_texts(judged, TEST), tokenizer, window, judged)[:windows]
+    return LanguageSplits(Windows(whole[order[chosen:]]), Windows(whole[order[:chosen]]), Windows(last))
+
+
+def calibration_windows(source: str | Path, tokenizer: PreTrainedTokenizerBase, window: int, count: int) -> Tensor:
+    """*count* windows of the training text of *source*, drawn at random: int64 [count, window]. Raises DataError."""
+    whole = _windows(_texts(str(source), TRAIN), tokenizer, window, str(source))
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+    if len(whole) < count:
+        raise DataError(
+            f"{source} has {len(whole)} windows of {window} tokens and {count} are asked for; take a longer text, "
+            f"or fewer or shorter windows"
+        )
+    return whole[order[:count]]
+
+
+def _windows(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, window: int, source: str) -> Tensor:
+    """All windows of the joined *texts*, int64 [n, window]."""
+    joined = "\n\n".join(texts)
+    ids = tokenizer(joined, return_tensors="pt", verbose=False)["input_ids"][0].long() if joined.strip() else _NONE
+    if not (count := len(ids) // window):
+        raise DataError(
+            f"the text of {source} has {len(ids)} tokens, fewer than a window of {window}; "
+            f"take a longer text, or set data.window lower"
+        )
+    return ids[: count * window].view(count, window)
+
+
+_NONE = torch.empty(0, dtype=torch.int64)
+
+
+def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
+    """The texts of the first of *splits* that *source* has."""
+    if source in LANGUAGE_TASKS:
+        return _hub(LANGUAGE_TASKS[source], splits)
+
+    path = Path(source)
+    if path.is_file():
+        return _read([path])
+    if not path.is_dir():
+        raise DataError(
+            f"no text at {source}; give a folder with {splits[0]}.parquet or text files, a file, or a text of the hub: "
+            f"{unknown('text', source, LANGUAGE_TASKS)}"
+        )
+    return _read(_files(path, splits))
+
+
+def _files(folder: Path, splits: tuple[str, ...]) -> list[Path]:
+    """The files of a split: NAME.parquet, NAME.txt or what is in the folder NAME; or all files, if none is named so."""
+    for name in splits:
+        inside = _of_text(folder / name) if (folder / name).is_dir() else []
+        named = [path for path in _of_text(folder) if path.stem == name]
+        if named or inside:
+            return named or inside
+
+    # a folder without splits is one text, but never both what is learned and what is judged
+    others = [path for path in _of_text(folder) if path.stem not in (*TRAIN, *TEST)]
+    if not others or splits == TEST:
+        content = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise DataError(
+            f"{folder} holds no {splits[0]}.parquet and no {splits[0]}.txt, but {content}; put the text there, "
+            f"or set {'data.test' if splits == TEST else 'data.folder'} to where it is"
+        )
+    return others
+
+
+def _of_text(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".parquet", *SUFFIXES))
+
+
+def _read(files: Sequence[Path]) -> Iterator[str]:
+    for path in files:
+        if path.suffix != ".parquet":
+            yield path.read_text(encoding="utf-8", errors="replace")
+            continue
+        try:
+            yield from (text for text in pq.read_table(path, columns=["text"]).column("text").to_pylist() if text)
+        except (pa.ArrowException, OSError, KeyError) as reason:
+            raise DataError(f"{path} is no parquet file with a column 'text' ({reason}); write it again") from reason
+
+
+def _hub(spec: LanguageSpec, splits: tuple[str, ...]) -> Iterator[str]:
+    repository, configuration = spec.hub
+    options: dict[str, Any] = {"data_files": dict(spec.files)} if spec.files else {}
+    try:
+        table = load_dataset(repository, configuration, **options)
+        split = next(name for name in splits if name in table)
+    except Exception as reason:  # whatever the hub's client raises: offline, not found, gated
+        raise DataError(
+            f"could not load {repository} from the hub ({reason}); set data.folder, and data.test, to folders with "
+            f"parquet files that have a column 'text'"
+        ) from reason
+    yield from table[split]["text"]

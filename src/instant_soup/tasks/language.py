@@ -1,0 +1,89 @@
+"""Language tasks: which token comes next, with any causal language model, judged by perplexity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import DataError, unknown
+from ..data.language import LANGUAGE_TASKS, PROTOCOL, language_splits
+from ..models import decoder
+from ..training.course import Course
+from ..training.regime import Regime
+from .task import CourseTask
+
+
+def language(
+    name: str,
+    *,
+    model: str = decoder.PACKAGED,
+    data: str | Path | None = None,
+    test: str | Path | None = None,
+    window: int | None = None,
+    windows: int | None = None,
+    regime: Regime | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    validation: float = 0.1,
+) -> CourseTask:
+    """A task of language.
+
+    Args:
+        name: ``"language/wikitext2"`` or ``"language/c4"``, or a name of your own for your own text; then give *data*.
+        model: a hub id, a local folder, a GGUF file, or ``"packaged"`` for SmolLM2-135M.
+        data: the text to learn from and to calibrate on: a folder with train.parquet (column ``text``) or text files,
+            a file, or the name of a text of the hub; that of *name* if None.
+        test: the text to be judged on, likewise; that of *name*, or beside *data*, if None.
+        window: L, tokens of a window; 2,048 or the model's limit if None.
+        windows: how many test windows to be judged on, the first ones; all if None.
+        regime: how to train; the defaults of `Regime` if None.
+        seed: of the run.
+        limit: how many training windows to use; all if None.
+        validation: share of the training windows that is cut out for selection.
+
+    Raises:
+        UnknownName: no table lists *name* and there is no *data*.
+        DataError: the text or the model cannot be read, does not fit, or is too short.
+    """
+    if name not in LANGUAGE_TASKS and data is None:
+        raise unknown("task", name, LANGUAGE_TASKS)
+
+    loaded = decoder.load(model)
+    length = _checked(window, loaded)
+    splits = language_splits(
+        name,
+        loaded.tokenizer,
+        window=length,
+        folder=data,
+        test=test,
+        validation=validation,
+        limit=limit,
+        windows=windows,
+    )
+    course = Course(
+        name=name,
+        model=loaded.model,
+        scope=loaded.scope,
+        base=loaded.base,
+        fresh=loaded.fresh,
+        train=splits.train,
+        validation=splits.validation,
+        test=splits.test,
+        predict=decoder.predict,
+        loss=decoder.loss,
+        metric=decoder.perplexity,
+        lower_is_better=True,
+        logits=False,
+        facts={"protocol": PROTOCOL, "L": length, "tokens": len(splits.test) * length, "text": str(test or name)},
+    )
+    return CourseTask(course, regime or Regime(), seed)
+
+
+def _checked(window: int | None, loaded: decoder.LanguageModel) -> int:
+    """L. Raises DataError for one that the model cannot read."""
+    length = window or loaded.limit
+    most = decoder.positions(loaded.model.config)
+    if not 2 <= length <= most:
+        raise DataError(
+            f"a window has {length:,} tokens, and the model reads 2 to {most:,}; set data.window in between"
+        )
+    return length

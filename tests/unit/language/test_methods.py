@@ -1,0 +1,117 @@
+"""Calibration methods, and patterns over methods, on miniatures that read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import instant_soup as soup
+from instant_soup.core import calibration
+from instant_soup.core.errors import KnobError, ScopeError, SparsityError
+from instant_soup.core.pattern import Pattern, follows, rows
+from instant_soup.methods import METHODS
+from instant_soup.methods.calibration import SCORES, Calibrated
+from instant_soup.tasks import CourseTask
+
+PATTERNED = ("magnitude", "random", "snip", "grasp", *SCORES)
+QUICK = {"snip": {"per_class": 1}, "grasp": {"per_class": 1}, **{name: {"samples": 6} for name in SCORES}}
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("sparsity", [0.31, 0.5, 0.9])
+def test_counts_are_exact_and_what_is_pruned_is_bit_zero(name: str, sparsity: float, reading: CourseTask) -> None:
+    ticket = METHODS[name](samples=6).draw(reading, sparsity)
+    scope = ticket.mask.scope
+    assert ticket.mask.kept == round((1 - sparsity) * scope.size)
+    even = [(kept / scope.numel(part) - (1 - sparsity)) for part, kept in ticket.mask.kept_by_name.items()]
+    assert max(map(abs, even)) < 0.01
+    for part, start in ticket.start.items():
+        assert not start[~ticket.mask[part]].contiguous().view(torch.int32).any()
+    assert set(ticket.start) == (set(scope) if name == "sparsegpt" else set())
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "4:8", "1:4"])
+@pytest.mark.parametrize("name", PATTERNED)
+def test_every_method_that_takes_a_pattern_keeps_it_along_the_inputs(
+    name: str, pattern: str, reading: CourseTask
+) -> None:
+    groups = Pattern.named(pattern)
+    assert groups is not None
+    ticket = METHODS[name](pattern=pattern, **QUICK.get(name, {})).draw(reading, groups.sparsity)
+    inputs = reading.course.scope.inputs
+    for part in ticket.mask:
+        assert follows(ticket.mask[part], groups, inputs.get(part, -1)), part
+    weights = soup.evaluate(ticket, reading).weights
+    assert all(not weights[part][~ticket.mask[part]].any() for part in ticket.mask)
+
+
+def test_wanda_cuts_rows_by_the_scores_of_inputs_through_pruned_blocks(reading_llama: CourseTask) -> None:
+    """The same by hand: block by block, scores and rows written out."""
+    ticket = Calibrated(samples=6).draw(reading_llama, 0.5)
+    learner = reading_llama.learner(soup.Meter())
+    for part in learner.inputs(6, learner.seed("calibration")):
+        pruned = {}
+        for name, squares in part.items():
+            weight = learner.view()[name]
+            score = weight.abs() * squares.sqrt()
+            expected = torch.zeros_like(weight, dtype=torch.bool)
+            for row, order in enumerate(score.argsort(dim=1, descending=True)):
+                expected[row, order[: weight.shape[1] // 2]] = True
+            assert torch.equal(ticket.mask[name], expected), name
+            pruned[name] = weight * expected
+        learner.restore(pruned)
+
+
+def test_sparsegpt_carries_the_updated_weights_and_is_nearer_to_what_the_model_said(reading_llama: CourseTask) -> None:
+    moments = next(iter(reading_llama.learner(soup.Meter()).inputs(16, 0, second_moment=True)))
+    model = dict(reading_llama.course.model.named_parameters())
+    name = "model.layers.0.mlp.down_proj.weight"
+    weight, moment = model[name].detach(), moments[name]
+    lost = []
+    for method in (Calibrated("sparsegpt", 16), Calibrated("wanda", 16)):
+        ticket = method.draw(reading_llama, 0.5)
+        gone = weight - (ticket.start[name] if name in ticket.start else weight * ticket.mask[name])
+        lost.append(float(((gone @ moment) * gone).sum()))
+    assert lost[0] < lost[1]
+    assert calibration.DAMPING == 0.01
+
+
+def test_a_ticket_of_sparsegpt_is_saved_and_read_back(reading: CourseTask, tmp_path: Path) -> None:
+    ticket = Calibrated("sparsegpt", 6, pattern="2:4").draw(reading, 0.5)
+    ticket.save(tmp_path / "ticket.safetensors")
+    again = soup.Ticket.load(tmp_path / "ticket.safetensors")
+    assert again.digest == ticket.digest
+    assert again.method["pattern"] == "2:4"
+
+
+def test_another_seed_calibrates_on_other_windows(reading_llama: CourseTask) -> None:
+    ticket = Calibrated(samples=6).draw(reading_llama, 0.5)
+    assert Calibrated(samples=6).draw(reading_llama, 0.5).digest == ticket.digest
+    assert Calibrated(samples=6).draw(replace(reading_llama, seed=1), 0.5).mask != ticket.mask
+
+
+def test_across_rows_and_layers(reading_llama: CourseTask) -> None:
+    by_row = Calibrated("ria", 6, across="row").draw(reading_llama, 0.75)
+    for name in by_row.mask:
+        kept = rows(by_row.mask[name], -1).sum(1)
+        assert int(kept.max() - kept.min()) <= 1
+    by_layer = Calibrated("ria", 6).draw(reading_llama, 0.75)
+    assert by_layer.mask != by_row.mask
+    assert by_layer.mask.kept_by_name == by_row.mask.kept_by_name
+
+
+def test_what_makes_no_sense_is_refused_before_any_work(reading: CourseTask) -> None:
+    meter = soup.Meter()
+    with pytest.raises(SparsityError, match="pattern 2:4 prunes 0"):
+        Calibrated(pattern="2:4").draw(reading, 0.6, meter)
+    with pytest.raises(ScopeError, match="pattern 3:7 does not divide"):
+        Calibrated(pattern="3:7").draw(reading, 4 / 7, meter)
+    with pytest.raises(ScopeError, match="pattern 3:7 does not divide"):
+        METHODS["snip"](pattern="3:7").draw(reading, 4 / 7, meter)
+    assert not meter.bill
+    for knobs in ({"across": "model"}, {"score": "sparsegpt", "across": "row"}, {"samples": 0}):
+        with pytest.raises(KnobError):
+            Calibrated(**knobs)  # type: ignore[arg-type]
