@@ -23,7 +23,7 @@ from ..recipes.recipe import Recipe
 from . import index
 from .cell import Cell, unlinked
 from .locks import Locks
-from .plain import as_json, intact
+from .plain import as_json, intact, read_json
 from .record import read_run, read_transfer
 from .store import ROOMS, Store
 from .tensors import read_checked
@@ -146,8 +146,8 @@ def _cell(cell: Cell) -> Iterator[Finding]:
     checks: dict[str, Callable[[Path], str | None]] = {
         "recipe.toml": lambda path: _recipe(path, cell),
         "contents.json": _plain,
-        "draw.json": _plain,
-        "train.json": _plain,
+        "draw.json": _bill,
+        "train.json": _bill,
         "failed.json": _plain,
         "ticket.safetensors": _ticket,
         "model.safetensors": _weights,
@@ -191,6 +191,14 @@ def _plain(path: Path) -> str | None:
     if not isinstance(facts, dict) or as_json(facts) != text:
         return "is not as it was written"
     return None if intact(facts) else "does not match its checksum"
+
+
+def _bill(path: Path) -> str | None:
+    """Whether JSON is the bill of a stage."""
+    what = _plain(path)
+    if what:
+        return what
+    return None if {"bill", "seconds"} <= read_json(path).keys() else "is no bill of a stage"
 
 
 def _recipe(path: Path, cell: Cell) -> str | None:

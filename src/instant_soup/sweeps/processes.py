@@ -72,8 +72,7 @@ def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
         if progress.read().get("pid") == process.pid:
             progress.end()
             deaths[progress.path] += 1
-            if deaths[progress.path] >= DEATHS:
-                sweep.note(
-                    sweep.store.cell_of(progress.path.stem),
-                    f"its worker was killed {DEATHS} times; is there memory enough for it?",
-                )
+            recipe = sweep.wanted_by(progress.path.stem)
+            if recipe and deaths[progress.path] >= DEATHS:
+                why = f"its worker was killed {DEATHS} times; is there memory enough for it?"
+                sweep.note(sweep.store.cell(recipe), why)

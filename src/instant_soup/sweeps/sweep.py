@@ -23,7 +23,7 @@ from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
 from ..store.cell import Cell
-from ..store.plain import read_sealed, write_sealed
+from ..store.plain import intact, read_json, read_sealed, write_sealed
 from ..store.store import Store
 from ..tasks import CourseTask
 from .progress import Progress
@@ -81,17 +81,20 @@ class Sweep:
     @classmethod
     def begun(cls, place: Path, store: Store) -> Self:
         """The sweep that was noted at *place*. Raises StoreError when it is damaged."""
-        facts = read_sealed(place)
+        facts = read_json(place)
         try:
             wanted = tuple(
                 Wanted(one["name"], Recipe.parse(one["recipe"]), one["like"] and Recipe.parse(one["like"]))
                 for one in facts["wanted"]
             )
-            return cls(wanted, store, facts["source"], facts["slim"], facts["since"])
+            sweep = cls(wanted, store, facts["source"], facts["slim"], facts["since"])
         except (KeyError, TypeError, RecipeError) as reason:
             raise StoreError(
                 f"{place} is no sweep of this version ({reason}); begin it again from its recipe"
             ) from reason
+        if not intact(facts):
+            raise StoreError(f"{place} does not match its checksum, so it was edited; begin it again from its recipe")
+        return sweep
 
     # what stands where
 
@@ -123,6 +126,14 @@ class Sweep:
 
     def _failed(self, cell: Cell) -> bool:
         return cell.failure.exists() and str(read_sealed(cell.failure)["at"]) >= self.since
+
+    def wanted_by(self, short_key: str) -> Recipe | None:
+        """The recipe with this short key, if this sweep asks for it."""
+        for wanted in self.wanted:
+            known = self.ready(wanted)
+            if known and known.recipe.short_key == short_key:
+                return known.recipe
+        return None
 
     # the work
 

@@ -158,7 +158,7 @@ def ran(mini_recipe: dict[str, Any], tmp_path: Path) -> tuple[Recipe, Store]:
 def test_a_finished_run_is_not_read_back_for_another_model(ran: tuple[Recipe, Store]) -> None:
     wanted, store = ran
     record = soup.run(wanted, store)
-    assert record["contents"] == read_json(store.cell(wanted).contents)["digests"]
+    assert record.contents == read_json(store.cell(wanted).contents)["digests"]
 
     path = Path(wanted.task.model) / "model.safetensors"
     whole = bytearray(path.read_bytes())
@@ -175,7 +175,7 @@ def test_a_finished_run_is_not_read_back_for_another_model(ran: tuple[Recipe, St
 def test_what_is_gone_misleads_nobody(ran: tuple[Recipe, Store]) -> None:
     wanted, store = ran
     shutil.rmtree(wanted.task.model)
-    assert soup.run(wanted, store)["key"] == wanted.key
+    assert soup.run(wanted, store).key == wanted.key
 
 
 def test_a_run_of_an_older_version_is_read_back(ran: tuple[Recipe, Store]) -> None:
@@ -184,7 +184,7 @@ def test_a_run_of_an_older_version_is_read_back(ran: tuple[Recipe, Store]) -> No
     cell.contents.unlink()
     cell.folder.rename(store.folder / wanted.short_key)
     record = soup.run(wanted, store)
-    assert record["key"] == wanted.key
+    assert record.key == wanted.key
     assert [each.folder.name for each in store.cells()] == [wanted.short_key]
 
 
