@@ -14,7 +14,8 @@ from ..core.task import Bookmark
 from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..methods import control
-from ..recipes.recipe import DRAWN, Recipe
+from ..recipes.known import DRAWN
+from ..recipes.recipe import Recipe
 from ..store import index, record
 from ..store.cell import Cell
 from ..store.contents import contents_of
