@@ -67,6 +67,7 @@ class Outcome(Part):
         metric: the task's first figure, by which methods are compared.
         test: all figures on the test split; one that is not finite is of a run that went wrong.
         validation: the figure that selection goes by.
+        contents: digests of the data and the model that it was made with, as far as they were files.
         checksum: of everything else in the file; empty where the record was not written yet.
     """
 
@@ -82,6 +83,7 @@ class Outcome(Part):
     memory: Memory
     examples: Examples
     made: Made
+    contents: Annotated[dict[str, str], Field(default_factory=dict)]
     checksum: str = ""
 
     @model_validator(mode="after")
