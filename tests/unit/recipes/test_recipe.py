@@ -168,7 +168,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "dense": {},
 }
 # knobs that do not go together: each is changed alone, and no recipe has both
-APART = {"instant-soup": {"round_epochs", "settled"}}
+APART = {"instant-soup": {"round_epochs", "settled"}, "lottery-pools": {"pattern"}}
 WITH = {"settled": {"carry": "none"}}  # what a knob needs beside it
 
 
