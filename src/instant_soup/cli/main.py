@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..engine.memory import keep_freed_memory
-from . import checkpoint, compare, export, look, report, sweep, ticket, transfer
+from . import checkpoint, compare, export, hub, look, report, sweep, ticket, transfer
 from .app import (
     RUNS,
     Address,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
-__all__ = ["app", "checkpoint", "compare", "export", "look", "main", "report", "sweep", "ticket", "transfer"]
+__all__ = ["app", "checkpoint", "compare", "export", "hub", "look", "main", "report", "sweep", "ticket", "transfer"]
 
 
 def main() -> None:

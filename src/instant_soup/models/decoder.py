@@ -69,11 +69,11 @@ def load(name: str) -> LanguageModel:
     expected = f"give a folder with config.json and safetensors, a GGUF file, a hub id, or {PACKAGED!r}"
     with loading(name, expected):
         if not options:
-            check_causal(AutoConfig.from_pretrained(place), name)
+            check_causal(AutoConfig.from_pretrained(place, trust_remote_code=False), name)
         model = AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.float32, experts_implementation="eager", **options
+            place, dtype=torch.float32, experts_implementation="eager", trust_remote_code=False, **options
         )  # one product an expert, each of which can be seen
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
 
     embeddings = model.get_input_embeddings().get_parameter("weight")
     check_vocabulary(tokenizer, len(embeddings), name)
@@ -85,7 +85,7 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer beside the model called *name*. Raises DataError."""
     place, options = located(name)
     with loading(name, "put its tokenizer beside it"):
-        return AutoTokenizer.from_pretrained(place, **options)
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
 
 
 def located(name: str) -> tuple[str, dict[str, str]]:

@@ -25,7 +25,7 @@ def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageMod
     if clip.is_clip(name):
         return clip.load(name, prompts=[["a photo"]])  # the head is no part of a ticket
     with loading(name, vision.EXPECTED):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     if decoder.is_language_model(config):
         return decoder.load(name)
     kind = config.model_type
