@@ -189,7 +189,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "dense": {},
 }
 # knobs that do not go together: each is changed alone, and no recipe has both
-APART = {"instant-soup": {"round_epochs"}}
+APART = {"instant-soup": {"round_epochs"}, "lottery-pools": {"pattern"}}
 # what a knob needs beside it
 WITH = {"settled": {"carry": "none"}, "mask_start": {"spacing": "even"}, "inside": {"finish": "continue"}}
 
