@@ -15,6 +15,7 @@ from ..runs.run import Watch
 Begin = Callable[[str, int, int], Watch]
 """(title, passes expected, passes of T) -> what `run` tells."""
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
+_TELLS = 5.0  # seconds after which the pace so far says something of what is left
 
 
 @contextmanager
@@ -73,10 +74,17 @@ class _Plain:
         passes, now = self._total.add(stage, pulse), time.monotonic()
         if stage == self._stage and now - self._told < PLAIN_EVERY:
             return
-        left = (now - self._begun) * max(0, self._expected - passes) / passes
         state = _state(stage, pulse, passes / self._full)
-        self._console.print(f"{self._title}: {state}  about {left:.0f} s left", highlight=False, soft_wrap=True)
+        left = _left(now - self._begun, passes, self._expected)
+        self._console.print(f"{self._title}: {state}{left}", highlight=False, soft_wrap=True)
         self._stage, self._told = stage, now
+
+
+def _left(elapsed: float, passes: int, expected: int) -> str:
+    """How long it will still take, which the first seconds do not tell: caches are cold and little is done."""
+    if elapsed < _TELLS or passes < expected / 100:
+        return "  ? s left"
+    return f"  about {elapsed * max(0, expected - passes) / passes:.0f} s left"
 
 
 def _state(stage: str, pulse: Pulse, spent: float) -> str:

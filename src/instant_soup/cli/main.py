@@ -61,6 +61,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
+    from ..engine.threads import use_spare_threads
     from ..runs.demo import TASK
     from ..runs.demo import demo as rows_of
     from ..store.store import Store
@@ -68,7 +69,9 @@ def demo(
     from .live import live
 
     progress = Console(stderr=True, quiet=quiet or as_json)
-    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.\n")
+    threads = use_spare_threads()
+    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.")
+    progress.print(f"Three trainings with as many steps each; threads: {threads}; about three minutes in all.\n")
     store, rows = Store(out), []
     with live(progress, quiet=quiet or as_json) as begin:
         for row in rows_of(sparsity, store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
@@ -86,6 +89,10 @@ def demo(
         say(f"  {row.title:<22}{store.cell(row.recipe).folder}")
     soup = store.cell(next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup"))
     say(f"The ticket: {soup.ticket}")
+    say("\nWhat to do next:")
+    say(f"  instant-soup ticket info {soup.ticket}")
+    say(f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}")
+    say("  your own text or images: docs/quick-start.md; other methods: instant-soup methods")
 
 
 @app.command()
