@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from instant_soup.evidence import transfers
+from instant_soup.core.errors import StoreError
 from instant_soup.evidence.agreement import agreements
-from instant_soup.store.record import Run, collect, named, paths, read, seal, sealed
-from instant_soup.store.store import read_json, write_json
+from instant_soup.evidence.runs import Run, gather, named
+from instant_soup.store.plain import read_json, write_json
+from instant_soup.store.record import TransferRecord, paths, read, read_run, read_transfer
 
 
 def main() -> None:
@@ -29,45 +28,59 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("results", type=Path)
     options = parser.parse_args()
-    runs = collect(options.runs)
-    there = {record["key"]: record for record in filter(None, map(read, paths(options.results)))}
+
+    collection = gather(options.runs)
+    for sentence in collection.damaged:
+        raise SystemExit(f"{options.runs} is damaged: {sentence}")
+    runs = list(collection.runs)
+    there = {record.key: record for record in filter(None, map(read, paths(options.results)))}
     tasks = {run.key: run.task for run in named({**there, **{run.key: run.record for run in runs}}.values())}
+
     copied = sum(copy(run, tasks[run.key], options.runs, options.results) for run in runs if run.key not in there)
-    moved = sum(carry(record, options.results) for record in transfers.records(options.runs))
+    transfers = sorted((options.runs / "transfers").glob("*.json"))
+    moved = sum(carry(path, options.results) for path in transfers)
+
     pairs = agreements(options.runs, runs)
-    known = read_json(path) if (path := options.results / "agreement.json").exists() else {}
-    write_json(path, {**known, **read_json(options.runs / "agreement.json")})
+    notes = options.results / "agreement.json"
+    known = read_json(notes) if notes.exists() else {}
+    write_json(notes, {**known, **read_json(options.runs / "agreement.json")})
     print(f"{copied} of {len(runs)} records and {moved} transfers are new; agreement of {len(pairs)} pairs of tickets")
 
 
 def copy(run: Run, task: str, runs: Path, results: Path) -> bool:
     """Copy one record; whether it was new."""
-    record = read_json(runs / run.key[:16] / "record.json")
-    path = results / folder(task) / f"{name(run)}.json"
-    if record["schema"] >= 3 and not sealed(record):
-        raise SystemExit(f"{runs / run.key[:16]} is damaged; `instant-soup doctor {runs}` puts it aside")
-    return put(path, seal(record) if record["schema"] >= 3 else record)
+    source = runs / run.key[:16] / "record.json"
+    return put(results / folder(task) / f"{name(run)}.json", source, read_run(source).key)
 
 
-def carry(record: Mapping[str, Any], results: Path) -> bool:
+def carry(source: Path, results: Path) -> bool:
     """Copy the record of one transfer; whether it was new."""
-    if not sealed(record):
-        raise SystemExit(f"transfer {record['key'][:16]} is damaged; `instant-soup doctor` puts it aside")
-    source, recipe = record["source"], record["recipe"]
-    came = source["recipe"]["task"]["name"] if source["recipe"] else source["ticket"][:8]
-    way = f"{folder(came)}-to-{folder(recipe['task']['name'])}"
-    what = f"{source['method'].get('name', 'ticket')}-{100 * source['sparsity']:.3g}-seed{recipe['seed']}"
-    return put(results / "transfers" / f"{way}-{what}.json", dict(record))
+    try:
+        record = read_transfer(source)
+    except StoreError as reason:
+        raise SystemExit(f"a transfer is damaged: {reason}") from None
+    return put(results / "transfers" / f"{way(record)}.json", source, record.key)
 
 
-def put(path: Path, record: dict[str, Any]) -> bool:
-    """Write *record* unless it is there; whether it was not."""
-    if path.exists() and (there := read_json(path)["key"]) != record["key"]:
-        raise SystemExit(f"{path} holds {there[:16]}, not {record['key'][:16]}; remove one of the two")
-    new = not path.exists()
-    if new:
-        write_json(path, record)
-    return new
+def way(record: TransferRecord) -> str:
+    """From where to where a ticket went, as a file may be called."""
+    source = record.source
+    recipe = record.recipe
+    came = folder(source.task or source.ticket[:8])
+    method = source.method.get("name", "ticket")
+    return f"{came}-to-{folder(recipe.task.name)}-{method}-{100 * source.sparsity:.3g}-seed{recipe.seed}"
+
+
+def put(path: Path, source: Path, key: str) -> bool:
+    """Copy the record in *source* to *path* unless it is there; whether it was not."""
+    if not path.exists():
+        write_json(path, read_json(source))
+        return True
+
+    there = read_json(path)["key"]
+    if there != key:
+        raise SystemExit(f"{path} holds {there[:16]}, not {key[:16]}; remove one of the two")
+    return False
 
 
 def folder(task: str) -> str:

@@ -24,6 +24,8 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+from instant_soup.store.plain import seal
+
 TASKS = [f"glue/{name}" for name in ("cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte")]
 TASKS += ["vision/mnist", "vision/cifar10", "vision/cifar100"]
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -73,7 +75,7 @@ def write(folder: Path, one: dict[str, Any]) -> None:
     """Put a record where a store would."""
     place = folder / one["key"][:16]
     place.mkdir(parents=True, exist_ok=True)
-    (place / "record.json").write_text(json.dumps(one), encoding="utf-8")
+    (place / "record.json").write_text(json.dumps(seal(one)), encoding="utf-8")
 
 
 def record(task: str, sparsity: float, method: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -102,6 +104,7 @@ def record(task: str, sparsity: float, method: dict[str, Any], seed: int) -> dic
         "memory": {"process": 2**30}, "examples": {"train": 3200, "validation": 320, "test": 1000},
         "ticket": {
             "digest": key[::-1], "mask": hashlib.sha256(key.encode()).hexdigest(), "kept": 50, "prunable": 100,
+            "base": {"name": "packaged", "digest": "b"}, "parameters": 200, "sparsity": sparsity,
             "layers": layers(sparsity, dice), "notes": {"rounds": rounds(sparsity, dice)} if many else {},
         },
         "made": {"at": "2026-11-24T10:00:00+00:00", "machine": "x86_64", "device": "cpu", "python": "3.11.7",

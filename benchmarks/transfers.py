@@ -28,12 +28,12 @@ def main() -> None:
     store = Store(options.runs)
     recipes = [Recipe.read(path, options.changes) for path in options.recipes]
     for recipe in recipes:
-        told(recipe.label, run(recipe, store)["test"])
+        told(recipe.label, run(recipe, store).test)
     tasks = {recipe.key: build(recipe) for recipe in recipes}
     for target, source in permutations(recipes, 2):
         ticket = draw(source, tasks[source.key], store)
         record = transfer(ticket, target, store, load=lambda wanted: tasks[wanted.key])
-        told(f"{source.task.name} -> {target.task.name}", record["test"])
+        told(f"{source.task.name} -> {target.task.name}", record.test)
 
 
 def told(what: str, figures: dict[str, float]) -> None:

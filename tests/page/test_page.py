@@ -43,10 +43,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from instant_soup.core.agreement import Agreement
     from instant_soup.evidence.agreement import Pair
     from instant_soup.evidence.compare import compare
+    from instant_soup.evidence.runs import named
     from instant_soup.evidence.statistics import interval
     from instant_soup.evidence.transfers import Matrix
     from instant_soup.report.page import render
-    from instant_soup.store.record import named
 
     made = [
         scale.record(task, sparsity, method, seed)

@@ -75,4 +75,4 @@ def whole_run(recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The record of a recipe, undisturbed."""
     os.environ.pop("ACCELERATE_USE_FSDP", None)
     torch.set_num_threads(1)
-    return soup.run(soup.Recipe.parse(recipe), Store(folder))
+    return soup.run(soup.Recipe.parse(recipe), Store(folder)).facts()

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 
 from ..core.errors import ScopeError
+from ..core.names.heads import HEADS
 from ..core.scope import Scope
 from ..core.stored import Stored
 from .counts import FLOATS
 
 DENSE = {
     "embedding": ("*embed*", "*wte*", "*wpe*", "*position*", "shared.weight", "*relative_attention_bias*"),
-    "head": ("*head.*", "*lm_head*", "*classifier*", "*score.weight"),
+    "head": HEADS,
     "norm": ("*norm*", "*ln_*", "*layernorm*"),
 }
 """What is left out, by the patterns of its names."""

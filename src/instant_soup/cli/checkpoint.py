@@ -6,7 +6,6 @@ Slow imports wait until they are needed.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..core.names.layers import without_numbers
 from .app import Json, Quiet, app, say
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _tell(done: Pruned) -> None:
 
 def _alike(said: Mapping[str, str]) -> list[str]:
     """Lines about tensors, those of numbered layers taken as one."""
-    lines = Counter((re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name), what) for name, what in said.items())
+    lines = Counter((without_numbers(name, "*"), what) for name, what in said.items())
     return [f"{name}{f' ({times} times)' if times > 1 else ''}: {what}" for (name, what), times in lines.items()]
 
 

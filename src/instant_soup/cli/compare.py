@@ -40,8 +40,8 @@ def compare(
     from ..core.errors import StoreError, UnknownName, unknown
     from ..evidence import tables
     from ..evidence.compare import compare as set_against
+    from ..evidence.runs import collect
     from ..evidence.transfers import matrices
-    from ..store.record import collect
 
     if sum((as_csv, as_json, as_latex, as_markdown)) > 1:
         raise StoreError("--csv, --json, --latex and --markdown exclude each other; give one of them")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +12,7 @@ from .app import Json, app, say
 
 if TYPE_CHECKING:
     from ..core.ticket import Ticket
+    from ..store.record import Record
 
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository on the hub.")]
 Revision = Annotated[str | None, typer.Option("--revision", metavar="REV", help="A branch, a tag or a commit.")]
@@ -38,7 +38,7 @@ def push(
     evidence = _record(record, ticket, loaded)
     address = push_to_hub(loaded, repo, record=evidence, private=private, revision=revision)
     if as_json:
-        facts = {"repository": address, "ticket": loaded.digest, "record": evidence["key"] if evidence else None}
+        facts = {"repository": address, "ticket": loaded.digest, "record": evidence.key if evidence else None}
         typer.echo(json.dumps(facts, indent=2))
         return
     say(f"{address}: {loaded.mask}, {'with the figures of its run' if evidence else 'without figures'}")
@@ -65,9 +65,9 @@ def pull(
     say(f"{output}: {loaded.mask}, {'trained' if loaded.ready else 'to be fine-tuned'}")
 
 
-def _record(record: Path | None, path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+def _record(record: Path | None, path: Path, ticket: Ticket) -> Record | None:
     """The record that was named, or the one beside *path* where that is of *ticket*."""
     from ..export.tuned import record_beside
-    from ..store.store import read_json
+    from ..store.record import read_run
 
-    return record_beside(path, ticket) if record is None else read_json(record)
+    return record_beside(path, ticket) if record is None else read_run(record)

@@ -77,7 +77,7 @@ def demo(
         for row in rows_of(sparsity, store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
             rows.append(row)
     if as_json:
-        typer.echo(json.dumps([{"title": row.title, **row.record} for row in rows], indent=2))
+        typer.echo(json.dumps([{"title": row.title, **row.record.facts()} for row in rows], indent=2))
         return
     shown = Console()
     shown.print(show.demo(rows))
@@ -134,7 +134,7 @@ def run(
         record = carry_out(wanted, store, begun)
         trackers.finish(record)
     if as_json:
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(record.facts(), indent=2))
         return
     Console().print(show.record(record))
     say(f"Files: {store.cell(wanted).folder}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.tree import Tree
 
+from ..core.budget import Cost
+from ..core.names.layers import without_numbers
 from ..core.parameters import Part, Survey
 from ..data.images import ImageSpec
 from ..data.language import LanguageSpec
@@ -19,6 +20,7 @@ from ..recipes.recipe import Recipe
 from ..runs.demo import Row
 from ..runs.plan import Plan
 from ..runs.scaling import Spread
+from ..store.record import Record
 
 
 def methods(table: Mapping[str, Variant]) -> Table:
@@ -46,36 +48,39 @@ def tasks(table: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
     return shown
 
 
-def record(found: Mapping[str, Any]) -> Table:
+def record(outcome: Record) -> Table:
     """One run."""
-    ticket, cost = found["ticket"], found["cost"]
+    ticket = outcome.ticket
+    cost = outcome.cost
+    pruned = (ticket.prunable - ticket.kept) / ticket.parameters
+
     shown = Table.grid(padding=(0, 2))
-    shown.add_row("test", figures(found["test"]))
-    shown.add_row("validation", f"{found['validation']:.4f}")
+    shown.add_row("test", figures(outcome.test))
+    shown.add_row("validation", f"{outcome.validation:.4f}")
     shown.add_row(
         "sparsity",
-        f"{ticket['sparsity']:.4%}  ({ticket['kept']:,} of {ticket['prunable']:,} prunable weights kept; "
-        f"{(ticket['prunable'] - ticket['kept']) / ticket['parameters']:.1%} of the whole model pruned)",
+        f"{ticket.sparsity:.4%}  ({ticket.kept:,} of {ticket.prunable:,} prunable weights kept; "
+        f"{pruned:.1%} of the whole model pruned)",
     )
-    shown.add_row("cost", f"{cost['multiple_of_T']:.2f} T, where T is {cost['full_fine_tune']['steps']:,} steps")
-    for stage in ("draw", "train"):
-        shown.add_row("", f"{stage}: {bill(cost[stage])}")
-    shown.add_row("time", ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in found["seconds"].items()))
+    shown.add_row("cost", f"{cost.multiple_of_T:.2f} T, where T is {cost.full_fine_tune.steps:,} steps")
+    for stage, costs in cost.stages.items():
+        shown.add_row("", f"{stage}: {bill(costs)}")
+    shown.add_row("time", f"draw {outcome.seconds.draw:.0f} s, train {outcome.seconds.train:.0f} s")
     return shown
 
 
-def bill(costs: Mapping[str, Mapping[str, int]]) -> str:
+def bill(costs: Mapping[str, Cost]) -> str:
     """A bill in one line."""
     parts = (
-        f"{purpose} {cost['steps']:,} steps" if cost["steps"] else f"{purpose} {cost['examples']:,} examples"
+        f"{purpose} {cost.steps:,} steps" if cost.steps else f"{purpose} {cost.examples:,} examples"
         for purpose, cost in costs.items()
     )
     return ", ".join(parts) or "nothing"
 
 
-def figures(found: Mapping[str, float]) -> str:
+def figures(test: Mapping[str, float]) -> str:
     """Metrics in one line."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+    return ", ".join(f"{name} {value:.4f}" for name, value in test.items())
 
 
 def plan(found: Plan) -> Table:
@@ -137,7 +142,7 @@ def survey(recipe: Recipe, found: Survey) -> Group:
 def _alike(found: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
     """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
     return Counter(
-        (tuple("0 .." if step.isdigit() else step for step in name.split(".")), part)
+        (tuple(step.replace("#", "0 ..") for step in without_numbers(name, "#").split(".")), part)
         for name, part in found.parts.items()
     )
 
@@ -153,13 +158,12 @@ def demo(rows: Iterable[Row]) -> Table:
     """The demo's comparison."""
     shown = Table("", "test accuracy", "sparsity", "cost in T", "wall time")
     for row in rows:
-        found = row.record
         shown.add_row(
             row.title,
-            f"{found['test']['accuracy']:.4f}",
-            f"{found['ticket']['sparsity']:.1%}",
-            f"{found['cost']['multiple_of_T']:.2f}",
-            minutes(sum(found["seconds"].values())),
+            f"{row.record.test['accuracy']:.4f}",
+            f"{row.record.ticket.sparsity:.1%}",
+            f"{row.record.cost.multiple_of_T:.2f}",
+            minutes(row.record.seconds.total),
         )
     return shown
 

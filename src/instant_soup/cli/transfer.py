@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, say
 
 if TYPE_CHECKING:
     from ..runs.run import Watch
+    from ..store.record import TransferRecord
     from ..tasks import CourseTask
 
 
@@ -69,7 +70,7 @@ def transfer(
         load = (lambda _: task) if task else None
         record = carry_out(loaded, wanted, Store(out), names=given, heads=heads, begin=begun, load=load)
     if as_json:
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(record.facts(), indent=2))
     else:
         _show(record, out)
 
@@ -86,18 +87,17 @@ def _read(path: Path) -> Mapping[str, str]:
     return found
 
 
-def _show(record: Mapping[str, Any], out: Path) -> None:
+def _show(record: TransferRecord, out: Path) -> None:
     from . import show
 
     shown = Table("outcome", "name", "of the ticket", "kept", "why")
-    for row in record["fit"]["rows"]:
+    for row in record.fit.rows:
         shown.add_row(*row)
     console = Console() if Console().is_terminal else Console(width=180)
     console.print(shown)
-    ticket, source, cost = record["ticket"], record["source"], record["cost"]
-    came = source["recipe"]["task"]["name"] if source["recipe"] else source["base"]["name"]
-    weights = "" if record["fit"]["same_base"] else ", not known to be at the weights it was drawn from"
-    say(f"from {came} to {record['recipe']['task']['name']}, sparsity {ticket['sparsity']:.4%}{weights}")
-    figures, validation = show.figures(record["test"]), record["validation"]
-    say(f"test {figures}   validation {validation:.4f}   cost {cost['multiple_of_T']:.2f} T")
-    say(f"Record: {out / 'transfers' / record['key'][:16]}.json")
+    came = record.source.task or record.source.base.name
+    weights = "" if record.fit.same_base else ", not known to be at the weights it was drawn from"
+    say(f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}")
+    figures = show.figures(record.test)
+    say(f"test {figures}   validation {record.validation:.4f}   cost {record.cost.multiple_of_T:.2f} T")
+    say(f"Record: {out / 'transfers' / record.key[:16]}.json")

@@ -12,9 +12,9 @@ from math import prod
 
 from torch import nn
 
+from .names.layers import stack_of
+from .names.naming import is_fused
 from .scope import Scope
-
-FUSED = ("in_proj_weight", "query_key_value.weight", "qkv.weight", "qkv_proj.weight", "c_attn.weight")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Survey:
                     name in scope,
                     parameter.requires_grad,
                     tuple(other for other in also[id(parameter)] if other != name),
-                    name.endswith(FUSED),
+                    is_fused(name),
                 )
                 for name, parameter in model.named_parameters()
             }
@@ -74,17 +74,10 @@ class Survey:
     @property
     def encoder(self) -> int:
         """Weights of the stacks of layers that the prunable ones stand in, biases and norms included."""
-        stacks = {_stack(name) for name, part in self.parts.items() if part.prunable}
-        return sum(part.numel for name, part in self.parts.items() if _stack(name) in stacks)
+        stacks = {stack_of(name) for name, part in self.parts.items() if part.prunable}
+        return sum(part.numel for name, part in self.parts.items() if stack_of(name) in stacks)
 
     @property
     def whole(self) -> int:
         """All weights of the model."""
         return sum(part.numel for part in self.parts.values())
-
-
-def _stack(name: str) -> str:
-    """The numbered stack of layers that *name* is in, or the name itself."""
-    path = name.split(".")
-    number = next((i for i, step in enumerate(path) if step.isdigit()), None)
-    return name if number is None else ".".join(path[:number])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import ceil, log
 from types import MappingProxyType
+from typing import Literal
 
 from .errors import KnobError, unknown
 from .prune import survivors
@@ -46,21 +47,44 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
 )
 
 
-def steps_to(target: float, share: float, of: str) -> tuple[float, ...]:
-    """The sparsities on the way to *target* when every round removes *share*.
+Share = Literal["linear", "geometric", "cubic"]
+SHARES: tuple[Share, ...] = ("linear", "geometric", "cubic")
+"""How the rounds of a method divide the way to its target between them."""
 
-    *of* is ``"linear"`` (a share of all weights) or ``"geometric"`` (a share of the rest).
-    The last round removes what is missing, so it lands on the target and may be smaller.
-    The ISP paper leaves open which of the two it means (Jaiswal et al., 2023, Algorithm 2).
+
+def steps_to(target: float, share: float, of: str, rounds: int | None = None) -> tuple[float, ...]:
+    """The sparsities on the way to *target*, in rounds that each remove *share*, or in so many *rounds*.
+
+    Args:
+        target: the sparsity to reach, 0 <= target < 1.
+        share: what each round removes, where *rounds* is None. The last round removes what is missing, so it lands
+            on the target and may be smaller.
+        of: ``"linear"`` removes a share of all weights, ``"geometric"`` a share of the rest; the ISP paper leaves
+            open which of the two it means (Jaiswal et al., 2023, Algorithm 2). ``"cubic"`` removes much at first
+            and little later (Zhu and Gupta, 2017); only the number of rounds says how much.
+        rounds: how many rounds, in place of *share*.
+
+    Raises:
+        KnobError: *share* is no share, *rounds* is below 1, or *of* is ``"cubic"`` without *rounds*.
+        UnknownName: there is no such *of*.
+        SparsityError: *target* is out of range.
     """
     if not 0 < share < 1:
         raise KnobError(f"compression is {share!r}; expected a share between 0 and 1, such as 0.1")
-    reach: dict[str, Callable[[int], float]] = {
-        "linear": lambda r: share * r,
-        "geometric": lambda r: 1 - (1 - share) ** r,
-    }
-    if of not in reach:
-        raise unknown("share", of, reach)
+    if rounds is not None and rounds < 1:
+        raise KnobError(f"rounds is {rounds}; expected 1 or more")
+    if of not in SHARES:
+        raise unknown("share", of, SHARES)
+    if of == "cubic" and rounds is None:
+        raise KnobError("share is 'cubic', which the number of rounds sets; set rounds, to 12 for example")
+
+    if rounds is not None:
+        return SCHEDULES[of](target, rounds)
+
     _check(target)
-    exact = target / share if of == "linear" else log(1 - target) / log(1 - share)
-    return _rising(target, max(1, ceil(exact - 1e-9)), reach[of])
+    if of == "linear":
+        exact = target / share
+        return _rising(target, max(1, ceil(exact - 1e-9)), lambda r: share * r)
+
+    exact = log(1 - target) / log(1 - share)
+    return _rising(target, max(1, ceil(exact - 1e-9)), lambda r: 1 - (1 - share) ** r)

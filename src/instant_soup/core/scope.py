@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
+from .names.heads import KEEP_DENSE
 from .ranks.shards import WHOLE, Shards
-
-KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
 
 
 @dataclass(frozen=True, eq=False)

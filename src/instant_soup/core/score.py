@@ -8,20 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 import torch
 
+from .errors import unknown
 from .prune import Scores
 from .task import Learner, Sample
-from .weights import Elementwise, Lazy
+from .weights import Elementwise, Lazy, Weights
 
 Score = Callable[[Learner], Scores]
 
+POWER = 0.25
+"""To what power `curved` raises the second moment: the square root of Adam's own curvature, its fourth root."""
 
-def magnitude(learner: Learner) -> Scores:
+
+class Saliency(Protocol):
+    """A score that training alone provides, of the learner's own weights or of others in their place."""
+
+    def __call__(self, learner: Learner, weights: Weights | None = None) -> Scores:
+        """Scores of *weights*, or of the learner's own if None. They are not below zero."""
+
+
+def magnitude(learner: Learner, weights: Weights | None = None) -> Scores:
     """The absolute value of each weight (Han et al., 2015; global over the scope as in BERT-Tickets)."""
-    view = learner.view()
-    return Elementwise({name: view[name] for name in learner.scope}, torch.abs)
+    scored = learner.view() if weights is None else weights
+    return Elementwise({name: scored[name] for name in learner.scope}, torch.abs)
+
+
+def curved(learner: Learner, weights: Weights | None = None, power: float = POWER) -> Scores:
+    """|w| v^power: how much the loss rises when the weight goes, by the optimiser's memory of its gradients.
+
+    Optimal brain damage (LeCun et al., 1990) removes the weight whose w^2 h / 2 is least, with h the curvature of
+    the loss. Adam takes h = v^1/2, with v its running mean of squared gradients; the square root of w^2 v^1/2 is
+    |w| v^1/4. *v* is a mean over hundreds of batches that training keeps anyway, so the score costs no pass.
+
+    Where the learner has trained nothing there is no *v*. The score is the magnitude then, which is noted.
+    """
+    moments = learner.second_moments()
+    if not moments:
+        if "score" not in learner.notes:
+            learner.note("score", "magnitude, for nothing was trained that curvature could be read from")
+        return magnitude(learner, weights)
+
+    scored = learner.view() if weights is None else weights
+    return Lazy(learner.scope, lambda name: scored[name].detach().float().abs() * moments[name].pow(power))
 
 
 def chance(learner: Learner) -> Scores:
@@ -58,6 +89,17 @@ def grasp(learner: Learner, sample: Sample, temperature: float = 1.0, *, absolut
         return flow.abs() if absolute else flow
 
     return Lazy(learner.scope, score)
+
+
+SALIENCIES: Mapping[str, Saliency] = MappingProxyType({"magnitude": magnitude, "curved": curved})
+"""What a method that trains before it cuts may cut by."""
+
+
+def saliency(name: str) -> Saliency:
+    """The saliency of that *name*. Raises UnknownName."""
+    if name not in SALIENCIES:
+        raise unknown("score", name, SALIENCIES)
+    return SALIENCIES[name]
 
 
 SCORES: Mapping[str, Score] = MappingProxyType({"magnitude": magnitude, "random": chance})

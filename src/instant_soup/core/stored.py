@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .contents import NAMED, content
 from .errors import DataError
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -97,6 +98,9 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     Raises DataError unless every entry is sound and the tensors fill the file.
     """
     try:
+        kind = content(path)
+        if kind.words in NAMED:
+            raise DataError(f"{path} is {kind.words} and no safetensors file; {kind.advice}")
         facts, data = _facts(path)
         metadata = dict(facts.pop("__metadata__", {}))
         found = [(name, _stored(path, data, fact)) for name, fact in facts.items()]

@@ -26,12 +26,29 @@ class Base:
     digest: str
 
 
+Lean = Literal["none", "classes", "lengths"]
+"""What the examples of a subset have more of than the whole: some classes, some lengths, or nothing."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """One of *count* disjoint parts of the training examples, which *seed* divides at random."""
+
+    index: int
+    count: int
+    seed: int
+
+
 @dataclass(frozen=True)
 class Training:
     """How a look-ahead's or an ingredient's training differs from the main line. The defaults do not differ.
 
-    *rate* is a factor on the main line's learning rate, *subset* the share of training
-    examples to draw from, *seed* what picks the subset, the order of examples and the dropout.
+    Attributes:
+        rate: a factor on the main line's learning rate.
+        subset: the share of training examples to draw from.
+        seed: what picks the subset, the order of examples and the dropout.
+        portion: the part of the training examples that the subset is taken from; all of them if None.
+        lean: what the subset has more of than the whole.
     """
 
     rate: float = 1.0
@@ -39,6 +56,8 @@ class Training:
     label_smoothing: float = 0.0
     subset: float = 1.0
     seed: int = 0
+    portion: Portion | None = None
+    lean: Lean = "none"
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,13 @@ class Learner(Protocol):
         multiplies nothing.
         """
 
+    def second_moments(self) -> Weights:
+        """Adam's running mean of each weight's squared gradient, over the scope; empty where nothing was trained.
+
+        Float32, of the weights' shapes, without the bias towards zero of the first steps; zeros where a parameter
+        had no gradient. After `complete` they are those of the training that was completed. Not to be written to.
+        """
+
     def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
         """Go through *items*, one round each; a run that was killed goes on after its last finished round."""
 
@@ -229,5 +255,5 @@ class Task(Protocol):
     def horizon(self) -> int:
         """T: the steps of one full fine-tune."""
 
-    def learner(self, meter: Meter) -> Learner:
-        """A new learner at the pre-trained weights, dense, at step 0."""
+    def learner(self, meter: Meter, *, horizon: int | None = None) -> Learner:
+        """A new learner at the pre-trained weights, dense, at step 0 of a line of *horizon* steps (T if None)."""

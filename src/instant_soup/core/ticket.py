@@ -12,19 +12,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from . import ticket_file
 from .apply import apply
 from .budget import Cost
-from .errors import SoupError, TicketError
-from .files import read_tensors, write_tensors
+from .errors import TicketError
 from .mask import Mask
-from .names.fit import Transfer, transfer
-from .names.match import NameMap
+from .names import fates
+from .names.fates import OUTCOMES, Fate, Row
+from .names.fit import fit
+from .names.name_map import NameMap
 from .scope import Scope
 from .task import Base, Learner
-from .weights import Weights, digest, spread
-
-SCHEMA = 1
-_DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool}
+from .weights import Weights, digest
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,11 @@ class Ticket:
 
     Attributes:
         mask: which weights are kept.
-        start: the tensors in which the ticket differs from the masked base model, whole and
-            masked. Empty but for the task's new head when the ticket starts from the
-            pre-trained weights.
+        start: the tensors in which the ticket differs from the masked base model, whole and masked. Empty but for
+            the task's new head when the ticket starts from the pre-trained weights.
         base: the pre-trained model it belongs to.
         cost: what drawing it cost.
-        ready: whether *start* is already trained to the end; any other ticket is fine-tuned
-            before it is judged.
+        ready: whether *start* is already trained to the end; any other ticket is fine-tuned before it is judged.
         method: name and knobs of the method that drew it.
         notes: plain data that the method recorded on the way.
         recipe: key of the recipe it was drawn by, if it was drawn by one.
@@ -60,24 +57,35 @@ class Ticket:
     ) -> Self:
         """The ticket of *learner*'s mask that starts from *start*: by default where the learner stands."""
         mask, origin, fresh = learner.mask, learner.origin, learner.fresh
-        parts, moved = {}, []
+
+        masked = {}
+        moved = []
         for name, tensor in (learner.view() if start is None else start).items():
-            parts[name], there = (_masked(part.detach().cpu(), mask.get(name)) for part in (tensor, origin[name]))
-            moved.append(int(name in fresh or not torch.equal(parts[name], there)))
-        anywhere = mask.scope.shards.team.sums(moved)  # what has moved on one rank is in the ticket of all
-        moves = {name: part for (name, part), ranks in zip(parts.items(), anywhere, strict=True) if ranks}
-        return cls(mask, moves, learner.base, learner.meter.spent, ready, method, learner.notes)
+            masked[name] = _masked(tensor.detach().cpu(), mask.get(name))
+            pretrained = _masked(origin[name].detach().cpu(), mask.get(name))
+            moved.append(int(name in fresh or not torch.equal(masked[name], pretrained)))
+
+        # what has moved on one rank is in the ticket of all
+        ranks_that_moved = mask.scope.shards.team.sums(moved)
+        differing = {
+            name: tensor for (name, tensor), ranks in zip(masked.items(), ranks_that_moved, strict=True) if ranks
+        }
+        return cls(mask, differing, learner.base, learner.meter.spent, ready, method, learner.notes)
 
     def whole(self) -> Ticket | None:
         """This ticket at the first rank, put together where ranks hold it between them; None at the others.
 
         It is put together tensor by tensor. All ranks have to ask.
         """
-        if (shards := self.mask.scope.shards).team.size == 1:
+        shards = self.mask.scope.shards
+        if shards.team.size == 1:
             return self
-        mask, start = self.mask.whole(), {}
+
+        mask = self.mask.whole()
+        start = {}
         for name, part in self.start.items():
-            if (tensor := shards.whole(name, part)) is not None:
+            tensor = shards.whole(name, part)
+            if tensor is not None:
                 start[name] = tensor
         return replace(self, mask=mask, start=start) if mask is not None else None
 
@@ -93,9 +101,8 @@ class Ticket:
         return self.mask.scope.shards.team.told(whole._hash() if whole else "")
 
     def _hash(self) -> str:
-        content = json.dumps(
-            {"mask": self.mask.digest, "start": digest(self.start, sorted(self.start)), "base": asdict(self.base)}
-        )
+        start = digest(self.start, sorted(self.start))
+        content = json.dumps({"mask": self.mask.digest, "start": start, "base": asdict(self.base)})
         return hashlib.sha256(content.encode()).hexdigest()
 
     def stamped(self, recipe: str) -> Self:
@@ -116,7 +123,7 @@ class Ticket:
             ScopeError: a parameter is missing or has another shape.
             TicketError: the weights are not those that the ticket was drawn from. Nothing is changed then.
         """
-        apply(self, model, check=check)
+        apply(model, self.mask, self.start, self.base, check=check)
 
     def transfer(
         self,
@@ -147,7 +154,16 @@ class Ticket:
         Raises:
             ScopeError: nothing matches, *map* names what does not exist, or *scope* is not of *model*.
         """
-        return transfer(self, model, map, scope, base, heads)
+        fitted = fit(model, self.mask, self.start, self.base, names=map, scope=scope, heads=heads, new_base=base)
+        ticket = replace(
+            self,
+            mask=fitted.mask,
+            start=fitted.start,
+            base=fitted.base,
+            ready=self.ready and fitted.complete,
+            notes={**self.notes, "transferred_from": self.digest},
+        )
+        return Transfer(ticket, fitted.fates, fitted.same_base)
 
     def check_base(self, base: Base, scope: Scope) -> None:
         """Raise TicketError unless the ticket belongs to the model with this base and scope."""
@@ -166,33 +182,15 @@ class Ticket:
         """Write one safetensors file, in one piece or not at all. Raises StoreError or TicketError.
 
         Where ranks hold the ticket between them, all of them have to call this, and the first one writes.
-        It holds ``mask/NAME``: uint8, eight weights a byte, lowest bit first; and ``start/NAME``:
-        the surviving values in order for a parameter in scope, the whole tensor for any other.
         """
-        if (whole := self.whole()) is not None:
-            whole._write(Path(path))
+        whole = self.whole()
+        if whole is not None:
+            ticket_file.write(Path(path), whole._content())
 
-    def _write(self, path: Path) -> None:
-        tensors = {f"mask/{name}": self.mask.packed(name) for name in self.mask}
-        for name, tensor in self.start.items():
-            if tensor.dtype not in _DTYPES:
-                raise TicketError(
-                    f"{name!r} is {tensor.dtype}, which no ticket holds; convert it to torch.float32 first"
-                )
-            tensors[f"start/{name}"] = tensor[self.mask[name]] if name in self.mask else tensor
-        facts = {
-            "schema": SCHEMA,
-            "scope": [[name, list(shape)] for name, shape in self.mask.scope.shapes.items()],
-            "sparsity": self.sparsity,
-            "kept": self.mask.kept,
-            "base": asdict(self.base),
-            "cost": asdict(self.cost),
-            "ready": self.ready,
-            "method": dict(self.method),
-            "notes": dict(self.notes),
-            "recipe": self.recipe,
-        }
-        write_tensors(path, tensors, {**facts, "checksum": _checksum(tensors, facts)})
+    def _content(self) -> ticket_file.Content:
+        return ticket_file.Content(
+            self.mask, self.start, self.base, self.cost, self.ready, self.method, self.notes, self.recipe
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -200,72 +198,57 @@ class Ticket:
 
         Raises TicketError when the file is missing, truncated, altered or of a newer schema.
         """
-        tensors, facts = read_tensors(Path(path), TicketError, "ticket")
-        try:
-            return cls._from(tensors, facts)
-        except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-            raise TicketError(f"{path} is not a sound ticket: {error}; draw it again or restore a copy") from error
-
-    @classmethod
-    def _from(cls, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Self:
-        if (schema := _typed(facts["schema"], int)) != SCHEMA:
-            raise TicketError(f"it has schema {schema!r} and this version reads {SCHEMA}; upgrade instant-soup")
-        checksum = facts.pop("checksum")
-        if checksum != _checksum(tensors, facts):
-            raise TicketError("its content does not match its checksum")
-        sizes = facts["scope"]
-        scope = Scope({name: tuple(shape) for name, shape in sizes})
-        if len(scope) != len(sizes):
-            raise TicketError("its scope lists a parameter twice")
-        mask = Mask.from_packed(scope, {name: tensors[f"mask/{name}"] for name in scope})
-        if mask.kept != facts["kept"] or mask.sparsity != facts["sparsity"]:
-            raise TicketError(f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']!r}")
+        content = ticket_file.read(Path(path))
         return cls(
-            mask,
-            _start(tensors, mask),
-            Base(**{key: _typed(value, str) for key, value in facts["base"].items()}),
-            Cost(**{key: _typed(value, int) for key, value in facts["cost"].items()}),
-            _typed(facts["ready"], bool),
-            _typed(facts["method"], dict),
-            _typed(facts["notes"], dict),
-            _typed(facts["recipe"], str, None),
+            content.mask,
+            content.start,
+            content.base,
+            content.cost,
+            content.ready,
+            content.method,
+            content.notes,
+            content.recipe,
         )
 
 
-def _start(tensors: Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:
-    """The start weights among the *tensors* of a file."""
-    start = {}
-    for key, tensor in tensors.items():
-        room, _, name = key.partition("/")
-        if room == "start" and name and tensor.dtype in _DTYPES:
-            start[name] = _whole(name, tensor, mask)
-        elif room != "mask" or name not in mask:
-            raise TicketError(f"it holds {key!r} of {tensor.dtype}, which no ticket has")
-    return start
+@dataclass(frozen=True)
+class Transfer:
+    """A ticket that was fitted to another model, and what became of each tensor. Prints as a table.
 
+    Attributes:
+        ticket: for the model.
+        parts: first those of the model in its order, then what was dropped.
+        same_base: whether the model is known to stand at the weights that the ticket was drawn from: all that it may
+            prune is there, unchanged.
+    """
 
-def _whole(name: str, tensor: Tensor, mask: Mask) -> Tensor:
-    """A start tensor as the model has it, from how it is stored."""
-    if name not in mask:
-        return tensor
-    if tuple(tensor.shape) != (mask.kept_by_name[name],):
-        raise TicketError(
-            f"it starts {name!r} from {tuple(tensor.shape)} values and its mask keeps {mask.kept_by_name[name]:,}"
-        )
-    return spread(tensor, mask[name])
+    ticket: Ticket
+    parts: tuple[Fate, ...]
+    same_base: bool
 
+    def having(self, outcome: str) -> tuple[Fate, ...]:
+        """The parts with one outcome."""
+        return tuple(part for part in self.parts if part.outcome == outcome)
 
-def _typed(value: Any, kind: type, *others: object) -> Any:
-    """*value*, which must be of just this kind (True is no number) and not below zero, or one of the *others*."""
-    if (type(value) is not kind and value not in others) or (kind is int and value < 0):
-        raise TicketError(f"it says {value!r} where {kind.__name__} is expected")
-    return value
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tensors had each outcome."""
+        return {outcome: len(self.having(outcome)) for outcome in OUTCOMES}
+
+    @property
+    def summary(self) -> str:
+        """The whole in one sentence."""
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
+        known = "at the weights" if self.same_base else "not known to be at the weights"
+        return f"{counts}; {self.ticket.mask}, {known} it was drawn from"
+
+    def rows(self) -> list[Row]:
+        """Outcome, name, what it is made of, kept of size, and why; the numbered layers that fare alike in one."""
+        return fates.rows(self.parts)
+
+    def __str__(self) -> str:
+        return "\n".join([*fates.table(self.parts), self.summary])
 
 
 def _masked(tensor: Tensor, keep: Tensor | None) -> Tensor:
     return tensor.clone() if keep is None else tensor.masked_fill(~keep, 0)  # a product would leave -0.0
-
-
-def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    content = json.dumps(facts, sort_keys=True) + digest(tensors, sorted(tensors))
-    return hashlib.sha256(content.encode()).hexdigest()

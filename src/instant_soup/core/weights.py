@@ -82,6 +82,14 @@ def spread(survivors: Tensor, kept: Tensor) -> Tensor:
     return whole
 
 
+def first_not_finite(weights: Weights) -> str | None:
+    """The name of the first of *weights* that holds NaN or infinity; None where all are finite."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            return name
+    return None
+
+
 def digest(weights: Weights, names: Iterable[str]) -> str:
     """SHA-256 of the named tensors: names, shapes, dtypes and bytes."""
     sha = hashlib.sha256()

@@ -14,8 +14,8 @@ from ..core.agreement import Agreement, agreement
 from ..core.errors import StoreError
 from ..core.mask import Mask
 from ..core.ticket import Ticket
-from ..store.record import Run
-from ..store.store import read_json, write_json
+from ..store.plain import read_json, write_json
+from .runs import Run
 
 _NOTES = "agreement.json"
 
@@ -82,7 +82,7 @@ class _Masks:
 
 def _key(one: Run, other: Run) -> str:
     """The pair's masks, which is all that agreement depends on; in a fixed order."""
-    return "-".join(sorted(run.record["ticket"]["mask"] for run in (one, other)))
+    return "-".join(sorted(run.record.ticket.mask for run in (one, other)))
 
 
 def _noted(folder: Path) -> dict[str, Any]:

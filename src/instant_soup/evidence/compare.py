@@ -9,8 +9,8 @@ from math import isfinite
 from typing import Literal
 
 from ..core.errors import UnknownName, unknown
-from ..store.record import Run
 from . import remarks
+from .runs import Run
 from .statistics import ENOUGH, Interval, Paired, critical_difference, friedman, holm, interval, mean_ranks, paired
 
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
@@ -174,7 +174,7 @@ def newest(runs: Iterable[Run]) -> list[Run]:
 
 
 def _made(run: Run) -> str:
-    return str(run.record.get("made", {}).get("at", ""))
+    return run.record.made.at
 
 
 def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..store.record import Run
+from ..core.budget import Cost
 from .compare import Line
+from .runs import Run
 
 PURPOSES = ("train", "look-ahead", "score", "select")
 """In the order of a bill; reading the test split is left out of the cost."""
@@ -57,7 +58,7 @@ def bill(line: Line) -> Bill:
         items,
         line.cost.mean,
         line.cost.mean - ahead,
-        _mean(run.record["cost"]["reused"]["passes"] / run.full["passes"] for run in line.runs),
+        _mean(run.record.cost.reused.passes / run.full.passes for run in line.runs),
         _mean(_seconds(run) for run in timed) if timed else None,
         _mean(float(run.memory or 0) for run in timed) if timed else None,
     )
@@ -68,15 +69,15 @@ def _item(runs: Sequence[Run], purpose: str) -> Item | None:
     if not any(purpose in stage for run in runs for stage in run.bill.values()):
         return None
 
-    def total(run: Run, unit: str) -> float:
-        return sum(stage[purpose][unit] for stage in run.bill.values() if purpose in stage)
+    def total(run: Run) -> Cost:
+        return sum((stage[purpose] for stage in run.bill.values() if purpose in stage), Cost())
 
     timed = [run for run in runs if any(run.clock.values())]
     return Item(
-        _mean(total(run, "steps") for run in runs),
-        _mean(total(run, "examples") for run in runs),
-        _mean(total(run, "flops") for run in runs),
-        _mean(total(run, "passes") / run.full["passes"] for run in runs),
+        _mean(total(run).steps for run in runs),
+        _mean(total(run).examples for run in runs),
+        _mean(total(run).flops for run in runs),
+        _mean(total(run).passes / run.full.passes for run in runs),
         _mean(sum(stage.get(purpose, 0.0) for stage in run.clock.values()) for run in timed) if timed else None,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING
 
-from ..store.record import Run
+from .runs import Run
 from .statistics import ENOUGH
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _test_size(found: Comparison) -> Iterator[str]:
     for line in found.lines:
         if line.metric == "accuracy" and line.task not in seen:
             seen.add(line.task)
-            rows = line.runs[0].record["examples"]["test"]
+            rows = line.runs[0].record.examples.test
             error = sqrt(max(line.figure.mean * (1 - line.figure.mean), 0.0) / rows)
             yield (
                 f"{line.task} has {rows:,} test examples: one accuracy is known to about {1.96 * error:.3f} either "

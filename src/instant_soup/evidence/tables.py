@@ -10,10 +10,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from ..store.record import Run
+from ..core.budget import Cost
 from .compare import LEVEL, Comparison, Difference, Line, Ranks
 from .ledger import PURPOSES, Bill, bill
 from .overview import Overview, overviews
+from .runs import Run
 from .statistics import Interval, alike
 from .transfers import Matrix
 
@@ -39,17 +40,17 @@ def tidy(runs: Iterable[Run]) -> str:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    ticket = run.record["ticket"]
+    ticket = run.record.ticket
     row: dict[str, Any] = {
         "task": run.task, "sparsity": run.sparsity, "method": run.method, "control": run.control or "",
         "seed": run.seed, "metric": run.metric, "figure": run.figure, "validation": run.validation,
         "cost_in_T": run.cost, "seconds": run.seconds, "reused_seconds": run.reused_seconds,
-        "memory": run.memory or "", "kept": ticket["kept"], "prunable": ticket["prunable"],
-        "key": run.key, "ticket": ticket["digest"],
+        "memory": run.memory or "", "kept": ticket.kept, "prunable": ticket.prunable,
+        "key": run.key, "ticket": ticket.digest,
     }  # fmt: skip
     for purpose in (*PURPOSES, "test"):
-        for unit in ("steps", "examples", "flops"):
-            row[f"{purpose}_{unit}"] = sum(stage.get(purpose, {}).get(unit, 0) for stage in run.bill.values())
+        work = sum((stage[purpose] for stage in run.bill.values() if purpose in stage), Cost())
+        row |= {f"{purpose}_steps": work.steps, f"{purpose}_examples": work.examples, f"{purpose}_flops": work.flops}
         seconds = [stage[purpose] for stage in run.clock.values() if purpose in stage]
         row[f"{purpose}_seconds"] = sum(seconds) if seconds else ""
     return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,9 @@ from math import isfinite
 from pathlib import Path
 
 from ..core.errors import StoreError
-from ..store.record import TRANSFER_SCHEMA, Record, Run, setting_of
+from ..store.parts import AskedFor
+from ..store.record import TransferRecord, read_transfer
+from .runs import Run, setting_of
 from .statistics import Interval, interval
 
 REFERENCES = ("magnitude", "random", "dense")
@@ -81,46 +82,66 @@ class Matrix:
 def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:
     """A matrix for each method and sparsity whose tickets were transferred in *folder*; *runs* are its ordinary ones.
 
-    A ticket whose recipe is not known is left out: nobody can say which task it is of. Raises StoreError when a
-    record cannot be read.
+    Raises StoreError when a record cannot be read.
     """
-    found: dict[tuple[str, float], list[Record]] = defaultdict(list)
-    for record in records(folder):
-        if (asked := record["source"]["recipe"]) and isfinite(record["test"][record["metric"]]):
-            found[asked["method"]["name"], asked["sparsity"]].append(record)
-    names = {setting_of(run.record): run.task for run in runs}
+    return matrices_of(records(folder), runs)
+
+
+def matrices_of(records: Iterable[TransferRecord], runs: Sequence[Run]) -> tuple[Matrix, ...]:
+    """A matrix for each method and sparsity of *records*; *runs* are the ordinary ones beside them.
+
+    A ticket whose recipe is not known is left out: nobody can say which task it is of.
+    """
+    found: dict[tuple[str, float], list[tuple[AskedFor, TransferRecord]]] = defaultdict(list)
+    for record in records:
+        asked = record.source.recipe
+        if asked and isfinite(record.figure):
+            found[asked.method.name, asked.sparsity].append((asked, record))
+    names = {setting_of(run.record.recipe): run.task for run in runs}
     return tuple(_matrix(*key, of, runs, names) for key, of in sorted(found.items()))
 
 
-def records(folder: Path) -> list[Record]:
+def records(folder: Path) -> list[TransferRecord]:
     """Every record of a transfer in *folder*. Raises StoreError when one cannot be read."""
-    found = {}
+    every, damaged = gather_transfers(folder)
+    if damaged:
+        raise StoreError(damaged[0])
+    return every
+
+
+def gather_transfers(folder: Path) -> tuple[list[TransferRecord], tuple[str, ...]]:
+    """Every record of a transfer in *folder* that can be read, and a sentence for each that cannot."""
+    whole: dict[str, TransferRecord] = {}
+    damaged: list[str] = []
     for path in sorted((folder / "transfers").glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            schema, key = record["schema"], record["key"]
-        except (OSError, ValueError, KeyError, TypeError) as reason:
-            raise StoreError(f"could not read {path} ({reason}); `instant-soup doctor` puts damage aside") from reason
-        if schema != TRANSFER_SCHEMA:
-            raise StoreError(f"{path} is of schema {schema}; this version reads {TRANSFER_SCHEMA}; update instant-soup")
-        found[key] = record
-    return list(found.values())
+            record = read_transfer(path)
+        except StoreError as reason:
+            damaged.append(str(reason))
+        else:
+            whole[record.key] = record
+    return list(whole.values()), tuple(damaged)
 
 
 def _matrix(
-    method: str, sparsity: float, of: Sequence[Record], runs: Sequence[Run], names: Mapping[str, str]
+    method: str,
+    sparsity: float,
+    of: Sequence[tuple[AskedFor, TransferRecord]],
+    runs: Sequence[Run],
+    names: Mapping[str, str],
 ) -> Matrix:
     cells: dict[tuple[str, str], list[float]] = defaultdict(list)
     seeds: dict[str, set[int]] = defaultdict(set)
     metrics: dict[str, str] = {}
-    for record in of:
-        source, target = _name(record["source"], names), _name(record, names)
+    for asked, record in of:
+        source = _name(asked, names)
+        target = _name(record.recipe, names)
         if source != target:
-            cells[source, target].append(record["test"][record["metric"]])
-        seeds[target].add(record["recipe"]["seed"])
-        metrics[target] = record["metric"]
+            cells[source, target].append(record.figure)
+        seeds[target].add(record.recipe.seed)
+        metrics[target] = record.metric
     sources = tuple(sorted({source for source, _ in cells}))
-    drawn = {record["source"]["key"] for record in of}
+    drawn = {record.source.key for _, record in of if record.source.key}
     own = _own(method, sparsity, runs, {*sources, *metrics}, drawn)
     for run in own:
         if run.task in metrics and run.seed in seeds[run.task]:
@@ -135,10 +156,9 @@ def _matrix(
     return Matrix(method, sparsity, sources, dict(sorted(metrics.items())), shown, references)
 
 
-def _name(record: Record, names: Mapping[str, str]) -> str:
+def _name(asked: AskedFor, names: Mapping[str, str]) -> str:
     """What the ordinary runs of the same setting call the task."""
-    name: str = record["recipe"]["task"]["name"]
-    return names.get(setting_of(record), name)
+    return names.get(setting_of(asked), asked.task.name)
 
 
 def _own(method: str, sparsity: float, runs: Iterable[Run], tasks: set[str], drawn: set[str]) -> list[Run]:

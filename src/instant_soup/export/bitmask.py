@@ -26,11 +26,12 @@ from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.stored import Stored, header
 from ..core.weights import Lazy, Weights, spread
+from .limits import check_room, limit_of
 
 SCHEMA = 1
 BITS, KEPT = "bits/", "kept/"
 _JUMP = 255  # a gap that ends at no survivor
-_ROOM = 1 << 30  # bytes that any file may unfold into; beyond, at most 256 for each of its own
+
 _DEFLATE = 1040  # no deflated byte unfolds into more
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -65,18 +66,26 @@ def write(path: str | Path, tensors: Weights, mask: Mask, facts: Mapping[str, An
     """
     stored: dict[str, Tensor] = {}
     parameters: list[list[Any]] = []
-    tied = _tied(tensors, mask)
-    for name in mask:
-        if name not in tensors or tuple(tensors[name].shape) != mask.scope.shapes[name]:
-            found = f"has shape {tuple(tensors[name].shape)}" if name in tensors else "is missing"
-            raise ScopeError(f"{name!r} {found}; the mask expects shape {mask.scope.shapes[name]}")
+    for name, shape in mask.scope.shapes.items():
+        _check_shape(name, shape, tensors)
         coding, code = encode(mask.packed(name).numpy(), mask.scope.numel(name))
         stored[BITS + name] = torch.from_numpy(code)
         stored[KEPT + name] = tensors[name].detach().cpu()[mask[name]]
-        parameters.append([name, list(mask.scope.shapes[name]), coding])
-    stored |= {name: tensors[name] for name in tensors if name not in mask and name not in tied}
-    about = {"format": "bitmask", "schema": SCHEMA, "parameters": parameters, "tied": tied, "facts": dict(facts or {})}
-    write_tensors(Path(path), stored, about)
+        parameters.append([name, list(shape), coding])
+
+    tied = _tied(tensors, mask)
+    for name in tensors:
+        if name not in mask and name not in tied:
+            stored[name] = tensors[name]
+
+    header_facts = {
+        "format": "bitmask",
+        "schema": SCHEMA,
+        "parameters": parameters,
+        "tied": tied,
+        "facts": dict(facts or {}),
+    }
+    write_tensors(Path(path), stored, header_facts)
 
 
 def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
@@ -91,8 +100,9 @@ def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
     """
     path = Path(path)
     parts, metadata = header(path)
+    most = limit_of(path, limit)
     try:
-        return _read(parts, json.loads(metadata["instant_soup"]), limit or max(_ROOM, 256 * path.stat().st_size))
+        return _read(parts, json.loads(metadata["instant_soup"]), most)
     except (SoupError, KeyError, TypeError, ValueError, AttributeError, RecursionError, zlib.error) as reason:
         raise DataError(f"{path} is not a sound bitmask file: {reason}; export it again") from reason
 
@@ -100,11 +110,11 @@ def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
 def encode(packed: Bytes, count: int) -> tuple[str, Bytes]:
     """The shortest coding of *count* bits, and what to store: uint8 [n]."""
     kept = bits.count(torch.from_numpy(packed))
-    found = [("raw", packed), ("bits", _deflated(packed, zlib.Z_HUFFMAN_ONLY))]
+    codings = [("raw", packed), ("bits", _deflated(packed, zlib.Z_HUFFMAN_ONLY))]
     if kept <= count // 4:
         gaps = _gaps(bits.positions(torch.from_numpy(packed)).numpy())
-        found += [("gaps", _deflated(gaps, how)) for how in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)]
-    return min(found, key=lambda one: len(one[1]))
+        codings += [("gaps", _deflated(gaps, strategy)) for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)]
+    return min(codings, key=lambda coding: len(coding[1]))
 
 
 def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
@@ -118,6 +128,7 @@ def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
         packed = _from_gaps(_inflated(code, kept + count // _JUMP), count)
     else:
         raise ValueError(f"its bits are coded as {coding!r}; expected raw, bits or gaps; upgrade instant-soup")
+
     if len(packed) != size:
         raise ValueError(f"{len(packed):,} bytes of bits for {count:,} weights; expected {size:,}")
     return packed
@@ -126,19 +137,21 @@ def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
 def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> Bitmask:
     if facts["format"] != "bitmask" or facts["schema"] != SCHEMA:
         raise ValueError(f"it is {facts['format']!r} of schema {facts['schema']!r} and this version reads {SCHEMA}")
+
     scope = Scope({name: tuple(shape) for name, shape, _ in facts["parameters"]})
     survivors = {name: parts[KEPT + name] for name in scope}
     plain = {name: part for name, part in parts.items() if not name.startswith((BITS, KEPT))}
     tied = {name: other for name, other in facts["tied"].items() if other in plain or other in scope}
+
     size = sum(scope.numel(name) * part.dtype.itemsize for name, part in survivors.items())
-    if size > limit:
-        raise ValueError(f"it would unfold into {size:,} bytes; if you trust it, read it with limit={size}")
+    check_room(size, limit)
     if len(parts) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
         raise ValueError("it holds tensors that no bitmask file has")
-    packed = {
-        name: torch.from_numpy(_bits(parts[BITS + name], coding, scope.numel(name), survivors[name]))
-        for name, _, coding in facts["parameters"]
-    }
+
+    packed: dict[str, Tensor] = {}
+    for name, _, coding in facts["parameters"]:
+        unfolded = _bits(parts[BITS + name], coding, scope.numel(name), survivors[name])
+        packed[name] = torch.from_numpy(unfolded)
     mask = Mask.from_packed(scope, packed)
     for name, part in survivors.items():
         if part.shape != (mask.kept_by_name[name],):
@@ -146,7 +159,9 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
 
     def whole(name: str) -> Tensor:
         name = tied.get(name, name)
-        return plain[name].read() if name in plain else spread(survivors[name].read(), mask[name])
+        if name in plain:
+            return plain[name].read()
+        return spread(survivors[name].read(), mask[name])
 
     return Bitmask(mask, Lazy([*scope, *plain, *tied], whole), facts["facts"])
 
@@ -161,16 +176,25 @@ def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
     """Names of tensors that are stored under another name. Tensors made when asked for are never the same."""
     if not isinstance(tensors, dict):
         return {}
+
     first: dict[object, str] = {}
-    found = {}
-    for name in [*mask, *(name for name in tensors if name not in mask)]:
-        tensor = tensors.get(name)
-        if tensor is None or not tensor.numel():
+    tied: dict[str, str] = {}
+    for name in dict.fromkeys([*mask, *tensors]):  # a name in scope is never stored under another
+        tensor = tensors[name]
+        if not tensor.numel():
             continue
         place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if (other := first.setdefault(place, name)) != name and name not in mask:
-            found[name] = other
-    return found
+        other = first.setdefault(place, name)
+        if other != name and name not in mask:
+            tied[name] = other
+    return tied
+
+
+def _check_shape(name: str, shape: tuple[int, ...], tensors: Weights) -> None:
+    if name not in tensors:
+        raise ScopeError(f"{name!r} is missing; the mask expects shape {shape}")
+    if tuple(tensors[name].shape) != shape:
+        raise ScopeError(f"{name!r} has shape {tuple(tensors[name].shape)}; the mask expects shape {shape}")
 
 
 def _gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
@@ -181,14 +205,20 @@ def _gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
 
 
 def _from_gaps(gaps: Bytes, count: int) -> Bytes:
-    positions = ((gaps.astype(np.int64) + (gaps != _JUMP)).cumsum() - 1)[gaps != _JUMP]
+    ends = gaps != _JUMP  # gaps that end at a survivor
+    steps = gaps.astype(np.int64) + ends
+    positions = (steps.cumsum() - 1)[ends]
+
     packed = np.zeros(-(-count // 8), np.uint8)
-    if len(positions):
-        if positions[-1] >= count:
-            raise ValueError(f"a survivor is at {positions[-1]:,} of {count:,} weights")
-        at = positions >> 3
-        starts = np.flatnonzero(np.diff(at, prepend=-1))
-        packed[at[starts]] = np.bitwise_or.reduceat((1 << (positions & 7)).astype(np.uint8), starts)
+    if not len(positions):
+        return packed
+    if positions[-1] >= count:
+        raise ValueError(f"a survivor is at {positions[-1]:,} of {count:,} weights")
+
+    byte_of = positions >> 3
+    flags = (1 << (positions & 7)).astype(np.uint8)
+    starts = np.flatnonzero(np.diff(byte_of, prepend=-1))  # where the survivors of another byte begin
+    packed[byte_of[starts]] = np.bitwise_or.reduceat(flags, starts)
     return packed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
+from ..store.record import Record
 from .portable import Portable
 
 _PAGES = Path(__file__).parent
@@ -31,7 +31,7 @@ def card(portable: Portable) -> str:
     )
 
 
-def ticket_card(ticket: Ticket, record: Mapping[str, Any] | None, dataset: str | None) -> str:
+def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> str:
     """The card of a ticket that travels without its model; *dataset* is the hub's name for what it was tested on."""
     return _page(
         "ticket.md.jinja",
@@ -70,7 +70,7 @@ def provenance(portable: Portable) -> dict[str, Any]:
         "recipe": ticket.recipe,
         "sparsity": ticket.sparsity,
         "trained": portable.trained,
-        "test": dict(portable.record["test"]) if portable.record else {},
+        "test": dict(portable.record.test) if portable.record else {},
         "made_by": f"instant-soup {version('instant-soup')}",
     }
 

@@ -19,6 +19,7 @@ from ..core.scope import Scope
 from .card import provenance
 from .compare import Runner, runner_of
 from .errors import ExportError
+from .limits import check_room, limit_of
 from .pick import LENGTHS, pick
 from .portable import Portable
 from .skeleton import build, describe
@@ -37,12 +38,15 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     mask = portable.ticket.mask
     tensors: dict[str, Tensor] = {}
     for name, tensor in portable.tensors.items():
-        if name in mask:
-            keep = mask[name]
-            crow, col = compressed(keep.flatten(1))
-            tensors |= {f"{name}/crow": crow.int(), f"{name}/col": col.int(), f"{name}/values": tensor[keep]}
-        else:
+        if name not in mask:
             tensors[name] = tensor
+            continue
+        keep = mask[name]
+        crow, col = compressed(keep.flatten(1))
+        tensors[f"{name}/crow"] = crow.int()
+        tensors[f"{name}/col"] = col.int()
+        tensors[f"{name}/values"] = tensor[keep]
+
     facts = {
         "format": "csr",
         "schema": SCHEMA,
@@ -54,45 +58,71 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     return {}
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
+def read(path: Path, *, limit: int | None = None) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
     """The tensors as they were before `write`, the mask, and what the file says of them.
 
-    Raises ExportError when the file is damaged or of another kind.
+    Args:
+        limit: bytes that the tensors may unfold into. By default 1 GiB or 256 times the file, whichever is more: a
+            small file that claims to be a huge model is refused.
+
+    Raises ExportError when the file is damaged, of another kind, or unfolds into more than *limit*.
     """
     tensors, facts = read_tensors(path, ExportError, "CSR file")
     if facts.get("format") != "csr" or facts.get("schema") != SCHEMA:
         raise ExportError(
             f"{path} is {facts.get('format')!r} of schema {facts.get('schema')!r}; expected csr, {SCHEMA}"
         )
+
     try:
-        return *_spread(tensors, facts["shapes"]), facts
+        dense, mask = _dense(tensors, facts["shapes"], limit_of(path, limit))
     except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as reason:
         raise ExportError(f"{path} is not a sound CSR file: {reason}; export it again or restore a copy") from reason
+    return dense, mask, facts
 
 
-def _spread(tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]]) -> tuple[dict[str, Tensor], Mask]:
-    scope, keeps = Scope({name: tuple(shape) for name, shape in shapes}), {}
+def _dense(
+    tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]], limit: int
+) -> tuple[dict[str, Tensor], Mask]:
+    """The tensors of a file with its matrices made dense, and where their survivors are."""
+    scope = Scope({name: tuple(shape) for name, shape in shapes})
+    bytes_of = {name: scope.numel(name) * tensors[f"{name}/values"].element_size() for name in scope}
+    check_room(sum(bytes_of.values()), limit)
+
+    keeps: dict[str, Tensor] = {}
     for name, shape in scope.shapes.items():
-        flat, values = _places(tensors, name, shape)
+        positions, values = _survivors(tensors, name, shape)
+
         keeps[name] = torch.zeros(shape, dtype=torch.bool)
+        keeps[name].view(-1)[positions] = True
+
         tensors[name] = values.new_zeros(shape)
-        keeps[name].view(-1)[flat] = True
-        tensors[name].view(-1)[flat] = values
+        tensors[name].view(-1)[positions] = values
     return tensors, Mask(scope, keeps)
 
 
-def load(path: str | Path, model: nn.Module | None = None, *, lengths: Sequence[int] = LENGTHS) -> nn.Module:
+def load(
+    path: str | Path,
+    model: nn.Module | None = None,
+    *,
+    lengths: Sequence[int] = LENGTHS,
+    limit: int | None = None,
+) -> nn.Module:
     """The model in the CSR file at *path*, for inference, multiplying by the survivors where that is faster here.
 
     Args:
         model: of the same architecture, at any weights; it is changed. By default it is built from what the file says.
         lengths: numbers of tokens (batch times length) at which the kernels of each layer are timed, so that the
             fastest is chosen; none are timed if it is empty.
+        limit: bytes that the file may unfold into, see `read`.
 
     Raises ExportError when the file is damaged, or the model has no place for what is in it.
     """
-    tensors, mask, facts = read(Path(path))
-    model = (build(facts["model"]) if model is None else model).eval().requires_grad_(False)
+    path = Path(path)
+    tensors, mask, facts = read(path, limit=limit)
+    if model is None:
+        model = build(facts["model"], limit=limit_of(path, limit))
+    model = model.eval().requires_grad_(False)
+
     places = named(model)
     for name, tensor in tensors.items():
         if name not in places or places[name].shape != tensor.shape:
@@ -101,6 +131,7 @@ def load(path: str | Path, model: nn.Module | None = None, *, lengths: Sequence[
                 f"({nearest(name, places)}); give a model of the architecture that was exported"
             )
         places[name].data.copy_(tensor)
+
     return sparsify(model, mask, lengths)
 
 
@@ -124,13 +155,25 @@ def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
     return SparseLinear.of(weight, keep, layer.bias)
 
 
-def _places(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _survivors(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Where the survivors of one matrix are, flat and in order, and their values. Taken out of *tensors*."""
-    crow, col, values = (tensors.pop(f"{name}/{part}") for part in ("crow", "col", "values"))
-    height, width = shape[0], prod(shape[1:])
+    crow = tensors.pop(f"{name}/crow")
+    col = tensors.pop(f"{name}/col")
+    values = tensors.pop(f"{name}/values")
+    height = shape[0]
+    width = prod(shape[1:])
+    unsound = ExportError(f"the rows and columns of {name!r} make no matrix {shape}")
+
     counts = crow.long().diff()
-    if crow.shape == (height + 1,) and bool((counts >= 0).all()) and col.shape == values.shape == (int(counts.sum()),):
-        flat = torch.repeat_interleave(torch.arange(height), counts) * width + col
-        if bool(((col >= 0) & (col < width)).all()) and bool((flat.diff() > 0).all()):
-            return flat, values
-    raise ExportError(f"the rows and columns of {name!r} make no matrix {shape}")
+    if crow.shape != (height + 1,) or bool((counts < 0).any()):
+        raise unsound
+    if (int(counts.sum()),) != col.shape or col.shape != values.shape:
+        raise unsound
+    if bool(((col < 0) | (col >= width)).any()):
+        raise unsound
+
+    rows = torch.repeat_interleave(torch.arange(height), counts)
+    positions = rows * width + col
+    if bool((positions.diff() <= 0).any()):
+        raise unsound
+    return positions, values

@@ -72,6 +72,10 @@ def export_model(source: Portable, to: str, out: Path) -> Exported:
     form = known(to)
     with staged(out) as path:
         facts = form.write(source, path)
-        difference = largest_difference(source, form.runner(path), f"the {to} export") if form.runs else None
+
+        difference = None
+        if form.runs:
+            difference = largest_difference(source, form.runner(path), f"the {to} export")
         size = sum(part.stat().st_size for part in path.parent.rglob("*") if part.is_file())
+
     return Exported(to, out, size, difference, facts)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: 
 
 from ..core.errors import SoupError, TicketError
 from ..core.ticket import Ticket
-from ..store.record import sealed
+from ..store.record import Record
 from ..tasks import TASKS
 from .card import base_of, ticket_card
 
@@ -50,7 +50,7 @@ def push_to_hub(
     ticket: Ticket,
     repo: str,
     *,
-    record: Mapping[str, Any] | None = None,
+    record: Record | None = None,
     private: bool | None = None,
     revision: str | None = None,
     token: str | None = None,
@@ -68,7 +68,7 @@ def push_to_hub(
         token: of an account that may write; by default the one that is logged in.
 
     Raises:
-        TicketError: *record* is of another ticket, or damaged.
+        TicketError: *record* is of another ticket.
         HubError: the hub cannot be reached, or refuses.
     """
     if record is not None:
@@ -123,7 +123,7 @@ def pull_from_hub(repo: str, *, revision: str | None = None, token: str | None =
     return ticket
 
 
-def config(ticket: Ticket, record: Mapping[str, Any] | None) -> dict[str, Any]:
+def config(ticket: Ticket, record: Record | None) -> dict[str, Any]:
     """What a ticket is and what it reached, as plain data."""
     return {
         "library_name": "instant-soup",
@@ -136,41 +136,38 @@ def config(ticket: Ticket, record: Mapping[str, Any] | None) -> dict[str, Any]:
         "prunable": ticket.mask.scope.size,
         "cost": asdict(ticket.cost),
         "recipe": ticket.recipe,
-        "task": record["recipe"]["task"]["name"] if record else None,
-        "test": dict(record["test"]) if record else {},
-        "cost_in_T": record["cost"]["multiple_of_T"] if record else None,
+        "task": record.recipe.task.name if record else None,
+        "test": dict(record.test) if record else {},
+        "cost_in_T": record.cost.multiple_of_T if record else None,
     }
 
 
-def evaluation_results(ticket: Ticket, record: Mapping[str, Any] | None) -> dict[str, bytes]:
+def evaluation_results(ticket: Ticket, record: Record | None) -> dict[str, bytes]:
     """The file that shows the record's figure on the hub, by its path; none where the data set is not on the hub."""
     source = _source(record)
-    if record is None or source is None or record["recipe"]["data"].get("limit") is not None:
+    if record is None or source is None or record.recipe.data.get("limit") is not None:
         return {}
 
-    task = record["recipe"]["task"]["name"]
-    metric = record["metric"]
+    task = record.recipe.task.name
     entry = EvalResultEntry(
         dataset_id=source[0],
         task_id=source[1] or "default",
-        value=record["test"][metric],
-        date=record["made"]["at"],
-        notes=f"{metric} on the split that is kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
+        value=record.figure,
+        date=record.made.at,
+        notes=f"{record.metric} on the split kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
     )
     content = json.dumps(eval_result_entries_to_yaml([entry]), indent=2)  # which is YAML too
     return {f".eval_results/{task.replace('/', '-')}.yaml": content.encode()}
 
 
-def _source(record: Mapping[str, Any] | None) -> tuple[str, str | None] | None:
+def _source(record: Record | None) -> tuple[str, str | None] | None:
     """Repository and configuration of the data set on the hub, where it is there."""
-    task = TASKS.get(record["recipe"]["task"]["name"]) if record else None
+    task = TASKS.get(record.recipe.task.name) if record else None
     return task.hub if task else None
 
 
-def _check(record: Mapping[str, Any], ticket: Ticket) -> None:
-    if not sealed(record):
-        raise TicketError("the record does not match its checksum; give one as a run wrote it")
-    if record["ticket"]["digest"] != ticket.digest:
+def _check(record: Record, ticket: Ticket) -> None:
+    if record.ticket.digest != ticket.digest:
         raise TicketError(
             f"the record is of ticket {record['ticket']['digest'][:16]} and this is {ticket.digest[:16]}; "
             f"give the record.json of this ticket's own run"

@@ -47,13 +47,14 @@ def pick(layers: Iterable[SparseLinear], lengths: Sequence[int] = LENGTHS, turns
 
     Changes nothing where *lengths* is empty.
     """
-    found = []
+    picked: list[Picked] = []
     for alike in _alike(layers):
-        picked = [_timed(alike, tokens, turns) for tokens in lengths]
+        timed = [_timed(alike, tokens, turns) for tokens in lengths]
+        kernels = _reach({choice.tokens: choice.fastest for choice in timed})
         for layer in alike:
-            layer.choose(_reach({one.tokens: one.fastest for one in picked}))
-        found += picked
-    return found
+            layer.choose(kernels)
+        picked += timed
+    return picked
 
 
 def _alike(layers: Iterable[SparseLinear]) -> list[list[SparseLinear]]:
@@ -69,14 +70,20 @@ def _alike(layers: Iterable[SparseLinear]) -> list[list[SparseLinear]]:
 def _timed(alike: list[SparseLinear], tokens: int, turns: int) -> Picked:
     layer = alike[0]
     shape = (layer.out_features, layer.in_features)
-    x = torch.randn((tokens, layer.in_features), generator=torch.Generator().manual_seed(0))
-    taken = in_turns({name: partial(kernel, layer, x) for name, kernel in KERNELS.items()}, turns, warm=1)
+    dice = torch.Generator().manual_seed(0)
+    x = torch.randn((tokens, layer.in_features), generator=dice)
+
+    contenders = {name: partial(kernel, layer, x) for name, kernel in KERNELS.items()}
+    times_of = in_turns(contenders, turns, warm=1)
+    seconds = {name: median(times) for name, times in times_of.items()}
+
     sparsity = 1 - len(layer.values) / (shape[0] * shape[1])
-    return Picked(shape, len(alike), sparsity, tokens, {name: median(times) for name, times in taken.items()})
+    return Picked(shape, len(alike), sparsity, tokens, seconds)
 
 
 def _reach(fastest: dict[int, str]) -> dict[int, str]:
     """Each choice reaches half-way, in orders of magnitude, to the next."""
     lengths = sorted(fastest)
-    ends = [round(math.sqrt(one * other)) for one, other in pairwise(lengths)]
-    return {end: fastest[tokens] for end, tokens in zip([*ends, *lengths[-1:]], lengths, strict=True)}
+    ends = [round(math.sqrt(shorter * longer)) for shorter, longer in pairwise(lengths)]
+    ends += lengths[-1:]
+    return {end: fastest[tokens] for end, tokens in zip(ends, lengths, strict=True)}

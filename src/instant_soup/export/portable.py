@@ -15,6 +15,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from ..core.apply import named
 from ..core.ticket import Ticket
 from ..core.weights import Weights
+from ..store.record import Record
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Portable:
     processor: PreTrainedTokenizerBase | BaseImageProcessor | None
     shape: tuple[int, int, int] | None
     trained: bool
-    record: Mapping[str, Any] | None = None
+    record: Record | None = None
     classes: tuple[str, ...] = ()
 
     @property
@@ -48,13 +49,14 @@ class Portable:
     @cached_property
     def tensors(self) -> Weights:
         """The parameters and the buffers that belong to a checkpoint, each tensor once, and a zero-shot head."""
-        kept, seen = self.model.state_dict(), set()
-        found = {}
+        stored = {*self.model.state_dict(), "head", "scale"}
+        tensors: dict[str, Tensor] = {}
+        seen: set[int] = set()
         for name, tensor in named(self.model).items():
-            if (name in kept or name in ("head", "scale")) and id(tensor) not in seen:
+            if name in stored and id(tensor) not in seen:
                 seen.add(id(tensor))
-                found[name] = tensor.detach()
-        return found
+                tensors[name] = tensor.detach()
+        return tensors
 
     @property
     def longest(self) -> int:

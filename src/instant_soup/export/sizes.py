@@ -37,23 +37,27 @@ class Sizes:
 
 def sizes(source: Portable, others: dict[str, int]) -> Sizes:
     """The sizes of *source*: its compact formats are written to a temporary folder, *others* are known."""
+    formats = dict(others)
     with TemporaryDirectory() as folder:
         for name in COMPACT:
-            if name not in others:
+            if name not in formats:
                 path = Path(folder) / name
                 FORMATS[name].write(source, path)
-                others = {**others, name: path.stat().st_size}
+                formats[name] = path.stat().st_size
+
     dense = sum(tensor.nbytes for tensor in source.tensors.values())
-    return Sizes(dense, _zipped(source), others, math.ceil(bound(source)))
+    return Sizes(dense, _zipped(source), formats, math.ceil(bound(source)))
 
 
 def bound(source: Portable) -> float:
     """Bytes under which no format can go that knows nothing of the values: see `Sizes`."""
-    mask, total = source.ticket.mask, 0.0
+    mask = source.ticket.mask
+    total = 0.0
     for name, tensor in source.tensors.items():
         if name in mask:
             kept = mask.kept_by_name[name]
-            total += tensor.numel() * _entropy(kept / tensor.numel()) / 8 + kept * tensor.element_size()
+            total += tensor.numel() * _entropy(kept / tensor.numel()) / 8
+            total += kept * tensor.element_size()
         else:
             total += tensor.nbytes
     return total

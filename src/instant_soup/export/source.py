@@ -50,11 +50,13 @@ def portable(ticket: Ticket, model: str | Recipe, weights: Path | None = None) -
         DataError: there is no such model.
         ExportError: the model is none that can be exported.
     """
-    found = _from_name(ticket, model) if isinstance(model, str) else _from_recipe(ticket, model)
-    module = found.model.eval().requires_grad_(False)
-    if weights is not None:
-        return replace(found, trained=True, record=take_over(module, weights, ticket))
-    return found
+    source = _from_name(ticket, model) if isinstance(model, str) else _from_recipe(ticket, model)
+    module = source.model.eval().requires_grad_(False)
+    if weights is None:
+        return source
+
+    record = take_over(module, weights, ticket)
+    return replace(source, trained=True, record=record)
 
 
 def _from_name(ticket: Ticket, name: str) -> Portable:
@@ -63,23 +65,28 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
         raise ExportError(
             f"model {name!r} is a CLIP, whose head is made from the words for the classes; give the recipe instead"
         )
+
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         words = text.load(name, labels=_classes(AutoModelForSequenceClassification, config, ticket), seed=0)
         return _applied(ticket, words.model, words.tokenizer, None, words.fresh)
+
     if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         images = vision.load(name, classes=_classes(AutoModelForImageClassification, config, ticket), seed=0)
         return _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
+
     raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or of images")
 
 
 def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
-    name, spec = recipe.task.model, TASKS.get(recipe.task.name)
+    name = recipe.task.model
     if not (recipe.task.images and clip.is_clip(name)):
-        found = _from_name(ticket, name)
-        if isinstance(spec, TextSpec) and len(spec.labels) == found.config.num_labels > 1:
-            found.config.id2label = dict(enumerate(spec.labels))
-            found.config.label2id = {label: number for number, label in enumerate(spec.labels)}
-        return found
+        source = _from_name(ticket, name)
+        spec = TASKS.get(recipe.task.name)
+        if isinstance(spec, TextSpec) and len(spec.labels) == source.config.num_labels > 1:
+            source.config.id2label = dict(enumerate(spec.labels))
+            source.config.label2id = {label: number for number, label in enumerate(spec.labels)}
+        return source
+
     course = build(recipe).course
     processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
     shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
@@ -87,7 +94,8 @@ def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
 
 
 def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]) -> Portable:
-    if lacking := sorted(set(fresh) - set(ticket.start)):
+    lacking = sorted(set(fresh) - set(ticket.start))
+    if lacking:
         raise TicketError(
             f"the checkpoint of {ticket.base.name!r} has no {lacking[0]}, and neither has the ticket; "
             f"draw it again on the task that it is for"
@@ -112,8 +120,9 @@ def _classes(auto: Any, config: Any, ticket: Ticket) -> int:
 
 def _heads(auto: Any, config: Any) -> dict[str, bool]:
     """The parameters of the model, and whether their shape changes with the number of classes."""
-    few, many = (_shapes(auto, config, classes) for classes in (2, 3))
-    return {name: shape != many[name] for name, shape in few.items()}
+    of_two = _shapes(auto, config, 2)
+    of_three = _shapes(auto, config, 3)
+    return {name: shape != of_three[name] for name, shape in of_two.items()}
 
 
 def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
@@ -125,5 +134,5 @@ def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
 
 def _seen(processor: BaseImageProcessor) -> tuple[int, ...]:
     """The shape of an image when *processor* is done with it."""
-    seen = processor(Image.new("RGB", (256, 256)), return_tensors="pt")["pixel_values"]
-    return tuple(seen.shape[1:])
+    pixels = processor(Image.new("RGB", (256, 256)), return_tensors="pt")["pixel_values"]
+    return tuple(pixels.shape[1:])

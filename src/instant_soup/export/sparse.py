@@ -39,7 +39,9 @@ class SparseLinear(nn.Module):
     def __init__(self, crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int], bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = shape
-        self.crow, self.col, self.values = crow, col, values.detach()
+        self.crow = crow
+        self.col = col
+        self.values = values.detach()
         self.bias = None if bias is None else bias.detach()
         self._matrix: Tensor | None = None
         self._dense: Tensor | None = None
@@ -68,8 +70,14 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Float32 [..., width] to float32 [..., height]."""
         flat = x.reshape(-1, self.in_features)
-        name = next((kernel for most, kernel in self._choices if len(flat) <= most), self._choices[-1][1])
-        return KERNELS[name](self, flat).view(*x.shape[:-1], self.out_features)
+        rows = KERNELS[self._kernel(len(flat))](self, flat)
+        return rows.view(*x.shape[:-1], self.out_features)
+
+    def _kernel(self, tokens: int) -> str:
+        for most, name in self._choices:
+            if tokens <= most:
+                return name
+        return self._choices[-1][1]
 
     @property
     def matrix(self) -> Tensor:
@@ -77,9 +85,13 @@ class SparseLinear(nn.Module):
         if self._matrix is None:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-                parts = (self.crow.int(), self.col.int(), self.values)
-                shape = (self.out_features, self.in_features)
-                self._matrix = torch.sparse_csr_tensor(*parts, shape, check_invariants=True)
+                self._matrix = torch.sparse_csr_tensor(
+                    self.crow.int(),
+                    self.col.int(),
+                    self.values,
+                    (self.out_features, self.in_features),
+                    check_invariants=True,
+                )
         return self._matrix
 
     @property
@@ -117,13 +129,18 @@ def _gather(layer: SparseLinear, x: Tensor) -> Tensor:
         per_sample_weights=layer.values,
         include_last_offset=True,
     )
+
     rows = columns.t().contiguous()
-    return rows if layer.bias is None else rows.add_(layer.bias)
+    if layer.bias is not None:
+        rows.add_(layer.bias)
+    return rows
 
 
 def _csr(layer: SparseLinear, x: Tensor) -> Tensor:
     columns = x.t().contiguous()
-    product = layer.matrix @ columns if layer.bias is None else torch.addmm(layer.bias[:, None], layer.matrix, columns)
+    if layer.bias is None:
+        return (layer.matrix @ columns).t().contiguous()
+    product = torch.addmm(layer.bias[:, None], layer.matrix, columns)
     return product.t().contiguous()
 
 
@@ -140,14 +157,14 @@ def owners(model: nn.Module) -> dict[str, nn.Module]:
     Linear layers and transformers' Conv1D, whose matrix is transposed. The projections of ``nn.MultiheadAttention`` are
     no layers of their own: it reads their matrices and never calls them, so they stay dense.
     """
-    found: dict[str, nn.Module] = {}
+    layers: dict[str, nn.Module] = {}
     for path, parent in model.named_modules():
         if isinstance(parent, nn.MultiheadAttention):
             continue
         for name, layer in parent.named_children():
             if type(layer) is nn.Linear or isinstance(layer, Conv1D):
-                found[f"{path}.{name}.weight".removeprefix(".")] = layer
-    return found
+                layers[f"{path}.{name}.weight".removeprefix(".")] = layer
+    return layers
 
 
 def put(model: nn.Module, sparse: Mapping[str, SparseLinear]) -> None:

@@ -36,7 +36,10 @@ def in_turns(contenders: Mapping[str, Act], turns: int, warm: int = 2) -> dict[s
     """Seconds of each call. All take their turn, every other time in reverse order, after *warm* rounds to warm up."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(-warm, turns):
-        for name in list(contenders)[:: -1 if turn % 2 else 1]:
+        order = list(contenders)
+        if turn % 2:
+            order.reverse()
+        for name in order:
             start = time.perf_counter()
             contenders[name]()
             if turn >= 0:
@@ -50,7 +53,9 @@ def paces(taken: Mapping[str, Sequence[float]], reference: str) -> dict[str, Pac
 
 
 def _pace(times: Sequence[float], reference: Sequence[float]) -> Pace:
-    ratios = sorted(one / other for one, other in zip(times, reference, strict=True))
-    n = len(ratios)
-    off = max(0, math.floor(n / 2 - 0.98 * math.sqrt(n)))  # the sign test's interval, by the normal approximation
-    return Pace(median(times), median(ratios), ratios[off], ratios[n - 1 - off])
+    ratios = sorted(own / other for own, other in zip(times, reference, strict=True))
+    count = len(ratios)
+    off = max(
+        0, math.floor(count / 2 - 0.98 * math.sqrt(count))
+    )  # the sign test's interval, by the normal approximation
+    return Pace(median(times), median(ratios), ratios[off], ratios[count - 1 - off])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,19 +14,20 @@ from ..core.apply import named
 from ..core.errors import SoupError, StoreError, TicketError, nearest
 from ..core.mask import Mask
 from ..core.ticket import Ticket
-from ..store.record import sealed
-from ..store.store import read_json
+from ..store.record import Record, read_run
 
 
 @torch.no_grad()
-def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
     """Copy the weights of *path* into *model*; return the record of the run they are of, where it lies beside them.
 
     Raises:
         StoreError: there is no such file, or it is damaged.
         TicketError: they are not of this model, or not zero where the ticket prunes. Nothing is changed then.
     """
-    weights, tensors = _read(path), named(model)
+    weights = _read(path)
+    tensors = named(model)
+
     for name, parameter in model.named_parameters():
         if name not in weights:
             raise TicketError(f"{path} has no {name!r}; give weights of the ticket's own model, fine-tuned")
@@ -36,9 +36,11 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Mapping[str, Any]
                 f"{name!r} of {path} has shape {tuple(weights[name].shape)} and the model's {tuple(parameter.shape)}; "
                 f"give weights that were fine-tuned from this ticket"
             )
-    if foreign := [name for name in weights if name not in tensors]:
-        raise TicketError(f"{path} has {foreign[0]!r}, which the model does not have ({nearest(foreign[0], tensors)})")
+    for name in weights:
+        if name not in tensors:
+            raise TicketError(f"{path} has {name!r}, which the model does not have ({nearest(name, tensors)})")
     _check_zeros(weights, ticket.mask, path)
+
     for name, tensor in weights.items():
         tensors[name].copy_(tensor)
     return record_beside(path, ticket)
@@ -64,10 +66,10 @@ def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:
             )
 
 
-def record_beside(path: Path, ticket: Ticket) -> Mapping[str, Any] | None:
+def record_beside(path: Path, ticket: Ticket) -> Record | None:
     """The record of the run that made *path*, a file of *ticket*; None where there is none, or it is damaged."""
     try:
-        record = read_json(path.parent / "record.json")
+        record = read_run(path.parent / "record.json")
     except SoupError:
         return None  # weights from elsewhere
-    return record if sealed(record) and record["ticket"]["digest"] == ticket.digest else None
+    return record if record.ticket.digest == ticket.digest else None

@@ -13,17 +13,15 @@ at the target, as the ISP paper's comparison must have had them (it does not say
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
 from ..core.prune import Across, prune, survivors
-from ..core.score import magnitude
+from ..core.score import SALIENCIES, saliency
 from ..core.task import Task
 from ..core.ticket import Ticket
+from .finish import Finish, check_finish, finished
 from .method import describe
-
-FINISHES = ("continue", "restart", "rewind")
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class EarlyBird:
         mask_share: the share of T by which a mask is taken, whether they agree or not.
         finish: ``"continue"`` with the same optimiser and schedule for the rest of T;
             ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained weights and a fresh T.
+        score: what the masks go by: ``"magnitude"``, or ``"curved"``, which weighs magnitudes by the optimiser's memory
+            of their gradients.
         across: one cut across the ``"model"``, or the same share of each ``"layer"``.
     """
 
@@ -45,7 +45,8 @@ class EarlyBird:
     queue: int = 5
     epsilon: float = 0.1
     mask_share: float = 0.5
-    finish: Literal["continue", "restart", "rewind"] = "rewind"
+    finish: Finish = "rewind"
+    score: str = "magnitude"
     across: Across = "model"
 
     def __post_init__(self) -> None:
@@ -57,8 +58,9 @@ class EarlyBird:
             raise KnobError(f"epsilon is {self.epsilon}; expected a distance between 0 and 1, such as 0.1")
         if not 0 < self.mask_share <= 1:
             raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
-        if self.finish not in FINISHES:
-            raise unknown("finish", self.finish, FINISHES)
+        if self.score not in SALIENCIES:
+            raise unknown("score", self.score, SALIENCIES)
+        check_finish(self.finish)
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ class EarlyBird:
         Its notes hold the distances at each check, and whether the masks agreed in the end.
         """
         learner = task.learner(meter or Meter())
+        score = saliency(self.score)
         keep = survivors(sparsity, learner.scope.size)
         farthest = 2 * min(keep, learner.scope.size - keep) / learner.scope.size or 1.0
         every = max(1, round(self.check * learner.epoch))
@@ -84,7 +87,7 @@ class EarlyBird:
         agreed = False
         for _ in learner.rounds(range(max(1, int(self.mask_share * learner.horizon / every)))):
             learner.train(every)
-            newest = prune(magnitude(learner), learner.mask, sparsity, across=self.across)
+            newest = prune(score(learner), learner.mask, sparsity, across=self.across)
             distances = [newest.distance(older) / farthest for older in learner.aside]
             learner.note("distances", distances)
             learner.set_aside([*learner.aside, newest][1 - self.queue :])
@@ -92,7 +95,4 @@ class EarlyBird:
                 break
         learner.note("agreed", agreed)
         learner.apply_mask(learner.aside[-1])
-        if self.trains:
-            learner.train(learner.horizon - learner.steps_taken)
-        start = learner.origin if self.finish == "rewind" else None
-        return Ticket.drawn(learner, describe(self), start=start, ready=self.trains)
+        return finished(learner, self.finish, describe(self))

@@ -12,7 +12,7 @@ from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
 from ..core.prune import Across, prune
 from ..core.schedule import SCHEDULES
-from ..core.score import magnitude
+from ..core.score import SALIENCIES, saliency
 from ..core.task import Task
 from ..core.ticket import Ticket
 from .method import describe
@@ -24,25 +24,35 @@ class Gradual:
 
     Knobs:
         rounds: how many cuts.
-        mask_share: the share of T in which the cuts are made, evenly spaced; the rest of T
-            trains the final mask.
+        mask_share: the share of T by which the last cut is made; the rest of T trains the final mask.
+        mask_start: the share of T that passes before cuts begin; from there they are evenly spaced.
         schedule: how sparsity grows: ``"linear"`` (the ISP authors' scripts), ``"cubic"``
             (Zhu and Gupta), ``"geometric"``.
+        score: what a cut goes by: ``"magnitude"``, or ``"curved"``, which weighs magnitudes by the optimiser's memory
+            of their gradients.
         across: one cut across the ``"model"``, or the same share of each ``"layer"``.
     """
 
     rounds: int = 10
     mask_share: float = 0.5
+    mask_start: float = 0.0
     schedule: str = "linear"
+    score: str = "magnitude"
     across: Across = "model"
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.score not in SALIENCIES:
+            raise unknown("score", self.score, SALIENCIES)
         if self.rounds < 1:
             raise KnobError(f"rounds is {self.rounds}; expected 1 or more")
         if not 0 <= self.mask_share <= 1:
             raise KnobError(f"mask_share is {self.mask_share}; expected a share of T between 0 and 1")
+        if not 0 <= self.mask_start <= self.mask_share:
+            raise KnobError(
+                f"mask_start is {self.mask_start}; expected a share of T between 0 and mask_share, {self.mask_share}"
+            )
 
     @property
     def name(self) -> str:
@@ -55,10 +65,18 @@ class Gradual:
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket while training; it comes back trained."""
         learner = task.learner(meter or Meter())
+        score = saliency(self.score)
         targets = SCHEDULES[self.schedule](sparsity, self.rounds)
-        ends = [round(self.mask_share * learner.horizon * r / self.rounds) for r in range(1, self.rounds + 1)]
-        for target, end in learner.rounds(zip(targets, ends, strict=True)):
+
+        for target, end in learner.rounds(zip(targets, self._ends(learner.horizon), strict=True)):
             learner.train(end - learner.steps_taken)
-            learner.apply_mask(prune(magnitude(learner), learner.mask, target, across=self.across))
+            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across))
+
         learner.train(learner.horizon - learner.steps_taken)
         return Ticket.drawn(learner, describe(self), ready=True)
+
+    def _ends(self, horizon: int) -> list[int]:
+        """The step at which each cut comes, on a line of *horizon* steps."""
+        first = self.mask_start * horizon
+        stage = (self.mask_share - self.mask_start) * horizon
+        return [round(first + stage * number / self.rounds) for number in range(1, self.rounds + 1)]

@@ -12,7 +12,7 @@ sparsity, the soup is pruned by its magnitudes before the one fine-tune.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
@@ -36,7 +36,7 @@ class InstantModelSoup:
         lookahead_steps: C, steps of each; the paper has about 100.
         sparsities: range (low, high) that the s_k are drawn from.
         grid: steps of the grid of a between 0 and 1; 10 tries 0, 0.1 .. 1.
-        rate, weight_decay, label_smoothing, subset: ranges that the protocols are drawn from.
+        protocols: what the trainings vary in.
         across: one cut across the ``"model"``, or the same share of each ``"layer"``.
     """
 
@@ -44,10 +44,7 @@ class InstantModelSoup:
     lookahead_steps: int = 100
     sparsities: Range = (0.1, 0.5)
     grid: int = 10
-    rate: Range = Protocols.rate
-    weight_decay: Range = Protocols.weight_decay
-    label_smoothing: Range = Protocols.label_smoothing
-    subset: Range = Protocols.subset
+    protocols: Protocols = field(default_factory=Protocols)
     across: Across = "model"
 
     def __post_init__(self) -> None:
@@ -56,7 +53,6 @@ class InstantModelSoup:
                 raise KnobError(f"{knob} is {getattr(self, knob)}; expected 1 or more")
         if len(self.sparsities) != 2 or not 0 <= self.sparsities[0] <= self.sparsities[1] < 1:
             raise KnobError(f"sparsities is {self.sparsities}; expected (low, high) with 0 <= low <= high < 1")
-        self._protocols()
 
     @property
     def name(self) -> str:
@@ -72,7 +68,7 @@ class InstantModelSoup:
         survivors(sparsity, learner.scope.size)
         dice = random.Random(learner.seed("soup sparsities"))
         sparsities = [dice.uniform(*self.sparsities) for _ in range(self.ingredients)]
-        looks = briefs(self.ingredients, self.lookahead_steps, self._protocols(), learner.seed("soup"))
+        looks = briefs(self.ingredients, self.lookahead_steps, self.protocols, learner.seed("soup"))
         for sparse, look in learner.rounds(zip(sparsities, looks, strict=True)):
             soup = learner.weights()
             learner.restore(self._stirred(learner, soup, self._ingredient(learner, sparse, look), sparse))
@@ -99,9 +95,6 @@ class InstantModelSoup:
         facts = {"sparsity": sparsity, "share": share, "validation": best}
         learner.note("ingredients", {**facts, "barrier": barrier(learner, soup, ingredient)})
         return lerp(soup, ingredient, share)
-
-    def _protocols(self) -> Protocols:
-        return Protocols(self.rate, self.weight_decay, self.label_smoothing, self.subset)
 
 
 def _weights(learner: Learner) -> Weights:

@@ -3,10 +3,10 @@
     theta <- theta_0, m <- all ones
     for i = 0, 1, .., while sparsity(m) < S:
         train theta under m for (i + 1) t steps
-        m_1 <- magnitude mask of theta at the round's sparsity
+        m_1 <- the mask that theta scores at the round's sparsity
         for n = 2 .. N + 1:
             theta_C <- train a copy of theta for C steps with protocol P_n on subset D_n
-            m_n <- magnitude mask of theta_C
+            m_n <- the mask that theta_C scores
         m <- cut(blend(m_1 .. m_N+1), exactly)
     finish: continue training, restart it, or rewind to theta_0
 
@@ -16,7 +16,8 @@ what follows) is a knob here; docs/methods/instant-soup.md says why each default
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from math import inf
 from typing import Literal, Self
@@ -25,15 +26,21 @@ from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
 from ..core.prune import Across, prune
-from ..core.schedule import steps_to
-from ..core.score import magnitude
+from ..core.schedule import Share, steps_to
+from ..core.score import SALIENCIES, Saliency, saliency
 from ..core.task import Brief, Learner, Task
 from ..core.ticket import Ticket
-from ..soup.blend import BLENDS
-from ..soup.denoiser import Outlook, Protocols, Range, Settled, briefs, denoise
+from ..soup.blend import BLENDS, Standing
+from ..soup.denoiser import Outlook, Protocols, Settled, briefs, denoise
+from .finish import Finish, check_finish, finished
 from .method import describe
 
 PAPER_STEPS = 30
+_CHOICES = {
+    "carry": ("auto", "none", "mean"),
+    "progress": ("row", "all"),
+    "spacing": ("growing", "even"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,29 @@ class InstantSoup:
     """Blend the weak masks of cheap look-aheads, round by round, in a single pass.
 
     Knobs:
-        denoisers: N, look-aheads per round. With 0 each round is a plain magnitude cut.
+        denoisers: N, look-aheads per round. With 0 each round is a plain cut by score.
+        denoised_rounds: how many rounds have look-aheads, counted from the last, where the cut is deepest; None for
+            all.
         lookahead_steps: C, steps of one look-ahead. None takes the paper's 30, or fewer where all
             look-aheads together would take more than half of T, as they do on small data.
         compression: s, the share that a round prunes; the last round prunes what is missing.
-        share: of what s is a share: of all weights (``"linear"``) or of the rest (``"geometric"``).
-        mask_share: M / T, the share of the budget in which the rounds of growing length fit.
+        share: of what s is a share: of all weights (``"linear"``) or of the rest (``"geometric"``); with *rounds*
+            also ``"cubic"``, which prunes much at first and little later.
+        rounds: how many rounds, in place of *compression*.
+        mask_share: M / T, the share of the budget in which the rounds fit.
+        mask_start: the share of the budget before the first of evenly spaced rounds.
+        spacing: whether rounds grow longer, as in the paper, or are evenly spaced.
         round_steps: t, steps of the first round, the i-th then has i t; in place of mask_share.
         round_epochs: t as a part of an epoch, such as the paper's 0.1; in place of mask_share.
-        blend: ``"votes"``, ``"lookahead"``, ``"union"`` or ``"intersection"``.
+        score: what a cut goes by: ``"magnitude"``, or ``"curved"``, which weighs magnitudes by the optimiser's memory
+            of their gradients.
+        blend: ``"votes"``, ``"lookahead"``, ``"bound"``, ``"extrapolated"``, ``"union"`` or ``"intersection"``.
         own_mask: whether the mask without look-ahead is blended too, as in Algorithm 2.
         carry: ``"none"`` throws look-ahead weights away, as the paper does; ``"mean"`` goes on
-            from their mean, and their steps count as progress. A T of a few dozen steps has no room
-            for that, and unless *lookahead_steps* is given they are thrown away then.
+            from their mean, and their steps count as progress; ``"auto"`` does that where they fit into T.
+        progress: how far the mean of look-aheads moves on the learning-rate line: by the C steps that are in a
+            ``"row"``, or by the steps of ``"all"`` of them.
+        inside: whether look-aheads are paid out of T: the line is then shorter by the steps that they take beside it.
         finish: ``"continue"`` with the same optimiser and schedule for the rest of T, as the
             paper does; ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained
             weights and a fresh T.
@@ -61,57 +78,81 @@ class InstantSoup:
         lookahead_warmup: steps of a new warm-up that each look-ahead starts behind.
         settled: take no more look-aheads in a round once one more mask changes less than this
             share of the ticket; None takes all N.
-        rate, weight_decay, label_smoothing, subset: ranges (low, high) that the look-aheads'
-            protocols are drawn from; rate is a factor on the current learning rate, subset a
-            share of the training examples.
+        protocols: what the look-aheads' trainings vary in.
         across: one cut across the ``"model"``, or the same share of each ``"layer"``.
     """
 
     denoisers: int = 4
+    denoised_rounds: int | None = None
     lookahead_steps: int | None = None
     compression: float = 0.1
-    share: Literal["linear", "geometric"] = "linear"
+    share: Share = "linear"
+    rounds: int | None = None
     mask_share: float = 0.2
+    mask_start: float = 0.0
+    spacing: Literal["growing", "even"] = "growing"
     round_steps: int | None = None
     round_epochs: float | None = None
+    score: str = "magnitude"
     blend: str = "votes"
     own_mask: bool = True
-    carry: Literal["none", "mean"] = "mean"
-    finish: Literal["continue", "restart", "rewind"] = "restart"
+    carry: Literal["auto", "none", "mean"] = "auto"
+    progress: Literal["row", "all"] = "all"
+    inside: bool = False
+    finish: Finish = "restart"
     carry_optimizer: bool = False
     lookahead_warmup: int = 0
     settled: float | None = None
-    rate: Range = Protocols.rate
-    weight_decay: Range = Protocols.weight_decay
-    label_smoothing: Range = Protocols.label_smoothing
-    subset: Range = Protocols.subset
+    protocols: Protocols = field(default_factory=Protocols)
     across: Across = "model"
 
     def __post_init__(self) -> None:
+        if self.score not in SALIENCIES:
+            raise unknown("score", self.score, SALIENCIES)
         if self.blend not in BLENDS:
             raise unknown("blend", self.blend, BLENDS)
-        for knob, least in (("denoisers", 0), ("lookahead_steps", 1), ("lookahead_warmup", 0)):
-            if getattr(self, knob) is not None and getattr(self, knob) < least:
-                raise KnobError(f"{knob} is {getattr(self, knob)}; expected {least} or more")
-        if self.round_steps is not None and self.round_steps < 1:
-            raise KnobError(f"round_steps is {self.round_steps}; expected 1 or more")
-        if self.round_epochs is not None and not 0 < self.round_epochs < inf:
-            raise KnobError(f"round_epochs is {self.round_epochs}; expected a part of an epoch above 0, such as 0.1")
-        if self.round_steps is not None and self.round_epochs is not None:
-            raise KnobError(f"round_steps is {self.round_steps} and round_epochs {self.round_epochs}; set one of them")
-        if self.settled is not None and not 0 <= self.settled <= 1:
-            raise KnobError(f"settled is {self.settled}; expected a share of the ticket between 0 and 1, such as 0.001")
-        if self.settled is not None and self.carry == "mean":
-            raise KnobError("settled is set and carry is 'mean', which counts on all look-aheads; unset one of them")
-        if not 0 < self.mask_share <= 1:
-            raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
-        for knob, choices in (("carry", ("none", "mean")), ("finish", ("continue", "restart", "rewind"))):
+        for knob, choices in _CHOICES.items():
             if getattr(self, knob) not in choices:
                 raise unknown(knob, str(getattr(self, knob)), choices)
+        check_finish(self.finish)
+
+        self._check_numbers()
+        self._check_together()
+        steps_to(0.5, self.compression, self.share, self.rounds)
+
+    def _check_numbers(self) -> None:
+        least = {"denoisers": 0, "denoised_rounds": 1, "lookahead_steps": 1, "lookahead_warmup": 0, "round_steps": 1}
+        for knob, minimum in least.items():
+            value = getattr(self, knob)
+            if value is not None and value < minimum:
+                raise KnobError(f"{knob} is {value}; expected {minimum} or more")
+
+        if self.round_epochs is not None and not 0 < self.round_epochs < inf:
+            raise KnobError(f"round_epochs is {self.round_epochs}; expected a part of an epoch above 0, such as 0.1")
+        if self.settled is not None and not 0 <= self.settled <= 1:
+            raise KnobError(f"settled is {self.settled}; expected a share of the ticket between 0 and 1, such as 0.001")
+        if not 0 < self.mask_share <= 1:
+            raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
+        if not 0 <= self.mask_start < 1:
+            raise KnobError(f"mask_start is {self.mask_start}; expected a share of T, 0 or more and below 1")
+
+    def _check_together(self) -> None:
+        if self.round_steps is not None and self.round_epochs is not None:
+            raise KnobError(f"round_steps is {self.round_steps} and round_epochs {self.round_epochs}; set one of them")
+        if self.settled is not None and self.carry == "mean":
+            raise KnobError("settled is set and carry is 'mean', which counts on all look-aheads; unset one of them")
         if not self.denoisers and not self.own_mask:
             raise KnobError("denoisers is 0 and own_mask is false, so no mask is left to blend; set one of them")
-        steps_to(0.5, self.compression, self.share)
-        self._protocols()
+        if self.mask_start and (self.spacing != "even" or self.mask_start >= self.mask_share):
+            raise KnobError(
+                f"mask_start is {self.mask_start}, with rounds that are spaced {self.spacing!r} up to mask_share "
+                f"{self.mask_share}; set spacing to 'even', and mask_start below mask_share"
+            )
+        if self.inside and self.finish != "continue":
+            raise KnobError(
+                f"inside is true and finish is {self.finish!r}, which trains for a fresh T after the look-aheads; "
+                f"set finish to 'continue', or inside to false"
+            )
 
     @property
     def name(self) -> str:
@@ -126,92 +167,136 @@ class InstantSoup:
 
         Raises KnobError when the rounds do not fit the task's budget.
         """
-        learner = task.learner(meter or Meter())
-        targets = steps_to(sparsity, self.compression, self.share)
-        steps = self.lookahead_steps or self._affordable(len(targets), learner.horizon)
-        ahead = len(targets) * self.denoisers * steps
-        how = self._fitting(ahead, learner.horizon)
-        lengths = how._lengths(len(targets), ahead, learner)
-        for i, target in learner.rounds(enumerate(targets)):
-            learner.train(lengths[i])
-            looks = how._looks(steps, learner.seed("look-ahead", i))
-            learner.apply_mask(how._denoised(learner, looks, target, last=i == len(targets) - 1))
-        if self.trains:
-            learner.train(learner.horizon - learner.steps_taken)
-        start = learner.origin if self.finish == "rewind" else None
-        return Ticket.drawn(learner, describe(how), start=start, ready=self.trains)
+        targets = steps_to(sparsity, self.compression, self.share, self.rounds)
+        how = self._resolved(len(targets), task.horizon)
+        learner = task.learner(meter or Meter(), horizon=task.horizon - how._beside(len(targets)))
+        lengths = how._lengths(len(targets), learner)
 
-    def _fitting(self, ahead: int, horizon: int) -> Self:
-        """Carry nothing on where look-aheads whose length was left to us do not fit into a T of a few dozen steps."""
-        fits = ahead + self.mask_share * horizon <= horizon
-        return self if fits or self.lookahead_steps is not None else replace(self, carry="none")
+        for number, target in learner.rounds(enumerate(targets)):
+            learner.train(lengths[number])
+            looks = how._looks(number, len(targets), learner)
+            learner.apply_mask(how._denoised(learner, looks, target, last=number == len(targets) - 1))
 
-    def _affordable(self, rounds: int, horizon: int) -> int:
-        """The paper's 30 steps a look-ahead, or fewer where they would come to more than half of T."""
-        return max(1, min(PAPER_STEPS, horizon // (2 * max(1, rounds * self.denoisers))))
+        return finished(learner, self.finish, describe(how))
 
-    def _lengths(self, rounds: int, ahead: int, learner: Learner) -> list[int]:
-        """Steps of each round, growing evenly; *ahead*: those of all look-aheads."""
-        triangle, horizon = [i * (i + 1) // 2 for i in range(rounds + 1)], learner.horizon
-        if self.round_steps is not None:
-            first: float = self.round_steps
-        elif self.round_epochs is not None:
-            first = self.round_epochs * learner.epoch
-        else:
-            first = self.mask_share * horizon / triangle[-1]
-        ends = [round(first * corner) for corner in triangle]
-        carried = ahead if self.carry == "mean" else 0
+    def _resolved(self, rounds: int, horizon: int) -> Self:
+        """The same with the length of look-aheads and what becomes of them settled, as a task of *horizon* steps asks.
+
+        Nothing is carried on where look-aheads do not fit into a T of a few dozen steps.
+        """
+        denoised = self._denoised_rounds(rounds)
+        affordable = max(1, min(PAPER_STEPS, horizon // (2 * max(1, denoised * self.denoisers))))
+        how = replace(self, lookahead_steps=self.lookahead_steps or affordable)
+        if self.carry != "auto":
+            return how
+
+        carried = replace(how, carry="mean")
+        fits = self.settled is None and carried._carried(rounds) + self.mask_share * horizon <= horizon
+        return carried if fits else replace(how, carry="none")
+
+    def _denoised_rounds(self, rounds: int) -> int:
+        """How many of *rounds* have look-aheads."""
+        if not self.denoisers:
+            return 0
+        return rounds if self.denoised_rounds is None else min(rounds, self.denoised_rounds)
+
+    def _ahead(self, rounds: int) -> int:
+        """The steps of all look-aheads together."""
+        return self._denoised_rounds(rounds) * self.denoisers * (self.lookahead_steps or 0)
+
+    def _carried(self, rounds: int) -> int:
+        """The steps by which look-aheads move the learner on along its line."""
+        if self.carry == "none":
+            return 0
+        return self._ahead(rounds) // (self.denoisers or 1) if self.progress == "row" else self._ahead(rounds)
+
+    def _beside(self, rounds: int) -> int:
+        """The steps of look-aheads that the line makes room for, because they are paid out of T and no progress."""
+        return self._ahead(rounds) - self._carried(rounds) if self.inside else 0
+
+    def _lengths(self, rounds: int, learner: Learner) -> list[int]:
+        """Steps of each round before its look-aheads."""
+        ends = self._ends(rounds, learner)
+        carried = self._carried(rounds)
+        horizon = learner.horizon
+
         if ends[-1] + carried > horizon:
             away = ", or set carry to 'none', with which look-aheads are no part of T" if carried else ""
             raise KnobError(
                 f"{rounds} rounds take {ends[-1] + carried} steps and the budget T has {horizon}; lower round_steps, "
                 f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer{away}"
             )
-        return [end - start for start, end in pairwise(ends)]
+        return [end - start for start, end in pairwise([0, *ends])]
 
-    def _looks(self, steps: int, seed: int) -> list[Brief]:
-        """A round's look-aheads."""
+    def _ends(self, rounds: int, learner: Learner) -> list[int]:
+        """After how many steps each round is over, look-aheads left out."""
+        horizon = learner.horizon
+        if self.spacing == "even" and self.round_steps is None and self.round_epochs is None:
+            first = self.mask_start * horizon
+            stage = (self.mask_share - self.mask_start) * horizon
+            return [round(first + stage * number / rounds) for number in range(1, rounds + 1)]
+
+        corners = [number if self.spacing == "even" else number * (number + 1) // 2 for number in range(1, rounds + 1)]
+        if self.round_steps is not None:
+            unit: float = self.round_steps
+        elif self.round_epochs is not None:
+            unit = self.round_epochs * learner.epoch
+        else:
+            unit = self.mask_share * horizon / corners[-1]
+        return [round(unit * corner) for corner in corners]
+
+    def _looks(self, number: int, rounds: int, learner: Learner) -> list[Brief]:
+        """The look-aheads of round *number*, counted from 0."""
+        if number < rounds - self._denoised_rounds(rounds):
+            return []
+
         return briefs(
             self.denoisers,
-            steps,
-            self._protocols(),
-            seed,
+            self.lookahead_steps or 0,
+            self.protocols,
+            learner.seed("look-ahead", number),
             carry_optimizer=self.carry_optimizer,
             warmup=self.lookahead_warmup,
         )
 
     def _denoised(self, learner: Learner, looks: list[Brief], target: float, *, last: bool) -> Mask:
         """DenoisedPrune: the round's mask."""
-        blend, carried = BLENDS[self.blend], self.carry == "mean"
-        own = prune(magnitude(learner), learner.mask, target, across=self.across)
+        blend = BLENDS[self.blend]
+        carried = self.carry == "mean"
+        score: Saliency = saliency(self.score)
+
+        own = prune(score(learner), learner.mask, target, across=self.across)
+        kept_apart = carried and blend.wanted.weights  # going on from the mean writes over the weights before it
+        before = learner.weights() if kept_apart else learner.view()
 
         def blended(outlook: Outlook) -> Mask:
-            if self.own_mask:
-                outlook = Outlook((own, *outlook.masks), outlook.magnitude)
+            if self.own_mask or not looks:
+                outlook = replace(outlook, masks=(own, *outlook.masks))
             if blend.deferred and not last:
                 return outlook.union
-            return prune(blend.score(outlook, learner.view()), learner.mask, target, across=self.across)
+
+            standing = Standing(score(learner), before, partial(score, learner))
+            return prune(blend.score(outlook, standing), learner.mask, target, across=self.across)
 
         outlook = denoise(
             learner,
             looks,
             target,
+            score=score,
             across=self.across,
-            magnitude=blend.magnitude,
-            weights=carried,
+            wanted=replace(blend.wanted, weights=blend.wanted.weights or carried),
             enough=None if self.settled is None else Settled(blended, self.settled),
         )
         if carried and outlook.weights is not None:
-            learner.advance(outlook.weights, sum(look.steps for look in looks))
+            steps = [look.steps for look in looks]
+            learner.advance(outlook.weights, max(steps) if self.progress == "row" else sum(steps))
+
         mask = blended(outlook)
-        learner.note("rounds", _seen(target, mask, own, outlook))
+        learner.note("rounds", _noted(target, mask, own, outlook))
         return mask
 
-    def _protocols(self) -> Protocols:
-        return Protocols(self.rate, self.weight_decay, self.label_smoothing, self.subset)
 
-
-def _seen(target: float, mask: Mask, own: Mask, outlook: Outlook) -> dict[str, float]:
+def _noted(target: float, mask: Mask, own: Mask, outlook: Outlook) -> dict[str, float]:
     """How far the look-aheads' masks agree, and how far the blend moved from the plain cut.
 
     All are shares of the scope: *unanimous* that on which all masks agree, *agreement* that on

@@ -12,15 +12,13 @@ sparsity on the way; a level that a store holds is not trained again, for whiche
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
 from ..core.prune import Across, prune
-from ..core.schedule import steps_to
-from ..core.score import magnitude
+from ..core.schedule import Share, steps_to
+from ..core.score import Saliency, saliency
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
 from ..core.weights import Weights
@@ -35,7 +33,10 @@ class Lottery:
         rewind: k / T, the share of T that survivors are rewound to; 0 is the pre-trained weights.
         compression: the share that a round prunes; the last round prunes what is missing.
         share: of what that is a share: of all weights (``"linear"``, Chen et al., 2020) or of the
-            rest (``"geometric"``, Frankle and Carbin).
+            rest (``"geometric"``, Frankle and Carbin); with *rounds* also ``"cubic"``, much at first and little later.
+        rounds: how many rounds, in place of *compression*.
+        score: what a cut goes by: ``"magnitude"``, or ``"curved"``, which weighs magnitudes by the optimiser's memory
+            of their gradients.
         rewind_head: whether the task's new head is rewound each round too. It is not in Chen et
             al.; the ticket starts from the head that all tickets start from either way.
         across: one cut across the ``"model"``, or the same share of each ``"layer"``.
@@ -43,14 +44,14 @@ class Lottery:
 
     rewind: float = 0.02
     compression: float = 0.1
-    share: Literal["linear", "geometric"] = "linear"
+    share: Share = "linear"
+    rounds: int | None = None
+    score: str = "magnitude"
     rewind_head: bool = False
     across: Across = "model"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rewind < 1:
-            raise KnobError(f"rewind is {self.rewind}; expected a share of T, 0 <= rewind < 1, such as 0.02")
-        steps_to(0.5, self.compression, self.share)
+        check_rounds(self.rewind, self.compression, self.share, self.rounds, self.score)
 
     @property
     def name(self) -> str:
@@ -63,11 +64,24 @@ class Lottery:
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket at the cost of a whole fine-tune each round."""
         learner = task.learner(meter or Meter())
-        targets = steps_to(sparsity, self.compression, self.share)
+        targets = steps_to(sparsity, self.compression, self.share, self.rounds)
         start, at = begun(learner, self.rewind)
-        for _ in levels(learner, targets, start, at, rewind_head=self.rewind_head, across=self.across):
-            pass
+        score = saliency(self.score)
+
+        for target in targets:
+            learner.complete(at=at)
+            cut_and_rewind(learner, target, start, score, rewind_head=self.rewind_head, across=self.across)
+
         return Ticket.drawn(learner, describe(self), start=start)
+
+
+def check_rounds(rewind: float, compression: float, share: str, rounds: int | None, score: str) -> None:
+    """Refuse settings of IMP that cannot work. Raises KnobError or UnknownName."""
+    if not 0 <= rewind < 1:
+        raise KnobError(f"rewind is {rewind}; expected a share of T, 0 <= rewind < 1, such as 0.02")
+
+    saliency(score)
+    steps_to(0.5, compression, share, rounds)
 
 
 def begun(learner: Learner, rewind: float) -> tuple[Weights, int]:
@@ -78,15 +92,9 @@ def begun(learner: Learner, rewind: float) -> tuple[Weights, int]:
     return learner.weights(), learner.steps_taken
 
 
-def levels(
-    learner: Learner, targets: Sequence[float], start: Weights, at: int, *, rewind_head: bool, across: Across
-) -> Iterator[float]:
-    """Train, prune and rewind once per target. Yields the sparsity of each level while the learner stands at its end.
-
-    Afterwards the learner holds the last target's mask over *start*.
-    """
-    for target in targets:
-        learner.complete(at=at)
-        yield learner.mask.sparsity
-        learner.apply_mask(prune(magnitude(learner), learner.mask, target, across=across))
-        learner.restore({name: part for name, part in start.items() if rewind_head or name not in learner.fresh})
+def cut_and_rewind(
+    learner: Learner, target: float, start: Weights, score: Saliency, *, rewind_head: bool, across: Across
+) -> None:
+    """Prune a trained *learner* to *target*, and put it back to *start*, but for the head unless asked."""
+    learner.apply_mask(prune(score(learner), learner.mask, target, across=across))
+    learner.restore({name: part for name, part in start.items() if rewind_head or name not in learner.fresh})

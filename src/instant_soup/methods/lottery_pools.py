@@ -11,8 +11,8 @@ for theta_i in the other levels, nearest first:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -20,11 +20,12 @@ from ..core.budget import Meter
 from ..core.errors import KnobError
 from ..core.mask import Mask
 from ..core.prune import Across, prune
-from ..core.schedule import steps_to
+from ..core.schedule import Share, steps_to
+from ..core.score import POWER, saliency
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
-from ..core.weights import Elementwise, Weights, lerp
-from .lottery import begun, levels
+from ..core.weights import Elementwise, Lazy, Weights, lerp
+from .lottery import begun, check_rounds, cut_and_rewind
 from .method import describe
 
 COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -38,14 +39,16 @@ class LotteryPools:
         coefficients: shares of the pool so far that are tried against each level; (0.5,) is the
             authors' "average".
         beyond: levels sparser than the target that join the pool; each costs one more T.
-        rewind, compression, share, rewind_head, across: of the IMP below, see ``lth-rewind``.
+        rewind, compression, share, rounds, score, rewind_head, across: of the IMP below, see ``lth-rewind``.
     """
 
     coefficients: tuple[float, ...] = COEFFICIENTS
     beyond: int = 0
     rewind: float = 0.0
     compression: float = 0.1
-    share: Literal["linear", "geometric"] = "linear"
+    share: Share = "linear"
+    rounds: int | None = None
+    score: str = "magnitude"
     rewind_head: bool = False
     across: Across = "model"
 
@@ -54,9 +57,7 @@ class LotteryPools:
             raise KnobError(f"coefficients are {self.coefficients}; expected one or more between 0 and 1")
         if self.beyond < 0:
             raise KnobError(f"beyond is {self.beyond}; expected 0 or more levels")
-        if not 0 <= self.rewind < 1:
-            raise KnobError(f"rewind is {self.rewind}; expected a share of T, 0 <= rewind < 1, such as 0.02")
-        steps_to(0.5, self.compression, self.share)
+        check_rounds(self.rewind, self.compression, self.share, self.rounds, self.score)
 
     @property
     def name(self) -> str:
@@ -74,47 +75,89 @@ class LotteryPools:
         learner = task.learner(meter or Meter())
         targets = self._targets(sparsity)
         start, at = begun(learner, self.rewind)
-        pool = []
-        for _ in levels(learner, targets, start, at, rewind_head=self.rewind_head, across=self.across):
-            pool.append((learner.mask, learner.weights()))
+        score = saliency(self.score)
+
+        pool: list[Level] = []
+        for target in targets:
+            learner.complete(at=at)
+            pool.append(Level.of(learner))
+            cut_and_rewind(learner, target, start, score, rewind_head=self.rewind_head, across=self.across)
+
+        learner.restore(start)  # the head too: the last level is the ticket of IMP, fine-tuned as that would be
         learner.complete(at=at)
-        pool.append((learner.mask, learner.weights()))
-        mask, best = self._mixed(learner, pool, len(pool) - 1 - self.beyond, sparsity)
-        learner.apply_mask(mask)
-        learner.restore(best)
+        pool.append(Level.of(learner))
+
+        best = self._mixed(learner, pool, len(pool) - 1 - self.beyond, sparsity)
+        learner.apply_mask(best.mask)
+        learner.restore(best.weights)
         return Ticket.drawn(learner, describe(self), ready=True)
 
     def _targets(self, sparsity: float) -> tuple[float, ...]:
-        targets = list(steps_to(sparsity, self.compression, self.share))
+        targets = list(steps_to(sparsity, self.compression, self.share, self.rounds))
         for _ in range(self.beyond):
             last = targets[-1]
-            targets.append(last + self.compression * (1 if self.share == "linear" else 1 - last))
+            left = 1.0 if self.share == "linear" else 1 - last
+            targets.append(last + self.compression * left)
+
         if targets[-1] >= 1 - 1e-9:
             raise KnobError(
                 f"beyond is {self.beyond}, whose last level would prune {targets[-1]:.0%}; lower beyond or compression"
             )
         return tuple(targets)
 
-    def _mixed(
-        self, learner: Learner, pool: Sequence[tuple[Mask, Weights]], place: int, sparsity: float
-    ) -> tuple[Mask, Weights]:
+    def _mixed(self, learner: Learner, pool: Sequence[Level], place: int, sparsity: float) -> Level:
         """Interpolate outward from the ticket at *place*."""
-        mask, best = pool[place]
-        dense = Mask.dense(learner.scope)
-        learner.apply_mask(mask)
-        learner.restore(best)
+        best = pool[place]
+        learner.apply_mask(best.mask)
+        learner.restore(best.weights)
         bar = learner.evaluate()
-        for i in sorted(set(range(len(pool))) - {place}, key=lambda i: (abs(i - place), i)):
-            found = None
-            for a in self.coefficients:
-                candidate = lerp(pool[i][1], best, a)
-                sizes = Elementwise({name: candidate[name] for name in learner.scope}, torch.abs)
-                cut = prune(sizes, dense, sparsity, across=self.across)
-                learner.apply_mask(cut)
-                learner.restore(candidate)
-                if (value := learner.evaluate()) > bar:
-                    bar, found = value, (a, cut, learner.weights())
-            learner.note("pool", {"level": i, "coefficient": found[0] if found else None, "validation": bar})
-            if found:
-                _, mask, best = found
-        return mask, best
+
+        for number in _outward(len(pool), place):
+            better = None
+            for coefficient in self.coefficients:
+                candidate = self._candidate(learner, pool[number], best, coefficient, sparsity)
+                learner.apply_mask(candidate.mask)
+                learner.restore(candidate.weights)
+                value = learner.evaluate()
+                if value > bar:
+                    bar = value
+                    better = (coefficient, replace(candidate, weights=learner.weights()))
+
+            taken = better[0] if better else None
+            learner.note("pool", {"level": number, "coefficient": taken, "validation": bar})
+            if better:
+                best = better[1]
+
+        return best
+
+    def _candidate(self, learner: Learner, level: Level, best: Level, coefficient: float, sparsity: float) -> Level:
+        """*best* interpolated with *level* and cut, by the score whose curvature is interpolated likewise."""
+        weights = lerp(level.weights, best.weights, coefficient)
+        sizes = Elementwise({name: weights[name] for name in learner.scope}, torch.abs)
+        dense = Mask.dense(learner.scope)
+        if self.score == "magnitude":
+            return Level(prune(sizes, dense, sparsity, across=self.across), weights, {})
+
+        moments = lerp(level.moments, best.moments, coefficient)
+        scores = Lazy(learner.scope, lambda name: sizes[name].float() * moments[name].pow(POWER))
+        return Level(prune(scores, dense, sparsity, across=self.across), weights, moments)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A trained level of IMP, or a mixture of some: its mask, its weights, their second moments."""
+
+    mask: Mask
+    weights: Weights
+    moments: Weights
+
+    @classmethod
+    def of(cls, learner: Learner) -> Self:
+        """Where *learner* stands."""
+        return cls(learner.mask, learner.weights(), dict(learner.second_moments()))
+
+
+def _outward(levels: int, place: int) -> list[int]:
+    """The levels beside *place*, the nearest first."""
+    others = [number for number in range(levels) if number != place]
+    return sorted(others, key=lambda number: (abs(number - place), number))

@@ -19,8 +19,10 @@ from ..core.task import Learner, Task
 from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..soup.average import AVERAGES, Soup, barrier
-from ..soup.denoiser import Protocols, Range, briefs
+from ..soup.denoiser import Protocols, briefs
 from .method import describe
+
+PROTOCOLS = Protocols(rate=(0.3, 3.0), label_smoothing=(0.0, 0.1), subset=(1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,13 @@ class ModelSoup:
     Knobs:
         average: ``"uniform"``, ``"greedy"`` or ``"learned"``.
         ingredients: K, fine-tunes of T each; the ISP paper has 8. All are held in memory.
-        rate, weight_decay, label_smoothing, subset: ranges (low, high) that the ingredients'
-            protocols are drawn from; rate is a factor on the learning rate.
+        protocols: what the ingredients' trainings vary in.
         across: of the shared mask: one cut across the ``"model"``, or the same share of each ``"layer"``.
     """
 
     average: str = "greedy"
     ingredients: int = 8
-    rate: Range = (0.3, 3.0)
-    weight_decay: Range = (0.0, 0.1)
-    label_smoothing: Range = (0.0, 0.1)
-    subset: Range = (1.0, 1.0)
+    protocols: Protocols = PROTOCOLS
     across: Across = "model"
 
     def __post_init__(self) -> None:
@@ -48,7 +46,6 @@ class ModelSoup:
             raise unknown("average", self.average, AVERAGES)
         if self.ingredients < 2:
             raise KnobError(f"ingredients is {self.ingredients}; expected 2 or more")
-        self._protocols()
 
     @property
     def name(self) -> str:
@@ -64,7 +61,7 @@ class ModelSoup:
         survivors(sparsity, learner.scope.size)
         learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across))
         bowls, values = [], []
-        for brief in briefs(self.ingredients, learner.horizon, self._protocols(), learner.seed("ingredients")):
+        for brief in briefs(self.ingredients, learner.horizon, self.protocols, learner.seed("ingredients")):
             learner.restore(learner.origin)
             learner.complete(brief.training)
             bowls.append(learner.weights())
@@ -80,6 +77,3 @@ class ModelSoup:
         barriers = {i: barrier(learner, bowls[first], bowls[i]) for i in others}
         for i, value in enumerate(values):
             learner.note("ingredients", {"validation": value, "taken": i in soup.taken, "barrier": barriers.get(i)})
-
-    def _protocols(self) -> Protocols:
-        return Protocols(self.rate, self.weight_decay, self.label_smoothing, self.subset)

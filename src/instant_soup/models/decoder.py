@@ -16,7 +16,8 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from ..core.errors import DataError
-from ..core.scope import KEEP_DENSE, Scope
+from ..core.names.heads import KEEP_DENSE
+from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +11,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError, ScopeError
-from ..core.scope import KEEP_DENSE, Scope
+from ..core.names import layers
+from ..core.names.heads import KEEP_DENSE
+from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
@@ -21,7 +22,6 @@ EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
     "or open_clip:ARCHITECTURE/PRETRAINED"
 )
-_IN_BLOCK = re.compile(r"\.\d+\.")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def prunable(model: nn.Module, name: str) -> Scope:
 
     Raises DataError when there is none.
     """
-    outside = [key for key, p in model.named_parameters() if p.ndim != 2 or not _IN_BLOCK.search(key)]
+    outside = [key for key, p in model.named_parameters() if p.ndim != 2 or layers.in_layer(key) is None]
     try:
         return Scope.of(model, keep_dense=(*KEEP_DENSE, "*position*", *outside))
     except ScopeError as reason:

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from ..core.errors import RecipeError, unknown
 from ..methods import REFERENCES
+from ..soup.denoiser import RANGES
 from . import toml
 from .recipe import DRAWN, Recipe
 
@@ -179,7 +180,9 @@ def _marked(fields: Fields, above: tuple[str, ...] = ()) -> Fields:
     found = {}
     for name, value in fields.items():
         many = isinstance(value, list)
-        takes = (*above, name) in _LISTS or (method is not None and isinstance(method.knobs.get(name), tuple))
+        ranges = name in RANGES and above in (("method",), ("method", "protocols"))
+        knob = method is not None and isinstance(method.knobs.get(name), tuple)
+        takes = (*above, name) in _LISTS or ranges or knob
         if many and (not takes or (value and all(isinstance(each, list) for each in value))):
             value = _Axis(tuple(value))
         found[name] = _marked(value, (*above, name)) if isinstance(value, dict) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -26,14 +27,15 @@ from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
 from ..data.images import ImageSpec
 from ..data.language import LanguageSpec
 from ..engine import Engine
-from ..methods import CONTROLS, METHODS, REFERENCES, Method
+from ..methods import CONTROLS, METHODS, REFERENCES, Method, Variant
 from ..models.text import PACKAGED
+from ..soup.denoiser import RANGES
 from ..tasks import TASKS
 from ..training.regime import Regime
 from . import toml
 from .later import settled
 
-SCHEMA = 2
+SCHEMA = 4
 DRAWN = {**METHODS, **REFERENCES}
 
 
@@ -125,7 +127,12 @@ class Recipe(_Strict):
     data: DataSettings = DataSettings()
     training: Regime = Regime()
     budget: Annotated[
-        float, Field(ge=0, allow_inf_nan=False, description="length of the fine-tune, as a multiple of T; 0 for none")
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
+        ),
     ] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
     control: Annotated[
@@ -149,7 +156,7 @@ class Recipe(_Strict):
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
         preset = knobs.pop("preset", None)
-        knobs = {**variant.preset(None if preset is None else str(preset)), **knobs}
+        knobs = {**variant.preset(None if preset is None else str(preset)), **nested(knobs, variant)}
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
@@ -169,13 +176,8 @@ class Recipe(_Strict):
             raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
-        if not self.budget and not self.task.language:
-            raise RecipeError(f"budget is 0, and {self.task.name!r} has a new head to train; set it above 0")
-        if self.budget != 1 and self.make_method().trains and not self.control:
-            raise RecipeError(
-                f"budget is {self.budget:g} and {self.method['name']} trains its ticket inside T; "
-                f"change training.epochs instead"
-            )
+        if not self.budget and (not self.task.language or self.make_method().trains):
+            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
         return self
 
     @classmethod
@@ -239,6 +241,23 @@ class Recipe(_Strict):
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
         return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
+
+
+def nested(knobs: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """*knobs* with those of look-ahead protocols in a table of their own, on top of the method's own protocols.
+
+    Up to schema 3 the ranges of the protocols were knobs of the method itself.
+    """
+    usual = variant.knobs.get("protocols")
+    if usual is None:
+        return dict(knobs)
+
+    ranges = {name: knobs[name] for name in RANGES if name in knobs}
+    rest = {name: value for name, value in knobs.items() if name not in RANGES}
+    protocols = rest.get("protocols", {})
+    if isinstance(protocols, Mapping) and (ranges or protocols):
+        rest["protocols"] = {**asdict(usual), **ranges, **protocols}
+    return rest
 
 
 def _explain(error: ValidationError) -> str:

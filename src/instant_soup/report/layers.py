@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from markupsafe import Markup
 
+from ..core.names.layers import in_layer
 from ..evidence.compare import Line
 from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row
@@ -77,19 +77,21 @@ def _words(line: Line, name: str, share: float) -> str:
 
 def brief(name: str) -> str:
     """The end of a parameter's name, from its layer's number on."""
-    return re.sub(r"^.*?\.(\d+)\.", r"\1.", name).removesuffix(".weight")
+    place = in_layer(name)
+    return (f"{place.number}.{place.rest}" if place and place.rest else name).removesuffix(".weight")
 
 
 def _number(name: str) -> str:
-    return next(iter(re.findall(r"\.(\d+)(?:\.|$)", name)), "")
+    place = in_layer(name)
+    return str(place.number) if place else ""
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
     """Parameters by numbered layer; what is in none stays by itself."""
     found: dict[str, list[str]] = {}
     for name in names:
-        layer = re.match(r"^(.*?\.\d+)\.", name)
-        found.setdefault(layer[1] if layer else name, []).append(name)
+        place = in_layer(name)
+        found.setdefault(place.layer if place else name, []).append(name)
     return found
 
 

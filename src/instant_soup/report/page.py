@@ -14,8 +14,8 @@ from ..core.files import write_text
 from ..evidence import tables
 from ..evidence.agreement import Pair, agreements
 from ..evidence.compare import Comparison, Line, compare
+from ..evidence.runs import collect
 from ..evidence.transfers import Matrix, matrices
-from ..store.record import collect
 from .figures import pruned
 from .marks import Look, looks, symbols
 from .recipes import recipes

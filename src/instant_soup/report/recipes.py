@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tomli_w
 
@@ -12,7 +11,7 @@ from ..core.errors import SoupError
 from ..evidence.compare import Comparison, Line
 from ..recipes import toml
 from ..recipes.recipe import Recipe
-from ..store.record import Record
+from ..store.parts import AskedFor
 from .figures import pruned
 from .marks import Look
 
@@ -42,29 +41,29 @@ def recipes(found: Comparison, looks: Mapping[str, Look]) -> tuple[Shown, ...]:
 
 def _shown(line: Line, looks: Mapping[str, Look]) -> Shown:
     run = line.runs[0]
-    made = run.record.get("made", {})
-    packages = ", ".join(f"{name} {number}" for name, number in made.get("packages", {}).items())
+    made = run.record.made
+    packages = ", ".join(f"{name} {number}" for name, number in made.packages.items())
     facts = {
         "key": run.key,
-        "ticket": run.record["ticket"]["digest"],
+        "ticket": run.record.ticket.digest,
         "seed": f"{run.seed}; run with {_listed([one.seed for one in line.runs])}",
-        "made": made.get("at", ""),
-        "with": f"Python {made['python']}, {packages}" if made.get("python") else packages,
-        "on": ", ".join(str(made[name]) for name in ("machine", "device") if made.get(name)),
-        "threads": str(made.get("threads", "")),
+        "made": made.at,
+        "with": f"Python {made.python}, {packages}" if made.python else packages,
+        "on": ", ".join(filter(None, (made.machine, made.device))),
+        "threads": "" if made.threads is None else str(made.threads),
     }
     title = f"{line.task}, {pruned(line.sparsity)}: {line.title}"
     kept = {name: fact for name, fact in facts.items() if fact}
-    return Shown(title, looks[line.method], _toml(run.record), kept)
+    return Shown(title, looks[line.method], _toml(run.record.recipe), kept)
 
 
 def _listed(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _toml(record: Record) -> str:
+def _toml(asked: AskedFor) -> str:
     """The recipe with every default; as it was noted, where today's version would not take it."""
-    recipe: dict[str, Any] = record["recipe"]
+    recipe = asked.facts()
     try:
         return Recipe.parse(recipe).toml()
     except SoupError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from ..evidence.compare import Comparison, Line
+from ..store.parts import IngredientNote
 from .axes import LEFT, WIDTH, across, upwards
 from .drawing import Chart, Row, frame
 from .marks import Look, mark
@@ -94,15 +94,15 @@ def _of(task: str, found: Comparison) -> list[Ingredient]:
 
 
 def _ingredients(line: Line) -> Iterator[Ingredient]:
-    notes = line.runs[0].record["ticket"].get("notes", {})
-    for i, one in enumerate(notes.get("ingredients") or notes.get("pool") or (), 1):
-        fate, taken = _fate(one)
-        yield Ingredient(line, i, one["validation"], one.get("barrier"), fate, taken)
+    notes = line.runs[0].record.ticket.notes
+    for number, note in enumerate(notes.ingredients or notes.pool, 1):
+        fate, taken = _fate(note)
+        yield Ingredient(line, number, note.validation, note.barrier, fate, taken)
 
 
-def _fate(note: Mapping[str, Any]) -> tuple[str, bool]:
+def _fate(note: IngredientNote) -> tuple[str, bool]:
     """Whether an ingredient went into the soup, and with what share, from either way of noting it."""
-    if "taken" in note:
-        return ("taken", True) if note["taken"] else ("left out", False)
-    share = note.get("share", note.get("coefficient"))
+    if note.taken is not None:
+        return ("taken", True) if note.taken else ("left out", False)
+    share = note.coefficient if note.share is None else note.share
     return (f"share {share:.2g}", True) if share else ("left out", False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from ..evidence.compare import Line
+from ..store.parts import RoundNote
 from .axes import across, upwards
 from .drawing import Chart, Row, frame, path
 from .marks import Look, mark
@@ -15,9 +16,9 @@ from .marks import Look, mark
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure of a round: the key that it is noted under, and its words."""
+    """A figure of a round: how it is read from a note, and its words."""
 
-    key: str
+    of: Callable[[RoundNote], float | None]
     title: str
     axis: str
     caption: str
@@ -25,20 +26,20 @@ class Fact:
 
 FACTS = (
     Fact(
-        "unanimous",
+        lambda note: note.unanimous,
         "what all votes agree on",
         "share on which all agree",
         "The share of the weights that every look-ahead of a round keeps, or every one drops. Where all agree, more "
         "denoisers change nothing.",
     ),
     Fact(
-        "agreement",
+        lambda note: note.agreement,
         "how far two votes agree",
         "share on which two agree",
         "The share of the weights on which two look-aheads of a round agree, on average.",
     ),
     Fact(
-        "moved",
+        lambda note: note.moved,
         "what the votes change",
         "share that is decided otherwise",
         "The share of the weights on which the blend of all look-aheads differs from a plain cut by magnitude.",
@@ -48,7 +49,7 @@ FACTS = (
 
 def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look]) -> Chart | None:
     """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
-    curves = [(line, rounds) for line in lines if not line.control and (rounds := _rounds(line, fact.key))]
+    curves = [(line, rounds) for line in lines if not line.control and (rounds := _rounds(line, fact.of))]
     if not curves:
         return None
     targets = sorted({target for _, rounds in curves for target in rounds})
@@ -73,11 +74,13 @@ def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look
     return Chart(f"{task}: {fact.title}", caption, said, parts, head, tuple(rows))
 
 
-def _rounds(line: Line, key: str) -> dict[float, float]:
+def _rounds(line: Line, of: Callable[[RoundNote], float | None]) -> dict[float, float]:
     """Target -> the mean over seeds, in the order of the rounds."""
     seen: dict[float, list[float]] = defaultdict(list)
     for run in line.runs:
-        for one in run.record["ticket"].get("notes", {}).get("rounds") or ():
-            if one.get(key) is not None and one.get("look-aheads", 2) > 1:
-                seen[round(one["target"], 6)].append(one[key])
+        for note in run.record.ticket.notes.rounds:
+            value = of(note)
+            several = note.lookaheads is None or note.lookaheads > 1
+            if value is not None and several:
+                seen[round(note.target, 6)].append(value)
     return {target: fmean(values) for target, values in sorted(seen.items())}

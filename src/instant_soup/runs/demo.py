@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..recipes.recipe import Recipe
+from ..store.record import Record
 from ..store.store import Store
 from ..tasks import CourseTask
 from .run import Watch, budget_like, run
@@ -35,7 +36,7 @@ class Row:
 
     title: str
     recipe: Recipe
-    record: dict[str, Any]
+    record: Record
 
 
 def recipe(method: dict[str, Any], sparsity: float, *, budget: float = 1.0, seed: int = 0) -> Recipe:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from ..core.errors import StoreError
 from ..models.text import PACKAGED, packaged
 from ..recipes.recipe import Recipe
-from ..store.store import Store, read_json
+from ..store.record import read_run
+from ..store.store import Store
 from .plan import tensors
 
 LIBRARIES = 2**30  # bytes of a process that has imported everything and loaded its data
@@ -18,11 +22,7 @@ def memory(recipe: Recipe, store: Store) -> int | None:
 
     None for a checkpoint of the hub of which nothing was run yet.
     """
-    seen = [
-        int(record["memory"]["process"])
-        for cell in store.cells()
-        if cell.record.exists() and (record := read_json(cell.record))["recipe"]["task"] == _task(recipe)
-    ]
+    seen = list(_seen(recipe, store))
     if seen:
         return round(SPARE * max(seen))
     folder = packaged() if recipe.task.model == PACKAGED else Path(recipe.task.model)
@@ -30,5 +30,13 @@ def memory(recipe: Recipe, store: Store) -> int | None:
     return LIBRARIES + tensors(weights, weights, weights) if weights else None
 
 
-def _task(recipe: Recipe) -> object:
-    return recipe.model_dump(mode="json")["task"]
+def _seen(recipe: Recipe, store: Store) -> Iterator[int]:
+    """Bytes that finished runs on the same task took; a record that cannot be read says nothing."""
+    task = recipe.task.model_dump(mode="json")
+    for cell in store.cells():
+        if not cell.record.exists():
+            continue
+        with suppress(StoreError):
+            record = read_run(cell.record)
+            if record.memory.process is not None and record.recipe.task.facts() == task:
+                yield record.memory.process

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.budget import Cost, Meter, Purpose
 from ..methods import Method
@@ -69,9 +69,11 @@ class Plan:
 def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
     """The bills of drawing and of fine-tuning, without doing either."""
     method: Method = recipe.make_method()
-    stand_in, draw, train = StandInTask(sizes), Meter(), Meter()
-    method.draw(stand_in, recipe.sparsity, draw)
-    learner = stand_in.learner(train)
+    draw, train = Meter(), Meter()
+    drawn_in = replace(sizes, horizon=max(1, round(recipe.budget * sizes.horizon))) if method.trains else sizes
+    method.draw(StandInTask(drawn_in), recipe.sparsity, draw)
+
+    learner = StandInTask(sizes).learner(train)
     if recipe.budget and (not method.trains or recipe.control):
         learner.train(max(1, round(recipe.budget * sizes.horizon)))
     learner.evaluate()

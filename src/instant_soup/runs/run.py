@@ -14,10 +14,10 @@ from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..methods import control
 from ..recipes.recipe import DRAWN, Recipe
-from ..store import index
+from ..store import index, record
 from ..store.desk import Desk
-from ..store.record import SCHEMA
-from ..store.store import Cell, Store, read_json
+from ..store.record import SCHEMA, Record
+from ..store.store import Cell, Store
 from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
@@ -61,7 +61,7 @@ def run(
     store: Store,
     begin: Callable[[CourseTask], Watch] | None = None,
     load: Callable[[Recipe], CourseTask] | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Do what *recipe* asks for and return its record; read it back if it is there already.
 
     Where another process is at it, this one waits and reads what comes of it. Ranks that were launched together do it
@@ -72,7 +72,7 @@ def run(
     """
     cell = (desk := _desk(recipe, store)).cell
     if desk.there(cell.record):
-        return read_json(cell.record)
+        return record.read_run(cell.record)
     forget_peaks()
     task = (load or build)(recipe)
     with desk.hold():
@@ -80,7 +80,7 @@ def run(
             desk.write(cell.tidy)
             _carry_out(recipe, store, task, begin(task) if begin else None)
             desk.write(cell.tidy)
-        return read_json(cell.record)
+        return record.read_run(cell.record)
 
 
 def _desk(recipe: Recipe, store: Store) -> Desk:
@@ -94,13 +94,13 @@ def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | No
     world = replace(task, shelf=desk.shelf(store.shelf(recipe))) if _shares(recipe) else task
     learner, spent = tuned(ticket, recipe, world, desk, meter)
     result = judge(learner, meter)
-    record = _record(recipe, task, ticket, result, desk.cell.finished("draw"), spent, meter)
-    desk.write(lambda: _put(record, desk.cell, store))
+    outcome = _record(recipe, task, ticket, result, desk.cell.finished("draw"), spent, meter)
+    desk.write(lambda: _put(outcome, desk.cell, store))
 
 
-def _put(record: dict[str, Any], cell: Cell, store: Store) -> None:
-    cell.finish("record", record)
-    index.add(store, read_json(cell.record))
+def _put(outcome: Record, cell: Cell, store: Store) -> None:
+    record.write(cell.record, outcome)
+    index.add(store, record.read_run(cell.record))
 
 
 def _shares(recipe: Recipe) -> bool:
@@ -165,6 +165,8 @@ def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) 
     meter, bookmark = meter_of("draw", watch), desk.bookmark("draw")
     with spread(recipe, task, build) as shared:
         world = replace(shared, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
+        if recipe.make_method().trains:
+            world = world.stretched(recipe.budget)
         ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
     desk.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()
@@ -239,10 +241,10 @@ def _record(
     drawn: dict[str, Any],
     trained: dict[str, Any],
     meter: Meter,
-) -> dict[str, Any]:
+) -> Record:
     full, tuned = Sizes.of(task).full, meter.dump()
     total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
-    return {
+    facts = {
         "schema": SCHEMA,
         "key": recipe.key,
         "recipe": recipe.model_dump(mode="json"),
@@ -267,6 +269,7 @@ def _record(
         **({"judged": dict(task.course.facts)} if task.course.facts else {}),
         **circumstances(task),
     }
+    return Record.model_validate(facts)
 
 
 def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
@@ -293,11 +296,11 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
     }
 
 
-def budget_like(record: Mapping[str, Any]) -> float:
-    """The budget at which a method that draws for nothing costs as much as the run of *record* did.
+def budget_like(outcome: Record) -> float:
+    """The budget at which a method that draws for nothing costs as much as the run of *outcome* did.
 
     The validation at the end is left out, for every run pays it.
     """
-    cost = record["cost"]
-    validation = cost["train"]["select"]["passes"] / cost["full_fine_tune"]["passes"]
-    return round(float(cost["multiple_of_T"] - validation), 2)
+    cost = outcome.cost
+    validation = cost.train["select"].passes / cost.full_fine_tune.passes
+    return round(cost.multiple_of_T - validation, 2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from ..core.budget import Cost
 from ..data.text import TextSpec
 from ..recipes.recipe import DataSettings, Recipe
+from ..store.record import Record
 from ..tasks import TASKS, CourseTask
 from ..training.regime import Regime
 from ..training.sample import TENTHS, groups
@@ -55,11 +55,18 @@ class Sizes:
         return cls(recipe.task.name, regime.horizon(train), regime.batch, train, validation, spec.sizes[1], classes)
 
     @classmethod
-    def recorded(cls, record: Mapping[str, Any], recipe: Recipe) -> Self:
+    def recorded(cls, record: Record, recipe: Recipe) -> Self:
         """The sizes of a task on which *recipe* was run already. Its classes are not in *record*: ten are assumed."""
-        horizon, there = record["cost"]["full_fine_tune"]["steps"], record["examples"]
-        splits = (there["train"], there["validation"], there["test"])
-        return cls(recipe.task.name, horizon, recipe.training.batch, *splits, groups=TENTHS)
+        examples = record.examples
+        return cls(
+            name=recipe.task.name,
+            horizon=record.cost.full_fine_tune.steps,
+            batch=recipe.training.batch,
+            train=examples.train,
+            validation=examples.validation,
+            test=examples.test,
+            groups=TENTHS,
+        )
 
     @property
     def epoch(self) -> int:

@@ -51,8 +51,13 @@ class StandIn:
 
     scope, base, fresh = _SCOPE, Base("stand-in", ""), frozenset[str]()
 
-    def __init__(self, meter: Meter, sizes: Sizes, rounds: list[Round] | None = None) -> None:
-        self.meter, self.horizon, self.epoch, self.steps_taken = meter, sizes.horizon, sizes.epoch, 0
+    def __init__(
+        self, meter: Meter, sizes: Sizes, rounds: list[Round] | None = None, horizon: int | None = None
+    ) -> None:
+        self.meter = meter
+        self.horizon = horizon or sizes.horizon
+        self.epoch = sizes.epoch
+        self.steps_taken = 0
         self._sizes, self._drift, self._value, self._rounds = sizes, 0, 0.0, rounds
         self.mask = Mask.dense(_SCOPE)
         self.origin = self._drifted()
@@ -118,6 +123,9 @@ class StandIn:
         for name, (_, width) in _SCOPE.shapes.items():
             yield {name: torch.eye(width) if second_moment else torch.ones(width)}
 
+    def second_moments(self) -> Weights:
+        return {name: tensor.square() for name, tensor in self._drifted().items()}
+
     def rounds(self, items: Iterable[Item]) -> Iterator[Item]:
         yield from items
 
@@ -158,5 +166,5 @@ class StandInTask:
     def horizon(self) -> int:
         return self.sizes.horizon
 
-    def learner(self, meter: Meter) -> StandIn:
-        return StandIn(meter, self.sizes, self.rounds)
+    def learner(self, meter: Meter, *, horizon: int | None = None) -> StandIn:
+        return StandIn(meter, self.sizes, self.rounds, horizon)

@@ -16,6 +16,7 @@ from ..core.budget import Pulse
 from ..core.errors import UnknownName, unknown
 from ..core.extras import package
 from ..recipes.recipe import Recipe
+from ..store.record import Record
 
 PROJECT = "instant-soup"
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
@@ -36,12 +37,12 @@ class Tracked:
         values = {"loss": pulse.loss, "sparsity": pulse.sparsity, **spent}
         self._log({f"{stage}/{name}": value for name, value in values.items() if value is not None})
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: Record) -> None:
         """Log what came of the run."""
         self._step += 1
-        found = {f"test/{name}": value for name, value in record["test"].items()}
-        cost = record["cost"]["multiple_of_T"]
-        self._log({**found, "validation": record["validation"], "cost in T": cost})
+        found = {f"test/{name}": value for name, value in record.test.items()}
+        cost = record.cost.multiple_of_T
+        self._log({**found, "validation": record.validation, "cost in T": cost})
 
     def begin(self, configuration: Mapping[str, Any]) -> None:
         """Start every tracker, and log what is run."""

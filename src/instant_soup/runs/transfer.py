@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..core.names import fit as core
-from ..core.names.match import NameMap
+from ..core.names.name_map import NameMap
 from ..core.ranks.team import ALONE
-from ..core.ticket import Ticket
+from ..core.ticket import Ticket, Transfer
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.desk import Desk
-from ..store.record import TRANSFER_SCHEMA, seal
-from ..store.store import Cell, Store, read_json, write_json
+from ..store.record import TRANSFER_SCHEMA, TransferRecord, read_run, read_transfer, write
+from ..store.store import Cell, Store
 from ..tasks import CourseTask
 from .environment import forget_peaks
 from .run import Watch, build, circumstances, judge, meter_of, ticket_facts, tuned
@@ -26,7 +25,7 @@ from .sizes import Sizes
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
-def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> core.Transfer:
+def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> Transfer:
     """*ticket* for the model of *task*. Raises ScopeError when nothing of it fits."""
     course = task.course
     return ticket.transfer(course.model, map=names, scope=course.scope, base=course.base, heads=heads)
@@ -41,7 +40,7 @@ def transfer(
     heads: int | None = None,
     begin: Callable[[CourseTask], Watch] | None = None,
     load: Callable[[Recipe], CourseTask] | None = None,
-) -> dict[str, Any]:
+) -> TransferRecord:
     """Fit *ticket* to the model of *recipe*, fine-tune it under its mask and read the test split once.
 
     The method and the sparsity of *recipe* do not matter. Returns the record; what is in *store* already is read
@@ -53,7 +52,7 @@ def transfer(
     cell = Cell(store.transfers / key[:16], store.save_every)
     record = store.transfers / f"{key[:16]}.json"
     if record.exists():
-        return read_json(record)
+        return read_transfer(record)
     forget_peaks()
     task = (load or build)(recipe)
     fitted = fit(ticket, task, names, heads)
@@ -62,9 +61,9 @@ def transfer(
             cell.tidy()
             facts = _carried_out(fitted, recipe, task, cell, begin(task) if begin else None)
             origin = {"source": _source(ticket, store), "map": dict(names or {})}
-            write_json(record, seal({"key": key, **origin, **facts}))
+            write(record, TransferRecord.model_validate({"key": key, **origin, **facts}))
         shutil.rmtree(cell.folder, ignore_errors=True)
-        return read_json(record)
+        return read_transfer(record)
 
 
 def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = None) -> str:
@@ -75,9 +74,7 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _carried_out(
-    fitted: core.Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
-) -> dict[str, Any]:
+def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) -> dict[str, Any]:
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, Desk(cell, ALONE), meter)
     result = judge(learner, meter)
@@ -85,7 +82,7 @@ def _carried_out(
     return {
         "schema": TRANSFER_SCHEMA,
         "recipe": recipe.model_dump(mode="json"),
-        "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": fitted.rows()},
+        "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": [list(row) for row in fitted.rows()]},
         "ticket": ticket_facts(fitted.ticket, task),
         "metric": next(iter(result.test)),
         "test": dict(result.test),
@@ -121,7 +118,6 @@ def _drawn_by(ticket: Ticket, store: Store) -> dict[str, Any] | None:
         return None
     cell = Cell(store.folder / ticket.recipe[:16])
     if cell.record.exists():
-        found: dict[str, Any] = read_json(cell.record)["recipe"]
-        return found
+        return read_run(cell.record).recipe.facts()
     described = cell.folder / "recipe.toml"
     return Recipe.parse(toml.read(described)).model_dump(mode="json") if described.exists() else None

@@ -1,8 +1,8 @@
 """Blend: from a round's weak masks to one score, which one `prune` then cuts exactly.
 
-Where a blend ranks weights by how many masks keep them, the current magnitude settles ties. The
-two travel in one integer score, the rank in its upper half and the bits of the magnitude in its
-lower half, so that a rank outweighs any magnitude and none of a float32's precision is lost.
+Where a blend ranks weights by how many masks keep them, the current score settles ties. The two
+travel in one integer score, the rank in its upper half and the bits of the score in its
+lower half, so that a rank outweighs any score and none of a float32's precision is lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,25 @@ from ..core.errors import ScopeError
 from ..core.mask import Mask
 from ..core.prune import Scores
 from ..core.weights import Lazy, Weights
-from .denoiser import Outlook
+from .denoiser import NOTHING, Outlook, Wanted
+
+REACH = 3.0
+"""How many times the mean displacement of the look-aheads `extrapolated` goes on."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a learner stands when its look-aheads are blended.
+
+    Attributes:
+        scores: of its weights as they are; not below zero.
+        before: its weights before the look-aheads, which they all started from.
+        score: scores of any weights in place of its own.
+    """
+
+    scores: Scores
+    before: Weights
+    score: Callable[[Weights], Scores]
 
 
 @dataclass(frozen=True)
@@ -26,19 +44,19 @@ class Blend:
     """A way to blend.
 
     Attributes:
-        score: from an outlook and the current weights to scores.
-        magnitude: whether it reads the mean look-ahead magnitude of the outlook.
+        score: from an outlook and where the learner stands to scores.
+        wanted: what it reads of the look-aheads beside their masks.
         deferred: whether a round keeps whatever any mask keeps, and only the last one trims to
             the exact count. Trimming each round by the magnitudes that the union was made of
             would undo the union and leave plain one-shot pruning.
     """
 
-    score: Callable[[Outlook, Weights], Scores]
-    magnitude: bool = False
+    score: Callable[[Outlook, Standing], Scores]
+    wanted: Wanted = NOTHING
     deferred: bool = False
 
 
-def votes(outlook: Outlook, weights: Weights) -> Scores:
+def votes(outlook: Outlook, standing: Standing) -> Scores:
     """How many masks keep each weight."""
     whole = torch.uint8 if len(outlook.masks) < 256 else torch.int64  # small numbers are added up several times faster
 
@@ -48,44 +66,72 @@ def votes(outlook: Outlook, weights: Weights) -> Scores:
             total += mask[name].view(torch.uint8)
         return total
 
-    return _ranked(outlook, count, weights)
+    return _ranked(outlook, count, standing.scores)
 
 
-def union(outlook: Outlook, weights: Weights) -> Scores:
+def union(outlook: Outlook, standing: Standing) -> Scores:
     """Whether any mask keeps it, as in the paper's Algorithm 2."""
-    return _kept(outlook, outlook.union, weights)
+    return _kept(outlook, outlook.union, standing.scores)
 
 
-def intersection(outlook: Outlook, weights: Weights) -> Scores:
+def intersection(outlook: Outlook, standing: Standing) -> Scores:
     """Whether every mask keeps it, as in one of the authors' scripts."""
-    return _kept(outlook, outlook.intersection, weights)
+    return _kept(outlook, outlook.intersection, standing.scores)
 
 
-def lookahead(outlook: Outlook, weights: Weights) -> Scores:
-    """The mean magnitude that the look-aheads reach; the masks have no say."""
-    return outlook.magnitude if outlook.magnitude is not None else Lazy(weights, lambda name: weights[name].abs())
+def lookahead(outlook: Outlook, standing: Standing) -> Scores:
+    """The mean score that the look-aheads reach; the masks have no say.
+
+    By curvature this is the mean of |w_n| v_n^1/4, each factor as one look-ahead saw it.
+    """
+    return outlook.scores if outlook.scores is not None else standing.scores
+
+
+def bound(outlook: Outlook, standing: Standing) -> Scores:
+    """The mean score plus its spread over the look-aheads, so that what they disagree on is kept.
+
+    An upper confidence bound of the score, as in PLATON (Zhang et al., 2022).
+    """
+    mean, spread = outlook.scores, outlook.spread
+    if mean is None or spread is None:
+        return standing.scores
+    return Lazy(mean, lambda name: mean[name] + spread[name])
+
+
+def extrapolated(outlook: Outlook, standing: Standing) -> Scores:
+    """The score of w + k mean(w_n - w): where the mean displacement of the look-aheads leads when it goes on."""
+    reached = outlook.weights
+    if reached is None:
+        return standing.scores
+
+    before = standing.before
+    ahead = Lazy(outlook.masks[0].scope, lambda name: torch.lerp(before[name], reached[name], REACH))
+    return standing.score(ahead)
 
 
 BLENDS: Mapping[str, Blend] = MappingProxyType(
     {
         "votes": Blend(votes),
-        "lookahead": Blend(lookahead, magnitude=True),
+        "lookahead": Blend(lookahead, Wanted(scores=True)),
+        "bound": Blend(bound, Wanted(scores=True, spread=True)),
+        "extrapolated": Blend(extrapolated, Wanted(weights=True)),
         "union": Blend(union, deferred=True),
         "intersection": Blend(intersection),
     }
 )
 
 
-def _kept(outlook: Outlook, mask: Mask, weights: Weights) -> Scores:
-    return _ranked(outlook, lambda name: mask[name].view(torch.uint8), weights)
+def _kept(outlook: Outlook, mask: Mask, scores: Scores) -> Scores:
+    return _ranked(outlook, lambda name: mask[name].view(torch.uint8), scores)
 
 
-def _ranked(outlook: Outlook, rank: Callable[[str], Tensor], weights: Weights) -> Scores:
-    def score(name: str) -> Tensor:
-        size = weights[name].detach().float().abs().cpu()
-        if bool(size.isnan().any()):
+def _ranked(outlook: Outlook, rank: Callable[[str], Tensor], scores: Scores) -> Scores:
+    def ranked(name: str) -> Tensor:
+        score = scores[name].detach().float().cpu()
+        if bool(score.isnan().any()):
             raise ScopeError(f"{name!r} holds NaN, which has no rank; training has diverged: lower the learning rate")
-        above = rank(name).long().bitwise_left_shift_(32)
-        return above.add_(size.view(torch.int32))  # the bits are ordered as the floats are
 
-    return Lazy(outlook.masks[0].scope, score)
+        above = rank(name).long().bitwise_left_shift_(32)
+        return above.add_(score.contiguous().view(torch.int32))  # the bits of what is not negative are ordered as it is
+
+    return Lazy(outlook.masks[0].scope, ranked)

@@ -8,48 +8,75 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import combinations
 from operator import and_, or_
+from typing import Literal
 
 from torch import Tensor
 
-from ..core import score
-from ..core.errors import KnobError
+from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
 from ..core.prune import Across, prune
-from ..core.task import Brief, Learner, Training
+from ..core.score import Saliency, magnitude
+from ..core.task import Brief, Learner, Portion, Training
 from ..core.weights import Weights
 
 Range = tuple[float, float]
+Subsets = Literal["random", "disjoint", "classes", "lengths"]
+SUBSETS: tuple[Subsets, ...] = ("random", "disjoint", "classes", "lengths")
+
+# knob -> the least and the largest value that either end of its range may have
+_BOUNDS = {
+    "rate": (0.0, 1e3),
+    "weight_decay": (0.0, 10.0),
+    "label_smoothing": (0.0, 0.99),
+    "subset": (0.0, 1.0),
+}
+
+
+RANGES = tuple(_BOUNDS)
 
 
 @dataclass(frozen=True)
 class Protocols:
     """What look-aheads may vary, each drawn evenly from its range (low, high).
 
-    *rate* is a factor on the main line's current learning rate and is drawn on a log scale.
+    Attributes:
+        rate: a factor on the main line's current learning rate, drawn on a log scale.
+        weight_decay: of AdamW, in place of the main line's.
+        label_smoothing: of the loss.
+        subset: the share of the training examples that a look-ahead draws from.
+        subsets: how the look-aheads' subsets differ. ``"random"`` ones are, to a few steps, all alike;
+            ``"disjoint"`` ones share no example within a round; ``"classes"`` have other shares of the classes,
+            ``"lengths"`` longer or shorter texts, and need a *subset* below 1.
     """
 
     rate: Range = (1.0, 3.0)
     weight_decay: Range = (0.0, 0.1)
     label_smoothing: Range = (0.0, 0.0)
     subset: Range = (0.5, 0.5)
+    subsets: Subsets = "random"
 
     def __post_init__(self) -> None:
-        for knob, low, high in (
-            ("rate", 0.0, 1e3),
-            ("weight_decay", 0.0, 10.0),
-            ("label_smoothing", 0.0, 0.99),
-            ("subset", 0.0, 1.0),
-        ):
-            given = getattr(self, knob)
-            if not isinstance(given, (tuple, list)) or len(given) != 2:
-                raise KnobError(f"{knob} range is {given!r}; expected two numbers, (low, high)")
-            first, last = given
-            if not (low <= first <= last <= high) or (knob in ("rate", "subset") and first == 0):
+        for knob, (low, high) in _BOUNDS.items():
+            interval = getattr(self, knob)
+            if not isinstance(interval, (tuple, list)) or len(interval) != 2:
+                raise KnobError(f"{knob} range is {interval!r}; expected two numbers, (low, high)")
+
+            first, last = interval
+            positive = first > 0 or knob not in ("rate", "subset")
+            if not (low <= first <= last <= high and positive):
                 raise KnobError(f"{knob} range is {(first, last)}; expected (low, high) within {low:g} and {high:g}")
+
+        if self.subsets not in SUBSETS:
+            raise unknown("subsets", str(self.subsets), SUBSETS)
+        if self.subsets in ("classes", "lengths") and self.subset[1] == 1:
+            raise KnobError(
+                f"subsets are by {self.subsets!r} and subset is {self.subset}, which may leave nothing out; "
+                f"set subset to (0.5, 0.5) for example"
+            )
 
     def draw(self, dice: random.Random) -> Training:
         """One way to train for a moment."""
@@ -60,6 +87,7 @@ class Protocols:
             label_smoothing=dice.uniform(*self.label_smoothing),
             subset=dice.uniform(*self.subset),
             seed=dice.randrange(2**31),
+            lean=self.subsets if self.subsets in ("classes", "lengths") else "none",
         )
 
 
@@ -68,7 +96,12 @@ def briefs(
 ) -> list[Brief]:
     """*count* look-aheads of *steps* steps that differ in their training."""
     dice = random.Random(seed)
-    return [Brief(steps, protocols.draw(dice), carry_optimizer, warmup) for _ in range(count)]
+    trainings = [protocols.draw(dice) for _ in range(count)]
+
+    if protocols.subsets == "disjoint":
+        trainings = [replace(training, portion=Portion(index, count, seed)) for index, training in enumerate(trainings)]
+
+    return [Brief(steps, training, carry_optimizer, warmup) for training in trainings]
 
 
 @dataclass(frozen=True)
@@ -76,10 +109,17 @@ class Outlook:
     """What a round's look-aheads saw: their weak masks and, where asked for, means over them.
 
     The means are sums made as look-aheads come in, so memory does not grow with their number.
+
+    Attributes:
+        masks: one of each look-ahead.
+        scores: the mean of what the look-aheads' weights score, float32 of the weights' shapes.
+        spread: the standard deviation of that over the look-aheads.
+        weights: the mean of the look-aheads' weights.
     """
 
     masks: tuple[Mask, ...]
-    magnitude: Weights | None = None
+    scores: Weights | None = None
+    spread: Weights | None = None
     weights: Weights | None = None
 
     @property
@@ -100,7 +140,7 @@ class Outlook:
     @property
     def agreement(self) -> float:
         """Share of the scope on which two masks agree, on average over all pairs; 1 below two masks."""
-        pairs = [1 - one.distance(other) for one, other in combinations(self.masks, 2)]
+        pairs = [1 - first.distance(second) for first, second in combinations(self.masks, 2)]
         return sum(pairs) / len(pairs) if pairs else 1.0
 
 
@@ -118,47 +158,79 @@ class Settled:
         return last is not None and (last ^ self._last).kept < self.share * self._last.kept
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What of a look-ahead comes back beside its mask."""
+
+    scores: bool = False
+    spread: bool = False
+    weights: bool = False
+
+
+NOTHING = Wanted()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came back of one look-ahead."""
+
+    mask: Mask
+    scores: Weights
+    weights: Weights
+
+
 def denoise(
     learner: Learner,
     looks: Sequence[Brief],
     sparsity: float,
     *,
+    score: Saliency = magnitude,
     across: Across = "model",
-    magnitude: bool = False,
-    weights: bool = False,
+    wanted: Wanted = NOTHING,
     enough: Callable[[Outlook], bool] | None = None,
 ) -> Outlook:
-    """Look ahead once per brief and prune what is seen there by magnitude to *sparsity*.
+    """Look ahead once per brief and prune what is seen there by *score* to *sparsity*.
 
-    Where *magnitude* or *weights* is set, the mean of the look-ahead weights' absolute values, or
-    of the weights themselves, comes back too. *enough* is asked after each look-ahead whether the
-    rest may be left out.
+    *wanted* says which means over the look-aheads come back too. *enough* is asked after each look-ahead whether
+    the rest may be left out.
     """
-    see = partial(_see, sparsity=sparsity, across=across, magnitude=magnitude, weights=weights)
+    look = partial(_see, sparsity=sparsity, score=score, across=across, wanted=wanted)
     masks: list[Mask] = []
-    sizes, places = _Mean(), _Mean()
-    for mask, seen in learner.look_ahead(looks, see):
-        masks.append(mask)
-        if magnitude:
-            sizes.add({name: seen[name].abs() for name in learner.scope} if weights else seen)
-        if weights:
-            places.add(seen)
-        if enough is not None and enough(Outlook(tuple(masks), sizes.value)):
+    scores = _Mean()
+    squares = _Mean()
+    weights = _Mean()
+
+    for seen in learner.look_ahead(looks, look):
+        masks.append(seen.mask)
+        scores.add(seen.scores)
+        weights.add(seen.weights)
+        if wanted.spread:
+            squares.add({name: part.square() for name, part in seen.scores.items()})
+
+        if enough is not None and enough(Outlook(tuple(masks), scores.value)):
             break
-    return Outlook(tuple(masks), sizes.value, places.value)
+
+    return Outlook(tuple(masks), scores.value, _deviation(scores.value, squares.value), weights.value)
 
 
-def _see(learner: Learner, sparsity: float, across: Across, magnitude: bool, weights: bool) -> tuple[Mask, Weights]:
-    """The weak mask, and a copy of what is asked for: all weights, or the sizes of the prunable ones alone."""
-    sizes = score.magnitude(learner)
-    mask = prune(sizes, learner.mask, sparsity, across=across)
-    if weights:
-        return mask, learner.weights()
-    return mask, dict(sizes) if magnitude else {}
+def _see(learner: Learner, sparsity: float, score: Saliency, across: Across, wanted: Wanted) -> Seen:
+    """The weak mask, and a copy of what is wanted."""
+    scores = score(learner)
+    mask = prune(scores, learner.mask, sparsity, across=across)
+
+    copied: Weights = dict(scores) if wanted.scores or wanted.spread else {}
+    return Seen(mask, copied, learner.weights() if wanted.weights else {})
+
+
+def _deviation(mean: Weights | None, mean_square: Weights | None) -> Weights | None:
+    """The standard deviation of what has this mean and this mean square."""
+    if mean is None or mean_square is None:
+        return None
+    return {name: (mean_square[name] - part.square()).clamp_min(0).sqrt() for name, part in mean.items()}
 
 
 class _Mean:
-    """The mean of weights, added up as they come. Nothing it is given is written to."""
+    """The mean of weights, added up as they come. Nothing that is added is written to."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -174,6 +246,7 @@ class _Mean:
 
     @property
     def value(self) -> Weights | None:
-        if not self.count:
+        """The mean; None where nothing was added."""
+        if not self.total:
             return None
         return {name: total / self.count if total.is_floating_point() else total for name, total in self.total.items()}

@@ -21,8 +21,9 @@ from ..recipes import toml
 from ..recipes.recipe import Recipe
 from . import index
 from .locks import Locks
-from .record import sealed
-from .store import Cell, Store, as_json, read_json
+from .plain import as_json, read_json, sealed
+from .record import read_run, read_transfer
+from .store import Cell, Store
 
 _AFTER = {
     "recipe.toml": (),
@@ -121,11 +122,11 @@ def _plain(path: Path) -> str | None:
     try:
         text = path.read_bytes().decode()
         facts = json.loads(text)
-    except (OSError, ValueError) as reason:
+    except (OSError, ValueError, RecursionError) as reason:
         return f"cannot be read ({reason})"
     if not isinstance(facts, dict) or as_json(facts) != text:
         return "is not as it was written"
-    if "checksum" not in facts and (facts.get("schema", 3) < 3 or facts.keys() == {"bill", "reused", "seconds"}):
+    if "checksum" not in facts and (facts.get("schema") in (1, 2) or facts.keys() == {"bill", "reused", "seconds"}):
         return None  # there was none in schema 1 and 2
     return None if sealed(facts) else "does not match its checksum"
 
@@ -139,12 +140,14 @@ def _recipe(path: Path, cell: Cell) -> str | None:
 
 
 def _record(path: Path, cell: Cell) -> str | None:
-    record = read_json(path)
-    if not str(record.get("key")).startswith(cell.folder.name):
+    if refusal := _refused(lambda: read_run(path)):
+        return refusal
+    record = read_run(path)
+    if not record.key.startswith(cell.folder.name):
         return "is another run's record"
     if cell.ticket.exists() and not _ticket(cell.ticket):
         drawn = cell.load_ticket()
-        if drawn.digest != record["ticket"]["digest"]:
+        if drawn.digest != record.ticket.digest:
             return "is of another ticket than the one beside it"
     return None
 
@@ -153,7 +156,9 @@ def _transfer(path: Path) -> Iterator[Finding]:
     """What is wrong with the record of a transfer, or with one that is half-written beside it."""
     if what := _plain(path):
         yield Finding(path, what)
-    elif not str(read_json(path).get("key")).startswith(path.stem):
+    elif refusal := _refused(lambda: read_transfer(path)):
+        yield Finding(path, refusal)
+    elif not read_transfer(path).key.startswith(path.stem):
         yield Finding(path, "is another transfer's record")
     for half in half_written(path):
         yield Finding(half, "half-written: its writer was killed")

@@ -6,12 +6,15 @@ It is never needed: all that it says stands in the records, and `rebuild` makes 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import StoreError
 from .locks import Locks
-from .store import Cell, Store, read_json, write_json
+from .plain import read_json, write_json
+from .record import Record, read_run
+from .store import Cell, Store
 
 SCHEMA = 1
 
@@ -21,41 +24,61 @@ def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
     path = place(store)
     if not path.exists():
         return {}
-    found = read_json(path)
-    if found.get("schema") != SCHEMA or not isinstance(found.get("runs"), dict):
+    facts = read_json(path)
+    if facts.get("schema") != SCHEMA or not _whole(facts.get("runs")):
         raise StoreError(f"{path} is no index of schema {SCHEMA}; `instant-soup doctor {store.folder}` makes a new one")
-    runs: Mapping[str, Mapping[str, Any]] = found["runs"]
+    runs: Mapping[str, Mapping[str, Any]] = facts["runs"]
     return runs
 
 
-def add(store: Store, record: Mapping[str, Any]) -> None:
+def _whole(runs: object) -> bool:
+    """Whether every entry is as `entry` makes it."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "task": str,
+        "method": str,
+        "sparsity": (int, float),
+        "seed": int,
+        "checksum": (str, type(None)),
+    }
+    return isinstance(runs, dict) and all(
+        isinstance(noted, dict) and all(isinstance(noted.get(name), kind) for name, kind in kinds.items())
+        for noted in runs.values()
+    )
+
+
+def add(store: Store, record: Record) -> None:
     """Note one finished run. Raises StoreError when it cannot be written."""
     with Locks(store.folder / "locks").hold("index"):
         try:
             known = dict(read(store))
         except StoreError:
             known = {}  # a hint at best: doctor finds what is wrong with it, a run does not fail for it
-        known[record["key"]] = entry(record)
+        known[record.key] = entry(record)
         write_json(place(store), {"schema": SCHEMA, "runs": known})
 
 
 def rebuild(store: Store) -> int:
-    """Make the index again from the records; how many there are. Raises StoreError when one cannot be read."""
+    """Make the index again from the records that can be read; how many there are. Raises StoreError."""
     with Locks(store.folder / "locks").hold("index"):
-        records = [read_json(cell.record) for cell in store.cells() if cell.record.exists()]
-        write_json(place(store), {"schema": SCHEMA, "runs": {record["key"]: entry(record) for record in records}})
-    return len(records)
+        entries = {}
+        for cell in store.cells():
+            if cell.record.exists():
+                with suppress(StoreError):  # a damaged record is named by doctor, and goes by itself
+                    record = read_run(cell.record)
+                    entries[record.key] = entry(record)
+        write_json(place(store), {"schema": SCHEMA, "runs": entries})
+    return len(entries)
 
 
-def entry(record: Mapping[str, Any]) -> dict[str, Any]:
+def entry(record: Record) -> dict[str, Any]:
     """What the index says of a record."""
-    recipe = record["recipe"]
+    recipe = record.recipe
     return {
-        "task": recipe["task"]["name"],
-        "method": recipe["method"]["name"],
-        "sparsity": recipe["sparsity"],
-        "seed": recipe["seed"],
-        "checksum": record.get("checksum"),
+        "task": recipe.task.name,
+        "method": recipe.method.name,
+        "sparsity": recipe.sparsity,
+        "seed": recipe.seed,
+        "checksum": record.checksum or None,
     }
 
 

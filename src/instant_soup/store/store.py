@@ -18,7 +18,6 @@ JSON files carry a checksum of themselves, tickets and weights a digest of their
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,10 @@ from ..core.weights import Weights, digest
 from ..recipes.recipe import Recipe
 from .bookmark import EVERY, FolderBookmark
 from .locks import Locks
-from .record import seal
+from .plain import as_json, read_json, seal, write_json
 from .trainings import FolderShelf
+
+__all__ = ["ROOMS", "Cell", "Store", "as_json", "read_json", "write_json"]
 
 ROOMS = ("shelf", "locks", "sweeps", "quarantine", "transfers")
 
@@ -142,24 +143,3 @@ class Store:
     def shelf(self, recipe: Recipe) -> FolderShelf:
         """Where whole trainings on the task of *recipe* are kept, whatever the method."""
         return FolderShelf(self.folder / "shelf" / recipe.task_key[:16], recipe.key)
-
-
-def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write plain data, in one piece or not at all. Raises StoreError."""
-    write_text(path, as_json(facts))
-
-
-def as_json(facts: dict[str, Any]) -> str:
-    """Plain data as `write_json` writes it, always the same way."""
-    return json.dumps(facts, indent=2, sort_keys=True) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote. Raises StoreError when it is missing or damaged."""
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as reason:
-        raise StoreError(
-            f"could not read {path} ({reason}); `instant-soup doctor {path.parent.parent}` puts damage aside"
-        ) from reason
-    return facts

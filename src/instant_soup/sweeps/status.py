@@ -14,7 +14,8 @@ from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.plan import rehearse
 from ..runs.sizes import Sizes
-from ..store.store import Store, read_json
+from ..store.record import read_run
+from ..store.store import Store
 from .progress import Progress
 from .sweep import State, Sweep
 
@@ -85,26 +86,38 @@ class Board:
 
     def look(self) -> Standing:
         """Where all runs stand now; what several sweeps ask for counts once."""
-        states = {key: sweep.state(one) for key, (sweep, one) in self._wanted.items() if key not in self._done}
-        for key, state in states.items():
-            if state == "done":
-                self._done[key] = self._finished(*self._wanted[key])
-        rows = tuple(
-            self._done.get(key) or self._row(sweep, one, states[key]) for key, (sweep, one) in self._wanted.items()
-        )
+        states = {key: self._state(key) for key in self._wanted if key not in self._done}
+        rows = tuple(self._done.get(key) or self._row(key, states[key]) for key in self._wanted)
         return Standing(rows, self._left(rows))
+
+    def _state(self, key: str) -> State | StoreError:
+        """How far a run is; what is wrong with its record, where that is damaged. One that is done is noted."""
+        sweep, wanted = self._wanted[key]
+        try:
+            state = sweep.state(wanted)
+            if state == "done":
+                self._done[key] = self._finished(sweep, wanted)
+        except StoreError as reason:
+            return reason
+        return state
 
     def _finished(self, sweep: Sweep, one: Wanted) -> Row:
         known = sweep.ready(one) or one
-        record = read_json(sweep.store.cell(known.recipe).record)
+        record = read_run(sweep.store.cell(known.recipe).record)
         self._sizes[_setting(known.recipe)] = Sizes.recorded(record, known.recipe)
-        bills = [cost for stage in ("draw", "train") for cost in record["cost"][stage].values()]
-        self._seconds += sum(record["seconds"].values())
-        self._passes += sum(cost["passes"] for cost in bills) - record["cost"]["reused"]["passes"]
-        figure = f"{record['metric']} {record['test'][record['metric']]:.4f}"
-        return _titled(known, "done", f"{figure}, {record['cost']['multiple_of_T']:.2f} T", share=1.0, left=0)
 
-    def _row(self, sweep: Sweep, one: Wanted, state: State) -> Row:
+        bill = record.cost
+        passes = sum(cost.passes for stage in bill.stages.values() for cost in stage.values())
+        self._seconds += record.seconds.total
+        self._passes += passes - bill.reused.passes
+        note = f"{record.metric} {record.figure:.4f}, {bill.multiple_of_T:.2f} T"
+        return _titled(known, "done", note, share=1.0, left=0)
+
+    def _row(self, key: str, state: State | StoreError) -> Row:
+        sweep, one = self._wanted[key]
+        if isinstance(state, StoreError):
+            return _titled(one, "failed", str(state))
+
         known = sweep.ready(one) or one
         if state == "failed":
             return _titled(known, state, sweep.failure(one))

@@ -22,7 +22,8 @@ from ..core.errors import RecipeError, SoupError, StoreError
 from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
-from ..store.record import seal
+from ..store.plain import seal
+from ..store.record import read_run
 from ..store.store import Cell, Store, read_json, write_json
 from ..tasks import CourseTask
 from .progress import Progress
@@ -99,7 +100,7 @@ class Sweep:
         if one.like is None:
             return one
         cell = self.store.cell(one.like)
-        return one.with_budget(budget_like(read_json(cell.record))) if cell.record.exists() else None
+        return one.with_budget(budget_like(read_run(cell.record))) if cell.record.exists() else None
 
     def state(self, one: Wanted) -> State:
         """How far *one* is."""

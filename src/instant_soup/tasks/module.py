@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..core.errors import DataError, KnobError
-from ..core.scope import KEEP_DENSE, Scope
+from ..core.names.heads import KEEP_DENSE
+from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from ..training.course import Batch, Course, Predict

@@ -59,6 +59,13 @@ class CourseTask:
             crew=self.crew,
         )
 
+    def stretched(self, budget: float) -> CourseTask:
+        """This task with a T that is *budget* times as long."""
+        if budget == 1:
+            return self
+        steps = max(1, round(budget * self.horizon))
+        return replace(self, regime=self.regime.model_copy(update={"steps": steps}))
+
     @contextmanager
     def on(
         self, engine: Engine, *, workers: int | None = None, address: str = "auto", scout: Make | None = None

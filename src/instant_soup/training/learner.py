@@ -37,6 +37,7 @@ from .course import Course, Examples
 from .device import accelerator
 from .inputs import PASSES, inputs_of
 from .layout import Layout, local
+from .leaning import leaning
 from .loop import step
 from .order import Order, chunks, in_order
 from .regime import Regime
@@ -100,9 +101,10 @@ class ModuleLearner:
         self._mask = Mask.dense(self._scope)
         self._keep: dict[str, Tensor] = {}
         self._optimizer = self._fresh_optimizer(Training())
-        self._line = optim.Line(regime.rate, self._horizon, round(regime.warmup * self._horizon))
+        self._line = _line_of(regime, self._horizon)
         self._order = self._ordered(Training(seed=self.seed("order")))
         self._clock = _Clock()
+        self._completed: Weights = {}
         self._aside: tuple[Mask, ...] = ()
         self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
         self._crew, self._free = crew, free
@@ -225,30 +227,36 @@ class ModuleLearner:
         self._optimizer = self._fresh_optimizer(how)
         self._clock.steps = self._clock.batches = at
         with self._shelf.claim(key) if self._shelf else nullcontext():
-            if self._shelf and (found := self._shelf.get(key)):
-                self._take(*found)
+            if self._shelf and (shelved := self._shelf.get(key)):
+                self._take(*shelved)
             else:
                 self._make(key, how, training is not None)
 
-    def _take(self, weights: Weights, facts: Mapping[str, Any]) -> None:
+    def _take(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Stand at the end of a training that was on the shelf."""
         self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"], seconds=facts["seconds"])
         self._meter.tell("train", sparsity=self._mask.sparsity)
         self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
-        self.restore(weights)
+        self.restore(_room(tensors, "weights"))
+        self._completed = _room(tensors, "second moments")
 
     def _make(self, key: str, how: Training, varied: bool) -> None:
         """Train to the end, and shelve the outcome."""
         before, since = self._meter.bill.get("train", Cost()), self._meter.seconds.get("train", 0.0)
         order, dice = (self._ordered(how), ("dropout", how.seed)) if varied else (self._order, ("dropout",))
         self._leg(self._horizon, "train", how, order, dice)
+
+        self._completed = dict(self.second_moments())
         self._optimizer = self._fresh_optimizer(how)  # as it is for who takes the outcome from the shelf
+
         if self._shelf is not None:
+            outcome = _under("weights", self.view()) | _under("second moments", self._completed)
             cost, seconds = self._meter.bill["train"] - before, self._meter.seconds["train"] - since
-            self._shelf.put(key, self.view(), {"cost": asdict(cost), "seconds": seconds})
+            self._shelf.put(key, outcome, {"cost": asdict(cost), "seconds": seconds})
 
     def _leg(self, end: int, purpose: Purpose, how: Training, order: Order, dice: tuple[str | int, ...]) -> None:
         self._clock.leg += 1
+        self._completed = {}
         self._return_to_leg()
         while self._clock.steps < end:
             rate = how.rate * self._line.at(self._clock.steps)
@@ -269,6 +277,7 @@ class ModuleLearner:
             "line": [at, self._horizon],
             "mask": self._mask.digest,
             "weights": digest(here, sorted(here)),
+            "outcome": ["weights", "second moments"],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -411,7 +420,8 @@ class ModuleLearner:
 
     def _ordered(self, how: Training) -> Order:
         train = self._course.train
-        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset)
+        lean = leaning(how.lean, train.targets, train.lengths, how.seed) if how.lean != "none" else None
+        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset, how.portion, lean)
 
     def _charged(self, purpose: Purpose, examples: Examples, indices: list[int], ways: int, *, steps: int = 0) -> Any:
         """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
@@ -474,6 +484,10 @@ class ModuleLearner:
             slope = self._layout.added(sensitivity.gradient(loss_of, parameters, parts))
             parts = self._parts(sample, sensitivity.CURVATURE)
             return self._layout.added(sensitivity.curvature(loss_of, parameters, slope, parts))
+
+    def second_moments(self) -> Weights:
+        in_scope = {name: self._parameters[name] for name in self.scope}
+        return optim.second_moments(self._optimizer, in_scope) or self._completed
 
     def _sample_loss(self, temperature: float = 1.0) -> sensitivity.LossOf:
         return lambda batch: self._course.batch_loss(self._module, batch, 0.0, temperature)
@@ -549,6 +563,11 @@ class ModuleLearner:
 
     def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
         return self._layout.loaded(self._course.scope, _room(tensors, room))
+
+
+def _line_of(regime: Regime, horizon: int) -> optim.RateLine:
+    """The learning-rate line of *horizon* steps."""
+    return optim.RateLine(regime.rate, horizon, round(regime.warmup * horizon), regime.flat_steps(horizon))
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

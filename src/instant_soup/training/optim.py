@@ -9,24 +9,31 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from ..core.weights import Lazy, Weights
 from .layout import local
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
-class Line:
-    """The learning rate at each of *horizon* steps: up for *warmup* steps, then straight down to zero."""
+class RateLine:
+    """The learning rate at each of *horizon* steps: up for *warmup* steps, flat to step *flat*, then down to zero."""
 
     rate: float
     horizon: int
     warmup: int = 0
+    flat: int = 0
 
     def at(self, step: int) -> float:
         """The rate of step number *step*, counted from 0."""
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
-        return self.rate * max(0, self.horizon - step) / max(1, self.horizon - self.warmup)
+
+        falls_from = max(self.warmup, self.flat)
+        if step < falls_from:
+            return self.rate
+
+        return self.rate * max(0, self.horizon - step) / max(1, self.horizon - falls_from)
 
 
 def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> AdamW:
@@ -52,6 +59,25 @@ def remember(optimizer: AdamW, named: Mapping[str, nn.Parameter], memory: Mappin
             optimizer.state[parameter] = {
                 kind: memory[f"{kind}/{name}"].to(parameter.device, copy=True) for kind in (*MOMENTS, "step")
             }
+
+
+def second_moments(optimizer: AdamW, named: Mapping[str, nn.Parameter]) -> Weights:
+    """The running means of squared gradients without their bias, of what is here; empty where nothing was trained."""
+    if not optimizer.state:
+        return {}
+
+    beta = optimizer.param_groups[0]["betas"][1]
+
+    def unbiased(name: str) -> Tensor:
+        parameter = named[name]
+        if parameter not in optimizer.state:
+            return torch.zeros_like(local(parameter))
+
+        memory = optimizer.state[parameter]
+        seen: float = 1 - beta ** float(memory["step"])
+        return local(memory["exp_avg_sq"]) / seen
+
+    return Lazy(named, unbiased)
 
 
 @torch.no_grad()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil
 
 import torch
+from torch import Tensor
 
-from ..core.task import Item
+from ..core.task import Item, Portion
 from .seeds import stream
 
 POOL = 50  # batches that are sorted by length together: few enough that each epoch mixes anew
@@ -19,6 +21,15 @@ class Order:
     """Batches of similar length, shuffled anew each epoch, over a subset fixed by the seed.
 
     The subset is chosen by index, so examples outside of it are never touched.
+
+    Attributes:
+        size: how many examples there are.
+        batch: how many make up a batch.
+        seed: of the subset and of the order.
+        lengths: of each example, where they differ; batches are then of similar length.
+        subset: the share of the examples, or of those of *portion*, that is gone through.
+        portion: the part of the examples that the subset is taken from; all of them if None.
+        lean: float [size], the logarithm of how much rather each example is taken into the subset.
     """
 
     size: int
@@ -26,21 +37,21 @@ class Order:
     seed: int
     lengths: Sequence[int] | None = None
     subset: float = 1.0
+    portion: Portion | None = None
+    lean: Tensor | None = None
     _epoch: int = field(default=-1, init=False)
     _batches: list[list[int]] = field(default_factory=list, init=False)
 
     def at(self, position: int) -> list[int]:
         """The indices of batch number *position*, counted through all epochs."""
-        kept = max(1, round(self.subset * self.size))
+        kept = max(1, round(self.subset * len(self._eligible)))
         epoch, place = divmod(position, ceil(kept / self.batch))
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._shuffled(epoch, kept)
         return self._batches[place]
 
     def _shuffled(self, epoch: int, kept: int) -> list[list[int]]:
-        chosen = (
-            torch.randperm(self.size, generator=self._dice("subset"))[:kept] if kept < self.size else torch.arange(kept)
-        )
+        chosen = self._chosen(kept)
         order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
         if self.lengths is None:
             return chunks(order, self.batch)
@@ -48,6 +59,28 @@ class Order:
         pools = (sorted(pool, key=lengths.__getitem__) for pool in chunks(order, POOL * self.batch))
         batches = [batch for pool in pools for batch in chunks(pool, self.batch)]
         return [batches[i] for i in torch.randperm(len(batches), generator=self._dice("batches", epoch)).tolist()]
+
+    @cached_property
+    def _eligible(self) -> Tensor:
+        """The indices that the subset is taken from."""
+        if self.portion is None:
+            return torch.arange(self.size)
+
+        dice = torch.Generator().manual_seed(self.portion.seed)
+        return torch.randperm(self.size, generator=dice)[self.portion.index :: self.portion.count]
+
+    def _chosen(self, kept: int) -> Tensor:
+        """The *kept* indices of the subset."""
+        eligible = self._eligible
+        if kept == len(eligible):
+            return eligible
+
+        if self.lean is None:
+            return eligible[torch.randperm(len(eligible), generator=self._dice("subset"))[:kept]]
+
+        # the largest of log-weights plus Gumbel noise are a draw without replacement by weight
+        noise = -torch.empty(len(eligible)).exponential_(generator=self._dice("subset")).log()
+        return eligible[(self.lean[eligible] + noise).topk(kept).indices]
 
     def _dice(self, *purpose: str | int) -> torch.Generator:
         return torch.Generator().manual_seed(stream(self.seed, *purpose))

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Line = Literal["linear", "flat"]
 
 
 class Regime(BaseModel):
     """Hyper-parameters of one full fine-tune, whose length in steps is the budget T.
 
     AdamW with decoupled weight decay on every trained parameter, a learning rate that falls in a
-    straight line to zero over the steps really taken, after an optional warm-up.
+    straight line to zero over the steps really taken, after an optional warm-up. With the line
+    ``"flat"`` it falls only after a share *flat* of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,9 +28,15 @@ class Regime(BaseModel):
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False, description="passes over the training split")] = 3.0
     steps: Annotated[int | None, Field(ge=1, description="T in steps, in place of epochs")] = None
     warmup: Annotated[float, Field(ge=0, lt=1, description="share of T in which the rate rises")] = 0.0
+    line: Annotated[Line, Field(description="'linear' falls from the start, 'flat' after a while")] = "linear"
+    flat: Annotated[float, Field(ge=0, lt=1, description="share of T before a 'flat' line falls")] = 0.5
     clip: Annotated[float, Field(ge=0, allow_inf_nan=False, description="largest gradient norm; 0 for any")] = 1.0
     precision: Precision = "auto"
 
     def horizon(self, examples: int) -> int:
         """T: the steps of one full fine-tune on so many *examples*."""
         return self.steps or max(1, round(self.epochs * ceil(examples / self.batch)))
+
+    def flat_steps(self, horizon: int) -> int:
+        """How many steps of a line of *horizon* pass before it falls."""
+        return round(self.flat * horizon) if self.line == "flat" else 0

@@ -22,7 +22,8 @@ from instant_soup.core.errors import SoupError, StoreError, TicketError
 from instant_soup.core.mask import Mask
 from instant_soup.core.scope import Scope
 from instant_soup.core.task import Base
-from instant_soup.core.ticket import SCHEMA, Ticket, _checksum
+from instant_soup.core.ticket import Ticket
+from instant_soup.core.ticket_file import SCHEMA, checksum
 
 SCOPE = Scope({"body.a": (3, 4), "body.b": (5, 4)})
 BASE = Base("tiny", "0123456789abcdef" * 4)
@@ -220,7 +221,7 @@ def rewritten(path: Path, **changes: Any) -> None:
     tensors, facts = files.read_tensors(path, TicketError, "ticket")
     facts = {**facts, **changes}
     facts.pop("checksum")
-    files.write_tensors(path, tensors, {**facts, "checksum": _checksum(tensors, facts)})
+    files.write_tensors(path, tensors, {**facts, "checksum": checksum(tensors, facts)})
 
 
 def test_a_newer_schema_asks_for_a_newer_version(small: Path) -> None:
@@ -259,7 +260,7 @@ def test_a_tensor_that_no_ticket_has_is_a_ticket_error(small: Path, name: str) -
     tensors, facts = files.read_tensors(small, TicketError, "ticket")
     facts.pop("checksum")
     tensors[name] = torch.ones(2)
-    files.write_tensors(small, tensors, {**facts, "checksum": _checksum(tensors, facts)})
+    files.write_tensors(small, tensors, {**facts, "checksum": checksum(tensors, facts)})
     with pytest.raises(TicketError, match="which no ticket has"):
         Ticket.load(small)
 

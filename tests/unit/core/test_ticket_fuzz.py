@@ -19,7 +19,8 @@ import instant_soup as soup
 from instant_soup.core.budget import Cost
 from instant_soup.core.errors import SoupError
 from instant_soup.core.task import Base
-from instant_soup.core.ticket import Ticket, _checksum
+from instant_soup.core.ticket import Ticket
+from instant_soup.core.ticket_file import checksum as checksum_of
 
 COUNT = 2_500  # of each of the four kinds
 HOSTILE: list[Any] = [
@@ -158,7 +159,7 @@ def opened(whole: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 def sealed(tensors: dict[str, torch.Tensor], facts: dict[str, Any], *, checksum: bool = True) -> bytes:
     if checksum:
-        facts["checksum"] = _checksum(tensors, facts)
+        facts["checksum"] = checksum_of(tensors, facts)
     return save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"instant_soup": json.dumps(facts)})
 
 

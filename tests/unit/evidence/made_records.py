@@ -1,12 +1,27 @@
-"""Records as runs leave them, for tests of what reads records."""
+"""Records as runs leave them, for tests of what reads records: as plain data, to be changed before it is typed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from instant_soup.evidence import runs
+from instant_soup.evidence.runs import Run
+from instant_soup.store.record import Record, upgraded
+
 FULL = {"steps": 100, "examples": 1000, "passes": 3000}
+
+
+def typed(facts: dict[str, Any]) -> Record:
+    """Plain data as a record."""
+    return Record.model_validate(upgraded(facts))
+
+
+def named(records: Iterable[dict[str, Any]]) -> list[Run]:
+    """Runs of plain data."""
+    return runs.named(map(typed, records))
 
 
 def work(steps: int, passes: int) -> dict[str, int]:
@@ -54,23 +69,37 @@ def record(
         "schema": 2 if old else 3,
         "key": hashlib.sha256(json.dumps([recipe, at, figure], sort_keys=True).encode()).hexdigest(),
         "recipe": recipe,
-        "ticket": {"digest": "d", "mask": "m", "kept": 50, "prunable": 100, "notes": {}, "layers": {}},
+        "ticket": {
+            "digest": "d", "mask": "m", "base": {"name": "packaged", "digest": "b"}, "kept": 50, "prunable": 100,
+            "parameters": 200, "sparsity": 0.5, "notes": {}, "layers": {},
+        },
         "metric": metric,
         "test": {metric: figure},
         "validation": figure,
-        "cost": {**stages, "multiple_of_T": budget + ahead + draw + 0.02, "full_fine_tune": FULL, "reused": nothing},
+        "cost": {
+            **stages, "multiple_of_T": budget + ahead + draw + 0.02, "full_fine_tune": FULL, "reused": nothing,
+            "total": work(int(100 * (budget + ahead + draw)), int(3000 * (budget + ahead + draw))),
+        },
         "seconds": {"draw": 1.0, "train": 2.0},
         "clock": {} if old else {**clock, "reused": 0.0},
         "memory": {} if old else {"process": 2**30},
         "examples": {"train": 1000, "validation": 60, "test": tested},
         "made": {"at": at},
-    }
+    }  # fmt: skip
 
 
 def moved(source: str, target: str, figure: float, *, seed: int = 0, **changes: Any) -> dict[str, Any]:
     """A record of a transfer; *changes* are of the target's recipe."""
     made = record("instant-soup", figure, task=target, seed=seed)
     asked = record("instant-soup", task=source, seed=seed)
-    origin = {"recipe": asked["recipe"], "key": asked["key"], "ticket": "d", "sparsity": 0.5}
+    origin = {
+        "recipe": asked["recipe"], "key": asked["key"], "ticket": "d", "sparsity": 0.5,
+        "base": {"name": "packaged", "digest": "b"}, "method": {"name": "instant-soup"},
+    }  # fmt: skip
     recipe = {**made["recipe"], **changes}
-    return {**made, "schema": 1, "key": f"{source} {target} {seed} {changes}", "recipe": recipe, "source": origin}
+    facts = {
+        **made, "schema": 1, "key": f"{source} {target} {seed} {changes}", "recipe": recipe, "source": origin,
+        "fit": {"same_base": True, "counts": {}, "rows": []}, "seconds": 2.0, "clock": {"train": 2.0},
+    }  # fmt: skip
+    del facts["cost"]["draw"], facts["cost"]["reused"]
+    return facts

@@ -12,7 +12,7 @@ import instant_soup as soup
 from instant_soup.core.agreement import agreement
 from instant_soup.core.errors import StoreError
 from instant_soup.evidence.agreement import agreements
-from instant_soup.store.record import collect
+from instant_soup.evidence.runs import collect
 
 METHODS = ("early-bird", "magnitude", "random")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from instant_soup.store.record import collect, seal
+from instant_soup.evidence.runs import collect
+from instant_soup.store.plain import seal
 
 from .made_records import moved, record
 

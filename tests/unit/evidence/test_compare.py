@@ -13,9 +13,8 @@ from statsmodels.stats.multitest import multipletests
 
 from instant_soup.core.errors import UnknownName
 from instant_soup.evidence.compare import Comparison, Difference, Line, compare
-from instant_soup.store.record import named
 
-from .made_records import record
+from .made_records import named, record
 
 
 def seeds(method: str, figures: Iterable[float], **facts: Any) -> list[dict[str, Any]]:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from instant_soup.core.ticket import SCHEMA as TICKET_SCHEMA
 from instant_soup.core.ticket import Ticket
+from instant_soup.core.ticket_file import SCHEMA as TICKET_SCHEMA
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.ledger import bill
-from instant_soup.store.record import SCHEMA, collect, read, sealed
+from instant_soup.evidence.runs import collect
+from instant_soup.store.record import SCHEMA, read
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 EXPECTED: dict[str, dict[str, dict[str, Any]]] = json.loads((CORPUS / "expected.json").read_text(encoding="utf-8"))
@@ -32,11 +33,10 @@ def test_the_corpus_has_every_schema() -> None:
 def test_a_record_says_what_it_said(name: str) -> None:
     record, expected = read(CORPUS / "records" / name), EXPECTED["records"][name]
     assert record is not None
-    for part in ("schema", "key", "test"):
-        assert record[part] == expected[part]
-    assert record["cost"]["multiple_of_T"] == expected["multiple_of_T"]
-    assert record["ticket"]["digest"] == expected["ticket"]
-    assert sealed(record) == (expected["schema"] >= 3)
+    assert (record.version, record.key, record.test) == (expected["schema"], expected["key"], expected["test"])
+    assert record.cost.multiple_of_T == expected["multiple_of_T"]
+    assert record.ticket.digest == expected["ticket"]
+    assert bool(record.checksum) == (expected["schema"] >= 3)
 
 
 def test_records_of_all_schemas_are_compared_together() -> None:

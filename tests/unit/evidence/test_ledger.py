@@ -8,9 +8,8 @@ import pytest
 
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.ledger import Bill, bill
-from instant_soup.store.record import named
 
-from .made_records import FULL, record
+from .made_records import FULL, named, record
 
 
 def billed(*records: dict[str, Any]) -> Bill:

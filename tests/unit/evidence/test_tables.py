@@ -12,9 +12,9 @@ import pytest
 from instant_soup.evidence import tables
 from instant_soup.evidence.compare import Comparison, Ranks, compare
 from instant_soup.evidence.overview import overviews
-from instant_soup.store.record import Run, named
+from instant_soup.evidence.runs import Run
 
-from .made_records import record
+from .made_records import named, record
 
 
 def runs() -> list[Run]:

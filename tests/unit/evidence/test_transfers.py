@@ -12,9 +12,9 @@ from instant_soup.core.errors import StoreError
 from instant_soup.evidence import tables
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.transfers import Matrix, matrices
-from instant_soup.store.record import named
+from instant_soup.store.plain import seal
 
-from .made_records import moved, record
+from .made_records import moved, named, record
 
 TASKS = ("glue/cola", "glue/rte")
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
         "there": moved("glue/cola", "glue/rte", 0.8),
         "back": moved("glue/rte", "glue/cola", 0.6),
     }.items():
-        (tmp_path / "transfers" / f"{name}.json").write_text(json.dumps(one), encoding="utf-8")
+        (tmp_path / "transfers" / f"{name}.json").write_text(json.dumps(seal(one)), encoding="utf-8")
     return tmp_path
 
 
@@ -88,7 +88,7 @@ def test_it_can_be_narrowed_to_some_targets(found: Matrix) -> None:
 
 def test_several_seeds_have_an_interval(folder: Path) -> None:
     more = moved("glue/cola", "glue/rte", 0.7, seed=1)
-    (folder / "transfers" / "more.json").write_text(json.dumps(more), encoding="utf-8")
+    (folder / "transfers" / "more.json").write_text(json.dumps(seal(more)), encoding="utf-8")
     (found,) = matrices(folder, named(runs()))
     cell = found.cells["glue/cola", "glue/rte"]
     assert (cell.n, cell.mean) == (2, 0.75)
@@ -97,7 +97,7 @@ def test_several_seeds_have_an_interval(folder: Path) -> None:
 
 def test_another_setting_of_a_task_is_another_task(folder: Path) -> None:
     short = moved("glue/cola", "glue/rte", 0.3, training={"batch": 5})
-    (folder / "transfers" / "short.json").write_text(json.dumps(short), encoding="utf-8")
+    (folder / "transfers" / "short.json").write_text(json.dumps(seal(short)), encoding="utf-8")
     made = [*runs(), {**record("magnitude", 0.6, task="glue/rte"), "key": "k"}]
     made[-1]["recipe"] = {**made[-1]["recipe"], "training": {"batch": 5}}
     (found,) = matrices(folder, named(made))
@@ -109,7 +109,7 @@ def test_a_ticket_of_nobody_knows_what_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "transfers").mkdir()
     one = moved("glue/cola", "glue/rte", 0.8)
     one["source"]["recipe"] = None
-    (tmp_path / "transfers" / "one.json").write_text(json.dumps(one), encoding="utf-8")
+    (tmp_path / "transfers" / "one.json").write_text(json.dumps(seal(one)), encoding="utf-8")
     assert matrices(tmp_path, named(runs())) == ()
     assert matrices(tmp_path / "none", named(runs())) == ()
 

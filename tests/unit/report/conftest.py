@@ -10,7 +10,9 @@ import pytest
 from instant_soup.core.agreement import Agreement
 from instant_soup.evidence.agreement import Pair
 from instant_soup.evidence.compare import Comparison, compare
-from instant_soup.store.record import named
+from instant_soup.evidence.runs import named
+from instant_soup.store.plain import seal
+from instant_soup.store.record import Record
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,7 +45,7 @@ def records() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def found(records: list[dict[str, Any]]) -> Comparison:
-    return compare(named(records))
+    return compare(named(map(Record.model_validate, records)))
 
 
 @pytest.fixture(scope="session")
@@ -57,5 +59,5 @@ def folder(tmp_path: Path, records: list[dict[str, Any]]) -> Path:
     for record in records:
         place = tmp_path / "runs" / record["key"][:16]
         place.mkdir(parents=True)
-        (place / "record.json").write_text(json.dumps(record), encoding="utf-8")
+        (place / "record.json").write_text(json.dumps(seal(record)), encoding="utf-8")
     return tmp_path / "runs"

@@ -19,6 +19,7 @@ import instant_soup as soup
 from instant_soup.core.errors import StoreError
 from instant_soup.core.files import read_tensors
 from instant_soup.runs import run as running
+from instant_soup.store.record import Record
 from instant_soup.training import learner as training
 
 KILLER = Path(__file__).with_name("killer.py")
@@ -27,16 +28,16 @@ KILLER = Path(__file__).with_name("killer.py")
 def test_a_record_says_what_was_run_and_what_it_cost(mini_recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe = soup.Recipe.parse(mini_recipe)
     record = soup.run(recipe, soup.Store(tmp_path))
-    assert record["key"] == recipe.key
-    assert soup.Recipe.parse(record["recipe"]).key == recipe.key
-    assert record["ticket"]["kept"] == round(0.3 * record["ticket"]["prunable"])
-    draw, train, full = record["cost"]["draw"], record["cost"]["train"], record["cost"]["full_fine_tune"]
-    assert draw["look-ahead"]["steps"] == 3 * 2 * 2
-    assert train["train"]["steps"] == full["steps"] == 12
-    paid = sum(cost["passes"] for bill in (draw, train) for name, cost in bill.items() if name != "test")
-    assert record["cost"]["multiple_of_T"] == pytest.approx(paid / full["passes"])
-    assert len(record["ticket"]["notes"]["rounds"]) == 3
-    assert set(record["test"]) == {record["metric"]} == {"accuracy"}
+    assert record.key == recipe.key
+    assert soup.Recipe.parse(record.recipe.facts()).key == recipe.key
+    assert record.ticket.kept == round(0.3 * record.ticket.prunable)
+    draw, train, full = record.cost.draw, record.cost.train, record.cost.full_fine_tune
+    assert draw["look-ahead"].steps == 3 * 2 * 2
+    assert train["train"].steps == full.steps == 12
+    paid = sum(cost.passes for bill in (draw, train) for name, cost in bill.items() if name != "test")
+    assert record.cost.multiple_of_T == pytest.approx(paid / full.passes)
+    assert len(record.ticket.notes.rounds) == 3
+    assert set(record.test) == {record.metric} == {"accuracy"}
 
 
 def test_the_checkpoint_and_the_ticket_on_disk_are_exactly_as_sparse_as_asked(
@@ -84,9 +85,15 @@ def test_fine_tuned_weights_are_not_trained_again(
     assert without_time(soup.run(recipe, store)) == without_time(record)
 
 
-def without_time(record: dict[str, Any]) -> dict[str, Any]:
+def without_time(record: Record) -> dict[str, Any]:
     of_the_machine = ("seconds", "clock", "memory", "made", "checksum")
-    return {name: part for name, part in record.items() if name not in of_the_machine}
+    return {name: part for name, part in record.facts().items() if name not in of_the_machine}
+
+
+def without_reuse(record: Record) -> dict[str, Any]:
+    facts = without_time(record)
+    del facts["cost"]["reused"]
+    return facts
 
 
 # the shelf
@@ -131,7 +138,7 @@ def test_no_level_is_trained_twice_and_each_is_charged_every_time(
     sparsity: float,
     reused: int,
 ) -> None:
-    def run(method: dict[str, Any], sparsity: float, store: str) -> dict[str, Any]:
+    def run(method: dict[str, Any], sparsity: float, store: str) -> Record:
         recipe = soup.Recipe.parse({**mini_recipe, "method": method, "sparsity": sparsity})
         return soup.run(recipe, soup.Store(tmp_path / store))
 
@@ -142,9 +149,9 @@ def test_no_level_is_trained_twice_and_each_is_charged_every_time(
     trained.clear()
     shared = run(method, sparsity, "shared")
     assert steps_alone - len(trained) == reused * 12
-    assert alone["cost"].pop("reused")["passes"] == 0
-    assert shared["cost"].pop("reused")["passes"] == reused * 12 * 8 * 3
-    assert without_time(shared) == without_time(alone)
+    assert alone.cost.reused.passes == 0
+    assert shared.cost.reused.passes == reused * 12 * 8 * 3
+    assert without_reuse(shared) == without_reuse(alone)
 
 
 def test_a_ticket_is_the_same_with_a_shelf_and_without(mini_recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -198,9 +205,9 @@ def test_a_control_comes_of_the_ticket_that_is_there_and_is_fine_tuned(
     assert control.mask != ticket.mask
     assert (control.method["kind"], control.method["of"]) == (kind, ticket.digest)
     assert control.recipe == asked.key
-    assert record["cost"]["draw"] == parent["cost"]["draw"]
-    assert record["cost"]["train"]["train"]["steps"] == 12
-    assert record["cost"]["multiple_of_T"] == parent["cost"]["multiple_of_T"]
+    assert record.cost.draw == parent.cost.draw
+    assert record.cost.train["train"].steps == 12
+    assert record.cost.multiple_of_T == parent.cost.multiple_of_T
     assert store.cell(recipe).record.exists()
 
 
@@ -222,9 +229,9 @@ def test_the_control_of_a_trained_ticket_is_trained_anew(mini_recipe: dict[str, 
     record, control = (
         soup.run(soup.Recipe.parse({**asked, **more}), soup.Store(tmp_path)) for more in ({}, {"control": "layers"})
     )
-    assert "train" not in record["cost"]["train"]
-    assert control["cost"]["train"]["train"]["steps"] == 12
-    assert control["cost"]["multiple_of_T"] == pytest.approx(record["cost"]["multiple_of_T"] + 1)
+    assert "train" not in record.cost.train
+    assert control.cost.train["train"].steps == 12
+    assert control.cost.multiple_of_T == pytest.approx(record.cost.multiple_of_T + 1)
 
 
 # what a recipe spells out

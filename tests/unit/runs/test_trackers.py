@@ -68,12 +68,12 @@ def test_a_tracker_is_told_the_recipe_every_piece_of_work_and_what_came_of_it(
     logged = [what for act, what in fake.told if act == "log"]
     assert [step for step, _ in logged] == list(range(1, len(logged) + 1))
     assert logged[-1][1] == {
-        "test/accuracy": record["test"]["accuracy"],
-        "validation": record["validation"],
-        "cost in T": record["cost"]["multiple_of_T"],
+        "test/accuracy": record.test["accuracy"],
+        "validation": record.validation,
+        "cost in T": record.cost.multiple_of_T,
     }
     trained = [values["fine-tune/steps"] for _, values in logged if "fine-tune/steps" in values]
-    assert trained[-1] == record["cost"]["train"]["train"]["steps"]
+    assert trained[-1] == record.cost.train["train"].steps
 
 
 @pytest.mark.parametrize("fails", ["start", "configure", "log", "finish"])
@@ -86,8 +86,8 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning_and_changes_nothing(
     with pytest.warns(UserWarning, match=rf"tensorboard could not {fails} \(gone\); the run goes on") as warned:
         record = run(recipe, tmp_path / "tracked", list(fakes))
     assert len(warned) == 1
-    assert record["ticket"]["digest"] == alone["ticket"]["digest"]
-    assert record["test"] == alone["test"]
+    assert record.ticket.digest == alone.ticket.digest
+    assert record.test == alone.test
     assert fakes["mlflow"].told[-1] == ("finish", None)
 
 

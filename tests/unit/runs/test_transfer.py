@@ -12,11 +12,12 @@ import pytest
 import instant_soup as soup
 from instant_soup.core.errors import ScopeError
 from instant_soup.core.ticket import Ticket
+from instant_soup.evidence.runs import collect
 from instant_soup.runs import transfer as moving
 from instant_soup.runs.run import build, draw
 from instant_soup.runs.transfer import key_of, transfer
 from instant_soup.store.doctor import examine
-from instant_soup.store.record import collect, sealed
+from instant_soup.store.plain import sealed
 from instant_soup.training import learner as training
 
 
@@ -42,12 +43,12 @@ def test_a_transfer_reaches_what_an_ordinary_run_with_the_same_mask_reaches(
     """The largest weights are the same on every task, so the two runs are the same training."""
     target = recipe_of(mini_recipe, "mini", method={"name": "magnitude"})
     found, usual = transfer(ticket, target, store), soup.run(target, store)
-    assert found["test"] == usual["test"]
-    assert found["validation"] == usual["validation"]
-    assert found["cost"]["multiple_of_T"] == usual["cost"]["multiple_of_T"]
-    assert found["ticket"]["mask"] == usual["ticket"]["mask"]
-    assert found["fit"]["same_base"]
-    assert found["fit"]["counts"] == {"matched": 12, "start": 0, "dense": 0, "dropped": 2}
+    assert found.test == usual.test
+    assert found.validation == usual.validation
+    assert found.cost.multiple_of_T == usual.cost.multiple_of_T
+    assert found.ticket.mask == usual.ticket.mask
+    assert found.fit.same_base
+    assert found.fit.counts == {"matched": 12, "start": 0, "dense": 0, "dropped": 2}
 
 
 def test_the_record_says_where_the_ticket_comes_from_and_is_sealed(
@@ -55,16 +56,16 @@ def test_the_record_says_where_the_ticket_comes_from_and_is_sealed(
 ) -> None:
     target = recipe_of(mini_recipe, "mini")
     found = transfer(ticket, target, store)
-    path = store.transfers / f"{found['key'][:16]}.json"
-    assert json.loads(path.read_text(encoding="utf-8")) == found
-    assert sealed(found)
-    assert found["source"]["ticket"] == ticket.digest
-    assert found["source"]["recipe"]["task"]["name"] == "other"
-    assert found["source"]["key"] == ticket.recipe
-    assert soup.Recipe.parse(found["recipe"]).key == target.key
-    assert found["made"]["packages"]["torch"]
+    path = store.transfers / f"{found.key[:16]}.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == found.facts()
+    assert sealed(found.facts())
+    assert found.source.ticket == ticket.digest
+    assert found.source.recipe.task.name == "other"
+    assert found.source.key == ticket.recipe
+    assert soup.Recipe.parse(found.recipe.facts()).key == target.key
+    assert found.made.packages["torch"]
     unknown = transfer(replace(ticket, recipe="0" * 64), recipe_of(mini_recipe, "mini", seed=1), store)
-    assert unknown["source"]["recipe"] is None
+    assert unknown.source.recipe is None
     assert not [path for path in store.transfers.iterdir() if path.is_dir() and path.name != "locks"]
 
 
@@ -111,8 +112,8 @@ def test_a_killed_transfer_goes_on_and_comes_out_the_same(
     assert len(store.unfinished_transfers()) == 1
     again = transfer(ticket, target, store)
     assert len(taken) == 13  # twelve steps, and the one that was killed
-    assert (again["test"], again["validation"]) == (whole["test"], whole["validation"])
-    assert again["cost"] == whole["cost"]
+    assert (again.test, again.validation) == (whole.test, whole.validation)
+    assert again.cost == whole.cost
 
 
 def test_a_ticket_of_another_model_is_refused_before_anything_is_written(
@@ -135,11 +136,11 @@ def test_records_of_transfers_are_none_of_runs_and_doctor_knows_them(
     assert len(store.cells()) == 2
     whole = examine(store)
     assert (whole.transfers, whole.findings) == (1, ())
-    path = store.transfers / f"{found['key'][:16]}.json"
+    path = store.transfers / f"{found.key[:16]}.json"
     path.write_bytes(path.read_bytes().replace(b'"accuracy": 0', b'"accuracy": 1'))
     (path.with_name(f".{path.name}.half")).write_text("{", encoding="utf-8")
     said = {finding.path.name: finding.what for finding in examine(store).findings}
     assert said[path.name] == "does not match its checksum"
     assert said[f".{path.name}.half"].startswith("half-written")
     assert not path.exists()
-    assert transfer(ticket, target, store)["test"] == found["test"]
+    assert transfer(ticket, target, store).test == found.test

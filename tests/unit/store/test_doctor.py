@@ -16,7 +16,7 @@ import instant_soup as soup
 from instant_soup.core.errors import StoreError
 from instant_soup.store import index
 from instant_soup.store.doctor import Health, examine
-from instant_soup.store.record import seal
+from instant_soup.store.plain import as_json, seal
 from instant_soup.store.store import Cell, Store, read_json, write_json
 
 METHOD = {"name": "lth", "compression": 0.5}
@@ -105,7 +105,7 @@ def test_any_other_file_that_differs_is_found_and_put_aside_with_what_was_made_f
     }
     record = soup.run(made[0], store)
     assert cell.ticket.read_bytes() == tickets
-    assert record["test"] == json.loads((made[1] / cell.folder.name / "record.json").read_text("utf-8"))["test"]
+    assert record.test == json.loads((made[1] / cell.folder.name / "record.json").read_text("utf-8"))["test"]
     assert examine(store).findings == ()
 
 
@@ -198,4 +198,23 @@ def test_records_of_older_schemas_have_no_checksum_and_are_no_damage(store: Stor
     del record["checksum"]
     cell.record.write_text(json.dumps({**record, "schema": 2}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     index.place(store).unlink()
+    assert examine(store).findings == ()
+
+
+ODD = {
+    "a list": "[]\n",
+    "a table of nothing": "{}\n",
+    "no regular number": '{"schema": 1e999}\n',
+    "tables without end": "[" * 100_000,
+    "a recipe of nothing": as_json(seal({"schema": 3, "key": "k", "recipe": None, "cost": None})),
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["record.json", "draw.json", "../index.json", "../transfers/odd.json"])
+def test_odd_files_are_named_and_end_nothing(store: Store, cell: Cell, name: str, text: str) -> None:
+    path = cell.folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    assert path.name in found(examine(store))
     assert examine(store).findings == ()

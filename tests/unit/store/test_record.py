@@ -1,156 +1,42 @@
-"""Records of any schema are read as today's, and named by what sets them apart."""
+"""Records are read strictly, whatever their schema, and written to the letter as they were read."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from instant_soup.core.budget import Cost
 from instant_soup.core.errors import StoreError
-from instant_soup.store import record as records
-from instant_soup.store.record import Run, named, read, seal, sealed
+from instant_soup.store.plain import seal, sealed
+from instant_soup.store.record import Record, read, read_run, read_transfer, upgraded, write
 
-RESULTS = Path(__file__).parents[3] / "results"
-
-
-def record(method: str = "magnitude", *, seed: int = 0, budget: float = 1.0, **changes: Any) -> dict[str, Any]:
-    """A record of schema 3 as a run leaves it; *changes* are knobs, or fields of the recipe by their path."""
-    knobs = {name: value for name, value in changes.items() if "__" not in name}
-    recipe: dict[str, Any] = {
-        "task": {"name": "mine", "model": "packaged", "columns": []},
-        "method": {"name": method, **knobs},
-        "sparsity": 0.5,
-        "data": {"folder": "here", "limit": None},
-        "training": {"steps": 10},
-        "budget": budget,
-        "seed": seed,
-        "control": None,
-    }
-    for path, value in changes.items():
-        if "__" in path:
-            table, field = path.split("__")
-            recipe[table] = {**recipe[table], field: value} if table in recipe and field else value
-    cost = {"steps": 10, "examples": 80, "passes": 240, "flops": 1000}
-    return {
-        "schema": 3,
-        "key": f"{method}{seed}{budget}{json.dumps(changes, sort_keys=True)}",
-        "recipe": recipe,
-        "ticket": {"digest": "d", "mask": "m", "kept": 5, "prunable": 10, "layers": {"a": [5, 10]}, "notes": {}},
-        "metric": "accuracy",
-        "test": {"accuracy": 0.5},
-        "validation": 0.6,
-        "cost": {
-            "multiple_of_T": 1.0,
-            "full_fine_tune": {"steps": 10, "examples": 80, "passes": 240},
-            "draw": {},
-            "train": {"train": cost},
-            "reused": {"steps": 0, "examples": 0, "passes": 0, "flops": 0},
-        },
-        "seconds": {"draw": 1.0, "train": 2.0},
-        "clock": {"draw": {}, "train": {"train": 2.0}, "reused": 0.5},
-        "memory": {"process": 100},
-        "examples": {"train": 8, "validation": 2, "test": 4},
-        "made": {"at": "2026-01-01T00:00:00+00:00"},
-    }
+ROOT = Path(__file__).parents[3]
+CORPUS = ROOT / "tests" / "corpus" / "records"
+Facts = dict[str, Any]
 
 
-def methods(*found: dict[str, Any]) -> dict[str, str]:
-    return {run.key: run.method for run in named(found)}
+def facts() -> Facts:
+    """A record of schema 3 as it lies in its file."""
+    loaded: Facts = json.loads((CORPUS / "schema-3-lth.json").read_text(encoding="utf-8"))
+    return loaded
 
 
-def test_the_most_frequent_variant_has_the_plain_name_and_the_others_say_what_differs() -> None:
-    usual = [record("snip", seed=seed, size=1, kind="a") for seed in range(3)]
-    other = record("snip", size=2, kind="a")
-    found = methods(*usual, other)
-    assert {found[one["key"]] for one in usual} == {"snip"}
-    assert found[other["key"]] == "snip (size=2)"
-
-
-def test_a_knob_that_is_on_is_said_by_its_name() -> None:
-    found = methods(record("grasp", absolute=False), record("grasp", absolute=True))
-    assert sorted(found.values()) == ["grasp", "grasp (absolute)"]
-
-
-def test_one_budget_for_each_run_is_longer_however_many_they_are() -> None:
-    """Otherwise each would be a line of its own, and the longer runs could take the plain one's name."""
-    longer = [record(seed=seed, budget=1.6 + seed / 100) for seed in range(3)]
-    plain = record(seed=7)
-    found = methods(*longer, plain)
-    assert {found[one["key"]] for one in longer} == {"magnitude (longer)"}
-    assert found[plain["key"]] == "magnitude"
-
-
-def test_budgets_that_were_swept_are_lines_of_their_own() -> None:
-    found = methods(*(record(budget=budget) for budget in (1.0, 2.0, 4.0)))
-    assert sorted(found.values()) == ["magnitude", "magnitude (budget=2.0)", "magnitude (budget=4.0)"]
-
-
-def test_a_task_that_is_there_twice_is_told_apart_by_how_it_is_trained() -> None:
-    found = named([record(), record("snip"), record(training__steps=20)])
-    assert sorted({run.task for run in found}) == ["mine", "mine (steps=20)"]
-
-
-def test_another_seed_is_no_other_task() -> None:
-    assert {run.task for run in named([record(), record(seed=1)])} == {"mine"}
-
-
-def test_a_run_says_what_its_record_says() -> None:
-    run = named([record()])[0]
-    assert (run.figure, run.validation, run.cost, run.memory) == (0.5, 0.6, 1.0, 100)
-    assert run.seconds == 3.0
-    assert run.reused_seconds == 0.5
-    assert run.layers == {"a": (5, 10)}
-    assert run.bill["train"]["train"]["passes"] == run.full["passes"] == 240
-    assert run.clock["train"] == {"train": 2.0}
-
-
-# files
-
-
-def test_every_committed_record_is_read_whatever_its_schema() -> None:
-    found = {record["schema"] for path in records.paths(RESULTS) if (record := read(path))}
-    assert {1, 2} <= found
-    runs = records.collect(RESULTS)
-    assert len(runs) == len({run.key for run in runs}) > 60
-    assert all(isinstance(run, Run) and run.metric in run.test for run in runs)
-
-
-def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
-    for name, content in {"agreement.json": {"a": {}}, "list.json": [], "draw.json": {"bill": {}}}.items():
-        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
-    (tmp_path / "quarantine").mkdir()
-    (tmp_path / "quarantine" / "record.json").write_text(json.dumps(record("snip")), encoding="utf-8")
-    (tmp_path / "one.json").write_text(json.dumps(record()), encoding="utf-8")
-    assert [run.method for run in records.collect(tmp_path)] == ["magnitude"]
-
-
-def test_a_record_from_the_future_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "one.json").write_text(json.dumps({**record(), "schema": 99}), encoding="utf-8")
-    with pytest.raises(StoreError, match=r"one\.json is of schema 99; this version reads 1 to 3; update instant-soup"):
-        records.collect(tmp_path)
-
-
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "one.json").write_text('{"schema": 3', encoding="utf-8")
-    with pytest.raises(StoreError, match=r"could not read .*one\.json .*doctor"):
-        records.collect(tmp_path)
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_folder_without_records_says_so(tmp_path: Path, there: bool) -> None:
-    folder = tmp_path if there else tmp_path / "nowhere"
-    with pytest.raises(StoreError, match="holds no record" if there else "no folder at"):
-        records.collect(folder)
-
-
-# checksums
+def put(folder: Path, changed: Facts) -> Path:
+    """*changed* in a file, with a checksum that is right."""
+    path = folder / "runs" / "cell" / "record.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(seal(changed)), encoding="utf-8")
+    return path
 
 
 def test_a_sealed_record_is_known_as_sealed_until_anything_changes() -> None:
-    whole = seal(record())
+    whole = seal(facts())
     assert sealed(whole)
     assert seal(whole) == whole
     for name in whole:
@@ -159,4 +45,143 @@ def test_a_sealed_record_is_known_as_sealed_until_anything_changes() -> None:
         assert not sealed(changed), name
         del changed[name]
         assert not sealed(changed), name
-    assert not sealed(record())
+    unsealed = facts()
+    del unsealed["checksum"]
+    assert not sealed(unsealed)
+
+
+# types
+
+
+def test_a_record_is_typed_through_and_through() -> None:
+    record = read_run(CORPUS / "schema-3-lth.json")
+    assert record.version == 3
+    assert record.recipe.method.name == "lth"
+    assert record.recipe.training.line == "linear"
+    assert isinstance(record.cost.train["select"], Cost)
+    assert record.cost.full_fine_tune.passes > 0
+    assert all(kept <= size for kept, size in record.ticket.layers.values())
+    with pytest.raises(ValidationError, match="frozen"):
+        record.metric = "other"
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
+def test_a_record_of_any_schema_is_written_and_read_again_as_it_was(path: Path, tmp_path: Path) -> None:
+    record = read_run(path)
+    write(tmp_path / "record.json", record)
+    again = read_run(tmp_path / "record.json")
+    without = {"checksum"}
+    assert again.model_dump(exclude=without) == record.model_dump(exclude=without)
+
+
+def test_what_a_later_version_notes_beside_is_kept() -> None:
+    whole = upgraded({**facts(), "later": {"a": [1, None]}})
+    record = Record.model_validate(whole)
+    assert record.facts() == whole
+
+
+def test_an_old_record_gets_the_places_of_knobs_that_today_has() -> None:
+    old = json.loads((CORPUS / "schema-1-instant-soup.json").read_text(encoding="utf-8"))
+    method = read_run(CORPUS / "schema-1-instant-soup.json").recipe.method.facts()
+    assert "subset" not in method
+    assert method["protocols"]["subset"] == old["recipe"]["method"]["subset"]
+
+
+# strictness
+
+
+def test_an_edited_figure_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
+    path = put(tmp_path, facts())
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    whole["test"] = dict.fromkeys(whole["test"], 0.999)
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"record\.json does not match its checksum.*doctor .*runs"):
+        read(path)
+
+
+def test_a_record_without_its_checksum_is_refused_from_schema_3_on(tmp_path: Path) -> None:
+    path = put(tmp_path, facts())
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    del whole["checksum"]
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    with pytest.raises(StoreError, match="does not match its checksum"):
+        read(path)
+
+
+def set_to(*way: str, value: Any) -> Callable[[Facts], None]:
+    def change(facts: Facts) -> None:
+        *above, last = way
+        for step in above:
+            facts = facts[step]
+        facts[last] = value
+
+    return change
+
+
+ODD = {
+    "recipe is a list": set_to("recipe", value=[]),
+    "no name of a method": set_to("recipe", "method", value={}),
+    "a seed of text": set_to("recipe", "seed", value="0"),
+    "a sparsity above one": set_to("recipe", "sparsity", value=1.5),
+    "a budget of nothing": set_to("recipe", "budget", value=0.0),
+    "a cost that is infinite": set_to("cost", "multiple_of_T", value=float("inf")),
+    "a cost below zero": set_to("cost", "multiple_of_T", value=-1.0),
+    "T of no passes": set_to("cost", "full_fine_tune", "passes", value=0),
+    "work that is text": set_to("cost", "train", value={"train": "much"}),
+    "work below zero": set_to("cost", "train", value={"train": {"steps": -1, "examples": 1, "passes": 1, "flops": 1}}),
+    "a unit of its own": set_to("cost", "train", value={"train": {"stairs": 1}}),
+    "steps true": set_to("cost", "train", value={"train": {"steps": True}}),
+    "a metric that was not measured": set_to("metric", value="f1"),
+    "figures in a list": set_to("test", value=[0.5]),
+    "a figure of text": set_to("test", value={"accuracy": "0.5"}),
+    "layers of one number": set_to("ticket", "layers", value={"a": [1]}),
+    "a ticket of nothing": set_to("ticket", value=None),
+    "rounds of nothing": set_to("ticket", "notes", value={"rounds": [None]}),
+    "seconds by purpose": set_to("seconds", value={}),
+    "a key of a number": set_to("key", value=7),
+    "made of text": set_to("made", value="today"),
+    "a count beyond reach": set_to("examples", "test", value=10**30),
+    "a clock of text": set_to("clock", value="12:00"),
+}
+
+
+@pytest.mark.parametrize("change", ODD.values(), ids=ODD)
+def test_an_odd_record_is_refused_with_the_file_and_the_field(tmp_path: Path, change: Callable[[Facts], None]) -> None:
+    odd = facts()
+    change(odd)
+    with pytest.raises(StoreError, match=r"record\.json is no record that a run would write: .+; `instant-soup doctor"):
+        read(put(tmp_path, odd))
+
+
+@pytest.mark.parametrize("schema", [None, True, "3", 0, 99, 3.0, [3]])
+def test_an_odd_schema_is_refused(tmp_path: Path, schema: Any) -> None:
+    with pytest.raises(StoreError, match=r"is of schema .*; this version reads 1 to"):
+        read(put(tmp_path, {**facts(), "schema": schema}))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"schema": ' + "1" * 5000 + "}", "[" * 100_000, "\ufeff{}", '"\\ud800'], ids=range(6)
+)
+def test_what_is_no_json_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_text(text, encoding="utf-8")
+    with pytest.raises(StoreError, match=r"could not read .*record\.json"):
+        read(tmp_path / "record.json")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(StoreError, match="no regular file"):
+        read(tmp_path / "record.json")
+
+
+def test_a_transfer_is_read_as_strictly(tmp_path: Path) -> None:
+    path = next((ROOT / "results" / "transfers").glob("*.json"))
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    assert read_transfer(path).source.task
+    for change, said in (({"fit": None}, "fit: "), ({"test": {}}, "metric is"), ({"schema": 9}, "of schema 9")):
+        odd = tmp_path / "odd.json"
+        odd.write_text(json.dumps(seal({**whole, **change})), encoding="utf-8")
+        with pytest.raises(StoreError, match=said):
+            read_transfer(odd)

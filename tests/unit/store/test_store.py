@@ -14,7 +14,7 @@ from instant_soup.core.scope import Scope
 from instant_soup.core.task import Base
 from instant_soup.core.ticket import Ticket
 from instant_soup.recipes.recipe import Recipe
-from instant_soup.store.record import seal, sealed
+from instant_soup.store.plain import seal, sealed
 from instant_soup.store.store import Cell, Store, read_json, write_json
 
 

@@ -20,6 +20,7 @@ from instant_soup.cli.main import app
 from instant_soup.core.errors import StoreError, TrainingError
 from instant_soup.recipes.grid import Wanted
 from instant_soup.runs.run import budget_like
+from instant_soup.store.record import Record, read_run
 from instant_soup.store.store import Store, read_json, write_json
 from instant_soup.sweeps import processes, sweep
 from instant_soup.sweeps.progress import Progress
@@ -64,9 +65,9 @@ def states(found: Sweep) -> dict[str, str]:
     return {one.name: found.state(one) for one in found.wanted}
 
 
-def records(found: Sweep) -> dict[str, dict[str, Any]]:
+def records(found: Sweep) -> dict[str, Record]:
     known = {one.name: found.ready(one) for one in found.wanted}
-    return {name: read_json(found.store.cell(one.recipe).record) for name, one in known.items() if one}
+    return {name: read_run(found.store.cell(one.recipe).record) for name, one in known.items() if one}
 
 
 def test_everything_is_run_and_what_several_need_is_trained_once(made: Made) -> None:
@@ -77,9 +78,9 @@ def test_everything_is_run_and_what_several_need_is_trained_once(made: Made) -> 
     found.work()
     assert set(states(found).values()) == {"done"}
     done = records(found)
-    levels = {name: done[name]["cost"]["reused"]["steps"] / 12 for name in ("lth 50", "lth 70")}
+    levels = {name: done[name].cost.reused.steps / 12 for name in ("lth 50", "lth 70")}
     assert levels == {"lth 50": 1, "lth 70": 2}  # the level at 0 % is the dense run; that at 25 % is shared
-    assert done["longer"]["recipe"]["budget"] == budget_like(done["soup"]) > 1
+    assert done["longer"].recipe.budget == budget_like(done["soup"]) > 1
 
 
 def test_what_is_done_is_not_done_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

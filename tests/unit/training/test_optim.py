@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from instant_soup.training.optim import Line, adamw, forget, moments, remember
+from instant_soup.training.optim import RateLine, adamw, forget, moments, remember
 
 # the line
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3, 10, 997])
 def test_without_warm_up_the_line_falls_straight_from_the_rate_to_zero(horizon: int) -> None:
-    line = Line(0.5, horizon)
+    line = RateLine(0.5, horizon)
     rates = [line.at(step) for step in range(horizon + 1)]
     assert rates[0] == 0.5
     assert rates[-2] > 0
@@ -26,13 +26,13 @@ def test_without_warm_up_the_line_falls_straight_from_the_rate_to_zero(horizon: 
 
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_past_the_end_the_rate_is_exactly_zero(warmup: int) -> None:
-    line = Line(0.5, 10, warmup)
+    line = RateLine(0.5, 10, warmup)
     assert [line.at(step) for step in (10, 11, 10_000)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("horizon", "warmup"), [(10, 1), (10, 4), (10, 9), (100, 50)])
 def test_warm_up_climbs_to_the_rate_in_even_steps_and_then_falls(horizon: int, warmup: int) -> None:
-    line = Line(0.5, horizon, warmup)
+    line = RateLine(0.5, horizon, warmup)
     rates = [line.at(step) for step in range(horizon + 1)]
     assert rates[:warmup] == pytest.approx([0.5 * (step + 1) / warmup for step in range(warmup)])
     assert rates[warmup - 1] == rates[warmup] == max(rates) == 0.5
@@ -46,8 +46,8 @@ def test_warm_up_climbs_to_the_rate_in_even_steps_and_then_falls(horizon: int, w
 
 
 def test_the_last_step_is_taken_above_zero_even_when_all_is_warm_up() -> None:
-    assert Line(0.5, 4, 4).at(3) == 0.5
-    assert Line(0.5, 4, 4).at(4) == 0
+    assert RateLine(0.5, 4, 4).at(3) == 0.5
+    assert RateLine(0.5, 4, 4).at(4) == 0
 
 
 # the memory

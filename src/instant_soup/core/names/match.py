@@ -1,13 +1,13 @@
-"""Match: for each tensor of one model, what of another model's tensors it is made of, or why of none.
+"""Match: which tensors of one model the tensors of another model are made of.
 
-Works on names and shapes alone; `Made` then makes masks as well as weights.
+The *targets* are the tensors that somebody needs, the *sources* those that he has. Matching works on names and shapes
+alone. Its result, a `Made` for each target, then makes weights as well as masks out of the sources.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -16,8 +16,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..errors import ScopeError, nearest
+from ..errors import ScopeError
 from ..weights import Weights
+from . import layers
 from .naming import Place, Shapes, is_like, pairs, places
 
 
@@ -38,20 +39,14 @@ class Piece:
     turned: bool = False
 
 
-Meant = str | Piece | Sequence[str | Piece]
-"""A tensor, a part of one, or several whose rows are put one under another."""
-NameMap = Mapping[str, Meant] | Callable[[str], Meant | None]
-"""Names of the model -> what of the ticket is meant, ``{}`` in both for any number; or a function of the name."""
-
-
 @dataclass(frozen=True)
 class Made:
-    """How one tensor is made of others.
+    """How one target is made of sources.
 
     Attributes:
-        pieces: what its rows are, from the top.
-        by_head, turned: how it is kept, as in `Piece`.
-        how: in words.
+        pieces: what the target's rows are, from the top.
+        by_head, turned: how the target is kept, as in `Piece`.
+        how: the reason of the match, in words.
     """
 
     pieces: tuple[Piece, ...]
@@ -61,222 +56,207 @@ class Made:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tensors that it is made of."""
+        """The sources, each once."""
         return tuple(dict.fromkeys(piece.name for piece in self.pieces))
 
     @property
     def whole(self) -> bool:
-        """Whether it is one tensor as it is."""
-        first, *_ = self.pieces
-        parts = tuple(replace(first, part=part) for part in range(first.of))
-        return self.pieces == parts and (first.by_head, first.turned) == (self.by_head, self.turned)
+        """Whether the target is one source as it is."""
+        first = self.pieces[0]
+        all_parts = tuple(replace(first, part=part) for part in range(first.of))
+        kept_alike = (first.by_head, first.turned) == (self.by_head, self.turned)
+        return kept_alike and self.pieces == all_parts
 
     @property
     def interleaves(self) -> bool:
-        """Whether the number of heads has to be known."""
-        return not self.whole and (self.by_head or any(piece.by_head for piece in self.pieces))
+        """Whether the number of attention heads has to be known."""
+        by_head = self.by_head or any(piece.by_head for piece in self.pieces)
+        return by_head and not self.whole
 
-    def of(self, tensors: Weights, heads: int | None) -> Tensor:
-        """It, made of *tensors*."""
+    def build(self, sources: Weights, heads: int | None) -> Tensor:
+        """Make the target of *sources*.
+
+        *heads* is the number of attention heads, which may be None unless the target interleaves.
+        """
         if self.whole:
-            return tensors[self.pieces[0].name]
-        rows = [_rows(piece, tensors[piece.name], heads) for piece in self.pieces]
-        if self.by_head:
-            made = torch.stack([_heads(part, heads) for part in rows], 1).reshape(-1, *rows[0].shape[1:])
-        else:
-            made = torch.cat(rows)
-        return made.T.contiguous() if self.turned else made
+            return sources[self.pieces[0].name]
 
-    def misfit(self, shape: tuple[int, ...], there: Shapes, heads: int | None) -> str | None:
-        """Why it cannot be of *shape*; None if it can."""
-        said = " and ".join(f"{name!r} {there[name]}" for name in self.names)
+        rows = [_rows(piece, sources[piece.name], heads) for piece in self.pieces]
+        target = _interleaved(rows, heads) if self.by_head else torch.cat(rows)
+        return target.T.contiguous() if self.turned else target
+
+    def misfit(self, shape: tuple[int, ...], sources: Shapes, heads: int | None) -> str | None:
+        """The reason why this does not give a tensor of *shape*; None where it does."""
+        described = " and ".join(f"{name!r} {sources[name]}" for name in self.names)
         if self.interleaves and heads is None:
-            return f"query, key and value take turns by head in it or in {said}; say how many heads there are"
+            return f"query, key and value take turns by head in it or in {described}; say how many heads there are"
+
+        empty = {name: torch.empty(sources[name], device="meta") for name in self.names}
         try:
-            found = tuple(self.of({name: torch.empty(there[name], device="meta") for name in self.names}, heads).shape)
+            built = tuple(self.build(empty, heads).shape)
         except (RuntimeError, IndexError):
-            return f"is {shape}; there {said}, which cannot be cut up so"
-        return None if found == shape else f"is {shape}; there {said}"
+            return f"is {shape}; there {described}, which cannot be cut up so"
+        return None if built == shape else f"is {shape}; there {described}"
 
 
 def _rows(piece: Piece, tensor: Tensor, heads: int | None) -> Tensor:
-    tensor = tensor.T if piece.turned else tensor
+    """The rows of *tensor* that *piece* means."""
+    if piece.turned:
+        tensor = tensor.T
     if piece.of == 1:
         return tensor
-    rest = tensor.shape[1:]
+
+    columns = tensor.shape[1:]
     if piece.by_head:
-        return tensor.reshape(heads or 1, piece.of, -1, *rest)[:, piece.part].flatten(0, 1)
-    return tensor.reshape(piece.of, -1, *rest)[piece.part]
+        by_head = tensor.reshape(heads or 1, piece.of, -1, *columns)
+        return by_head[:, piece.part].flatten(0, 1)
+    return tensor.reshape(piece.of, -1, *columns)[piece.part]
 
 
-def _heads(part: Tensor, heads: int | None) -> Tensor:
-    return part.reshape(heads or 1, -1, *part.shape[1:])
+def _interleaved(rows: list[Tensor], heads: int | None) -> Tensor:
+    """Parts of equal size put together so that they take turns head by head."""
+    columns = rows[0].shape[1:]
+    by_head = [part.reshape(heads or 1, -1, *columns) for part in rows]
+    return torch.stack(by_head, 1).reshape(-1, *columns)
 
 
-def match(wanted: Shapes, there: Shapes, said: Mapping[str, Made], heads: int | None) -> dict[str, Made | str]:
-    """For each tensor of *wanted* how it is made of those of *there*, or in words why it is not.
+def match(targets: Shapes, sources: Shapes, mapped: Mapping[str, Made], heads: int | None) -> dict[str, Made | str]:
+    """For each target, how it is made of *sources*, or the reason why it is not.
 
-    What *said* knows of it goes first, then equal names, then places in stacks of layers.
+    Args:
+        mapped: what a map says of some targets. It goes first, then equal names, then places in stacks of layers.
+        heads: attention heads a layer; None where nobody knows.
     """
-    ours, theirs = places(wanted), _Places.of(there)
-    stacks = pairs(ours, theirs.by_name)
-    found: dict[str, Made | str] = {}
-    for name, shape in wanted.items():
-        made = said.get(name) or _found(name, ours[name], theirs, stacks)
-        if isinstance(made, Made) and not all(other in there for other in made.names):
-            made = "nothing like it there"  # what *said* may speak of more than is asked for here
-        found[name] = (made.misfit(shape, there, heads) or made) if isinstance(made, Made) else made
-    return found
+    target_places = places(targets)
+    known = _Places.of(sources)
+    stacks = pairs(target_places, known.by_name)
+
+    matches: dict[str, Made | str] = {}
+    for name, shape in targets.items():
+        made = mapped.get(name) or _by_place(name, target_places[name], known, stacks)
+        if isinstance(made, Made):
+            lacking = any(source not in sources for source in made.names)  # a map may speak of more than is asked for
+            misfit = "nothing like it there" if lacking else made.misfit(shape, sources, heads)
+            matches[name] = misfit or made
+        else:
+            matches[name] = made
+    return matches
 
 
 @dataclass(frozen=True)
 class _Places:
-    """What stands where."""
+    """Where the sources stand.
+
+    Attributes:
+        by_name: the place of each source.
+        roles: (stack, layer, role) -> the source that stands there, or the part of it.
+        layers: the (stack, layer) that there are.
+    """
 
     by_name: Mapping[str, Place]
     roles: Mapping[tuple[str | None, int, str], Piece]
     layers: Set[tuple[str | None, int]]
 
     @classmethod
-    def of(cls, shapes: Shapes) -> Self:
-        by_name = places(shapes)
-        roles = {
-            (place.stack, place.layer, role): Piece(name, part, len(place.roles), place.by_head, place.turned)
-            for name, place in by_name.items()
-            for part, role in enumerate(place.roles)
-        }
-        return cls(by_name, roles, {key[:2] for key in roles})
+    def of(cls, sources: Shapes) -> Self:
+        by_name = places(sources)
+
+        roles = {}
+        for name, place in by_name.items():
+            for part, role in enumerate(place.roles):
+                piece = Piece(name, part, len(place.roles), place.by_head, place.turned)
+                roles[place.stack, place.layer, role] = piece
+
+        return cls(by_name, roles, {(stack, layer) for stack, layer, _ in roles})
 
 
-def _found(name: str, place: Place, theirs: _Places, stacks: Mapping[str, str]) -> Made | str:
-    if theirs.by_name.get(name) == place:
+def _by_place(name: str, place: Place, sources: _Places, stacks: Mapping[str, str]) -> Made | str:
+    """How the target *name* at *place* is made, by what stands at the like place among *sources*."""
+    if sources.by_name.get(name) == place:
         return Made((Piece(name),))
     if place.stack is None:
-        like = [other for other, its in theirs.by_name.items() if its.stack is None and is_like(name, other)]
-        return Made((Piece(like[0]),), how="other prefix") if len(like) == 1 else "nothing like it there"
+        return _outside_of_stacks(name, sources)
     if place.stack not in stacks:
         return f"it is not clear which layers there are {place.stack!r}; name them in map"
-    if (stacks[place.stack], place.layer) not in theirs.layers:
+
+    layer = (stacks[place.stack], place.layer)
+    if layer not in sources.layers:
         return f"no layer {place.layer} there"
-    pieces = [theirs.roles.get((stacks[place.stack], place.layer, role)) for role in place.roles]
-    if not all(pieces):
-        return "nothing like it in that layer there"
-    made = Made(tuple(filter(None, pieces)), place.by_head, place.turned)
+
+    pieces = []
+    for role in place.roles:
+        piece = sources.roles.get((*layer, role))
+        if piece is None:
+            return "nothing like it in that layer there"
+        pieces.append(piece)
+
+    made = Made(tuple(pieces), place.by_head, place.turned)
     return replace(made, how=_how(name, made))
 
 
+def _outside_of_stacks(name: str, sources: _Places) -> Made | str:
+    alike = [source for source, place in sources.by_name.items() if place.stack is None and is_like(name, source)]
+    if len(alike) != 1:
+        return "nothing like it there"
+    return Made((Piece(alike[0]),), how="other prefix")
+
+
 def _how(name: str, made: Made) -> str:
+    """How the target *name* is made, in words."""
     first = made.pieces[0]
     if made.whole:
-        return "other prefix" if is_like(name, first.name) or _tail(name) == _tail(first.name) else "other name"
-    turned = ", turned" if first.turned != made.turned else ""
-    if len(made.pieces) > 1:
-        return f"{len(made.pieces)} matrices in one{turned}" if len(made.names) > 1 else f"other order of rows{turned}"
-    return f"part {first.part + 1} of {first.of}{turned}" if first.of > 1 else f"other name{turned}"
+        same_tail = is_like(name, first.name) or _tail(name) == _tail(first.name)
+        return "other prefix" if same_tail else "other name"
+
+    if len(made.names) > 1:
+        how = f"{len(made.pieces)} matrices in one"
+    elif len(made.pieces) > 1:
+        how = "other order of rows"
+    elif first.of > 1:
+        how = f"part {first.part + 1} of {first.of}"
+    else:
+        how = "other name"
+    return f"{how}, turned" if first.turned != made.turned else how
 
 
 def _tail(name: str) -> str:
     """What follows the first number."""
-    return re.split(r"(?:^|\.)\d+\.", name, maxsplit=1)[-1]
+    position = layers.in_layer(name)
+    return position.rest if position else name
 
 
-def once(found: Mapping[str, Made | str]) -> None:
-    """Raise ScopeError when one weight goes to two places, for the count would not be kept."""
-    users: dict[str, list[tuple[Fraction, Fraction, str]]] = defaultdict(list)
-    for name, made in found.items():
-        for piece in made.pieces if isinstance(made, Made) else ():
-            users[piece.name].append((Fraction(piece.part, piece.of), Fraction(piece.part + 1, piece.of), name))
-    for name, spans in users.items():
-        for (_, end, one), (start, _, other) in pairwise(sorted(spans)):
+def check_used_once(matches: Mapping[str, Made | str]) -> None:
+    """Raise ScopeError where one weight of a source would go to two places, for the count would not be kept."""
+    spans: dict[str, list[tuple[Fraction, Fraction, str]]] = defaultdict(list)
+    for target, made in matches.items():
+        if isinstance(made, Made):
+            for piece in made.pieces:
+                first, last = Fraction(piece.part, piece.of), Fraction(piece.part + 1, piece.of)
+                spans[piece.name].append((first, last, target))
+
+    for source, used in spans.items():
+        for (_, end, target), (start, _, other) in pairwise(sorted(used)):
             if start < end:
-                raise ScopeError(f"{one!r} and {other!r} would both be {name!r}; name another tensor for one in map")
+                raise ScopeError(
+                    f"{target!r} and {other!r} would both be {source!r}; name another tensor for one in map"
+                )
 
 
-def inverse(found: Mapping[str, Made]) -> dict[str, Made]:
-    """How what *found* takes from is made of what it makes, for every tensor of which all parts are taken."""
-    parts: dict[str, dict[int, tuple[Piece, Piece]]] = defaultdict(dict)
-    for name, made in found.items():
-        for at, piece in enumerate(made.pieces):
-            back = Piece(name, at, len(made.pieces), made.by_head, made.turned)
-            parts[piece.name][piece.part] = (piece, back)
-    turned_back = {}
-    for name, of in parts.items():
-        first = next(iter(of.values()))[0]
-        if len(of) == first.of:
-            pieces = tuple(of[part][1] for part in range(first.of))
-            turned_back[name] = Made(pieces, first.by_head, first.turned)
-    return turned_back
+def inverse(matches: Mapping[str, Made]) -> dict[str, Made]:
+    """The way back: how the sources of *matches* are made of its targets.
 
-
-def read_map(given: NameMap | None, wanted: Shapes, there: Shapes) -> dict[str, Made]:
-    """What a map says of each tensor of *wanted* that it speaks of.
-
-    Raises ScopeError when it names what *wanted* or *there* does not have.
+    It has every source of which all parts have gone somewhere.
     """
-    if given is None:
-        return {}
-    if callable(given):
-        return _answers(given, wanted, there)
-    found: dict[str, Made] = {}
-    for pattern, meant in given.items():
-        found |= _pattern(pattern, meant, wanted, there)
-    return found
+    taken: dict[str, dict[int, tuple[Piece, Piece]]] = defaultdict(dict)
+    for target, made in matches.items():
+        for part, piece in enumerate(made.pieces):
+            back = Piece(target, part, len(made.pieces), made.by_head, made.turned)
+            taken[piece.name][piece.part] = (piece, back)
 
-
-def _answers(given: Callable[[str], Meant | None], wanted: Shapes, there: Shapes) -> dict[str, Made]:
-    """What a function says; it may speak of more than the ticket has, but not of nothing that it has."""
-    answers = {name: _numbered(answer, ()) for name in wanted if (answer := given(name)) is not None}
-    known = {name: pieces for name, pieces in answers.items() if all(piece.name in there for piece in pieces)}
-    return {name: _made(name, wanted[name], pieces, there) for name, pieces in (known or answers).items()}
-
-
-def _pattern(pattern: str, meant: Meant, wanted: Shapes, there: Shapes) -> dict[str, Made]:
-    """One line of a map, for every number that both sides have."""
-    form = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
-    hits = [(name, hit.groups()) for name in wanted if (hit := form.fullmatch(name))]
-    if not hits:
-        raise ScopeError(
-            f"map names {pattern!r}, which the model does not have; {nearest(pattern, _general(pattern, wanted))}"
-        )
-    numbered = "{}" in pattern
-    found = {}
-    for name, numbers in hits:
-        answer = _numbered(meant, numbers)
-        if not numbered or all(piece.name in there for piece in answer):
-            found[name] = _made(name, wanted[name], answer, there)
-    if not found:
-        missing = next(piece.name for piece in _numbered(meant, ()) if piece.name not in there)
-        raise ScopeError(
-            f"map names {missing!r}, which the ticket does not have; {nearest(missing, _general(pattern, there))}"
-        )
-    return found
-
-
-def _general(pattern: str, names: Iterable[str]) -> set[str]:
-    """*names* as *pattern* would say them: with a {} for each number if it has one."""
-    return {re.sub(r"(?<=\.)\d+(?=\.)", "{}", name) if "{}" in pattern else name for name in names}
-
-
-def _numbered(meant: Meant, numbers: Sequence[str]) -> tuple[Piece, ...]:
-    pieces = [meant] if isinstance(meant, str | Piece) else meant
-    whole = [Piece(piece) if isinstance(piece, str) else piece for piece in pieces]
-    return tuple(replace(piece, name=_filled(piece.name, numbers)) for piece in whole)
-
-
-def _filled(name: str, numbers: Sequence[str]) -> str:
-    for number in numbers:
-        name = name.replace("{}", number, 1)
-    return name
-
-
-def _made(name: str, shape: tuple[int, ...], meant: Meant, there: Shapes) -> Made:
-    pieces = _numbered(meant, ())
-    for piece in pieces:
-        if piece.name not in there:
-            raise ScopeError(
-                f"map gives {piece.name!r} for {name!r}, and the ticket does not have it; {nearest(piece.name, there)}"
-            )
-    if not pieces:
-        raise ScopeError(f"map gives nothing for {name!r}; name a tensor of the ticket or leave the line out")
-    form = places({name: shape})[name] if len(pieces) > 1 else None
-    return Made(pieces, form is not None and form.by_head, form is not None and form.turned, "by map")
+    ways_back = {}
+    for source, parts in taken.items():
+        first = next(iter(parts.values()))[0]
+        if len(parts) == first.of:
+            pieces = tuple(parts[part][1] for part in range(first.of))
+            ways_back[source] = Made(pieces, first.by_head, first.turned)
+    return ways_back

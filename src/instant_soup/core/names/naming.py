@@ -1,12 +1,16 @@
 """Naming: where a tensor stands in a stack of transformer layers, whatever its model calls it.
 
-The names are data. What the tables do not list still finds its like of the same name under another prefix.
+The names are data, in the tables below. What the tables do not list still finds its like of the same name under
+another prefix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from . import layers
+from .layers import InLayer
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -19,16 +23,19 @@ QUERY_KEY_VALUE = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),  # CLIP
     ("attn.q_proj", "attn.k_proj", "attn.v_proj"),
 )
+
 FUSED = {
     "attn.in_proj": False,  # open_clip: nn.MultiheadAttention
     "self_attn.in_proj": False,  # nn.TransformerEncoderLayer
     "attn.qkv": False,  # timm
     "attention.qkv": False,
+    "self_attn.qkv_proj": False,  # Phi-3
     "attn.c_attn": False,  # GPT-2
     "attention.query_key_value": True,  # GPT-NeoX
     "self_attention.query_key_value": True,  # BLOOM
 }
 """Query, key and value in one matrix, and whether they take turns head by head there, or come one after another."""
+
 OTHERS = {
     "attention out": (
         "attention.output.dense", "attention.out_lin", "attention.attn.o", "attention.o_proj", "self_attn.out_proj",
@@ -45,8 +52,12 @@ OTHERS = {
     "norm after attention": ("attention.output.LayerNorm", "sa_layer_norm", "attention.LayerNorm"),
     "norm after mlp": ("output.LayerNorm", "output_layer_norm"),
 }  # fmt: skip
+"""What else stands in a layer: what it does there, and what models call it."""
+
 TURNED = {"attn.c_attn": (1, 3), "mlp.c_fc": (1, 4), "mlp.c_proj": (4, 1), "attn.c_proj": None}
-"""What GPT-2 keeps as [inputs, outputs], and rows to columns then, where that tells; open_clip's are not turned."""
+"""Matrices that GPT-2 keeps as [inputs, outputs], as its `Conv1D` does, and the ratio of rows to columns that tells;
+None where the matrix is square and tells nothing. Those of open_clip have the same names and are not turned."""
+
 TOWERS = {
     "vision": {"visual", "vision_model", "vision_tower", "vit", "deit", "beit", "dinov2"},
     "text": {"text_model", "textual", "bert", "roberta", "distilbert", "electra", "mpnet"},
@@ -60,6 +71,7 @@ _ROLES = {
     **dict.fromkeys(FUSED, _THREE),
     **{body: (role,) for role, bodies in OTHERS.items() for body in bodies},
 }
+_FUSED_ENDS = tuple(f"{body.rpartition('.')[2]}.weight".replace("in_proj.", "in_proj_") for body in FUSED)
 
 
 @dataclass(frozen=True)
@@ -83,66 +95,113 @@ class Place:
 
 def places(shapes: Shapes) -> dict[str, Place]:
     """The place of every tensor."""
-    turned = {_split(name)[0] for name, shape in shapes.items() if _is_turned(name, shape)}
-    return {name: _place(name, turned) for name in shapes}
+    turned_stacks = set()
+    for name, shape in shapes.items():
+        stack = _stack_that_is_turned(name, shape)
+        if stack is not None:
+            turned_stacks.add(stack)
+
+    return {name: _place(name, turned_stacks) for name in shapes}
 
 
-def _place(name: str, turned: set[str | None]) -> Place:
-    stack, layer, body, kind = _split(name)
-    if stack is None:
-        return Place(None, 0, (name,))
+def _place(name: str, turned_stacks: set[str]) -> Place:
+    position = _position(name)
+    if position is None:
+        return Place(stack=None, layer=0, roles=(name,))
+
+    body, kind = _body_and_kind(position)
     roles = tuple(f"{role}, {kind}" for role in _ROLES.get(body, (body,)))
-    return Place(stack, layer, roles, FUSED.get(body, False), stack in turned and body in TURNED and kind == "weight")
+    turned = kind == "weight" and body in TURNED and position.stack in turned_stacks
+    return Place(position.stack, position.number, roles, by_head=FUSED.get(body, False), turned=turned)
 
 
-def _split(name: str) -> tuple[str | None, int, str, str]:
-    """Stack, number, name within the layer, and kind; at the number behind which there is a name of the tables."""
-    steps = name.replace("in_proj_", "in_proj.").split(".")
-    numbers = [i for i, step in enumerate(steps) if step.isdigit()]
-    if not numbers:
-        return None, 0, name, ""
-    at = next((i for i in numbers if ".".join(steps[i + 1 : -1]) in _ROLES), numbers[0])
-    return ".".join(steps[:at]), int(steps[at]), ".".join(steps[at + 1 : -1]), steps[-1]
+def _position(name: str) -> InLayer | None:
+    """*name* taken apart at the number behind which a name of the tables stands, or else at its first number."""
+    readings = layers.readings(_in_steps(name))
+
+    for reading in readings:
+        if _body_and_kind(reading)[0] in _ROLES:
+            return reading
+    return readings[0] if readings else None
 
 
-def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
-    stack, _, body, kind = _split(name)
-    tells = TURNED.get(body)
-    if stack is None or kind != "weight" or tells is None or len(set(shape)) != 2:
-        return False
-    return (shape[0] < shape[1]) == (tells[0] < tells[1])
+def _body_and_kind(position: InLayer) -> tuple[str, str]:
+    """The name of a module within its layer, and of the tensor within the module."""
+    body, _, kind = position.rest.rpartition(".")
+    return body, kind
 
 
-def pairs(wanted: Mapping[str, Place], there: Mapping[str, Place]) -> dict[str, str]:
-    """For each stack of *wanted* the one of *there* that it is like, if it is clear which.
+def _in_steps(name: str) -> str:
+    """*name* with ``in_proj`` as a module of its own: nn.MultiheadAttention calls the tensors ``in_proj_weight``."""
+    return name.replace("in_proj_", "in_proj.")
 
-    First those of the same name, then those of the same tower, then the two that are left over.
+
+def _stack_that_is_turned(name: str, shape: tuple[int, ...]) -> str | None:
+    """The stack of *name*, where the shape of this tensor tells that the stack keeps [inputs, outputs]."""
+    position = _position(name)
+    if position is None:
+        return None
+
+    body, kind = _body_and_kind(position)
+    ratio = TURNED.get(body)
+    if kind != "weight" or ratio is None or len(set(shape)) != 2:
+        return None
+
+    wide = shape[0] < shape[1]
+    wide_where_turned = ratio[0] < ratio[1]
+    return position.stack if wide == wide_where_turned else None
+
+
+def is_fused(name: str) -> bool:
+    """Whether *name* is that of a matrix of several projections, by its last steps, in a stack of layers or not."""
+    return name.endswith(_FUSED_ENDS)
+
+
+def pairs(targets: Mapping[str, Place], sources: Mapping[str, Place]) -> dict[str, str]:
+    """For each stack of *targets* the stack of *sources* that it is like, if it is clear which one that is.
+
+    First those of the same name are paired, then those of the same tower, then the two that are left over.
     """
-    left = [sorted({place.stack for place in of.values() if place.stack is not None}) for of in (wanted, there)]
-    found: dict[str, str] = {}
+    ours, theirs = _stacks(targets), _stacks(sources)
+    paired: dict[str, str] = {}
 
-    def settle(one: str, other: str) -> None:
-        found[one] = other
-        left[0].remove(one)
-        left[1].remove(other)
+    def pair(target: str, source: str) -> None:
+        paired[target] = source
+        ours.remove(target)
+        theirs.remove(source)
 
-    for stack in [stack for stack in left[0] if stack in left[1]]:
-        settle(stack, stack)
-    for kind in TOWERS:
-        ours, theirs = ([stack for stack in stacks if _tower(stack) == kind] for stacks in left)
-        if len(ours) == len(theirs) == 1:
-            settle(ours[0], theirs[0])
-    if len(left[0]) == len(left[1]) == 1 and "" in {_tower(left[0][0]), _tower(left[1][0])}:
-        settle(left[0][0], left[1][0])
-    return found
+    for stack in [stack for stack in ours if stack in theirs]:
+        pair(stack, stack)
+
+    for tower in TOWERS:
+        our_towers = [stack for stack in ours if _tower(stack) == tower]
+        their_towers = [stack for stack in theirs if _tower(stack) == tower]
+        if len(our_towers) == len(their_towers) == 1:
+            pair(our_towers[0], their_towers[0])
+
+    # two that are left over belong together, unless their names say that they are different towers
+    if len(ours) == len(theirs) == 1 and "" in (_tower(ours[0]), _tower(theirs[0])):
+        pair(ours[0], theirs[0])
+    return paired
+
+
+def _stacks(places_by_name: Mapping[str, Place]) -> list[str]:
+    return sorted({place.stack for place in places_by_name.values() if place.stack is not None})
 
 
 def _tower(stack: str) -> str:
+    """The kind of tower that *stack* is, as its name says; empty where it does not say."""
     steps = set(stack.split("."))
-    return next((kind for kind, known in TOWERS.items() if steps & known), "")
+    return next((tower for tower, known in TOWERS.items() if steps & known), "")
 
 
-def is_like(one: str, other: str) -> bool:
-    """Whether names outside of stacks differ in their first step only, or in steps that one has before the other."""
-    rest, its = one.partition(".")[2], other.partition(".")[2]
-    return one.endswith(f".{other}") or other.endswith(f".{one}") or (rest == its and rest.count(".") > 1)
+def is_like(name: str, other: str) -> bool:
+    """Whether two names outside of stacks mean the same tensor of two models.
+
+    They do where one is the other with further steps in front, or where they differ in nothing but the first step.
+    """
+    if name.endswith(f".{other}") or other.endswith(f".{name}"):
+        return True
+
+    rest = name.partition(".")[2]
+    return rest == other.partition(".")[2] and rest.count(".") > 1

@@ -33,11 +33,10 @@ from transformers import (
 import instant_soup as soup
 from instant_soup.core.apply import apply
 from instant_soup.core.errors import ScopeError, TicketError
-from instant_soup.core.names.fit import Transfer
 from instant_soup.core.names.match import Piece
 from instant_soup.core.prune import prune
 from instant_soup.core.task import Base
-from instant_soup.core.ticket import Ticket
+from instant_soup.core.ticket import Ticket, Transfer
 from instant_soup.core.weights import digest
 from instant_soup.models import tiny
 
@@ -303,7 +302,7 @@ def test_another_checkpoint_takes_the_mask_and_not_the_start_weights_and_says_so
     assert "head" in why.pop("classifier.weight")
     assert all(said.startswith("start weights of another checkpoint") for said in why.values())
     with pytest.raises(TicketError, match="others"):
-        apply(ticket, other)
+        apply(other, ticket.mask, ticket.start, ticket.base)
     found.ticket.apply(other)
 
 

@@ -1,0 +1,55 @@
+"""Plain data in JSON files, always written the same way, with a checksum of itself where it matters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import StoreError
+
+
+def as_json(facts: Mapping[str, Any]) -> str:
+    """Plain data as `write_json` writes it, always the same way."""
+    return json.dumps(facts, indent=2, sort_keys=True) + "\n"
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write plain data, in one piece or not at all. Raises StoreError."""
+    from ..core.files import write_text  # it imports torch, which readers of records do without
+
+    write_text(path, as_json(facts))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote. Raises StoreError when it is missing, damaged or no table of names."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as reason:
+        raise StoreError(
+            f"could not read {path} ({reason}); `instant-soup doctor {path.parent.parent}` puts damage aside"
+        ) from reason
+
+    if not isinstance(facts, dict):
+        raise StoreError(
+            f"{path} holds {type(facts).__name__}, not a table of names; "
+            f"`instant-soup doctor {path.parent.parent}` puts damage aside"
+        )
+    return facts
+
+
+def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """*facts* with a checksum of everything else in them."""
+    return {**facts, "checksum": _checksum(facts)}
+
+
+def sealed(facts: Mapping[str, Any]) -> bool:
+    """Whether the checksum of *facts* is there and right."""
+    return facts.get("checksum") == _checksum(facts)
+
+
+def _checksum(facts: Mapping[str, Any]) -> str:
+    unsealed = {name: value for name, value in facts.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(unsealed, sort_keys=True).encode()).hexdigest()
