@@ -169,7 +169,7 @@ def _source(record: Record | None) -> tuple[str, str | None] | None:
 def _check(record: Record, ticket: Ticket) -> None:
     if record.ticket.digest != ticket.digest:
         raise TicketError(
-            f"the record is of ticket {record['ticket']['digest'][:16]} and this is {ticket.digest[:16]}; "
+            f"the record is of ticket {record.ticket.digest[:16]} and this is {ticket.digest[:16]}; "
             f"give the record.json of this ticket's own run"
         )
 

@@ -25,7 +25,7 @@ def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageMod
     if clip.is_clip(name):
         return clip.load(name, prompts=[["a photo"]])  # the head is no part of a ticket
     with loading(name, vision.EXPECTED):
-        kind = AutoConfig.from_pretrained(name).model_type
+        kind = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
     if kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
         return vision.load(name, classes=2, seed=0)
     return text.load(name, labels=2, seed=0, pooler=pooler)

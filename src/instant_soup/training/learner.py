@@ -22,6 +22,7 @@ from uuid import uuid4
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import AdamW
 
 from ..core.budget import Cost, Meter, Purpose
@@ -421,7 +422,8 @@ class ModuleLearner:
     def _ordered(self, how: Training) -> Order:
         train = self._course.train
         lean = leaning(how.lean, train.targets, train.lengths, how.seed) if how.lean != "none" else None
-        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset, how.portion, lean)
+        least = 2 if any(isinstance(part, _BatchNorm) for part in self._course.model.modules()) else 1
+        return Order(len(train), self._regime.batch, how.seed, train.lengths, how.subset, how.portion, lean, least)
 
     def _charged(self, purpose: Purpose, examples: Examples, indices: list[int], ways: int, *, steps: int = 0) -> Any:
         """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
