@@ -238,7 +238,7 @@ def test_card_and_config_say_what_it_is_and_name_no_folder_of_this_machine(
     assert metadata.library_name == "instant-soup"
     assert metadata.datasets == ["nyu-mll/glue"]
     assert metadata.base_model is None  # a folder of this machine is no model of the hub
-    for words in ("matthews 0.2366, accuracy 0.7095", "4.02 times one full fine-tune", "instant-soup (denoisers=2)"):
+    for words in ("accuracy 0.7095, matthews 0.2366", "4.02 times one full fine-tune", "instant-soup (denoisers=2)"):
         assert words in card
 
     config = json.loads(files["config.json"])
