@@ -103,7 +103,7 @@ def prune_checkpoint(
         "include": list(include),
         "exclude": list(exclude),
     }
-    with _alone(folder, Path(source)):
+    with alone(folder, Path(source)):
         cuts = _agreed(folder, job)
         if cuts is None:
             cuts = _count(checkpoint, scope, _groups(scope, keep, across), watch)
@@ -112,7 +112,7 @@ def prune_checkpoint(
                 folder / RECORD, json.dumps(facts | {"cuts": {n: [*asdict(c).values()] for n, c in cuts.items()}})
             )
         _write_all(checkpoint, cuts, folder, watch)
-        _copy_the_rest(Path(source), folder)
+        copy_the_rest(Path(source), folder)
     return Pruned(folder, scope, left_out, cuts)
 
 
@@ -227,7 +227,7 @@ def _refuse_nan(name: str, found: Numbers, part: Stored, order: int) -> None:
 
 
 @contextmanager
-def _alone(folder: Path, source: Path) -> Iterator[None]:
+def alone(folder: Path, source: Path) -> Iterator[None]:
     """Be the only job that writes into *folder*, in which there is nothing but what such jobs write."""
     if folder.resolve() in (source.resolve(), source.resolve().parent):
         raise StoreError(f"{folder} is where the source is; choose another folder to write to")
@@ -263,7 +263,7 @@ def _agreed(folder: Path, job: Mapping[str, Any]) -> dict[str, Cut] | None:
     return cuts
 
 
-def _copy_the_rest(source: Path, folder: Path) -> None:
+def copy_the_rest(source: Path, folder: Path) -> None:
     """Configuration, tokenizer, index and the like, if they are not there yet."""
     for file in sorted(source.iterdir()) if source.is_dir() else ():
         kind = file.name == INDEX or not any(file.name.endswith(ending) for ending in WEIGHTS)
