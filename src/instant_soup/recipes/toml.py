@@ -61,11 +61,8 @@ class _Reader:
 
 def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The fields of one file."""
+    _refuse_odd(path)
     try:
-        if path.exists() and not path.is_file():
-            raise RecipeError(f"{path} is no file; give a recipe, such as recipes/demo.toml")
-        if path.exists() and path.stat().st_size > _MOST_BYTES:
-            raise RecipeError(f"{path} has more than {_MOST_BYTES:,} bytes, and a recipe has a few hundred")
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         source = f", which {below[-1]} extends" if below else ""
@@ -80,6 +77,14 @@ def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     check(fields, str(path))
     _anchor(fields, path.parent)
     return fields
+
+
+def _refuse_odd(path: Path) -> None:
+    """Raise RecipeError for what would be waited for, or takes too long to read."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise RecipeError(f"{path} is no regular file; give a recipe, such as recipes/demo.toml")
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise RecipeError(f"{path} has more than {_MOST_BYTES:,} bytes, and a recipe has a few hundred")
 
 
 def check(fields: Mapping[str, Any], source: str) -> None:
