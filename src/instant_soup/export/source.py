@@ -25,7 +25,7 @@ from transformers.models.auto.modeling_auto import (
 from ..core.errors import SoupError, TicketError
 from ..core.ticket import Ticket
 from ..data.text import TextSpec
-from ..models import clip, text, vision
+from ..models import clip, decoder, text, vision
 from ..models.classifier import loading
 from ..recipes.recipe import Recipe
 from ..runs.run import build
@@ -66,6 +66,8 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
             f"model {name!r} is a CLIP, whose head is made from the words for the classes; give the recipe instead"
         )
 
+    if decoder.is_language_model(config):
+        return _language(ticket, name)
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         words = text.load(name, labels=_classes(AutoModelForSequenceClassification, config, ticket), seed=0)
         source = _applied(ticket, words.model, words.tokenizer, None, words.fresh)
@@ -76,16 +78,14 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
         source = _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
         return replace(source, classes=_own_names(images.model.config))
 
-    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or of images")
+    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or images, or a decoder")
 
 
 def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
     name = recipe.task.model
     if recipe.task.language:
-        raise ExportError(
-            f"{recipe.task.name!r} is a language task, and only classifiers are exported; apply the ticket to the "
-            f"model with ticket.apply(model), and save that"
-        )
+        return _language(ticket, name)
+
     if not (recipe.task.images and clip.is_clip(name)):
         return _called(_from_name(ticket, name), _class_names(recipe))
 
@@ -123,6 +123,11 @@ def _own_names(config: Any) -> tuple[str, ...]:
     names = tuple(str(config.id2label.get(number, "")) for number in range(config.num_labels))
     numbered = all(name == f"LABEL_{number}" for number, name in enumerate(names))
     return () if numbered or len(names) < 2 else names
+
+
+def _language(ticket: Ticket, name: str) -> Portable:
+    loaded = decoder.load(name)
+    return _applied(ticket, loaded.model, loaded.tokenizer, None, ())
 
 
 def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]) -> Portable:
