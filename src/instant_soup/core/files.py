@@ -29,8 +29,11 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
         mode = beside.stat().st_mode  # what the user's umask gives; safetensors would make it private
+
         fill(beside)
         beside.chmod(mode)
+
+        # the content has to be on the disk before the name points to it
         with beside.open("rb") as written:
             os.fsync(written.fileno())
         beside.replace(path)
@@ -48,7 +51,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
-    solid = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    solid = {}
+    for name, tensor in tensors.items():
+        solid[name] = tensor.detach().cpu().contiguous()
+
     metadata = {_KEY: json.dumps(facts, sort_keys=True)}
     write(path, lambda beside: save_file(solid, beside, metadata))
 
@@ -57,9 +63,11 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
     """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
     if not path.is_file():
         raise error(f"no {what} at {path}; check the path")
+
     try:
         parts, metadata = header(path)
-        return {name: part.read() for name, part in parts.items()}, json.loads(metadata[_KEY])
+        tensors = {name: part.read() for name, part in parts.items()}
+        return tensors, json.loads(metadata[_KEY])
     except (DataError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
         raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
 

@@ -37,13 +37,16 @@ class Scope:
         shapes = {name: tuple(shape) for name, shape in self.shapes.items()}
         if not shapes:
             raise ScopeError("the scope is empty: name at least one parameter to prune")
+
         for name, shape in shapes.items():
-            if not isinstance(name, str) or not all(type(length) is int and length >= 0 for length in shape):
+            whole_numbers = all(type(length) is int and length >= 0 for length in shape)
+            if not isinstance(name, str) or not whole_numbers:
                 raise ScopeError(f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero")
             if not prod(shape):
                 raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
             if self.shards.team.size > 1 and name not in self.shards.rows:
                 raise ScopeError(f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope")
+
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
 
@@ -66,15 +69,18 @@ class Scope:
 
         Raises ScopeError when nothing is left.
         """
-        embedded = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
-        shapes = {
-            name: tuple(p.shape)
-            for name, p in model.named_parameters()
-            if p.ndim > 1
-            and p.requires_grad
-            and id(p) not in embedded
-            and not any(fnmatch(name, pattern) for pattern in keep_dense)
-        }
+        embedded: set[int] = set()
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                embedded.update(id(parameter) for parameter in module.parameters(recurse=False))
+
+        shapes = {}
+        for name, parameter in model.named_parameters():
+            trainable_matrix = parameter.ndim > 1 and parameter.requires_grad
+            kept_dense = any(fnmatch(name, pattern) for pattern in keep_dense)
+            if trainable_matrix and not kept_dense and id(parameter) not in embedded:
+                shapes[name] = tuple(parameter.shape)
+
         if not shapes:
             raise ScopeError(
                 f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding "
@@ -101,7 +107,9 @@ class Scope:
         return name in self.shapes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scope) and tuple(self.shapes.items()) == tuple(other.shapes.items())
+        if not isinstance(other, Scope):
+            return False
+        return tuple(self.shapes.items()) == tuple(other.shapes.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))

@@ -25,7 +25,7 @@ from transformers.models.auto.modeling_auto import (
 from ..core.errors import TicketError
 from ..core.ticket import Ticket
 from ..data.text import TextSpec
-from ..models import clip, text, vision
+from ..models import clip, decoder, text, vision
 from ..models.classifier import loading
 from ..recipes.recipe import Recipe
 from ..runs.run import build
@@ -66,6 +66,8 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
             f"model {name!r} is a CLIP, whose head is made from the words for the classes; give the recipe instead"
         )
 
+    if decoder.is_language_model(config):
+        return _language(ticket, name)
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         words = text.load(name, labels=_classes(AutoModelForSequenceClassification, config, ticket), seed=0)
         return _applied(ticket, words.model, words.tokenizer, None, words.fresh)
@@ -74,11 +76,14 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
         images = vision.load(name, classes=_classes(AutoModelForImageClassification, config, ticket), seed=0)
         return _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
 
-    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or of images")
+    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or images, or a decoder")
 
 
 def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
     name = recipe.task.model
+    if recipe.task.language:
+        return _language(ticket, name)
+
     if not (recipe.task.images and clip.is_clip(name)):
         source = _from_name(ticket, name)
         spec = TASKS.get(recipe.task.name)
@@ -91,6 +96,11 @@ def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
     processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
     shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
     return replace(_applied(ticket, course.model, processor, shape, ()), classes=recipe.task.classes)
+
+
+def _language(ticket: Ticket, name: str) -> Portable:
+    loaded = decoder.load(name)
+    return _applied(ticket, loaded.model, loaded.tokenizer, None, ())
 
 
 def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]) -> Portable:

@@ -30,7 +30,8 @@ from .known import DRAWN, REFERENCES, TASKS
 from .later import settled
 
 if TYPE_CHECKING:
-    from ..methods import Method, Variant
+    from ..methods import Method
+    from ..soup.denoiser import Protocols
 
 SCHEMA = 4
 MOST = 1e6  # of any number of steps, epochs, rounds or the like; what is larger was mistyped
@@ -167,7 +168,8 @@ class Recipe(_Strict):
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
         preset = knobs.pop("preset", None)
-        knobs = {**variant.preset(None if preset is None else str(preset)), **nested(knobs, variant)}
+        usual = {**variant.knobs, **variant.preset(None if preset is None else str(preset))}
+        knobs = {**usual, **nested(knobs, usual.get("protocols"))}
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
@@ -188,8 +190,10 @@ class Recipe(_Strict):
             raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
-        if not self.budget and (not self.task.language or self.make_method().trains):
-            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
+        if not self.budget and not self.task.language:
+            raise RecipeError(f"budget is 0, and {self.task.name!r} has a new head to train; set it above 0")
+        if not self.budget and self.make_method().trains:
+            raise RecipeError(f"budget is 0 and {self.method['name']} trains its ticket inside it; set it above 0")
         return self
 
     @classmethod
@@ -249,6 +253,18 @@ class Recipe(_Strict):
         fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
         return content_key({"schema": SCHEMA, **fields})
 
+    @cached_property
+    def setting(self) -> str:
+        """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
+        whole = settled(self.model_dump(mode="json"))
+        return content_key({name: whole[name] for name in ("task", "data", "training")})
+
+    @cached_property
+    def cost_key(self) -> str:
+        """What the cost of a run depends on: SHA-256 of every field but the seed."""
+        whole = settled(self.model_dump(mode="json"))
+        return content_key({name: value for name, value in whole.items() if name != "seed"})
+
     @property
     def label(self) -> str:
         """A short name for people."""
@@ -260,22 +276,27 @@ class Recipe(_Strict):
         return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
 
 
-def nested(knobs: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
-    """*knobs* with those of look-ahead protocols in a table of their own, on top of the method's own protocols.
+def nested(knobs: Mapping[str, Any], usual: Protocols | None) -> dict[str, Any]:
+    """*knobs* with those of look-ahead protocols in a table of their own, on top of the *usual* protocols.
 
-    Up to schema 3 the ranges of the protocols were knobs of the method itself.
+    Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
+    written in the old way was set on top of a recipe that spells out its protocols, and so counts.
     """
-    from ..soup.denoiser import RANGES
+    from ..soup.denoiser import RANGES, Protocols
 
-    usual = variant.knobs.get("protocols")
     if usual is None:
         return dict(knobs)
 
     ranges = {name: knobs[name] for name in RANGES if name in knobs}
     rest = {name: value for name, value in knobs.items() if name not in RANGES}
     protocols = rest.get("protocols", {})
-    if isinstance(protocols, Mapping) and (ranges or protocols):
-        rest["protocols"] = {**asdict(usual), **ranges, **protocols}
+    if isinstance(protocols, Protocols):
+        protocols = asdict(protocols)
+    if isinstance(protocols, Mapping):
+        for name in protocols:
+            if name not in asdict(usual):
+                raise unknown("protocol", str(name), asdict(usual))
+        rest["protocols"] = {**asdict(usual), **protocols, **ranges}
     return rest
 
 

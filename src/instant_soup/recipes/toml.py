@@ -88,7 +88,7 @@ def _refuse_odd(path: Path) -> None:
 
 
 def check(fields: Mapping[str, Any], source: str) -> None:
-    """Raise RecipeError where *fields* hold what no recipe can: depth without end, enormous numbers, zero characters."""
+    """Raise RecipeError where *fields* hold what no recipe can: endless depth, enormous numbers, zero characters."""
     for place, depth, value in _walk(fields):
         if depth > _DEEPEST:
             raise RecipeError(f"{source}: {place[:60]}... is more than {_DEEPEST} tables deep; take some of them out")

@@ -8,7 +8,7 @@ from statistics import fmean
 from markupsafe import Markup
 
 from ..core.names.layers import in_layer
-from ..evidence.compare import Line
+from ..evidence.comparison import Line
 from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row
 from .figures import pruned

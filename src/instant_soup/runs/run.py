@@ -328,6 +328,4 @@ def budget_like(outcome: Record) -> float:
 
     The validation at the end is left out, for every run pays it.
     """
-    cost = outcome.cost
-    validation = cost.train["select"].passes / cost.full_fine_tune.passes
-    return round(cost.multiple_of_T - validation, 2)
+    return outcome.cost.as_budget

@@ -32,12 +32,31 @@ from .plain import seal, sealed, write_json
 
 SCHEMA = 4
 TRANSFER_SCHEMA = 1  # of records of transfers
+LOWER_IS_BETTER = frozenset({"perplexity"})
 SEALED = 3  # the schema from which on records carry a checksum
 
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
 _RANGES = ("rate", "weight_decay", "label_smoothing", "subset")  # knobs of methods themselves up to schema 3
+_BY_MAGNITUDE = {"score": "magnitude"}
+_UNSTRUCTURED = {"pattern": "unstructured"}
+_ONCE: Mapping[str, Mapping[str, Any]] = {
+    "magnitude": _UNSTRUCTURED,
+    "random": _UNSTRUCTURED,
+    "snip": _UNSTRUCTURED,
+    "grasp": _UNSTRUCTURED,
+    "instant-soup": {**_BY_MAGNITUDE, "mask_start": 0.0, "spacing": "growing", "progress": "all", "inside": False},
+    "gradual": {**_BY_MAGNITUDE, "mask_start": 0.0},
+    "early-bird": _BY_MAGNITUDE,
+    "lth": _BY_MAGNITUDE,
+    "lth-rewind": _BY_MAGNITUDE,
+    "lottery-pools": _BY_MAGNITUDE,
+}
+"""What every run of a method up to schema 3 did, which is a knob since."""
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
+
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Figures that are better the lower they are; any other is better the higher it is."""
 
 
 class Outcome(Part):
@@ -84,8 +103,13 @@ class Outcome(Part):
 
 
 class Record(Outcome):
-    """One finished run."""
+    """One finished run.
 
+    Attributes:
+        judged: how a test split of language was judged: protocol, L, how many tokens of which text.
+    """
+
+    judged: Annotated[dict[str, Any], Field(default_factory=dict)]
     cost: Bill
     seconds: Seconds
     clock: Clock
@@ -225,7 +249,7 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), dict):
         return recipe  # whoever types it says what is wrong
 
-    method = dict(recipe["method"])
+    method = {**_ONCE.get(recipe["method"].get("name"), {}), **recipe["method"]}
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}

@@ -218,7 +218,7 @@ def test_presets_are_table_one_of_the_paper() -> None:
 def test_what_is_asked_for_goes_before_the_preset() -> None:
     knobs: Any = METHODS["instant-soup"](preset="authors-code", denoisers=1)
     assert (knobs.denoisers, knobs.lookahead_warmup, knobs.own_mask) == (1, 500, False)
-    assert knobs.rate == (1.0, 1.0)  # look-aheads differ in their examples alone
+    assert knobs.protocols.rate == (1.0, 1.0)  # look-aheads differ in their examples alone
 
 
 def test_a_preset_that_does_not_exist_is_refused() -> None:
@@ -250,7 +250,13 @@ def test_every_preset_draws(points: Make, preset: str) -> None:
         ({"mask_share": 0.0}, "mask_share is 0.0"),
         ({"compression": 0.0}, "compression is 0.0"),
         ({"denoisers": 0, "own_mask": False}, "no mask is left to blend"),
-        ({"subset": (0.0, 1.0)}, "subset range is"),
+        ({"denoised_rounds": 0}, "denoised_rounds is 0; expected 1"),
+        ({"rounds": 0}, "rounds is 0; expected 1"),
+        ({"share": "cubic"}, "share is 'cubic', which the number of rounds sets"),
+        ({"mask_start": 0.1}, "set spacing to 'even', and mask_start below mask_share"),
+        ({"mask_start": 0.2, "spacing": "even"}, "and mask_start below mask_share"),
+        ({"mask_start": 1.0, "spacing": "even"}, "mask_start is 1.0"),
+        ({"inside": True}, "set finish to 'continue', or inside to false"),
     ],
 )
 def test_knobs_that_cannot_work_are_refused(knobs: dict[str, Any], message: str) -> None:
@@ -258,7 +264,12 @@ def test_knobs_that_cannot_work_are_refused(knobs: dict[str, Any], message: str)
         InstantSoup(**knobs)
 
 
-@pytest.mark.parametrize("knob", ["blend", "carry", "finish", "share"])
+def test_protocols_that_cannot_work_are_refused() -> None:
+    with pytest.raises(KnobError, match="subset range is"):
+        InstantSoup(protocols=Protocols(subset=(0.0, 1.0)))
+
+
+@pytest.mark.parametrize("knob", ["blend", "carry", "finish", "share", "score", "progress", "spacing"])
 def test_a_choice_that_does_not_exist_is_refused(knob: str) -> None:
     with pytest.raises(UnknownName, match=f"unknown {knob} 'x'"):
         InstantSoup(**{knob: "x"})  # type: ignore[arg-type]

@@ -211,7 +211,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("name", ["record.json", "draw.json", "../index.json", "../transfers/odd.json"])
+@pytest.mark.parametrize("name", ["record.json", "../index.json", "../transfers/odd.json"])
 def test_odd_files_are_named_and_end_nothing(store: Store, cell: Cell, name: str, text: str) -> None:
     path = cell.folder / name
     path.parent.mkdir(exist_ok=True)

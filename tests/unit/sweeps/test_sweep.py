@@ -307,6 +307,9 @@ def test_the_command_runs_resumes_and_says_what_failed(
     assert call("doctor", "runs").exit_code == 0
     record = next((tmp_path / "runs").glob("*/record.json"))
     record.write_text("{}", encoding="utf-8")
+    told = json.loads(call("status", "runs", "--json").stdout)
+    assert told["counts"] == {"failed": 2}
+    assert any("record.json is no record of a run" in row["note"] for row in told["runs"])
     checked = call("doctor", "runs", "--check")
     assert (checked.exit_code, "1 damaged." in checked.stdout, record.exists()) == (2, True, True)
     mended = call("doctor", "runs")

@@ -119,3 +119,14 @@ def test_evaluation_sees_every_example_once_in_batches_of_similar_length() -> No
 
 def test_without_lengths_evaluation_goes_straight_through() -> None:
     assert in_order(5, 2, None) == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+@pytest.mark.parametrize(("size", "batch"), [(9, 8), (17, 8), (POOL * 2 + 1, 2), (1, 8), (8, 8), (7, 3)])
+def test_a_last_batch_too_small_to_train_on_joins_the_one_before_it(by_length: bool, size: int, batch: int) -> None:
+    order = Order(size, batch, 0, lengths(size) if by_length else None, least=2)
+    batches = size // batch + (size % batch > 1) or 1
+    for number in range(3):
+        seen = epoch(order, number, batches)
+        assert sorted(flat(seen)) == list(range(size))
+        assert size == 1 or min(map(len, seen)) > 1
