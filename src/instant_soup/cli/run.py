@@ -50,6 +50,7 @@ def demo(
         _demo_language(RUNS / "demo-language" if out == RUNS / "demo" else out, quiet=quiet, as_json=as_json)
         return
 
+    from ..engine.threads import use_spare_threads
     from ..runs.demo import TASK
     from ..runs.demo import demo as rows_of
     from ..store.store import Store
@@ -57,7 +58,9 @@ def demo(
     from .live import live
 
     progress = console.err(quiet=quiet or as_json)
-    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.\n")
+    threads = use_spare_threads()
+    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.")
+    progress.print(f"Three trainings with as many steps each; threads: {threads}; about three minutes in all.\n")
     store = Store(out)
     rows = []
     with going_on(), live(progress, quiet=quiet or as_json) as begin:
@@ -76,6 +79,11 @@ def demo(
         say(f"  {row.title:<22}{store.cell(row.recipe).folder}")
     soup = store.cell(next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup"))
     say(f"The ticket: {soup.ticket}")
+
+    say("\nWhat to do next:")
+    say(f"  instant-soup ticket info {soup.ticket}")
+    say(f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}")
+    say("  instant-soup new: a recipe for your own text or images; docs/quick-start.md goes through it")
 
 
 def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:

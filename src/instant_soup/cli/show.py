@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
@@ -11,17 +12,19 @@ from rich.tree import Tree
 
 from ..core.budget import Cost
 from ..core.names.layers import without_numbers
-from ..core.parameters import Part, Survey
-from ..data.images import ImageSpec
-from ..data.language import LanguageSpec
-from ..data.text import TextSpec
-from ..methods import Variant
-from ..recipes.recipe import Recipe
-from ..runs.demo import Row
-from ..runs.plan import Plan
-from ..runs.scaling import Spread
-from ..store.record import Record
 from .console import add, cell, grid, table
+
+if TYPE_CHECKING:
+    from ..core.parameters import Part, Survey
+    from ..data.images import ImageSpec
+    from ..data.language import LanguageSpec
+    from ..data.text import TextSpec
+    from ..methods import Variant
+    from ..recipes.recipe import Recipe
+    from ..runs.demo import Row
+    from ..runs.plan import Plan
+    from ..runs.scaling import Spread
+    from ..store.record import Record
 
 
 def methods(variants: Mapping[str, Variant]) -> Table:
@@ -35,6 +38,9 @@ def methods(variants: Mapping[str, Variant]) -> Table:
 
 def tasks(specs: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
     """Every task with its columns, classes and metrics."""
+    from ..data.language import LanguageSpec
+    from ..data.text import TextSpec
+
     shown = table(["task", "columns", "labels", "metrics", "on the hub"])
     for name, spec in specs.items():
         hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"

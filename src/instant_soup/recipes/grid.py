@@ -26,7 +26,7 @@ from typing import Any, Self
 from ..core.errors import RecipeError, unknown
 from . import toml
 from .known import DRAWN, REFERENCES
-from .recipe import Recipe
+from .recipe import Recipe, refuse_unknown
 
 MOST = 10_000  # runs that a file may ask for, unless more are allowed
 _LISTS = {("task", field) for field in ("columns", "metrics", "classes", "templates")}
@@ -277,6 +277,7 @@ def _title(path: tuple[str, ...], value: Any) -> str:
 
 def _recipe(fields: Fields, source: str) -> Recipe:
     """The recipe; what prunes nothing has neither sparsity nor control."""
+    refuse_unknown(fields, source)
     method = fields.get("method")
     if isinstance(method, Mapping) and method.get("name") in REFERENCES:
         fields = {**fields, "sparsity": 0.0, "control": None}

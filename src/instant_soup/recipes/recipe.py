@@ -31,7 +31,6 @@ from .later import settled
 
 if TYPE_CHECKING:
     from ..methods import Method
-    from ..soup.denoiser import Protocols
 
 SCHEMA = 4
 MOST = 1e6  # of any number of steps, epochs, rounds or the like; what is larger was mistyped
@@ -199,7 +198,7 @@ class Recipe(_Strict):
     @classmethod
     def parse(cls, fields: Mapping[str, Any], source: str = "recipe") -> Self:
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
-        _refuse_unknown(fields, source)
+        refuse_unknown(fields, source)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -276,7 +275,7 @@ class Recipe(_Strict):
         return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
 
 
-def nested(knobs: Mapping[str, Any], usual: Protocols | None) -> dict[str, Any]:
+def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
     """*knobs* with those of look-ahead protocols in a table of their own, on top of the *usual* protocols.
 
     Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
@@ -312,7 +311,7 @@ def _refuse_size(place: str, value: Any) -> None:
         raise RecipeError(f"{place} is {value!r}; expected a number up to {MOST:,.0f}")
 
 
-def _refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
+def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
     """Raise RecipeError for a key that no recipe has, before anything is imported to look at the others."""
     for name, value in fields.items():
         if name not in Recipe.model_fields:

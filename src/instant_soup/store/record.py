@@ -32,7 +32,6 @@ from .plain import seal, sealed, write_json
 
 SCHEMA = 4
 TRANSFER_SCHEMA = 1  # of records of transfers
-LOWER_IS_BETTER = frozenset({"perplexity"})
 SEALED = 3  # the schema from which on records carry a checksum
 
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
@@ -249,7 +248,8 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), dict):
         return recipe  # whoever types it says what is wrong
 
-    method = {**_ONCE.get(recipe["method"].get("name"), {}), **recipe["method"]}
+    name = recipe["method"].get("name")
+    method = {**(_ONCE.get(name, {}) if isinstance(name, str) else {}), **recipe["method"]}
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}
