@@ -74,9 +74,10 @@ def typed(what: str, command: Sequence[str], place: Path) -> Contact:
     """A command from its prompt to its return."""
     began = time.perf_counter()
     done = subprocess.run(command, cwd=place, env=_environment(), capture_output=True, text=True, check=False)
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines() or [""]
-    shown = lines[0] if done.returncode or what == "--help" else lines[-1]
-    return Contact(what, time.perf_counter() - began, done.returncode, shown.strip())
+    lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip(" ╭╮╰╯─")] or [""]
+    errors = [line for line in lines if "error" in line.lower() or "no such" in line.lower()]
+    shown = lines[0] if what == "--help" else [*lines, *errors][-1]
+    return Contact(what, time.perf_counter() - began, done.returncode, shown.strip(" │"))
 
 
 def first_line(what: str, command: Sequence[str], place: Path) -> Contact:
