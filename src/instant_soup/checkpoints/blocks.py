@@ -33,7 +33,8 @@ from ..models import decoder
 from ..models.classifier import loading
 from ..training.inputs import Block, blocks_of, inputs_of
 from .checkpoint import INDEX, Checkpoint
-from .prune import RECORD, alone, copy_the_rest
+from .job import RECORD, alone
+from .rest import copy_the_rest
 from .skeleton import Skeleton
 from .spill import Spill, save
 

@@ -1,4 +1,4 @@
-"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait until they are needed."""
+"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait for their use."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from .errors import DataError, SoupError, StoreError
 from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
+_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)  # as `write` names a file until it is whole
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -72,4 +74,17 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
 
 def half_written(path: Path) -> list[Path]:
     """What killed processes left beside *path* while they were writing it."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
+    return left_behind(path.parent, [path.name])
+
+
+def left_behind(folder: Path, names: Collection[str]) -> list[Path]:
+    """What killed processes left in *folder* while they were writing files of these *names*, as `write` calls it.
+
+    Hidden files of another origin, links and folders are none of it.
+    """
+    left = []
+    for path in sorted(folder.glob(".*")):
+        match = _BESIDE.fullmatch(path.name)
+        if match and match["name"] in names and path.is_file() and not path.is_symlink():
+            left.append(path)
+    return left

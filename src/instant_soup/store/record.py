@@ -32,7 +32,6 @@ from .plain import seal, sealed, write_json
 
 SCHEMA = 4
 TRANSFER_SCHEMA = 1  # of records of transfers
-LOWER_IS_BETTER = frozenset({"perplexity"})
 SEALED = 3  # the schema from which on records carry a checksum
 
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
@@ -67,6 +66,7 @@ class Outcome(Part):
         metric: the task's first figure, by which methods are compared.
         test: all figures on the test split; one that is not finite is of a run that went wrong.
         validation: the figure that selection goes by.
+        contents: digests of the data and the model that it was made with, as far as they were files.
         checksum: of everything else in the file; empty where the record was not written yet.
     """
 
@@ -82,6 +82,7 @@ class Outcome(Part):
     memory: Memory
     examples: Examples
     made: Made
+    contents: Annotated[dict[str, str], Field(default_factory=dict)]
     checksum: str = ""
 
     @model_validator(mode="after")
@@ -247,7 +248,8 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), dict):
         return recipe  # whoever types it says what is wrong
 
-    method = {**_ONCE.get(recipe["method"].get("name"), {}), **recipe["method"]}
+    name = recipe["method"].get("name")
+    method = {**(_ONCE.get(name, {}) if isinstance(name, str) else {}), **recipe["method"]}
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}

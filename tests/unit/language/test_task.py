@@ -24,6 +24,8 @@ from instant_soup.models import tiny, tiny_decoders
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.tasks import CourseTask, language
 
+from .conftest import quick
+
 
 def recipe(model: Path, data: Path, **more: Any) -> Recipe:
     fields: dict[str, Any] = {
@@ -39,7 +41,7 @@ def recipe(model: Path, data: Path, **more: Any) -> Recipe:
 
 def test_perplexity_is_that_of_the_protocol(llama: Path, letters: Path) -> None:
     """The test texts joined by blank lines, tokenised once, windows without overlap, exp of the mean loss."""
-    task = language("mine", model=str(llama), data=letters, window=32)
+    task = language("mine", model=str(llama), data=letters, window=32, regime=quick())
     texts = pq.read_table(letters / "test.parquet").column("text").to_pylist()
     ids = AutoTokenizer.from_pretrained(llama)("\n\n".join(texts), return_tensors="pt")["input_ids"][0]
     model, losses = AutoModelForCausalLM.from_pretrained(llama).eval(), []
