@@ -31,6 +31,7 @@ from ..store.locks import Locks
 from .checkpoint import INDEX, Checkpoint, ahead
 from .counts import Cut, Numbers, Tally, keys, raw, refuse_nan, width
 from .prunable import prunable
+from .quantised import refuse_quantised
 
 SCHEMA = 1
 RECORD = "instant_soup.json"
@@ -93,6 +94,7 @@ def prune_checkpoint(
         StoreError: *out* holds something else, cannot be written, or *source* has changed since it was begun.
     """
     checkpoint, folder = Checkpoint.open(source), Path(out)
+    refuse_quantised(Path(source), checkpoint.parts)
     scope, left_out = prunable(checkpoint.parts, include, exclude)
     keep = survivors(sparsity, scope.size)
     job = {
