@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import Json, app, say
+from .app import Json, app
+from .console import say
 
 if TYPE_CHECKING:
     from ..core.ticket import Ticket

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
+from ..models.decoder import is_language_model
 from ..store.record import Record
 from .portable import Portable
 
@@ -85,6 +86,8 @@ def base_of(ticket: Ticket) -> tuple[str, bool]:
 def _pipeline(portable: Portable, classifier: Classifier | None) -> str:
     if classifier:
         return "image-feature-extraction"
+    if portable.shape is None and is_language_model(portable.config):
+        return "text-generation"
     return "text-classification" if portable.shape is None else "image-classification"
 
 

@@ -149,13 +149,12 @@ def evaluation_results(ticket: Ticket, record: Record | None) -> dict[str, bytes
         return {}
 
     task = record.recipe.task.name
-    metric = record.metric
     entry = EvalResultEntry(
         dataset_id=source[0],
         task_id=source[1] or "default",
         value=record.figure,
         date=record.made.at,
-        notes=f"{metric} on the split that is kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
+        notes=f"{record.metric} on the split kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
     )
     content = json.dumps(eval_result_entries_to_yaml([entry]), indent=2)  # which is YAML too
     return {f".eval_results/{task.replace('/', '-')}.yaml": content.encode()}

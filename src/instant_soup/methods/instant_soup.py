@@ -25,6 +25,7 @@ from typing import Literal, Self
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
+from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import Share, steps_to
 from ..core.score import SALIENCIES, Saliency, saliency
@@ -79,7 +80,8 @@ class InstantSoup:
         settled: take no more look-aheads in a round once one more mask changes less than this
             share of the ticket; None takes all N.
         protocols: what the look-aheads' trainings vary in.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     denoisers: int = 4
@@ -105,6 +107,7 @@ class InstantSoup:
     settled: float | None = None
     protocols: Protocols = field(default_factory=Protocols)
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if self.score not in SALIENCIES:
@@ -167,10 +170,12 @@ class InstantSoup:
 
         Raises KnobError when the rounds do not fit the task's budget.
         """
-        targets = steps_to(sparsity, self.compression, self.share, self.rounds)
+        check_pattern(self.pattern, sparsity)
+        targets = stepped(steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern)
         how = self._resolved(len(targets), task.horizon)
         learner = task.learner(meter or Meter(), horizon=how._line(len(targets), task.horizon))
         lengths = how._lengths(len(targets), learner)
+        check_pattern(self.pattern, sparsity, learner.scope)
 
         for number, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[number])
@@ -276,7 +281,7 @@ class InstantSoup:
         carried = self.carry == "mean"
         score: Saliency = saliency(self.score)
 
-        own = prune(score(learner), learner.mask, target, across=self.across)
+        own = prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern)
         kept_apart = carried and blend.wanted.weights  # going on from the mean writes over the weights before it
         before = learner.weights() if kept_apart else learner.view()
 
@@ -287,7 +292,7 @@ class InstantSoup:
                 return outlook.union
 
             standing = Standing(score(learner), before, partial(score, learner))
-            return prune(blend.score(outlook, standing), learner.mask, target, across=self.across)
+            return prune(blend.score(outlook, standing), learner.mask, target, across=self.across, pattern=self.pattern)
 
         outlook = denoise(
             learner,
@@ -295,6 +300,7 @@ class InstantSoup:
             target,
             score=score,
             across=self.across,
+            pattern=self.pattern,
             wanted=replace(blend.wanted, weights=blend.wanted.weights or carried),
             enough=None if self.settled is None else Settled(blended, self.settled),
         )

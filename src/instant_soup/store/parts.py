@@ -162,6 +162,15 @@ class Bill(Part):
     reused: Work
 
     @property
+    def as_budget(self) -> float:
+        """The budget at which a method that draws for nothing costs as much.
+
+        The validation at the end is left out, for every run pays it.
+        """
+        validation = self.train.get("select", Cost()).passes / self.full_fine_tune.passes
+        return round(self.multiple_of_T - validation, 2)
+
+    @property
     def stages(self) -> dict[str, dict[str, Cost]]:
         """Stage -> purpose -> work."""
         return {"draw": self.draw, "train": self.train}

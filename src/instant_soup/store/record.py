@@ -54,6 +54,9 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {
 """What every run of a method up to schema 3 did, which is a knob since."""
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
 
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Figures that are better the lower they are; any other is better the higher it is."""
+
 
 class Outcome(Part):
     """What records of runs and of transfers have in common.
@@ -63,6 +66,7 @@ class Outcome(Part):
         metric: the task's first figure, by which methods are compared.
         test: all figures on the test split; one that is not finite is of a run that went wrong.
         validation: the figure that selection goes by.
+        contents: digests of the data and the model that it was made with, as far as they were files.
         checksum: of everything else in the file; empty where the record was not written yet.
     """
 
@@ -78,6 +82,7 @@ class Outcome(Part):
     memory: Memory
     examples: Examples
     made: Made
+    contents: Annotated[dict[str, str], Field(default_factory=dict)]
     checksum: str = ""
 
     @model_validator(mode="after")
@@ -97,8 +102,13 @@ class Outcome(Part):
 
 
 class Record(Outcome):
-    """One finished run."""
+    """One finished run.
 
+    Attributes:
+        judged: how a test split of language was judged: protocol, L, how many tokens of which text.
+    """
+
+    judged: Annotated[dict[str, Any], Field(default_factory=dict)]
     cost: Bill
     seconds: Seconds
     clock: Clock

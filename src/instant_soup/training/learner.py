@@ -28,7 +28,7 @@ from torch.optim import AdamW
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
-from ..core.ranks.agreement import check_accord
+from ..core.ranks.agreement import check_agreement
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
@@ -197,7 +197,7 @@ class ModuleLearner:
             raise ScopeError(f"the mask is for {mask.scope}, and this model has {self.scope}")
         self._mask = mask = self._layout.mask(mask)
         if not self._layout.cut:  # else no two ranks hold the same part of it
-            check_accord(mask, self._layout.team)
+            check_agreement(mask, self._layout.team)
         self._keep = {
             name: mask[name].to(local(self._parameters[name]))
             for name, kept in mask.kept_by_name.items()

@@ -113,6 +113,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "schedule": "cubic",
         "score": "curved",
         "across": "layer",
+        "pattern": "2:4",
     },
     "magnitude": {"across": "layer", "pattern": "2:4"},
     "random": {"across": "layer", "pattern": "2:4"},
@@ -124,6 +125,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "finish": "continue",
         "score": "curved",
         "across": "layer",
+        "pattern": "2:4",
     },
     "snip": {"per_class": 11, "across": "layer", "pattern": "2:4", "allow_collapse": True},
     "grasp": {
@@ -144,6 +146,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "score": "curved",
         "rewind_head": True,
         "across": "layer",
+        "pattern": "2:4",
     },
     "lth-rewind": {
         "rewind": 0.1,
@@ -153,6 +156,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "score": "curved",
         "rewind_head": True,
         "across": "layer",
+        "pattern": "2:4",
     },
     "lottery-pools": {
         "coefficients": [0.5],
@@ -164,6 +168,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "score": "curved",
         "rewind_head": True,
         "across": "layer",
+        "pattern": "2:4",
     },
     "instant-model-soup": {
         "ingredients": 5,
@@ -172,17 +177,19 @@ KNOBS: dict[str, dict[str, Any]] = {
         "grid": 5,
         "protocols": {"rate": [1.0, 2.0], "subsets": "disjoint"},
         "across": "layer",
+        "pattern": "2:4",
     },
     "model-soup": {
         "average": "uniform",
         "ingredients": 3,
         "protocols": {"rate": [1.0, 2.0]},
         "across": "layer",
+        "pattern": "2:4",
     },
     "dense": {},
 }
 # knobs that do not go together: each is changed alone, and no recipe has both
-APART = {"instant-soup": {"round_epochs"}}
+APART = {"instant-soup": {"round_epochs"}, "lottery-pools": {"pattern"}}
 # what a knob needs beside it
 WITH = {"settled": {"carry": "none"}, "mask_start": {"spacing": "even"}, "inside": {"finish": "continue"}}
 
