@@ -1,9 +1,13 @@
-"""Layout: where the tensors of a model in training are. Whole on every rank, or by rows, as FSDP2 cuts them."""
+"""Layout: where the tensors of a model in training are.
+
+Each rank has all of the model (one process, or DDP), or each has some rows of every parameter (FSDP2).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import torch
@@ -22,21 +26,24 @@ from . import ranks
 
 
 class Layout:
-    """Puts a model in its place and says what of it is here.
+    """Puts a model onto its device, in the layout of this launch, and tells which part of it this rank has.
 
     Attributes:
         team: the ranks that train the model.
-        shards: what of each tensor is here.
-        model: what to call.
-        module: what holds the parameters, by their own names.
+        shards: which rows of each tensor this rank has.
+        model: what to call. Accelerate may have wrapped it.
+        module: the model under its own names, which holds the parameters.
     """
 
     def __init__(self, model: nn.Module, accelerator: Accelerator) -> None:
         self.team: Team = ranks.team()
-        self.shards, self._mesh = WHOLE, None
+        self.shards = WHOLE
+        self._mesh: DeviceMesh | None = None
+
         if ranks.sharded():
             self._mesh = _mesh()
-            self.model = self.module = _sharded(model, self._mesh, accelerator)
+            self.module = _sharded(model, self._mesh, accelerator)
+            self.model = self.module
             self.shards = Shards(_rows(self.module), self.team)
         else:
             self.model = accelerator.prepare_model(model)
@@ -44,27 +51,32 @@ class Layout:
 
     @property
     def cut(self) -> bool:
-        """Whether no rank has the whole model."""
+        """Whether each rank has only some rows of the model."""
         return self._mesh is not None
 
     def mine(self, indices: list[int]) -> list[int]:
-        """This rank's share of some examples; it may be empty."""
+        """The examples among *indices* that this rank takes; there may be none."""
         return indices[self.team.rank :: self.team.size]
 
-    def one(self, batches: list[list[int]]) -> list[int]:
-        """This rank's of as many batches as there are ranks or fewer, of which the last ranks then take the last."""
+    def own(self, batches: list[list[int]]) -> list[int]:
+        """The batch among *batches* that this rank takes. Where there are fewer than ranks, several take the last."""
         return batches[min(self.team.rank, len(batches) - 1)]
 
-    def of_all(self, answers: Tensor, batches: int) -> Tensor:
-        """The answers [n, ...] of all ranks to so many *batches*, in their order, on the CPU."""
+    def pooled(self, answers: Tensor, batches: int) -> Tensor:
+        """What all ranks answered to *batches* batches, in the order of the batches, on the CPU.
+
+        Args:
+            answers: [n, ...], what this rank answered to its `own` batch.
+        """
         if self.team.size == 1:
             return answers.cpu()
-        mine = answers if self.team.rank < batches else answers[:0]
+
+        mine = answers if self.team.rank < batches else answers[:0]  # the last batch counts once
         return self.team.pooled(mine.reshape(-1)).view(-1, *answers.shape[1:])
 
     def added(self, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The ranks' gradients, each of its own examples, added up; FSDP2 has done so, and divided by the ranks."""
-        if self.cut:
+        """The sum over ranks of gradients that each rank has from its own examples."""
+        if self.cut:  # FSDP2 has taken the mean already
             return {name: slope * self.team.size for name, slope in slopes.items()}
         return {name: self.team.added(slope) for name, slope in slopes.items()}
 
@@ -82,47 +94,63 @@ class Layout:
             )
 
     def mask(self, mask: Mask) -> Mask:
-        """What is to be here of *mask*, which may be whole or here already."""
-        return mask.cut(self.shards) if self.cut and mask.scope.shards.team.size == 1 else mask
+        """This rank's rows of *mask*, which may be a mask of the whole model or of these rows already."""
+        of_whole_model = mask.scope.shards.team.size == 1
+        return mask.cut(self.shards) if self.cut and of_whole_model else mask
 
-    def part(self, name: str, tensor: Tensor, here: Tensor) -> Tensor:
-        """What is to be here of *tensor*, which may be whole or here already, as *here* is. Raises ScopeError."""
+    def part(self, name: str, tensor: Tensor, live: Tensor) -> Tensor:
+        """This rank's rows of *tensor*, which may be the whole tensor, these rows already, or a DTensor.
+
+        Args:
+            name: of the parameter or buffer.
+            live: what this rank has there, whose shape the rows must have.
+
+        Raises:
+            ScopeError: the shape is another.
+        """
         if isinstance(tensor, DTensor):
             tensor = tensor.to_local() if name in self.shards.rows else tensor.full_tensor()
-        if tensor.shape != here.shape and name in self.shards.rows and tensor.ndim:
+        if tensor.shape != live.shape and name in self.shards.rows and tensor.ndim:
             tensor = self.shards.part(name, tensor)
-        if tensor.shape != here.shape:
+
+        if tensor.shape != live.shape:
             raise ScopeError(
-                f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has {tuple(here.shape)} there"
+                f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has {tuple(live.shape)} there"
             )
         return tensor
 
-    def spread(self, name: str, here: Tensor) -> Tensor:
-        """The tensor of which *here* is this rank's part, as torch.distributed knows it."""
+    def scattered(self, name: str, rows: Tensor) -> Tensor:
+        """The tensor of the parameter *name* that all ranks hold together, as a DTensor; *rows* are those of this rank.
+
+        What each rank holds whole is given back as it is.
+        """
         if self._mesh is None or name not in self.shards.rows:
-            return here
+            return rows
+
         whole = self.module.get_parameter(name)
         return DTensor.from_local(
-            here, self._mesh, [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride()
+            rows, self._mesh, [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride()
         )
 
     def placed(self, name: str, tensor: Tensor) -> Tensor:
-        """*tensor*, which may be whole, as the optimiser holds what belongs to the parameter *name*."""
+        """*tensor* as the optimiser holds what belongs to the parameter *name*: scattered, if the parameter is."""
         if isinstance(tensor, DTensor) or not tensor.ndim or name not in self.shards.rows:
             return tensor
-        return self.spread(name, self.shards.part(name, tensor))
+        return self.scattered(name, self.shards.part(name, tensor))
 
     def saved(self, mask: Mask) -> dict[str, Tensor]:
-        """*mask* as tensors to save: packed bits, or flags that can be cut anew."""
+        """*mask* as tensors to save: packed bits where it is whole, else flags that any number of ranks can divide."""
         if not self.cut:
             return {name: mask.packed(name) for name in mask}
-        return {name: self.spread(name, mask[name].to(torch.uint8)) for name in mask}
+        return {name: self.scattered(name, mask[name].to(torch.uint8)) for name in mask}
 
     def loaded(self, scope: Scope, tensors: Mapping[str, Tensor]) -> Mask:
-        """The mask that `saved` gave on any number of ranks. *scope* is whole."""
-        if all(tensors[name].shape == shape for name, shape in scope.shapes.items()):
-            here = {name: self._flags(name, tensors[name]) for name in scope}
-            return Mask(scope.cut(self.shards), here)
+        """This rank's part of a mask that `saved` gave, on any number of ranks; *scope* is that of the whole model."""
+        as_flags = all(tensors[name].shape == shape for name, shape in scope.shapes.items())
+        if as_flags:
+            flags = {name: self._flags(name, tensors[name]) for name in scope}
+            return Mask(scope.cut(self.shards), flags)
+
         return self.mask(Mask.from_packed(scope, {name: tensors[name] for name in scope}))
 
     def _flags(self, name: str, tensor: Tensor) -> Tensor:
@@ -131,7 +159,7 @@ class Layout:
 
 
 def empty_rows(shape: tuple[int, ...], dtype: torch.dtype) -> DTensor:
-    """Room for a tensor of which each rank holds some rows, not filled."""
+    """A tensor of *shape* of which each rank holds some rows, not filled."""
     return empty(shape, dtype=dtype, device_mesh=_mesh(), placements=[Shard(0)])
 
 
@@ -140,17 +168,27 @@ def _mesh() -> DeviceMesh:
     return init_device_mesh(device.type, (ranks.team().size,))
 
 
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and the buffers that a checkpoint holds, each once."""
+    kept = module.state_dict().keys()
+    buffers = {name: buffer for name, buffer in module.named_buffers() if name in kept}
+    return {**dict(module.named_parameters()), **buffers}
+
+
 def local(tensor: Tensor) -> Tensor:
-    """What of *tensor* is here, sharing its memory."""
+    """The rows of *tensor* that this rank has, in the same memory."""
     return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor
 
 
 def _sharded(model: nn.Module, mesh: Any, accelerator: Accelerator) -> nn.Module:
     """*model* under FSDP2, each of its blocks a unit that is gathered by itself."""
-    if empty := [name for name, parameter in model.named_parameters() if not parameter.ndim]:
-        raise RankError(f"{empty[0]!r} is a single number, which FSDP2 cannot cut; train this model with DDP")
+    for name, parameter in model.named_parameters():
+        if not parameter.ndim:
+            raise RankError(f"{name!r} is a single number, which FSDP2 cannot cut; train this model with DDP")
+
     half = accelerator.mixed_precision == "bf16"
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+
     model.to(accelerator.device)
     for block in _blocks(model):  # their outputs stay in bf16, which what comes after them is gathered in too
         fully_shard(block, mesh=mesh, mp_policy=policy)
@@ -160,14 +198,17 @@ def _sharded(model: nn.Module, mesh: Any, accelerator: Accelerator) -> nn.Module
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
     """The members of the outermost lists of modules: a transformer's layers."""
-    found = []
+    blocks: list[nn.Module] = []
     for child in module.children():
-        found += list(child) if isinstance(child, nn.ModuleList) else _blocks(child)
-    return found
+        if isinstance(child, nn.ModuleList):
+            blocks += list(child)
+        else:
+            blocks += _blocks(child)
+    return blocks
 
 
 def _rows(module: nn.Module) -> dict[str, tuple[int, int]]:
-    """Which rows of each parameter are here."""
+    """The first row of each parameter that this rank has, and the first that it has not any more."""
     rows = {}
     for name, parameter in module.named_parameters():
         if isinstance(parameter, DTensor):
@@ -179,5 +220,5 @@ def _rows(module: nn.Module) -> dict[str, tuple[int, int]]:
 def _lengths(parameter: DTensor) -> list[int]:
     """How many rows each rank holds."""
     size = parameter.device_mesh.size()
-    most = -(-parameter.shape[0] // size)
+    most = ceil(parameter.shape[0] / size)
     return [max(0, min(most, parameter.shape[0] - rank * most)) for rank in range(size)]

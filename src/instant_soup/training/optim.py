@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.optim import AdamW
 
 from ..core.weights import Lazy, Weights
 from .layout import local
+from .regime import Regime
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -23,6 +25,11 @@ class RateLine:
     horizon: int
     warmup: int = 0
     flat: int = 0
+
+    @classmethod
+    def of(cls, regime: Regime, horizon: int) -> Self:
+        """The line of *regime*, *horizon* steps long."""
+        return cls(regime.rate, horizon, round(regime.warmup * horizon), regime.flat_steps(horizon))
 
     def at(self, step: int) -> float:
         """The rate of step number *step*, counted from 0."""

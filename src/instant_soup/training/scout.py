@@ -9,7 +9,8 @@ from ..core.budget import Meter, Pulse
 from ..core.errors import EngineError
 from ..core.task import Brief
 from .course import Course
-from .learner import ModuleLearner, Snapshot
+from .learner import ModuleLearner
+from .place import Snapshot
 from .regime import Regime
 
 Look = Callable[[ModuleLearner], Any]

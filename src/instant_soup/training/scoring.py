@@ -1,0 +1,94 @@
+"""Scoring: what weights can be scored by, beside themselves: gradients, curvature, and what goes into matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..core.errors import TrainingError
+from ..core.scope import Scope
+from ..core.task import Sample
+from ..core.weights import Weights
+from . import sensitivity
+from .course import Batch
+from .feed import Feed
+from .inputs import PASSES, inputs_of
+from .order import chunks
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Scores a model in float32 and in evaluation mode, and leaves it as it was.
+
+    Attributes:
+        feed: the examples to score by, and their charge.
+        module: the model under its own names.
+        forward: its forward pass without autocast.
+        parameters: those that are trained.
+        scope: what of them may be pruned.
+        precision: that of training, as Accelerate calls it.
+    """
+
+    feed: Feed
+    module: nn.Module
+    forward: Callable[..., object]
+    parameters: Mapping[str, nn.Parameter]
+    scope: Scope
+    precision: str
+
+    def gradient(self, sample: Sample) -> Weights:
+        """As `Learner.gradient`."""
+        layout = self.feed.layout
+        layout.check_float32(self.precision)
+        slope_of = sensitivity.gathered_gradient if layout.cut else sensitivity.gradient
+
+        with sensitivity.exact(self.module, self.forward):
+            parts = self.feed.sampled(sample, sensitivity.GRADIENT)
+            return layout.added(slope_of(self._loss_of(), self.parameters, parts))
+
+    def curvature(self, sample: Sample, temperature: float) -> Weights:
+        """As `Learner.curvature`."""
+        targets = self.feed.course.train.targets
+        if temperature != 1 and targets is not None and targets.is_floating_point():
+            raise TrainingError(
+                f"temperature is {temperature:g}, and the label is a score, which has none; set it to 1"
+            )
+
+        layout = self.feed.layout
+        layout.check_whole("a product with the Hessian")
+        parameters = {name: self.parameters[name] for name in self.scope}
+        loss_of = self._loss_of(temperature)
+
+        with sensitivity.exact(self.module, self.forward):
+            parts = self.feed.sampled(sample, sensitivity.GRADIENT)
+            slope = layout.added(sensitivity.gradient(loss_of, parameters, parts))
+
+            parts = self.feed.sampled(sample, sensitivity.CURVATURE)
+            return layout.added(sensitivity.curvature(loss_of, parameters, slope, parts))
+
+    def inputs(self, examples: int, seed: int, *, second_moment: bool) -> Iterator[Weights]:
+        """As `Learner.inputs`."""
+        self.feed.layout.check_whole("what goes into matrices")
+        train = self.feed.course.train
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chosen = sorted(order[:examples].tolist())
+        ways = iter((PASSES, 1))  # parameters outside of blocks take one more pass
+
+        def parts() -> Iterator[Batch]:
+            passes = next(ways)
+            for part in chunks(chosen, self.feed.micro_size):
+                yield self.feed.placed(self.feed.charged("score", train, part, passes))
+                self.feed.tell("score")
+
+        def forward(batch: Batch) -> object:
+            with sensitivity.exact(self.module, self.forward):
+                return self.feed.course.predict(self.module, batch)
+
+        self.module.eval()
+        yield from inputs_of(self.module, self.scope, parts, forward, second_moment=second_moment)
+
+    def _loss_of(self, temperature: float = 1.0) -> sensitivity.LossOf:
+        return lambda batch: self.feed.course.batch_loss(self.module, batch, 0.0, temperature)
