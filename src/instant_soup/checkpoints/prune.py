@@ -32,6 +32,7 @@ from .checkpoint import Checkpoint, ahead, threads
 from .counts import Cut, Numbers, Tally, keys, raw, refuse_nan, width
 from .job import PruneJob, alone
 from .prunable import prunable
+from .quantised import refuse_quantised
 from .rest import copy_the_rest
 
 Item = TypeVar("Item")
@@ -96,6 +97,7 @@ def prune_checkpoint(
     """
     checkpoint = Checkpoint.open(source)
     folder = Path(out)
+    refuse_quantised(Path(source), checkpoint.parts)
     scope, left_out = prunable(checkpoint.parts, include, exclude)
     keep = survivors(sparsity, scope.size)
     sizes = {name: scope.numel(name) for name in scope}
