@@ -213,13 +213,18 @@ def test_the_outline_says_what_it_takes(letters: Path, source: Path) -> None:
 
 
 def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, tmp_path: Path) -> None:
-    out, run = tmp_path / "out", CliRunner()
+    out, ticket, run = tmp_path / "out", tmp_path / "ticket.safetensors", CliRunner()
     empty = tmp_path / "empty"
     empty.mkdir()
     short = tmp_path / "short.txt"
     short.write_text("soup", encoding="utf-8")
     encoder = tiny.bert(tmp_path / "bert")
     foreign = tiny_decoders.llama(tmp_path / "foreign")
+    experts = tiny_decoders.mixtral(tmp_path / "experts")
+    (tmp_path / "blank").mkdir()
+    pq.write_table(pa.table({"text": ["", "  "]}), tmp_path / "blank" / "train.parquet")
+    blank_file = tmp_path / "blank.txt"
+    blank_file.write_text("\n \n", encoding="utf-8")
     tokenizer = json.loads((foreign / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["model"]["vocab"] |= {f"word{i}": 1000 + i for i in range(50)}
     (foreign / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -228,18 +233,27 @@ def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, t
         ([str(source), *calibrated[:4]], "needs text to calibrate on"),
         ([str(source), *calibrated, str(empty)], "holds no train.parquet"),
         ([str(source), *calibrated, str(short), "--window", "32"], "fewer than a window of 32"),
+        ([str(source), *calibrated, str(tmp_path / "blank")], "has 0 tokens"),
+        ([str(source), *calibrated, str(blank_file)], "has 0 tokens"),
+        ([str(source), *calibrated, str(tmp_path / "nowhere")], "no text at"),
         ([str(source), *calibrated, str(letters), "--window", "4096"], "the model reads 2 to 64"),
         ([str(source), *calibrated, str(letters), "--samples", "4000"], "and 4000 are asked for"),
         ([str(encoder), *calibrated, str(letters)], "is no causal language model"),
         ([str(foreign), *calibrated, str(letters)], "it is of another model"),
+        ([str(experts), *calibrated, str(letters)], "holds each expert in tensors of its own"),
+        ([str(experts), "--pattern", "2:4"], "holds each expert in tensors of its own"),
+        ([str(source), "--pattern", "2:4", "--exclude", "*mlp*"], "leave them out"),
+        ([str(source), "--pattern", "nonsense"], "expected 'unstructured', or N:M"),
         ([str(source), "--pattern", "3:7", "--score", "wanda", "--calibrate", str(letters)], "does not divide"),
         ([str(source), "--pattern", "2:4", "--sparsity", "0.7"], "pattern 2:4 prunes 0.5"),
         ([str(source), "--score", "wand", "--sparsity", "0.5"], "expected one of magnitude, wanda"),
     ):
-        result = run.invoke(app, ["prune", *arguments, "-o", str(out), "--quiet"])
+        result = run.invoke(app, ["prune", *arguments, "--ticket", str(ticket), "-o", str(out), "--quiet"])
         assert result.exit_code == 2, (arguments, result.output)
         assert words in " ".join(result.output.split()), (words, result.output)
+        assert "Traceback" not in result.output
         assert not out.exists()
+        assert not ticket.exists()
 
 
 def test_what_makes_no_sense_is_refused() -> None:
