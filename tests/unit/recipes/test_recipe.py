@@ -105,6 +105,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "settled": 0.01,
         "protocols": {"rate": [1.0, 2.0], "subsets": "disjoint"},
         "across": "layer",
+        "pattern": "2:4",
     },
     "gradual": {
         "rounds": 11,
