@@ -192,7 +192,7 @@ class Recipe(_Strict):
         if not self.budget and not self.task.language:
             raise RecipeError(f"budget is 0, and {self.task.name!r} has a new head to train; set it above 0")
         if not self.budget and self.make_method().trains:
-            raise RecipeError(f"budget is 0 and {self.method['name']} trains its ticket inside it; set it above 0")
+            raise RecipeError(f"budget is 0, and {self.method['name']} has something to train; set it above 0")
         return self
 
     @classmethod
