@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 import instant_soup as soup
 from instant_soup.core.errors import TrainingError
-from instant_soup.runs.run import refuse_divergence
+from instant_soup.runs.divergence import refuse_divergence
 from instant_soup.store.store import Store
 
 
