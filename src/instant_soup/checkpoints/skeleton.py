@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from ..models import decoder
 from ..models.classifier import loading
 from ..training.inputs import Block
 from .checkpoint import Checkpoint
+
+_EXPERT = re.compile(r"\bexperts\.\d+\.")
+"""A step of the name of a tensor that belongs to one expert."""
 
 
 @dataclass
@@ -93,9 +97,16 @@ def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
     for other in (name, name.removeprefix(prefix), prefix + name):
         if other in checkpoint:
             return other
+    expert = next((other for other in checkpoint if _EXPERT.search(other)), None)
+    if expert is not None:
+        raise DataError(
+            f"the checkpoint holds each expert in tensors of its own, such as {expert!r}, and the model is built of "
+            f"experts in stacks, so it cannot be pruned block by block; draw a ticket in memory, with a recipe of kind "
+            f"'language', or prune by magnitude across 'model' or 'layer'"
+        )
     raise DataError(
-        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise, "
-        f"as those of some mixtures of experts are; draw a ticket with a recipe of kind 'language' instead"
+        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise; "
+        f"draw a ticket with a recipe of kind 'language' instead"
     )
 
 

@@ -137,8 +137,8 @@ KNOBS: dict[str, dict[str, Any]] = {
         "pattern": "2:4",
         "allow_collapse": True,
     },
-    "wanda": {"samples": 64, "across": "layer", "pattern": "2:4"},
-    "ria": {"samples": 64, "across": "row", "pattern": "2:4"},
+    "wanda": {"samples": 64, "across": "layer", "pattern": "2:4", "subsets": 4},
+    "ria": {"samples": 64, "across": "row", "pattern": "2:4", "subsets": 4},
     "sparsegpt": {"samples": 64, "across": "layer", "pattern": "2:4"},
     "lth": {
         "compression": 0.2,
