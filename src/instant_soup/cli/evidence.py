@@ -1,4 +1,4 @@
-"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait until they are needed."""
+"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from . import console
@@ -198,7 +199,7 @@ def _best_of_each(lines: Sequence[Line]) -> Sequence[Line]:
     return [line for line in lines if line.method in kept]
 
 
-def _glance(comparison: Comparison, overview: Overview) -> console.Table:
+def _glance(comparison: Comparison, overview: Overview) -> Table:
     """A task in one table; bold is what is better than the reference."""
     from ..evidence import tables
 
@@ -208,6 +209,8 @@ def _glance(comparison: Comparison, overview: Overview) -> console.Table:
             text.stylize("bold")
         return text
 
-    rows = [[name, *figures, cost] for name, figures, cost in tables.glance_rows(overview, figure, Text(""))]
+    rows: list[list[str | Text]] = [
+        [name, *figures, cost] for name, figures, cost in tables.glance_rows(overview, figure, Text(""))
+    ]
     title = f"{overview.task} at a glance"
     return console.table(tables.glance_heads(overview), rows, title=title, figures=True)
