@@ -21,7 +21,16 @@ from ..core.printable import printable
 BROAD = 10_000  # columns of what is no terminal: nothing is cut for who reads on by program
 NARROW = 80  # columns of a terminal below which tables leave out what can be done without
 
-_PLAIN = {"↳": "->", "±": "+/-", "…": "...", "µ": "u", "·": "."}
+_PLAIN = {
+    "↳": "->",
+    "±": "+/-",
+    "…": "...",
+    "µ": "u",
+    "×": "x",  # noqa: RUF001 - the very letter is meant
+    "·": ".",
+    "–": "-",  # noqa: RUF001 - the same
+    "—": "-",
+}
 _ERRORS = "instant-soup"
 
 

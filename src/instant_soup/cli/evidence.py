@@ -1,4 +1,4 @@
-"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait."""
+"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait for their use."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .console import cell, say, warn
 if TYPE_CHECKING:
     from ..evidence.comparison import Comparison, Line
     from ..evidence.overview import Overview
+    from ..evidence.runs import Run
     from ..evidence.transfers import Matrix
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
@@ -39,6 +40,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything for machines.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print tables for booktabs.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
+    published: Annotated[
+        Path | None, typer.Option("--published", metavar="FILE", help="Set the figures of papers in FILE beside ours.")
+    ] = None,
 ) -> None:
     """Say what to use at which budget, and compare the methods whose runs are in DIR.
 
@@ -71,6 +75,9 @@ def compare(
         narrowed = [matrix.onto(tasks) for matrix in transfers]
         transfers = [matrix for matrix in narrowed if matrix]
 
+    if published is not None:
+        _beside(published, runs, as_markdown=as_markdown)
+        return
     if as_csv:
         console.pour(machines.tidy(runs))
         return
@@ -104,6 +111,18 @@ def report(
 
 
 # for people
+
+
+def _beside(path: Path, runs: Sequence[Run], *, as_markdown: bool) -> None:
+    """Figures that papers print, and what was reached here."""
+    from ..evidence.markdown import grid
+    from ..evidence.published import beside, read
+
+    head, *rows = beside(read(path), runs)
+    if as_markdown:
+        typer.echo("\n".join(grid([head, *rows])))
+        return
+    console.out().print(console.table(head, rows, title="Published figures beside those of runs here"))
 
 
 def _show(comparison: Comparison, transfers: Sequence[Matrix], *, costs: bool, variants: bool) -> None:

@@ -17,6 +17,7 @@ from .console import cell
 Begin = Callable[[str, int, int], Watch]
 """(title, passes expected, passes of T) -> what `run` tells."""
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
+_TELLS = 5.0  # seconds after which the pace so far says something of what is left
 WIDE = 110  # columns from which on there is room for the time that has passed, too
 
 
@@ -146,11 +147,18 @@ class _Plain:
         if stage == self._stage and now - self._told < PLAIN_EVERY:
             return
 
-        left = (now - self._begun) * max(0, self._expected - passes) / passes
+        left = _left(now - self._begun, passes, self._expected)
         state = fitted(stage, pulse, passes / self._full, 200)
-        self._console.print(cell(f"{self._title}: {state}  about {left:.0f} s left", self._console), soft_wrap=True)
+        self._console.print(cell(f"{self._title}: {state}  {left}", self._console), soft_wrap=True)
         self._stage = stage
         self._told = now
+
+
+def _left(elapsed: float, passes: int, expected: int) -> str:
+    """How long it will still take, which the first seconds do not tell: caches are cold and little is done."""
+    if elapsed < _TELLS or passes < expected / 100:
+        return "? s left"
+    return f"about {elapsed * max(0, expected - passes) / passes:.0f} s left"
 
 
 def _silent(*_: object) -> Watch:

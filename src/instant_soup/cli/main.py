@@ -6,12 +6,12 @@ import contextlib
 import os
 from pathlib import Path
 
-from . import checkpoint, evidence, export, names, recipe, run, sweep, ticket, tickets, transfer
+from . import checkpoint, evidence, export, hub, names, recipe, run, sweep, ticket, tickets, transfer
 from .app import app, first_rank
 from .console import ready_streams
 
 __all__ = [
-    "app", "checkpoint", "evidence", "export", "main", "names", "recipe", "run", "sweep", "ticket", "tickets",
+    "app", "checkpoint", "evidence", "export", "hub", "main", "names", "recipe", "run", "sweep", "ticket", "tickets",
     "transfer",
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,10 +39,18 @@ if TYPE_CHECKING:
 def demo(
     out: Out = RUNS / "demo",
     sparsity: Annotated[float, typer.Option(help="Share of the prunable weights that goes.")] = 0.9,
+    language: Annotated[
+        bool, typer.Option("--language", help="Prune the packaged language model to 2:4 instead.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
+    if language:
+        _demo_language(RUNS / "demo-language" if out == RUNS / "demo" else out, quiet=quiet, as_json=as_json)
+        return
+
+    from ..engine.threads import use_spare_threads
     from ..runs.demo import TASK
     from ..runs.demo import demo as rows_of
     from ..store.store import Store
@@ -49,7 +58,9 @@ def demo(
     from .live import live
 
     progress = console.err(quiet=quiet or as_json)
-    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.\n")
+    threads = use_spare_threads()
+    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.")
+    progress.print(f"Three trainings with as many steps each; threads: {threads}; about three minutes in all.\n")
     store = Store(out)
     rows = []
     with going_on(), live(progress, quiet=quiet or as_json) as begin:
@@ -69,6 +80,33 @@ def demo(
     soup = store.cell(next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup"))
     say(f"The ticket: {soup.ticket}")
 
+    say("\nWhat to do next:")
+    say(f"  instant-soup ticket info {soup.ticket}")
+    say(f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}")
+    say("  instant-soup new: a recipe for your own text or images; docs/quick-start.md goes through it")
+
+
+def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
+    from ..runs.demo_language import demo_language
+    from ..store.store import Store
+    from . import show
+    from .live import live
+
+    progress = console.err(quiet=quiet or as_json)
+    progress.print("The packaged SmolLM2-135M, two of every four weights pruned; about three minutes on two cores.\n")
+    store = Store(out)
+    rows = []
+    with going_on(), live(progress, quiet=quiet or as_json) as begin:
+        for row in demo_language(store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
+            rows.append(row)
+    if as_json:
+        typer.echo(json.dumps([{"title": row.title, **row.record.facts()} for row in rows], indent=2))
+        return
+
+    console.out().print(show.demo_language(rows))
+    say("Perplexity of text that the model was not calibrated on; lower is better. Nothing was trained.")
+    say(f"The ticket: {store.cell(rows[-1].recipe).ticket}")
+
 
 @app.command()
 def run(
@@ -85,6 +123,9 @@ def run(
 ) -> None:
     """Draw, fine-tune and evaluate what RECIPE asks for. A run that was killed goes on."""
     from ..recipes.recipe import Recipe
+
+    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
+
     from ..runs.run import run as carry_out
     from ..runs.trackers import tracked
     from ..store.store import Store
@@ -92,7 +133,6 @@ def run(
     from .advice import pointless
     from .live import live
 
-    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
     store = Store(out)
     begun_now = False
     with (

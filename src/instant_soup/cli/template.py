@@ -26,7 +26,7 @@ name = "demo/polarity"       # `instant-soup tasks` lists names; any other name 
 # max_length = 128           # tokens of a text
 
 [method]
-name = "instant-soup"        # `instant-soup methods` lists them with their knobs
+name = "instant-soup"        # see `instant-soup methods`; for several: name = ["magnitude", "lth"]
 
 [training]
 rate = 5e-5                  # the learning rate; it falls to zero by the end

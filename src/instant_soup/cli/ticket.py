@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,6 +32,11 @@ from .app import (
     put,
 )
 from .console import say
+
+if TYPE_CHECKING:
+    from ..recipes.recipe import Recipe
+    from ..runs.run import Result
+    from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
@@ -81,6 +86,9 @@ def evaluate(
     recipe: RecipePath,
     changes: Changes = None,
     cell: CellName = None,
+    lm_eval: Annotated[
+        str | None, typer.Option("--lm-eval", metavar="TASKS", help="Judge a language model by tasks of lm-eval, too.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -101,11 +109,31 @@ def evaluate(
     with live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
         result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
+    if lm_eval:
+        result = replace(result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)})
     if as_json:
         facts = {"test": result.test, "validation": result.validation, "cost_in_T": result.cost.ratio(full)}
         typer.echo(json.dumps({"ticket": loaded.digest, "sparsity": loaded.sparsity, **facts}, indent=2))
         return
     say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T")
+
+
+def _benchmarks(recipe: Recipe, task: CourseTask, result: Result, names: str) -> dict[str, float]:
+    """What the judged weights reach on tasks of lm-eval."""
+    from copy import deepcopy
+
+    from ..core.errors import DataError
+    from ..models.decoder import tokenizer_of
+    from ..runs.harness import harness
+
+    if not recipe.task.language:
+        raise DataError(
+            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
+        )
+
+    model = deepcopy(task.course.model)
+    model.load_state_dict(dict(result.weights), strict=False)
+    return harness(model, tokenizer_of(recipe.task.model), [name.strip() for name in names.split(",")])
 
 
 @app.command()

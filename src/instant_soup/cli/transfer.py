@@ -98,4 +98,6 @@ def _show(record: TransferRecord, out: Path) -> None:
     say(f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}")
     figures = show.figures(record.test)
     say(f"test {figures}   validation {record.validation:.4f}   cost {record.cost.multiple_of_T:.2f} T")
-    say(f"Record: {out / 'transfers' / record.key[:16]}.json")
+    from ..store.store import Store
+
+    say(f"Record: {Store(out).transfer(record.key)}")

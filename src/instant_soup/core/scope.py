@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
-from .names.heads import KEEP_DENSE
+from .names.matrices import left_out, role
 from .ranks.shards import WHOLE, Shards
 
 
@@ -37,13 +37,16 @@ class Scope:
         shapes = {name: tuple(shape) for name, shape in self.shapes.items()}
         if not shapes:
             raise ScopeError("the scope is empty: name at least one parameter to prune")
+
         for name, shape in shapes.items():
-            if not isinstance(name, str) or not all(type(length) is int and length >= 0 for length in shape):
+            whole_numbers = all(type(length) is int and length >= 0 for length in shape)
+            if not isinstance(name, str) or not whole_numbers:
                 raise ScopeError(f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero")
             if not prod(shape):
                 raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
             if self.shards.team.size > 1 and name not in self.shards.rows:
                 raise ScopeError(f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope")
+
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
 
@@ -56,29 +59,42 @@ class Scope:
         return self.shards.shape(name, self.shapes[name])
 
     @classmethod
-    def of(cls, model: nn.Module, keep_dense: Sequence[str] = KEEP_DENSE) -> Scope:
-        """Every trainable matrix of *model* but embeddings and names that match *keep_dense*.
+    def of(cls, model: nn.Module, keep_dense: Sequence[str] | None = None, *, pooler: bool = False) -> Scope:
+        """Every trainable matrix of the blocks of *model*, as `core.names.matrices` tells them.
 
-        A matrix is a parameter of two dimensions or more, so fused projections, transposed
-        Conv1D weights and stacks of experts count. A tensor that goes by several names is
-        listed once, under the first of them, and not at all if one of its owners is an
-        embedding.
+        Fused projections, transposed Conv1D weights and stacks of experts count. A tensor that goes by several names
+        is listed once, under the first of them, and not at all if one of its owners is an embedding.
 
-        Raises ScopeError when nothing is left.
+        Args:
+            keep_dense: patterns of names. If they are given, every matrix that matches none of them is in, in blocks
+                or not; vectors, biases, norms, tokens and embeddings are never.
+            pooler: whether BERT's pooler is in, too.
+
+        Raises:
+            ScopeError: nothing is left.
         """
-        embedded = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
-        shapes = {
-            name: tuple(p.shape)
-            for name, p in model.named_parameters()
-            if p.ndim > 1
-            and p.requires_grad
-            and id(p) not in embedded
-            and not any(fnmatch(name, pattern) for pattern in keep_dense)
-        }
+        embedded: set[int] = set()
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                embedded.update(id(parameter) for parameter in module.parameters(recurse=False))
+
+        shapes = {}
+        for name, parameter in model.named_parameters():
+            shape = tuple(parameter.shape)
+            if parameter.requires_grad and id(parameter) not in embedded and not role(name, shape):
+                shapes[name] = shape
+
+        if keep_dense is None:
+            dense = left_out(shapes, pooler=pooler)
+        else:
+            matched = (name for name in shapes if any(fnmatch(name, pattern) for pattern in keep_dense))
+            dense = dict.fromkeys(matched, "asked for")
+        shapes = {name: shape for name, shape in shapes.items() if name not in dense}
+
         if not shapes:
             raise ScopeError(
-                f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding "
-                f"or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
+                f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding or a head"
+                + ("" if keep_dense is None else f", or matches keep_dense={tuple(keep_dense)}; give fewer patterns")
             )
         return cls(shapes, inputs=_inputs(model, shapes))
 
@@ -101,7 +117,9 @@ class Scope:
         return name in self.shapes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scope) and tuple(self.shapes.items()) == tuple(other.shapes.items())
+        if not isinstance(other, Scope):
+            return False
+        return tuple(self.shapes.items()) == tuple(other.shapes.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))

@@ -32,8 +32,8 @@ def decode(values: Sequence[Any], processor: BaseImageProcessor) -> list[Tensor]
         DataError: one is no image.
     """
     images = [_upright(value) for value in values]
-    found = processor(images=images, do_rescale=False, do_normalize=False)["pixel_values"]
-    return [torch.as_tensor(pixels).to(torch.uint8) for pixels in found]
+    sized = processor(images=images, do_rescale=False, do_normalize=False)["pixel_values"]
+    return [torch.as_tensor(pixels).to(torch.uint8) for pixels in sized]
 
 
 def _upright(value: Any) -> Image.Image:
@@ -49,15 +49,39 @@ def _upright(value: Any) -> Image.Image:
 def rgb(image: Image.Image) -> Image.Image:
     """*image* in red, green and blue, as it is meant to be seen.
 
-    Turned upright by its EXIF data; transparent parts on white; 16 bits of grey scaled to 8.
+    Turned upright by its EXIF data; transparent parts on white; 16 bits of grey, and floats from 0 to 1, scaled to 8.
+
+    Raises ValueError at numbers whose range is not known: other floats, and whole numbers of 32 bits or with a sign.
     """
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
+
+    if deep:
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    elif upright.mode == "I":
+        low, high = upright.getextrema()
+        raise ValueError(
+            f"it holds whole numbers of 32 bits or with a sign, from {low} to {high}, and what is white is not known; "
+            f"save it with 8 bits, or with 16 without a sign"
+        )
+    elif upright.mode == "F":
+        upright = _from_floats(np.asarray(upright))
+
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return upright.convert("RGB")
+
+
+def _from_floats(values: np.ndarray[Any, Any]) -> Image.Image:
+    """Grey of 8 bits from floats of which 1 is white. Raises ValueError where they go beyond 0 to 1."""
+    low, high = float(values.min()), float(values.max())
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"it holds floats from {low:g} to {high:g}, and what is white is not known; expected 0 to 1: scale them, "
+            f"or save it with 8 bits"
+        )
+    return Image.fromarray(np.rint(values * 255).astype(np.uint8))
 
 
 def _source(value: Any) -> BytesIO | Path:

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from ..core.errors import DataError, nearest
 
 GLUE = "nyu-mll/glue"
+_ENOUGH = 8  # different texts that cannot all be the same tokens by chance
 
 
 @dataclass(frozen=True)
@@ -77,41 +78,84 @@ class TextExamples:
 
     Attributes:
         targets: the label of each example: int64, or float32 for scores, [n].
-        lengths: how many tokens each example has.
+        lengths: how many tokens each example has; None where all are padded to one length.
     """
 
-    def __init__(self, rows: Dataset, spec: TextSpec, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-        """Tokenise *rows*. Raises DataError when a column is missing or a label does not fit."""
+    def __init__(
+        self,
+        rows: Dataset,
+        spec: TextSpec,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        *,
+        one_length: bool = False,
+    ) -> None:
+        """Tokenise *rows*.
+
+        Args:
+            tokenizer: with the pad token and the side of padding that the model wants.
+            one_length: pad every text to *max_length*, for models whose answer depends on how much is padded.
+
+        Raises:
+            DataError: a column is missing, a label does not fit, or *tokenizer* has no pad token.
+        """
+        if tokenizer.pad_token_id is None:
+            raise DataError("the tokenizer has no pad token to fill batches with; set pad_token, such as to eos_token")
+
         self.targets = _labels(rows, spec)
         texts = [_column(rows, name) for name in spec.columns]
         for name, column in zip(spec.columns, texts, strict=True):
-            if (bad := next((value for value in column if not isinstance(value, str)), "")) != "":
-                raise DataError(f"column {name!r} holds {bad!r}; expected text in every row")
+            wrong = next((value for value in column if not isinstance(value, str)), "")
+            if wrong != "":
+                raise DataError(f"column {name!r} holds {wrong!r}; expected text in every row")
+
         encoded = tokenizer(*texts, truncation=True, max_length=max_length)
         self._encoded: dict[str, list[list[int]]] = {
             key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded
         }
-        self._pad = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-        self.lengths: Sequence[int] = [len(ids) for ids in self._encoded["input_ids"]]
+        _refuse_sameness(texts, self._encoded["input_ids"], tokenizer)
+        self._pad = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self._pads_left = tokenizer.padding_side == "left"
+        self._sizes = [len(ids) for ids in self._encoded["input_ids"]]
+        self._one_length = max_length if one_length else None
+        self.lengths: Sequence[int] | None = None if one_length else self._sizes
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self._sizes)
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Put examples together, padded to the longest of them.
+        """Put examples together, padded to the longest of them; a text without a token is one pad token.
 
         ``input_ids``, ``attention_mask`` and, where the model wants them, ``token_type_ids``:
         int64 [n, longest]; ``labels``: int64, or float32 for scores, [n].
         """
-        longest = max(self.lengths[i] for i in indices)
+        longest = self._one_length or max(1, *(self._sizes[i] for i in indices))
         batch = {
-            key: torch.tensor([ids[i] + [self._pad[key]] * (longest - len(ids[i])) for i in indices])
+            key: torch.tensor([self._padded(ids[i], self._pad[key], longest) for i in indices])
             for key, ids in self._encoded.items()
         }
-        lengths = torch.tensor([self.lengths[i] for i in indices])
-        batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+
+        lengths = torch.tensor([max(1, self._sizes[i]) for i in indices])[:, None]
+        places = torch.arange(longest)
+        attended = places >= longest - lengths if self._pads_left else places < lengths
+        batch["attention_mask"] = attended.long()
         batch["labels"] = self.targets[list(indices)]
         return batch
+
+    def _padded(self, ids: list[int], pad: int, length: int) -> list[int]:
+        filling = [pad] * (length - len(ids))
+        return [*filling, *ids] if self._pads_left else [*ids, *filling]
+
+
+def _refuse_sameness(texts: list[list[Any]], encoded: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise DataError where *tokenizer* makes the same of all *texts*, whose words it does not know."""
+    different = set(zip(*texts, strict=True))
+    if len(different) >= _ENOUGH and len({tuple(ids) for ids in encoded}) == 1:
+        tokens = " ".join(tokenizer.convert_ids_to_tokens(encoded[0])) or "nothing"
+        raise DataError(
+            f"the tokenizer makes the same of every text, {tokens}; expected the tokenizer that belongs to the model, "
+            f"with its vocabulary, and texts in a script that it knows"
+        )
 
 
 def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tuple[str, ...]) -> TextSpec:

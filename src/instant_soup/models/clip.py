@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel, PreTrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
 from ..core.extras import extra
 from .classifier import loading
-from .vision import EXPECTED, ImageModel, processor
+from .complete import check_config, check_folder, check_tokenizer
+from .vision import EXPECTED, ImageModel, check_fit, processor
 
 OPEN_CLIP = "open_clip:"
 
@@ -70,7 +71,7 @@ def is_clip(name: str) -> bool:
     if name.startswith(OPEN_CLIP):
         return True
     with loading(name, EXPECTED):
-        return bool(AutoConfig.from_pretrained(name).model_type == "clip")
+        return bool(AutoConfig.from_pretrained(name, trust_remote_code=False).model_type == "clip")
 
 
 def load(name: str, *, prompts: Prompts) -> ImageModel:
@@ -97,16 +98,22 @@ def zero_shot_head(embed: Callable[[Sequence[str]], Tensor], prompts: Prompts) -
 
 
 def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
+    check_folder(name)
     with loading(name, EXPECTED):
+        check_config(name, PreTrainedConfig.get_config_dict(name)[0])
         loaded: Any = CLIPModel.from_pretrained(
             name,
             dtype=torch.float32,
             output_loading_info=True,
             use_safetensors=True,
+            trust_remote_code=False,
             # at a tower's few tokens torch's fused attention for CPUs trains a fifth slower than the plain one
             attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
         )
-        tokenizer, found = AutoTokenizer.from_pretrained(name), processor(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        pixels = processor(name)
+
+    check_tokenizer(name, tokenizer)
     whole, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise DataError(f"the checkpoint of model {name!r} lacks {missing[0]}; {EXPECTED}, with both towers of CLIP")
@@ -118,7 +125,8 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
 
     tower = Tower(whole.vision_model, whole.visual_projection)
     model = Classifier(tower, zero_shot_head(embed, prompts), whole.logit_scale.detach().exp())
-    return ImageModel.of(name, model, found)
+    check_fit(name, model, pixels)
+    return ImageModel.of(name, model, pixels)
 
 
 def _from_open_clip(name: str, prompts: Prompts) -> ImageModel:

@@ -15,7 +15,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from ..core.errors import DataError
+from ..core.errors import DataError, MissingExtra
+from ..core.extras import package
 from ..core.names.heads import KEEP_DENSE
 from ..core.scope import Scope
 from ..core.task import Base
@@ -68,11 +69,11 @@ def load(name: str) -> LanguageModel:
     expected = f"give a folder with config.json and safetensors, a GGUF file, a hub id, or {PACKAGED!r}"
     with loading(name, expected):
         if not options:
-            check_causal(AutoConfig.from_pretrained(place), name)
+            check_causal(AutoConfig.from_pretrained(place, trust_remote_code=False), name)
         model = AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.float32, experts_implementation="eager", **options
+            place, dtype=torch.float32, experts_implementation="eager", trust_remote_code=False, **options
         )  # one product an expert, each of which can be seen
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
 
     embeddings = model.get_input_embeddings().get_parameter("weight")
     check_vocabulary(tokenizer, len(embeddings), name)
@@ -80,16 +81,19 @@ def load(name: str) -> LanguageModel:
     return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
 
 
+def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the model called *name*. Raises DataError."""
+    place, options = located(name)
+    with loading(name, "put its tokenizer beside it"):
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+
+
 def located(name: str) -> tuple[str, dict[str, str]]:
     """Where *name* is, and what else transformers has to be told to load it."""
     path = packaged() if name == PACKAGED else Path(name)
     if path.suffix != ".gguf":
-        return name, {}
-    if find_spec("gguf") is None:
-        raise DataError(
-            f"model {name!r} is GGUF, which needs the package gguf; "
-            f"install it with: pip install 'instant-soup[language]'"
-        )
+        return str(path) if name == PACKAGED else name, {}
+    package("gguf", "language", f"model {name!r}, which is GGUF,")
     if not path.is_file():
         raise DataError(f"no GGUF file at {path}; check the path")
     return str(path.parent), {"gguf_file": path.name}
@@ -98,13 +102,18 @@ def located(name: str) -> tuple[str, dict[str, str]]:
 def packaged() -> Path:
     """The file of the packaged model, found without importing its package, which wants a runtime to be compiled.
 
-    Raises DataError when it is not installed.
+    Raises MissingExtra when it is not installed.
     """
-    package = find_spec(_PACKAGE)
-    files = sorted(Path(package.origin).parent.glob("*.gguf")) if package and package.origin else []
+    spec = find_spec(_PACKAGE)
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise DataError(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
+        raise MissingExtra(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
     return files[0]
+
+
+def installed() -> bool:
+    """Whether the packaged model and what reads it are there."""
+    return find_spec(_PACKAGE) is not None and find_spec("gguf") is not None
 
 
 def check_causal(config: Any, name: str) -> None:
@@ -116,6 +125,11 @@ def check_causal(config: Any, name: str) -> None:
             f"model {name!r} is of type {kind!r}, which is no causal language model; give a decoder, "
             f"such as a GPT-2 or a Llama, or set task.kind to 'text'"
         )
+
+
+def is_language_model(config: Any) -> bool:
+    """Whether a checkpoint with this configuration was saved as a causal language model."""
+    return any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or ())
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:

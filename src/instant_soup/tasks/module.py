@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..core.errors import DataError, KnobError
-from ..core.names.heads import KEEP_DENSE
+from ..core.errors import KnobError
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
+from ..data.loader import LoaderExamples
 from ..training.course import Batch, Course, Predict
 from ..training.regime import Regime
 from .task import CourseTask
@@ -29,7 +29,7 @@ def module(
     loss: Callable[[Tensor, Tensor], Tensor],
     metric: Callable[[Tensor, Tensor], float],
     predict: Predict | None = None,
-    keep_dense: Sequence[str] = KEEP_DENSE,
+    keep_dense: Sequence[str] | None = None,
     fresh: Sequence[str] = (),
     regime: Regime | None = None,
     seed: int = 0,
@@ -38,13 +38,14 @@ def module(
 
     Args:
         model: at its pre-trained weights.
-        train, validation, test: of each loader its dataset and its collate function are used; the
-            batch size is the regime's and the order follows the seed. The datasets are indexed.
+        train, validation, test: of each loader the rows that its sampler names and its collate
+            function are used; the batch size is the regime's and the order follows the seed.
         loss: from outputs [n, ...] and targets [n, ...] to a scalar, the mean over the batch.
         metric: from the outputs and targets of a whole split to one number; higher is better.
         predict: from model and batch to outputs and targets. By default a batch is a pair of
             inputs and targets.
-        keep_dense: patterns of names that are not pruned.
+        keep_dense: patterns of names that are not pruned; by default whatever stands outside of numbered blocks,
+            or embeddings and heads where there are none, see `Scope.of`.
         fresh: parameters that are not part of the pre-trained model, such as a new head; a ticket
             carries their start.
         regime: how to train; the defaults of `Regime` if None.
@@ -52,7 +53,8 @@ def module(
 
     Raises:
         ScopeError: nothing is left to prune.
-        DataError: a dataset is empty or cannot be indexed.
+        DataError: a dataset is empty or cannot be indexed, or a loader asks for what is not done
+            here, such as rows drawn by weights or batches of its own making.
     """
     scope = Scope.of(model, keep_dense)
     weights = dict(model.named_parameters())
@@ -70,31 +72,6 @@ def module(
         metric=partial(_metric, metric),
     )
     return CourseTask(course, regime or Regime(), seed)
-
-
-class LoaderExamples:
-    """The examples behind a DataLoader, by index."""
-
-    lengths: Sequence[int] | None = None
-    targets: Tensor | None = None
-
-    def __init__(self, loader: DataLoader[Any], split: str) -> None:
-        try:
-            self._size = len(loader.dataset)  # type: ignore[arg-type]
-        except TypeError as reason:
-            raise DataError(
-                f"the {split} dataset has no length; give a map-style dataset that can be indexed"
-            ) from reason
-        if not self._size:
-            raise DataError(f"the {split} dataset is empty; give it at least one example")
-        self._dataset, self._collate = loader.dataset, loader.collate_fn
-
-    def __len__(self) -> int:
-        return self._size
-
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """What the loader's collate function makes of these examples."""
-        return self._collate([self._dataset[i] for i in indices])
 
 
 def _loss(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:

@@ -48,7 +48,7 @@ def text(
         limit: how many training examples to use; all if None.
         validation: share of the training examples that is cut out for selection. The data's own
             validation set is the test split.
-        max_length: tokens at which a text is cut off.
+        max_length: tokens at which a text is cut off, or fewer where the model has no place for so many.
         pooler: whether BERT's pooler may be pruned too.
         columns: of a task of your own: the column of texts, or the two of pairs.
         label: of a task of your own: the column of class numbers or scores.
@@ -73,8 +73,10 @@ def text(
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
     _check_metrics(spec)
     loaded = models.load(model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler)
+    length = min(max_length, loaded.positions or max_length)
     train, chosen, test = (
-        TextExamples(part, spec, loaded.tokenizer, max_length) for part in (rows.train, rows.validation, rows.test)
+        TextExamples(part, spec, loaded.tokenizer, length, one_length=loaded.one_length)
+        for part in (rows.train, rows.validation, rows.test)
     )
     course = Course(
         name=name,
@@ -88,6 +90,7 @@ def text(
         predict=predict,
         loss=loss,
         metric=figures(spec.metrics),
+        classes=spec.labels,
     )
     return CourseTask(course, regime or Regime(), seed)
 

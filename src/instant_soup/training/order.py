@@ -30,6 +30,7 @@ class Order:
         subset: the share of the examples, or of those of *portion*, that is gone through.
         portion: the part of the examples that the subset is taken from; all of them if None.
         lean: float [size], the logarithm of how much rather each example is taken into the subset.
+        least: how many examples a model can train on at a time; a smaller last batch joins the one before it.
     """
 
     size: int
@@ -39,13 +40,16 @@ class Order:
     subset: float = 1.0
     portion: Portion | None = None
     lean: Tensor | None = None
+    least: int = 1
     _epoch: int = field(default=-1, init=False)
     _batches: list[list[int]] = field(default_factory=list, init=False)
 
     def at(self, position: int) -> list[int]:
         """The indices of batch number *position*, counted through all epochs."""
         kept = max(1, round(self.subset * len(self._eligible)))
-        epoch, place = divmod(position, ceil(kept / self.batch))
+        rest = kept % self.batch
+        joined = 0 < rest < self.least and kept > self.batch
+        epoch, place = divmod(position, ceil(kept / self.batch) - joined)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._shuffled(epoch, kept)
         return self._batches[place]
@@ -54,11 +58,17 @@ class Order:
         chosen = self._chosen(kept)
         order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
         if self.lengths is None:
-            return chunks(order, self.batch)
+            return self._joined(chunks(order, self.batch))
         lengths = self.lengths
         pools = (sorted(pool, key=lengths.__getitem__) for pool in chunks(order, POOL * self.batch))
-        batches = [batch for pool in pools for batch in chunks(pool, self.batch)]
+        batches = self._joined([batch for pool in pools for batch in chunks(pool, self.batch)])
         return [batches[i] for i in torch.randperm(len(batches), generator=self._dice("batches", epoch)).tolist()]
+
+    def _joined(self, batches: list[list[int]]) -> list[list[int]]:
+        """*batches*, the last of which is with the one before it if it is too small."""
+        if len(batches) > 1 and len(batches[-1]) < self.least:
+            return [*batches[:-2], batches[-2] + batches[-1]]
+        return batches
 
     @cached_property
     def _eligible(self) -> Tensor:

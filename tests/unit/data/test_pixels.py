@@ -136,3 +136,38 @@ def test_images_of_a_part_come_in_order_and_one_bad_one_is_named(tmp_path: Path)
     assert [int(found[0, 0, 0]) for found in pixels.decode(values, CROP)] == [10, 20, 30]
     with pytest.raises(DataError, match=r"nowhere\.png cannot be read"):
         pixels.decode([*values, str(tmp_path / "nowhere.png")], CROP)
+
+
+def test_floats_from_zero_to_one_are_scaled_and_not_black() -> None:
+    unit = np.array([[0, 0.25], [0.5, 1]], np.float32)
+    with Image.open(BytesIO(encoded(Image.fromarray(unit), "TIFF"))) as read:
+        assert read.mode == "F"
+        assert np.asarray(rgb(read))[..., 0].tolist() == [[0, 64], [128, 255]]
+    assert decode(encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), CROP).min() == 255
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1.5), (0, float("nan")), (0, float("inf"))])
+def test_floats_of_another_range_are_refused(low: float, high: float) -> None:
+    odd = Image.fromarray(np.array([[low, high]], np.float32))
+    with pytest.raises(DataError, match=r"cannot be read as an image \(it holds floats from .*expected 0 to 1"):
+        decode(encoded(odd, "TIFF"), CROP)
+
+
+@pytest.mark.parametrize("high", [1, 255, 65535, 70000, 2**31 - 1])
+def test_whole_numbers_of_32_bits_are_refused(high: int) -> None:
+    odd = Image.fromarray(np.array([[0, high]], np.int32))
+    with pytest.raises(DataError, match=rf"whole numbers of 32 bits or with a sign, from 0 to {high}"):
+        decode(encoded(odd, "TIFF"), CROP)
+
+
+def test_whole_numbers_of_16_bits_with_a_sign_are_refused() -> None:
+    deep = encoded(Image.fromarray(np.array([[0, 65535]], np.uint16)), "TIFF", tiffinfo={339: 2})
+    with pytest.raises(DataError, match="with a sign, from -1 to 0"):
+        decode(deep, CROP)
+
+
+@pytest.mark.parametrize("most", [4095, 65535])
+def test_a_pgm_of_more_than_8_bits_is_scaled_by_its_own_white(most: int) -> None:
+    numbers = np.array([0, most // 2, most], ">u2").tobytes()
+    with Image.open(BytesIO(f"P5 3 1 {most}\n".encode() + numbers)) as read:
+        assert np.asarray(rgb(read))[0, :, 0].tolist() == [0, 127, 255]

@@ -14,10 +14,10 @@ import pytest
 
 import instant_soup as soup
 from instant_soup.core.errors import StoreError
-from instant_soup.store import index
+from instant_soup.store.cell import Cell
 from instant_soup.store.doctor import Health, examine
-from instant_soup.store.plain import as_json, seal
-from instant_soup.store.store import Cell, Store, read_json, write_json
+from instant_soup.store.plain import as_json, read_json, seal, write_json
+from instant_soup.store.store import Store
 
 METHOD = {"name": "lth", "compression": 0.5}
 
@@ -146,7 +146,7 @@ def test_a_record_that_was_put_in_anothers_place_is_found(store: Store, cell: Ce
 
 @pytest.mark.parametrize("damage", ["gone", "half", "other"])
 def test_an_index_is_made_again(store: Store, damage: str) -> None:
-    path = index.place(store)
+    path = store.index
     whole = path.read_bytes()
     if damage == "gone":
         path.unlink()
@@ -171,7 +171,7 @@ def test_looking_only_moves_nothing(store: Store, cell: Cell) -> None:
 def held(cell: Cell) -> Iterator[None]:
     """As if another process were at it."""
     script = (
-        "import sys, time; from pathlib import Path; from instant_soup.store.store import Cell\n"
+        "import sys, time; from pathlib import Path; from instant_soup.store.cell import Cell\n"
         "with Cell(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(cell.folder)], stdout=subprocess.PIPE) as process:
@@ -197,7 +197,7 @@ def test_records_of_older_schemas_have_no_checksum_and_are_no_damage(store: Stor
     record: dict[str, Any] = json.loads(cell.record.read_text(encoding="utf-8"))
     del record["checksum"]
     cell.record.write_text(json.dumps({**record, "schema": 2}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    index.place(store).unlink()
+    store.index.unlink()
     assert examine(store).findings == ()
 
 

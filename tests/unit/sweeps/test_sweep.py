@@ -20,8 +20,9 @@ from instant_soup.cli.main import app
 from instant_soup.core.errors import StoreError, TrainingError
 from instant_soup.recipes.grid import Wanted
 from instant_soup.runs.run import budget_like
+from instant_soup.store.plain import read_json, write_json
 from instant_soup.store.record import Record, read_run
-from instant_soup.store.store import Store, read_json, write_json
+from instant_soup.store.store import Store
 from instant_soup.sweeps import processes, sweep
 from instant_soup.sweeps.progress import Progress
 from instant_soup.sweeps.status import Board, sweeps

@@ -106,3 +106,8 @@ def test_an_empty_or_unindexed_dataset_is_refused(make: Make) -> None:
 def test_a_model_with_nothing_to_prune_is_refused(make: Make) -> None:
     with pytest.raises(soup.SoupError, match="nothing left to prune"):
         make(nn.Embedding(3, 4))
+
+
+def test_a_last_batch_of_one_does_not_stop_a_model_that_normalises_over_batches(make: Make) -> None:
+    task = make(train=points(33, 0), regime=soup.Regime(epochs=2, batch=16, rate=1e-2, precision="float32"))
+    assert soup.evaluate(soup.OneShot().draw(task, 0.5), task).test["metric"] > 0
