@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..core.ranks.launch import launched
 from .console import complain, err
 
 if TYPE_CHECKING:
+    from ..core.ticket import Ticket
     from ..recipes.recipe import Recipe
     from ..tasks import CourseTask
 
@@ -76,6 +77,25 @@ def free(path: Path, *, force: bool) -> None:
     """Refuse to replace what is at *path* unless told to. Raises StoreError."""
     if path.exists() and not force:
         raise StoreError(f"{path} is there already; give another name, or --force to replace it")
+
+
+def put(ticket: Ticket, path: Path, *, force: bool) -> None:
+    """Write *ticket* to *path*; another one that is there already is replaced on request only. Raises StoreError."""
+    if not holds(path, lambda there: there.digest == ticket.digest):
+        free(path, force=force)
+    ticket.save(path)
+
+
+def holds(path: Path, expected: Callable[[Ticket], bool]) -> bool:
+    """Whether the file at *path* is a ticket as *expected*, so that nothing is lost when it is written again."""
+    from ..core.ticket import Ticket
+
+    if not path.is_file():
+        return False
+    try:
+        return expected(Ticket.load(path))
+    except SoupError:
+        return False
 
 
 @contextmanager
