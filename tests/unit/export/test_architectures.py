@@ -24,8 +24,8 @@ from ..models import zoo
 PAIRS, DECODERS = ("bart", "t5"), ("gpt2", "llama")
 
 
-def source(folder: Path, kind: str) -> Portable:
-    zoo.text(folder, kind)
+def source(folder: Path, kind: str, **changes: Any) -> Portable:
+    zoo.text(folder, kind, **changes)
     loaded = text.load(str(folder), labels=3, seed=1)
     weights = dict(loaded.model.named_parameters())
     scores = {name: weights[name].detach().abs() for name in loaded.scope}
@@ -80,3 +80,9 @@ def test_what_cannot_be_traced_is_one_line_without_colours(tmp_path: Path) -> No
     with pytest.raises(ExportError) as caught:
         tracing.traced(found.model, fail, "ONNX")
     assert str(caught.value) == sentence
+
+
+def test_names_that_a_model_has_for_its_classes_are_kept_and_numbers_are_no_names(tmp_path: Path) -> None:
+    names = {0: "bad", 1: "so so", 2: "good"}
+    assert source(tmp_path / "named", "roberta", id2label=names).classes == ("bad", "so so", "good")
+    assert source(tmp_path / "numbered", "roberta").classes == ()
