@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -74,26 +73,22 @@ def typed(what: str, command: Sequence[str], place: Path) -> Contact:
     """A command from its prompt to its return."""
     began = time.perf_counter()
     done = subprocess.run(command, cwd=place, env=_environment(), capture_output=True, text=True, check=False)
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines() or [""]
-    shown = lines[0] if done.returncode or what == "--help" else lines[-1]
-    return Contact(what, time.perf_counter() - began, done.returncode, shown.strip())
+    lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip(" ╭╮╰╯─")] or [""]
+    errors = [line for line in lines if "error" in line.lower() or "no such" in line.lower()]
+    shown = lines[0] if what == "--help" else [*lines, *errors][-1]
+    return Contact(what, time.perf_counter() - began, done.returncode, shown.strip(" │"))
 
 
 def first_line(what: str, command: Sequence[str], place: Path) -> Contact:
     """A command from its prompt to the first line that says how far it is; then it is stopped."""
     began, line = time.perf_counter(), ""
-    running = subprocess.Popen(
-        command, cwd=place, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert running.stderr is not None
-    for line in running.stderr:
-        if "spent" in line:
-            break
-    seconds = time.perf_counter() - began
-    running.send_signal(signal.SIGINT)
-    try:
-        running.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=place, env=_environment(), **pipes) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if "spent" in line:
+                break
+        seconds = time.perf_counter() - began
         running.kill()
     return Contact(what, seconds, None, line.strip())
 

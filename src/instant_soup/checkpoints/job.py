@@ -23,7 +23,7 @@ _READ = 1 << 20  # bytes read at a time
 
 
 @dataclass
-class Job:
+class PruneJob:
     """Where a checkpoint is cut, and which shards are written.
 
     Attributes:
@@ -44,7 +44,7 @@ class Job:
         self._writing = Lock()
 
     @classmethod
-    def begun(cls, folder: Path, asked: Mapping[str, Any]) -> Job | None:
+    def begun(cls, folder: Path, asked: Mapping[str, Any]) -> PruneJob | None:
         """What an earlier call agreed on, if there was one.
 
         Raises StoreError when its record is damaged, or it was asked for something else.

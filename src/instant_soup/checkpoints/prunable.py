@@ -6,17 +6,11 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 
 from ..core.errors import ScopeError
-from ..core.names.heads import HEADS
+from ..core.names.matrices import VECTOR, left_out
 from ..core.scope import Scope
 from ..core.stored import Stored
 from .counts import FLOATS
-
-DENSE = {
-    "embedding": ("*embed*", "*wte*", "*wpe*", "*position*", "shared.weight", "*relative_attention_bias*"),
-    "head": HEADS,
-    "norm": ("*norm*", "*ln_*", "*layernorm*"),
-}
-"""What is left out, by the patterns of its names."""
+from .quantised import refuse_codes
 
 
 def prunable(
@@ -24,20 +18,26 @@ def prunable(
 ) -> tuple[Scope, dict[str, str]]:
     """The scope, in the order of *parts*, and why each other tensor is not in it.
 
-    In scope is every tensor of two dimensions or more in float16, bfloat16, float32 or float64, so also fused
-    projections and stacks of experts, but for embeddings, heads and norms, which are told by their names (`DENSE`).
+    In scope is every matrix of the blocks in float16, bfloat16, float32 or float64, fused projections and stacks of
+    experts included, by the same rule as for models in memory (`core.names.matrices`).
 
     Args:
-        include: patterns of names; if there are any, they decide instead of `DENSE`.
+        include: patterns of names; if there are any, they decide instead of the rule.
         exclude: patterns of names that are left out in any case.
 
     Raises:
+        DataError: the checkpoint is quantised.
         ScopeError: nothing is left, or a pattern matches nothing.
     """
+    refuse_codes(parts)
     for pattern in (*include, *exclude):
         if not any(fnmatch(name, pattern) for name in parts):
             raise ScopeError(f"no tensor's name matches {pattern!r}; the first are {', '.join([*parts][:3])}")
     reasons = {name: _why_not(name, part, include, exclude) for name, part in parts.items()}
+    if not include:
+        rule = left_out({name: part.shape for name, part in parts.items()})
+        reasons = {name: why or rule.get(name, "") for name, why in reasons.items()}
+
     shapes = {name: parts[name].shape for name, why in reasons.items() if not why}
     if not shapes:
         raise ScopeError(f"none of {len(parts)} tensors is a matrix to prune; include some by their names")
@@ -45,14 +45,15 @@ def prunable(
 
 
 def _why_not(name: str, part: Stored, include: Sequence[str], exclude: Sequence[str]) -> str:
+    """Why a tensor cannot be pruned, or is not asked for."""
     if len(part.shape) < 2:
-        return "no matrix"
+        return VECTOR
     if part.dtype not in FLOATS:
         return "no floating-point numbers of 16 bits or more"
     if not part.numel:
         return "empty"
     if any(fnmatch(name, pattern) for pattern in exclude):
         return "excluded"
-    if include:
-        return "" if any(fnmatch(name, pattern) for pattern in include) else "not included"
-    return next((why for why, patterns in DENSE.items() if any(fnmatch(name.lower(), p) for p in patterns)), "")
+    if include and not any(fnmatch(name, pattern) for pattern in include):
+        return "not included"
+    return ""

@@ -30,8 +30,9 @@ from ..core.ticket import Ticket
 from ..core.weights import digest
 from .checkpoint import Checkpoint, ahead, threads
 from .counts import Cut, Numbers, Tally, keys, raw, refuse_nan, width
-from .job import Job, alone
+from .job import PruneJob, alone
 from .prunable import prunable
+from .quantised import refuse_quantised
 from .rest import copy_the_rest
 
 Item = TypeVar("Item")
@@ -96,6 +97,7 @@ def prune_checkpoint(
     """
     checkpoint = Checkpoint.open(source)
     folder = Path(out)
+    refuse_quantised(Path(source), checkpoint.parts)
     scope, left_out = prunable(checkpoint.parts, include, exclude)
     keep = survivors(sparsity, scope.size)
     sizes = {name: scope.numel(name) for name in scope}
@@ -110,10 +112,10 @@ def prune_checkpoint(
     }
 
     with alone(folder, Path(source)):
-        job = Job.begun(folder, asked)
+        job = PruneJob.begun(folder, asked)
         if job is None:
             cuts = _count(checkpoint, scope, groups, watch)
-            job = Job(folder, asked, scope.size, cuts, {})
+            job = PruneJob(folder, asked, scope.size, cuts, {})
             job.note()
         _write_all(checkpoint, job, watch)
         copy_the_rest(Path(source), folder)
@@ -191,7 +193,7 @@ def _count(checkpoint: Checkpoint, scope: Scope, groups: Mapping[tuple[str, ...]
     return {name: cuts[name] for name in scope}
 
 
-def _write_all(checkpoint: Checkpoint, job: Job, watch: Watch) -> None:
+def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
     """Write every shard that is not there yet. Several threads write, a shard each."""
     told = _Told(watch, "write", sum(part.nbytes for part in checkpoint.parts.values()))
 
@@ -231,7 +233,9 @@ class _Shard:
         checksum: the CRC-32 of what was written.
     """
 
-    def __init__(self, checkpoint: Checkpoint, file: Path, parts: Mapping[str, Stored], job: Job, told: _Told) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, file: Path, parts: Mapping[str, Stored], job: PruneJob, told: _Told
+    ) -> None:
         self.checksum = 0
         self._checkpoint = checkpoint
         self._file = file

@@ -41,6 +41,7 @@ Changes = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Most = Annotated[int | None, typer.Option("--most", min=1, help="How many runs RECIPE may ask for; 10,000.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
 Track = Annotated[
     list[str] | None,

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import CellName, Changes, Force, Json, RecipePath, app, free
+from .app import CellName, Changes, Force, Json, Most, RecipePath, app, free
 from .console import say, warn
 
 if TYPE_CHECKING:
     from ..recipes.grid import Wanted
     from ..recipes.recipe import Recipe
-    from ..runs.plan import Plan
+    from ..runs.plan import Plan, Planner
 
 Timed = Annotated[bool, typer.Option("--timed", help="Load model and data, and measure time and memory here.")]
 
@@ -48,43 +48,59 @@ def plan(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Say too what up to so many workers make of one run.")
     ] = None,
+    most: Most = None,
     as_json: Json = False,
 ) -> None:
     """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
 
-    A benchmark from the hub is planned without loading anything; a task of your own is loaded, and timed.
+    A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
     """
     if workers is not None:
         _spread(recipe, changes, cell, workers, as_json=as_json)
         return
     from ..recipes.grid import expand
+
+    wanted = expand(recipe, changes or (), [cell] if cell else (), most=most)
+
+    from ..runs.plan import Planner
+    from ..runs.run import build
     from . import show
 
-    wanted = expand(recipe, changes or (), [cell] if cell else ())
+    planner = Planner(build, timed=timed)
     several = len(wanted) > 1 or (cell is None and wanted[0].name != "")
-    planned = {one.name: _of_cell(one, timed=timed) for one in wanted}
+    planned = {each.name: _of_cell(each, planner) for each in wanted}
     if as_json:
         plans = {name: {**asdict(cost), "ratio": cost.ratio} for name, (_, cost) in planned.items()}
         typer.echo(json.dumps(plans if several else next(iter(plans.values())), indent=2))
     elif several:
         console.out().print(show.plans(planned))
+        say(_in_all([cost for _, cost in planned.values()]))
     else:
         asked, cost = next(iter(planned.values()))
-        say(f"{asked.label}, key {asked.key[:16]}")
+        say(f"{asked.label}, key {asked.short_key}")
         console.out().print(show.plan(cost))
     if not as_json:
         _advise(planned)
 
 
-def _of_cell(wanted: Wanted, *, timed: bool) -> tuple[Recipe, Plan]:
+def _in_all(plans: list[Plan]) -> str:
+    """What all of them cost together, in one line."""
+    steps = sum(cost.total.steps for cost in plans)
+    ratio = sum(cost.ratio for cost in plans)
+    seconds = sum(cost.timing.seconds for cost in plans if cost.timing)
+    about = f", about {seconds / 3600:.1f} hours one after the other here" if seconds else ""
+    return f"{len(plans):,} runs, {steps:,} steps, {ratio:,.2f} T in all{about}."
+
+
+def _of_cell(wanted: Wanted, planner: Planner) -> tuple[Recipe, Plan]:
     """A cell with its own method; where it is to spend what another run did, with the budget that this comes to."""
     if wanted.like is None:
-        return wanted.recipe, _planned(wanted.recipe, timed=timed)
+        return wanted.recipe, planner.plan(wanted.recipe)
 
-    like = _planned(wanted.like, timed=False)
+    like = planner.plan(wanted.like)
     validation = like.train["select"].passes / like.full.passes
     known = wanted.with_budget(round(like.ratio - validation, 2))
-    return known.recipe, _planned(known.recipe, timed=timed)
+    return known.recipe, planner.plan(known.recipe)
 
 
 def _advise(planned: dict[str, tuple[Recipe, Plan]]) -> None:
@@ -114,21 +130,9 @@ def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: 
         facts = {**asdict(cost), "ratio": cost.ratio, "workers": [asdict(forecast) for forecast in forecasts]}
         typer.echo(json.dumps(facts, indent=2))
         return
-    say(f"{wanted.label}, key {wanted.key[:16]}")
+    say(f"{wanted.label}, key {wanted.short_key}")
     console.out().print(show.plan(cost))
     console.out().print(show.spread(forecasts))
-
-
-def _planned(recipe: Recipe, *, timed: bool) -> Plan:
-    from ..runs.plan import plan as make
-    from ..runs.run import build
-    from ..runs.sizes import Sizes
-
-    known = None if timed else Sizes.known(recipe)
-    if known:
-        return make(recipe, known)
-    task = build(recipe)
-    return make(recipe, Sizes.of(task), task)
 
 
 @app.command()

@@ -123,6 +123,9 @@ def run(
 ) -> None:
     """Draw, fine-tune and evaluate what RECIPE asks for. A run that was killed goes on."""
     from ..recipes.recipe import Recipe
+
+    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
+
     from ..runs.run import run as carry_out
     from ..runs.trackers import tracked
     from ..store.store import Store
@@ -130,7 +133,6 @@ def run(
     from .advice import pointless
     from .live import live
 
-    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
     store = Store(out)
     begun_now = False
     with (

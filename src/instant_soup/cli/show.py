@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
@@ -11,17 +12,19 @@ from rich.tree import Tree
 
 from ..core.budget import Cost
 from ..core.names.layers import without_numbers
-from ..core.parameters import Part, Survey
-from ..data.images import ImageSpec
-from ..data.language import LanguageSpec
-from ..data.text import TextSpec
-from ..methods import Variant
-from ..recipes.recipe import Recipe
-from ..runs.demo import Row
-from ..runs.plan import Plan
-from ..runs.scaling import Spread
-from ..store.record import Record
 from .console import add, cell, grid, table
+
+if TYPE_CHECKING:
+    from ..core.parameters import Part, Survey
+    from ..data.images import ImageSpec
+    from ..data.language import LanguageSpec
+    from ..data.text import TextSpec
+    from ..methods import Variant
+    from ..recipes.recipe import Recipe
+    from ..runs.demo import Row
+    from ..runs.plan import Plan
+    from ..runs.scaling import Spread
+    from ..store.record import Record
 
 
 def methods(variants: Mapping[str, Variant]) -> Table:
@@ -35,6 +38,9 @@ def methods(variants: Mapping[str, Variant]) -> Table:
 
 def tasks(specs: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
     """Every task with its columns, classes and metrics."""
+    from ..data.language import LanguageSpec
+    from ..data.text import TextSpec
+
     shown = table(["task", "columns", "labels", "metrics", "on the hub"])
     for name, spec in specs.items():
         hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"
@@ -99,7 +105,7 @@ def _known(cost: Plan) -> str:
     full = f"T is {cost.full.steps:,} steps."
     timing = cost.timing
     if timing is None:
-        return f"{full} Known without loading anything; --timed loads model and data, and measures a few steps."
+        return f"{full} Nothing was timed; --timed loads model and data, and measures a few steps."
     return (
         f"{full} {timing.flops:.2e} FLOPs, about {minutes(timing.seconds)} on this machine. "
         f"Memory: {timing.tensors / 2**20:,.0f} MiB of tensors and the activations of a batch; "

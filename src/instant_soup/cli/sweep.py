@@ -19,6 +19,7 @@ from .app import (
     Changes,
     EngineName,
     Json,
+    Most,
     Out,
     Quiet,
     RecipePath,
@@ -60,6 +61,7 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Only go on with a sweep that was begun in DIR; refuse to begin another.")
     ] = False,
+    most: Most = None,
     slim: Annotated[
         bool, typer.Option("--slim", help="Keep tickets and records, remove fine-tuned weights when a run is done.")
     ] = False,
@@ -72,10 +74,12 @@ def sweep(
     times on one folder: the work is shared. Ends with code 3 if a run failed; the others are done.
     """
     from ..recipes.grid import expand
+
+    wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or (), most=most)
+
     from ..store.store import Store
     from ..sweeps.sweep import Sweep
 
-    wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or ())
     asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
     if resume:
         asked.must_have_begun()

@@ -42,30 +42,30 @@ class Agreement:
     jaccard_in_layers: float
 
 
-def agreement(one: Mask, other: Mask) -> Agreement:
-    """How alike *one* and *other* are. Raises ScopeError when they are of different scopes."""
-    return _agreement(one, other, tuple(one.scope))
+def agreement(mask: Mask, other: Mask) -> Agreement:
+    """How alike *mask* and *other* are. Raises ScopeError when they are of different scopes."""
+    return _agreement(mask, other, tuple(mask.scope))
 
 
-def by_layer(one: Mask, other: Mask) -> dict[str, Agreement]:
+def by_layer(mask: Mask, other: Mask) -> dict[str, Agreement]:
     """The same for each parameter, within which both baselines of chance are one. Raises ScopeError."""
-    return {name: _agreement(one, other, (name,)) for name in one.scope}
+    return {name: _agreement(mask, other, (name,)) for name in mask.scope}
 
 
-def _agreement(one: Mask, other: Mask, names: tuple[str, ...]) -> Agreement:
+def _agreement(mask: Mask, other: Mask, names: tuple[str, ...]) -> Agreement:
     """How alike two masks are on the parameters *names*."""
-    shared = (one & other).kept_by_name
+    shared = (mask & other).kept_by_name
     both = sum(shared[name] for name in names)
-    a = sum(one.kept_by_name[name] for name in names)
+    a = sum(mask.kept_by_name[name] for name in names)
     b = sum(other.kept_by_name[name] for name in names)
-    size = sum(one.scope.numel(name) for name in names)
+    size = sum(mask.scope.numel(name) for name in names)
 
     # how many weights both keep if chance places the survivors in each layer, and at most
     by_chance = 0.0
     at_most = 0
     for name in names:
-        kept, kept_too = one.kept_by_name[name], other.kept_by_name[name]
-        by_chance += kept * kept_too / one.scope.numel(name)
+        kept, kept_too = mask.kept_by_name[name], other.kept_by_name[name]
+        by_chance += kept * kept_too / mask.scope.numel(name)
         at_most += min(kept, kept_too)
 
     in_model = _Chance(a, b, both, by_chance=a * b / size, at_most=min(a, b))

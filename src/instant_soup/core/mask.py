@@ -95,8 +95,8 @@ class Mask(Mapping[str, Tensor]):
     @cached_property
     def kept_by_name(self) -> dict[str, int]:
         """How many weights of each parameter survive."""
-        here = [bits.count(part) for part in self._packed.values()]
-        counts = self.scope.shards.team.sums(here)
+        on_this_rank = [bits.count(part) for part in self._packed.values()]
+        counts = self.scope.shards.team.sums(on_this_rank)
         return dict(zip(self._packed, counts, strict=True))
 
     @property

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
-from .names.heads import KEEP_DENSE
+from .names.matrices import left_out, role
 from .ranks.shards import WHOLE, Shards
 
 
@@ -59,15 +59,19 @@ class Scope:
         return self.shards.shape(name, self.shapes[name])
 
     @classmethod
-    def of(cls, model: nn.Module, keep_dense: Sequence[str] = KEEP_DENSE) -> Scope:
-        """Every trainable matrix of *model* but embeddings and names that match *keep_dense*.
+    def of(cls, model: nn.Module, keep_dense: Sequence[str] | None = None, *, pooler: bool = False) -> Scope:
+        """Every trainable matrix of the blocks of *model*, as `core.names.matrices` tells them.
 
-        A matrix is a parameter of two dimensions or more, so fused projections, transposed
-        Conv1D weights and stacks of experts count. A tensor that goes by several names is
-        listed once, under the first of them, and not at all if one of its owners is an
-        embedding.
+        Fused projections, transposed Conv1D weights and stacks of experts count. A tensor that goes by several names
+        is listed once, under the first of them, and not at all if one of its owners is an embedding.
 
-        Raises ScopeError when nothing is left.
+        Args:
+            keep_dense: patterns of names. If they are given, every matrix that matches none of them is in, in blocks
+                or not; vectors, biases, norms, tokens and embeddings are never.
+            pooler: whether BERT's pooler is in, too.
+
+        Raises:
+            ScopeError: nothing is left.
         """
         embedded: set[int] = set()
         for module in model.modules():
@@ -76,15 +80,21 @@ class Scope:
 
         shapes = {}
         for name, parameter in model.named_parameters():
-            trainable_matrix = parameter.ndim > 1 and parameter.requires_grad
-            kept_dense = any(fnmatch(name, pattern) for pattern in keep_dense)
-            if trainable_matrix and not kept_dense and id(parameter) not in embedded:
-                shapes[name] = tuple(parameter.shape)
+            shape = tuple(parameter.shape)
+            if parameter.requires_grad and id(parameter) not in embedded and not role(name, shape):
+                shapes[name] = shape
+
+        if keep_dense is None:
+            dense = left_out(shapes, pooler=pooler)
+        else:
+            matched = (name for name in shapes if any(fnmatch(name, pattern) for pattern in keep_dense))
+            dense = dict.fromkeys(matched, "asked for")
+        shapes = {name: shape for name, shape in shapes.items() if name not in dense}
 
         if not shapes:
             raise ScopeError(
-                f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding "
-                f"or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
+                f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding or a head"
+                + ("" if keep_dense is None else f", or matches keep_dense={tuple(keep_dense)}; give fewer patterns")
             )
         return cls(shapes, inputs=_inputs(model, shapes))
 

@@ -169,6 +169,7 @@ class Ticket:
             heads=heads,
             new_base=base,
         )
+
         ticket = replace(
             self,
             mask=fitted.mask,

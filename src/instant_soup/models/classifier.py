@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.utils import logging
 
-from ..core.errors import DataError
+from ..core.errors import DataError, SoupError
 
 
 @contextmanager
@@ -24,6 +24,8 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
         torch.manual_seed(seed)
         try:
             yield
+        except SoupError:
+            raise
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as reason:
             first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
             why = shorten(first, 300, placeholder=" ...")  # some list every model that there is

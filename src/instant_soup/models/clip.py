@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel, PreTrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
 from ..core.extras import extra
 from .classifier import loading
-from .complete import check_folder, check_tokenizer
+from .complete import check_config, check_folder, check_tokenizer
 from .vision import EXPECTED, ImageModel, check_fit, processor
 
 OPEN_CLIP = "open_clip:"
@@ -100,6 +100,7 @@ def zero_shot_head(embed: Callable[[Sequence[str]], Tensor], prompts: Prompts) -
 def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
     check_folder(name)
     with loading(name, EXPECTED):
+        check_config(name, PreTrainedConfig.get_config_dict(name)[0])
         loaded: Any = CLIPModel.from_pretrained(
             name,
             dtype=torch.float32,

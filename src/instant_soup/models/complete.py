@@ -56,6 +56,34 @@ def _is_pointer(path: Path) -> bool:
         return file.read(len(POINTER)) == POINTER
 
 
+def quantisation(config: Any) -> str:
+    """The method by which a *config*, as it stands in config.json, says that weights are quantised; "" if it does not.
+
+    What compressed-tensors says of zeros alone is none.
+    """
+    if not isinstance(config, Mapping):
+        return ""
+    for place in (config, config.get("text_config"), config.get("vision_config")):
+        stated = place.get("quantization_config") if isinstance(place, Mapping) else None
+        if not isinstance(stated, Mapping):
+            continue
+        method = stated.get("quant_method")
+        only_zeros = method in (None, "compressed-tensors") and not stated.get("config_groups")
+        if not only_zeros or stated.keys() & {"bits", "load_in_4bit", "load_in_8bit"}:
+            return str(method or "by a method that it does not name")
+    return ""
+
+
+def check_config(name: str, stated: Mapping[str, Any]) -> None:
+    """Raise DataError where a model's config.json says that its weights are quantised."""
+    method = quantisation(stated)
+    if method:
+        raise DataError(
+            f"model {name!r} is quantised ({method}, says its {CONFIG}), and codes have no magnitude to prune by; give "
+            f"the model in 16 or 32 bits that it was made from"
+        )
+
+
 def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise DataError unless *tokenizer* is the model's own, with the words that it has learned.
 

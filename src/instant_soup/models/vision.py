@@ -9,17 +9,16 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
-from ..core.errors import DataError, ScopeError
-from ..core.names import layers
-from ..core.names.heads import KEEP_DENSE
+from ..core.errors import DataError
+from ..core.names.matrices import is_convolution, is_in_block, left_out
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
-from .complete import check_folder, check_processor, check_weights
+from .complete import check_config, check_folder, check_processor, check_weights
 
 EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
@@ -58,6 +57,7 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
     """
     check_folder(name)
     with loading(name, EXPECTED, seed):
+        check_config(name, PreTrainedConfig.get_config_dict(name)[0])
         model, info = AutoModelForImageClassification.from_pretrained(
             name,
             num_labels=classes,
@@ -137,12 +137,10 @@ def check_fit(name: str, model: nn.Module, pixels: BaseImageProcessor) -> None:
 def prunable(model: nn.Module, name: str) -> Scope:
     """The matrices of the numbered blocks of a vision *model*, called *name*.
 
-    Two dimensions, so no convolution; neither embeddings, tables of positions nor the head.
-
     Raises DataError when there is none.
     """
-    outside = [key for key, p in model.named_parameters() if p.ndim != 2 or layers.in_layer(key) is None]
-    try:
-        return Scope.of(model, keep_dense=(*KEEP_DENSE, "*position*", *outside))
-    except ScopeError as reason:
-        raise DataError(f"model {name!r} has no matrix in its blocks to prune; expected a transformer") from reason
+    shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}
+    matrices = [key for key in shapes.keys() - left_out(shapes).keys() if not is_convolution(key, shapes[key])]
+    if not any(is_in_block(key) for key in matrices):
+        raise DataError(f"model {name!r} has no matrix in its blocks to prune; expected a transformer")
+    return Scope.of(model)

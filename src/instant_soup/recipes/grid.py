@@ -26,7 +26,7 @@ from typing import Any, Self
 from ..core.errors import RecipeError, unknown
 from . import toml
 from .known import DRAWN, REFERENCES
-from .recipe import Recipe
+from .recipe import Recipe, refuse_unknown
 
 MOST = 10_000  # runs that a file may ask for, unless more are allowed
 _LISTS = {("task", field) for field in ("columns", "metrics", "classes", "templates")}
@@ -71,7 +71,7 @@ def expand(
     cells: Iterable[str] = (),
     methods: Iterable[str] = (),
     *,
-    most: int = MOST,
+    most: int | None = None,
 ) -> tuple[Wanted, ...]:
     """Every run that a file asks for, each once, all of one seed before the next.
 
@@ -79,7 +79,7 @@ def expand(
         changes: such as ``"training.epochs=3"``, for all of them.
         cells: names of the cells to take; all if none is named.
         methods: names of methods in place of each cell's own, which keeps its knobs if it is among them.
-        most: how many runs there may be. They are counted before the first is made.
+        most: how many runs there may be, `MOST` if None. They are counted before the first is made.
 
     Raises:
         RecipeError: the file is missing, no TOML, asks for what does not exist or for more than *most*.
@@ -93,8 +93,9 @@ def expand(
 
     names = [name for name in file.cells if not chosen or name in chosen]
     count = sum(file.count(name) for name in names)
-    if count > most:
-        raise RecipeError(f"{path} asks for {count:,} runs; expected up to {most:,}: --most allows more")
+    limit = MOST if most is None else most
+    if count > limit:
+        raise RecipeError(f"{path} asks for {count:,} runs; expected up to {limit:,}: --most allows more")
 
     once: dict[str, Wanted] = {}
     for name in names:
@@ -276,6 +277,7 @@ def _title(path: tuple[str, ...], value: Any) -> str:
 
 def _recipe(fields: Fields, source: str) -> Recipe:
     """The recipe; what prunes nothing has neither sparsity nor control."""
+    refuse_unknown(fields, source)
     method = fields.get("method")
     if isinstance(method, Mapping) and method.get("name") in REFERENCES:
         fields = {**fields, "sparsity": 0.0, "control": None}

@@ -198,7 +198,7 @@ class Recipe(_Strict):
     @classmethod
     def parse(cls, fields: Mapping[str, Any], source: str = "recipe") -> Self:
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
-        _refuse_unknown(fields, source)
+        refuse_unknown(fields, source)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -252,6 +252,18 @@ class Recipe(_Strict):
         fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
         return content_key({"schema": SCHEMA, **fields})
 
+    @cached_property
+    def setting(self) -> str:
+        """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
+        whole = settled(self.model_dump(mode="json"))
+        return content_key({name: whole[name] for name in ("task", "data", "training")})
+
+    @cached_property
+    def cost_key(self) -> str:
+        """What the cost of a run depends on: SHA-256 of every field but the seed."""
+        whole = settled(self.model_dump(mode="json"))
+        return content_key({name: value for name, value in whole.items() if name != "seed"})
+
     @property
     def label(self) -> str:
         """A short name for people."""
@@ -299,7 +311,7 @@ def _refuse_size(place: str, value: Any) -> None:
         raise RecipeError(f"{place} is {value!r}; expected a number up to {MOST:,.0f}")
 
 
-def _refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
+def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
     """Raise RecipeError for a key that no recipe has, before anything is imported to look at the others."""
     for name, value in fields.items():
         if name not in Recipe.model_fields:

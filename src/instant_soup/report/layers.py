@@ -1,4 +1,4 @@
-"""Heat: cells whose depth of colour is a share, and what a share of the weights is kept where."""
+"""Layers: which share of the weights is kept where, as cells whose depth of colour is the share."""
 
 from __future__ import annotations
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
+
+import torch
 
 from ..core.budget import Cost, Meter, Pulse
 from ..core.content import content_key
+from ..core.errors import TrainingError
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
@@ -193,6 +197,7 @@ def _drawn(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) ->
             world = world.stretched(recipe.budget)
         ticket = method.draw(world, recipe.sparsity, meter).stamped(recipe.key)
 
+    refuse_divergence(ticket.start)
     cell.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()
     return ticket
@@ -222,7 +227,9 @@ def tuned(
     bookmark = cell.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
     spent = {**meter.dump(), "seconds": bookmark.seconds}
-    cell.keep_model(learner.whole(), spent)
+    weights = learner.whole()
+    refuse_divergence(weights)
+    cell.keep_model(weights, spent)
     bookmark.clear()
     return learner, spent
 
@@ -247,10 +254,24 @@ def _place(ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None =
 
 
 def judge(learner: ModuleLearner, meter: Meter) -> Result:
-    """What a trained *learner* reaches; reads the test split."""
+    """What a trained *learner* reaches; reads the test split. Raises TrainingError where a figure is not finite."""
     validation = learner.evaluate()
     cost = meter.spent
-    return Result(learner.test(), validation, cost, learner.weights())
+    test = learner.test()
+    for name, figure in {"validation": validation, **{f"test {name}": figure for name, figure in test.items()}}.items():
+        if not isfinite(figure):
+            raise TrainingError(f"{name} is {figure}: training has diverged; lower the learning rate")
+    return Result(test, validation, cost, learner.weights())
+
+
+def refuse_divergence(weights: Weights) -> None:
+    """Raise TrainingError where a weight is not finite, before anything is made of it."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"{name} has weights that are not finite: training has diverged; lower the learning rate, "
+                f"or set precision to float32"
+            )
 
 
 def meter_of(stage: str, watch: Watch | None) -> Meter:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..core.errors import KnobError
-from ..core.names.heads import KEEP_DENSE
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
@@ -30,7 +29,7 @@ def module(
     loss: Callable[[Tensor, Tensor], Tensor],
     metric: Callable[[Tensor, Tensor], float],
     predict: Predict | None = None,
-    keep_dense: Sequence[str] = KEEP_DENSE,
+    keep_dense: Sequence[str] | None = None,
     fresh: Sequence[str] = (),
     regime: Regime | None = None,
     seed: int = 0,
@@ -45,7 +44,8 @@ def module(
         metric: from the outputs and targets of a whole split to one number; higher is better.
         predict: from model and batch to outputs and targets. By default a batch is a pair of
             inputs and targets.
-        keep_dense: patterns of names that are not pruned.
+        keep_dense: patterns of names that are not pruned; by default whatever stands outside of numbered blocks,
+            or embeddings and heads where there are none, see `Scope.of`.
         fresh: parameters that are not part of the pre-trained model, such as a new head; a ticket
             carries their start.
         regime: how to train; the defaults of `Regime` if None.

@@ -46,7 +46,7 @@ def saved(folder: Path, made: dict[str, Tensor], shards: int) -> Path:
         save_file({n: t for n, t in made.items() if spread[n] == file}, folder / file, {"format": "pt"})
     if shards > 1:
         (folder / INDEX).write_text(json.dumps({"weight_map": spread}))
-    config = {"model_type": "llama", "quantization_config": {"sparsity_config": {"format": "dense"}, "bits": 4}}
+    config = {"model_type": "llama", "quantization_config": {"sparsity_config": {"format": "dense"}, "format": "dense"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
     (folder / "pytorch_model.bin").write_bytes(b"not to be copied")
@@ -100,7 +100,10 @@ def test_the_folder_is_a_plain_one_with_everything_but_other_weights(source: Pat
     prune_checkpoint(source, out, 0.5)
     kept = [name for name in names(source) if name != "pytorch_model.bin"]
     assert names(out) == sorted([*kept, RECORD])
-    assert json.loads((out / "config.json").read_text()) == {"model_type": "llama", "quantization_config": {"bits": 4}}
+    assert json.loads((out / "config.json").read_text()) == {
+        "model_type": "llama",
+        "quantization_config": {"format": "dense"},
+    }
     assert (out / INDEX).read_bytes() == (source / INDEX).read_bytes()
     for file in source.glob("*.safetensors"):
         assert (out / file.name).stat().st_size == file.stat().st_size

@@ -111,7 +111,7 @@ TEXT = ENCODERS | DECODERS | EXPERTS | PAIRS | STATES
 _PICTURE = {"image_size": 16, "patch_size": 8}
 VISION: dict[str, dict[str, Any]] = {
     "beit": _SIZES | _PICTURE,
-    "deit": _SIZES | _PICTURE,
+    "deit": _SIZES | _PICTURE | {"architectures": ["DeiTForImageClassification"]},
     "dinov2": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_ratio": 2} | _PICTURE,
     "swin": {
         "image_size": 16,
