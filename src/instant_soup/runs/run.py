@@ -8,15 +8,13 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-import torch
-
 from ..core.budget import Cost, Meter, Pulse
 from ..core.content import content_key
 from ..core.errors import TrainingError
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
-from ..core.weights import Weights
+from ..core.weights import Weights, first_not_finite
 from ..methods import control
 from ..recipes.known import DRAWN
 from ..recipes.recipe import Recipe
@@ -266,12 +264,12 @@ def judge(learner: ModuleLearner, meter: Meter) -> Result:
 
 def refuse_divergence(weights: Weights) -> None:
     """Raise TrainingError where a weight is not finite, before anything is made of it."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingError(
-                f"{name} has weights that are not finite: training has diverged; lower the learning rate, "
-                f"or set precision to float32"
-            )
+    name = first_not_finite(weights)
+    if name is not None:
+        raise TrainingError(
+            f"{name} has weights that are not finite: training has diverged; lower the learning rate, "
+            f"or set precision to float32"
+        )
 
 
 def meter_of(stage: str, watch: Watch | None) -> Meter:
