@@ -27,6 +27,14 @@ report: $(VENV)/.dev
 	mv docs/results.md.new docs/results.md
 	$(BIN)/instant-soup report results -o docs/report.html
 
+# build/site, with every link checked; needs no network
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# the wheel, in an environment of its own: it installs, and its command runs from there
+wheel: $(VENV)/.dev
+	.ci/wheel $(PYTHON)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -20,6 +20,7 @@ from instant_soup.evidence.agreement import agreements
 from instant_soup.evidence.runs import Run, gather, named
 from instant_soup.store.plain import read_json, write_json
 from instant_soup.store.record import TransferRecord, paths, read, read_run, read_transfer
+from instant_soup.store.store import Store
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
 
 def copy(run: Run, task: str, runs: Path, results: Path) -> bool:
     """Copy one record; whether it was new."""
-    source = runs / run.key[:16] / "record.json"
+    source = Store(runs).cell_of(run.key).record
     return put(results / folder(task) / f"{name(run)}.json", source, read_run(source).key)
 
 

@@ -23,11 +23,12 @@ from statistics import median
 from typing import Any
 
 from instant_soup.core.budget import Meter
+from instant_soup.core.score import magnitude
 from instant_soup.engine import wire
 from instant_soup.engine.worker import compute
 from instant_soup.runs.scaling import Load, spread
 from instant_soup.runs.stand_in import Round
-from instant_soup.soup.denoiser import Protocols, _see, briefs
+from instant_soup.soup.denoiser import NOTHING, Protocols, _see, briefs
 from instant_soup.tasks import CourseTask, text
 from measure import Goal, Ratio, interleaved, options, report
 
@@ -46,7 +47,7 @@ def main() -> None:
     compute(chosen.threads)  # as its workers do
     task = text("demo/polarity")
     looks = briefs(chosen.lookaheads, chosen.steps, Protocols(), 0)
-    see = partial(_see, sparsity=0.5, across="model", magnitude=False, weights=False)
+    see = partial(_see, sparsity=0.5, score=magnitude, across="model", wanted=NOTHING)
     with cluster(), ExitStack() as stack:
         worlds = {"here": task}
         worlds |= {f"ray, {n}": stack.enter_context(task.on("ray", workers=n)) for n in chosen.workers}

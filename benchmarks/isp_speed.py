@@ -44,7 +44,7 @@ from instant_soup.core.score import magnitude
 from instant_soup.core.task import Brief, Training
 from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.methods import METHODS, InstantSoup
-from instant_soup.soup.denoiser import denoise
+from instant_soup.soup.denoiser import Wanted, denoise
 from instant_soup.tasks import CourseTask, text
 from instant_soup.training.regime import Precision, Regime
 from measure import Goal, Ratio, extra_peak, in_fresh_process, interleaved, options, report, with_core_time
@@ -179,7 +179,7 @@ def look_aheads(folder: Path, job: Job, pairs: int) -> dict[str, Goal]:
     briefs = [Brief(PAPER_STEPS, Training(seed=seed)) for seed in range(pairs + 1)]
     acts, cores = with_core_time(
         {
-            "look-ahead": lambda: denoise(learner, [briefs.pop()], TARGETS[1], magnitude=True),
+            "look-ahead": lambda: denoise(learner, [briefs.pop()], TARGETS[1], wanted=Wanted(scores=True)),
             "plain": lambda: learner.train(PAPER_STEPS),
         }
     )

@@ -29,8 +29,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 import instant_soup as soup
 from instant_soup.models.text import packaged
 from instant_soup.runs.environment import environment
-from instant_soup.store.plain import seal
-from instant_soup.store.store import read_json, write_json
+from instant_soup.store.plain import read_json, seal, write_json
 from instant_soup.training.metrics import matthews
 
 FILES = {

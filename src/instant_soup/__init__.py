@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .core.scope import Scope
     from .core.ticket import Ticket
     from .export.export import export_ticket
+    from .export.hub import pull_from_hub, push_to_hub
     from .export.importing import import_ticket
     from .integrations.adapters import Merged, mask_adapters, merge_adapters
     from .integrations.callback import TicketCallback
@@ -65,6 +66,8 @@ _HOMES = {
     "prune": "core.prune",
     "Scope": "core.scope",
     "Ticket": "core.ticket",
+    "pull_from_hub": "export.hub",
+    "push_to_hub": "export.hub",
     "import_ticket": "export.importing",
     "prune_checkpoint": "checkpoints.prune",
     "export_ticket": "export.export",
@@ -106,7 +109,7 @@ __all__ = [
     "InstantSoup", "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece",
     "Recipe", "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
     "control", "evaluate", "export_ticket", "guard", "import_ticket", "mask_adapters", "merge_adapters", "prune",
-    "prune_checkpoint", "run", "shira", "shira_config", "tasks", "transfer",
+    "prune_checkpoint", "pull_from_hub", "push_to_hub", "run", "shira", "shira_config", "tasks", "transfer",
 ]  # fmt: skip
 
 

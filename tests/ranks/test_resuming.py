@@ -18,6 +18,7 @@ from resuming import Outcome, broken_and_resumed, taken_up, trained, whole_run
 from together import free_port, together
 
 import instant_soup as soup
+from instant_soup.store.store import Store
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1", "--multi_gpu"]
 
@@ -60,7 +61,7 @@ def test_a_killed_rank_ends_them_all_within_a_minute_and_the_run_goes_on(
     command += [str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "runs"), "--json"]
     launch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        place = tmp_path / "runs" / recipe.key[:16] / "draw" / "round.safetensors"
+        place = Store(tmp_path / "runs").cell(recipe).folder / "draw" / "round.safetensors"
         await_(place.exists, launch)
         began = time.monotonic()
         os.kill(rank_of(launch, 1), signal.SIGKILL)

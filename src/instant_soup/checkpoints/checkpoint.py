@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from torch import Tensor
 
@@ -17,7 +19,32 @@ from ..core.stored import Stored, header
 
 Item = TypeVar("Item")
 
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@ -]*\.safetensors")
+_MOST_INDEX = 100_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class State:
+    """What tells whether a file is still the one that was looked at."""
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The state of the file at *path* now. Raises DataError where there is no regular file."""
+        try:
+            facts = path.stat()
+        except OSError as reason:
+            raise DataError(f"{path} is not a readable safetensors file ({reason}); restore it") from reason
+        if not path.is_file():
+            raise DataError(f"{path} is no regular file; expected safetensors")
+        return cls(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -29,10 +56,13 @@ class Checkpoint(Mapping[str, Tensor]):
     Attributes:
         files: the shards.
         parts: where each tensor lies.
+        states: the state of each shard when it was looked over.
     """
 
-    def __init__(self, files: Sequence[Path], parts: Mapping[str, Stored]) -> None:
-        self.files, self.parts = tuple(files), dict(parts)
+    def __init__(self, files: Sequence[Path], parts: Mapping[str, Stored], states: Mapping[Path, State]) -> None:
+        self.files = tuple(files)
+        self.parts = dict(parts)
+        self.states = dict(states)
 
     @classmethod
     def open(cls, path: str | Path) -> Checkpoint:
@@ -46,16 +76,25 @@ class Checkpoint(Mapping[str, Tensor]):
         """
         path = Path(path)
         files, promised = _files(path)
+        states = {file: State.of(file) for file in files}
+
         parts: dict[str, Stored] = {}
         for file in files:
-            found, _ = header(file)
-            if twice := next((name for name in found if name in parts), None):
-                raise DataError(f"{twice!r} is both in {parts[twice].path} and in {file}; expected each tensor once")
-            parts |= found
+            tensors, _ = header(file)
+            for name in tensors:
+                if name in parts:
+                    raise DataError(f"{name!r} is both in {parts[name].path} and in {file}; expected each tensor once")
+            parts |= tensors
+
         for name, file in promised.items():
             if name not in parts or parts[name].path != file:
                 raise DataError(f"{path / INDEX} promises {name!r} in {file.name}, which lacks it; restore the file")
-        return cls(files, {name: parts[name] for name in sorted(parts, key=_natural)})
+        return cls(files, {name: parts[name] for name in sorted(parts, key=_natural)}, states)
+
+    def refuse_change(self, file: Path) -> None:
+        """Raise DataError unless the shard *file* is as it was when it was looked over."""
+        if State.of(file) != self.states[file]:
+            raise DataError(f"{file} was changed meanwhile; begin again when nobody writes to it any more")
 
     def __getitem__(self, name: str) -> Tensor:
         return self.parts[name].read()
@@ -79,34 +118,55 @@ def ahead(items: Iterator[Item], depth: int = 8) -> Iterator[Item]:
             yield item
 
 
+def threads() -> int:
+    """How many threads work on a checkpoint: as many as this process has cores, up to eight."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
+
+
 def _files(path: Path) -> tuple[list[Path], dict[str, Path]]:
     """The shards of a checkpoint, and which of them its index promises each tensor in."""
     if path.is_file():
         return [path], {}
+
     if (path / INDEX).is_file():
         promised = {name: path / file for name, file in _index(path / INDEX).items()}
         return sorted(set(promised.values())), promised
-    found = [path / SINGLE] if (path / SINGLE).is_file() else sorted(path.glob("*.safetensors"))
-    if len(found) != 1:
+
+    if (path / SINGLE).is_file():
+        return [path / SINGLE], {}
+    shards = sorted(path.glob("*.safetensors"))
+    if len(shards) != 1:
         raise DataError(
-            f"{path} holds {len(found) or 'no'} safetensors files and no {INDEX}; "
+            f"{path} holds {len(shards) or 'no'} safetensors files and no {INDEX}; "
             f"give a safetensors file, or a folder as save_pretrained of transformers writes it"
         )
-    return found, {}
+    return shards, {}
 
 
 def _index(path: Path) -> dict[str, str]:
+    """The file of each tensor. Raises DataError unless every file is a plain name, for it is also written under it."""
+    if path.stat().st_size > _MOST_INDEX:
+        raise DataError(f"{path} has more than {_MOST_INDEX:,} bytes, and an index a few thousand; restore it")
     try:
         files = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
-        plain = bool(files) and all(Path(file).name == file for file in files.values())
+        plain = all(_SHARD.fullmatch(file) for file in files.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
         raise DataError(f"{path} is not a readable index ({reason!r}); restore it") from reason
-    if not plain:
-        raise DataError(f"{path} has a weight_map that does not name files of its own folder; restore it")
+
+    if not files or not plain:
+        raise DataError(
+            f"{path} has a weight_map that does not name files of its own folder; "
+            f"expected plain names that end in .safetensors"
+        )
     return files
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
     """A key for sorting that has numbers in the order of their values."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((len(part.lstrip("0")), part.lstrip("0")) if i % 2 else (0, part) for i, part in enumerate(parts))
+    pieces = re.split(r"([0-9]+)", name)
+    key = []
+    for i, piece in enumerate(pieces):
+        digits = piece.lstrip("0")
+        key.append((len(digits), digits) if i % 2 else (0, piece))
+    return tuple(key)

@@ -1,4 +1,4 @@
-"""Tally: the exact cut by magnitude, from counts alone, for weights that are never in memory together.
+"""Counts: the exact cut by magnitude, from counts alone, for weights that are never in memory together.
 
 The magnitudes of floating-point numbers are in the order of their bits without the sign: their *keys*. A 16-bit dtype
 has few keys, so one reading that counts them says where the cut lies and how many ties it leaves to each parameter.
@@ -23,7 +23,8 @@ from ..core.errors import ScopeError
 Numbers = np.ndarray[Any, Any]
 
 DIGIT = 16  # bits
-_MARGIN, _FEW = 0.004, 12  # share of the weights around the cut of a sample; how many digits are told apart at the most
+_MARGIN = 0.004  # share of the weights around the cut of a sample
+_FEW = 12  # how many digits are told apart at the most
 _RAW = {torch.float16: "<u2", torch.bfloat16: "<u2", torch.float32: "<u4", torch.float64: "<u8"}
 _INF = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80, torch.float32: 0x7F80_0000, torch.float64: 0x7FF0 << 48}
 FLOATS = tuple(_RAW)
@@ -46,19 +47,20 @@ def raw(data: Numbers, dtype: torch.dtype) -> Numbers:
 def keys(numbers: Numbers, dtype: torch.dtype, bits: int) -> Numbers:
     """The keys of *numbers*, the `raw` bits of *dtype*: unsigned [n] of *bits* bits, higher for a larger magnitude."""
     own = 8 * numbers.itemsize
-    found: Numbers = numbers & numbers.dtype.type((1 << own - 1) - 1)
+    magnitudes: Numbers = numbers & numbers.dtype.type((1 << own - 1) - 1)
     if bits == own:
-        return found
+        return magnitudes
+
     if dtype == torch.bfloat16:  # the upper half of a float32
-        found, dtype = found.astype("<u4") << np.uint32(16), torch.float32
-    floats = found.view(f"<f{found.itemsize}")
+        magnitudes = magnitudes.astype("<u4") << np.uint32(16)
+    floats = magnitudes.view(f"<f{magnitudes.itemsize}")
     with np.errstate(invalid="ignore"):  # a NaN is not refused here
         return floats.astype(f"<f{bits // 8}", copy=False).view(f"<u{bits // 8}")
 
 
-def refuse_nan(found: Numbers, dtype: torch.dtype) -> None:
-    """Raise ScopeError if one of the keys *found* is of a NaN. *dtype* is theirs: the one that they are ordered as."""
-    if len(found) and int(found.max()) > _INF[dtype]:
+def refuse_nan(magnitudes: Numbers, dtype: torch.dtype) -> None:
+    """Raise ScopeError if one of the keys *magnitudes* is of a NaN. *dtype* is the one that they are ordered as."""
+    if len(magnitudes) and int(magnitudes.max()) > _INF[dtype]:
         raise ScopeError("a weight is NaN, which has no magnitude; restore the checkpoint, or leave the parameter out")
 
 
@@ -75,17 +77,21 @@ class Cut:
     tied: int
     kept: int
 
-    def keep(self, found: Numbers, seen: int = 0) -> tuple[Numbers, int]:
+    def keep(self, magnitudes: Numbers, seen: int = 0) -> tuple[Numbers, int]:
         """Which weights of a stretch are kept: bool [n]; and how many ties there were up to its end.
 
         Args:
-            found: their keys, unsigned [n].
+            magnitudes: their keys, unsigned [n].
             seen: ties before this stretch.
         """
-        key = found.dtype.type(self.key)
-        if self.ties in (0, self.tied):
-            return (found >= key if self.ties else found > key), seen
-        kept, tied = found > key, np.flatnonzero(found == key)
+        key = magnitudes.dtype.type(self.key)
+        if self.ties == 0:
+            return magnitudes > key, seen
+        if self.ties == self.tied:
+            return magnitudes >= key, seen
+
+        kept = magnitudes > key
+        tied = np.flatnonzero(magnitudes == key)
         kept[tied[: max(0, self.ties - seen)]] = True
         return kept, seen + len(tied)
 
@@ -108,8 +114,8 @@ class Tally:
     """Counts the keys of groups of parameters until the cut of each is known.
 
         while tally.wanted:
-            for name, found in ...:  # every weight of those wanted once, in chunks, in any order
-                tally.add(name, found)
+            for name, magnitudes in ...:  # every weight of those wanted once, in chunks, in any order
+                tally.add(name, magnitudes)
             tally.close()
 
     Args:
@@ -131,14 +137,20 @@ class Tally:
         """The parameters to read next; none when all cuts are known."""
         return [name for name, group in self._of.items() if group.left]
 
-    def add(self, name: str, found: Numbers) -> None:
-        """Count the keys *found*, unsigned [n], of the parameter *name*."""
-        group, kind = self._of[name], found.dtype.type
+    def add(self, name: str, magnitudes: Numbers) -> None:
+        """Count the keys *magnitudes*, unsigned [n], of the parameter *name*.
+
+        Threads may count at the same time, if each parameter is counted by one of them.
+        """
+        group = self._of[name]
+        kind = magnitudes.dtype.type
         if group.left < self._bits:
-            found = found[found >> kind(group.left) == kind(group.prefix)]
-        digits = found if self._bits == DIGIT else (found >> kind(group.left - DIGIT)).astype("<u2")
-        one = _all(digits) if group.around is None else _around(digits, *group.around)
-        self._counts[name] = one if name not in self._counts else _sum(self._counts[name], one)
+            magnitudes = magnitudes[magnitudes >> kind(group.left) == kind(group.prefix)]
+        digits = magnitudes if self._bits == DIGIT else (magnitudes >> kind(group.left - DIGIT)).astype("<u2")
+
+        counts = _all(digits) if group.around is None else _around(digits, *group.around)
+        before = self._counts.get(name)
+        self._counts[name] = counts if before is None else _sum(before, counts)
 
     def focus(self, sizes: Mapping[str, int]) -> None:
         """Take what was added so far for a sample of parameters of these *sizes*, and begin the first reading."""
@@ -146,7 +158,8 @@ class Tally:
             whole = self._whole(group)
             above = (whole.sum() - whole.cumsum()) / max(1, whole.sum())  # the share of higher digits
             share = group.need / sum(sizes[name] for name in group.names)
-            low, high = (int(np.argmax(above <= share + margin)) for margin in (_MARGIN, -_MARGIN))
+            low = int(np.argmax(above <= share + _MARGIN))
+            high = int(np.argmax(above <= share - _MARGIN))
             if share > _MARGIN and high - low < _FEW:
                 group.around = low, high
         self._counts.clear()
@@ -173,7 +186,8 @@ class Tally:
         whole = self._whole(group)
         above = whole.sum() - whole.cumsum()  # how many have a higher digit
         digit = int(np.argmax(above < group.need)) if group.need else (1 << DIGIT) - 1  # above all
-        around, group.around = group.around, None
+        around = group.around
+        group.around = None
         if around and not around[0] <= digit <= around[1]:
             return
         group.need -= int(above[digit])
@@ -205,7 +219,8 @@ def _around(digits: Numbers, low: int, high: int) -> Numbers:
     return np.stack([at, times])[:, times > 0]
 
 
-def _sum(one: Numbers, other: Numbers) -> Numbers:
+def _sum(first: Numbers, second: Numbers) -> Numbers:
     """Two lists of digits and their counts as one."""
-    at, where = np.unique(np.concatenate([one[0], other[0]]), return_inverse=True)
-    return np.stack([at, np.bincount(where, np.concatenate([one[1], other[1]])).astype(np.int64)])
+    both = np.concatenate([first, second], axis=1)
+    at, where = np.unique(both[0], return_inverse=True)
+    return np.stack([at, np.bincount(where, both[1]).astype(np.int64)])

@@ -1,42 +1,44 @@
-"""Large: prune a checkpoint that does not fit into memory, shard by shard, without building its model.
+"""Prune: prune a checkpoint that does not fit into memory, shard by shard, without building its model.
 
 The weights are read once to count their magnitudes (twice in float32 or mixed precision, four times in float64), which
-gives the exact cut (`core.tally`); then each shard is read once more and written with its zeros. What was agreed on
-stands in a small file beside the shards, so that a killed job goes on with the first shard that is not there yet.
+gives the exact cut (`checkpoints.counts`); then each shard is read once more and written with its zeros. Several
+threads count, a parameter each, and write, a shard each. What was agreed on stands in a small file beside the shards,
+so that a killed job goes on with the shards that are not there yet.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import IO, TypeVar
+from zlib import crc32
 
 import numpy as np
 import torch
 
-from ..core.errors import DataError, ScopeError, StoreError, unknown
-from ..core.files import half_written, write, write_text
+from ..core.errors import DataError, ScopeError
+from ..core.files import half_written, write
 from ..core.mask import Mask
-from ..core.prune import Across, shares, survivors
+from ..core.prune import Across, cut_together, survivors
 from ..core.scope import Scope
-from ..core.stored import CHUNK, Stored
+from ..core.stored import Stored
 from ..core.task import Base
 from ..core.ticket import Ticket
 from ..core.weights import digest
-from ..store.locks import Locks
-from .checkpoint import INDEX, Checkpoint, ahead
+from .checkpoint import Checkpoint, ahead, threads
 from .counts import Cut, Numbers, Tally, keys, raw, refuse_nan, width
+from .job import PruneJob, alone
 from .prunable import prunable
 from .quantised import refuse_quantised
+from .rest import copy_the_rest
 
-SCHEMA = 1
-RECORD = "instant_soup.json"
-SAMPLED, EVERY = 1 << 16, 1 << 22  # bytes: so many of each so many are looked at first
-WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json"}
+Item = TypeVar("Item")
+
+SAMPLED = 1 << 16  # bytes that are looked at first ...
+EVERY = 1 << 22  # ... of each so many
 
 Watch = Callable[[str, int, int], None]
 """(stage, bytes done, bytes of the stage) -> None"""
@@ -93,29 +95,31 @@ def prune_checkpoint(
         SparsityError: *sparsity* is out of range or keeps no weight.
         StoreError: *out* holds something else, cannot be written, or *source* has changed since it was begun.
     """
-    checkpoint, folder = Checkpoint.open(source), Path(out)
+    checkpoint = Checkpoint.open(source)
+    folder = Path(out)
     refuse_quantised(Path(source), checkpoint.parts)
     scope, left_out = prunable(checkpoint.parts, include, exclude)
     keep = survivors(sparsity, scope.size)
-    job = {
+    sizes = {name: scope.numel(name) for name in scope}
+    groups = cut_together(scope, sizes, keep, across)
+    asked = {
         "source": Path(source).resolve().name,
-        "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in checkpoint.files],
+        "files": [[file.name, state.size, state.modified] for file, state in checkpoint.states.items()],
         "sparsity": sparsity,
         "across": across,
         "include": list(include),
         "exclude": list(exclude),
     }
-    with _alone(folder, Path(source)):
-        cuts = _agreed(folder, job)
-        if cuts is None:
-            cuts = _count(checkpoint, scope, _groups(scope, keep, across), watch)
-            facts = {"schema": SCHEMA, "job": job, "kept": keep, "prunable": scope.size}
-            write_text(
-                folder / RECORD, json.dumps(facts | {"cuts": {n: [*asdict(c).values()] for n, c in cuts.items()}})
-            )
-        _write_all(checkpoint, cuts, folder, watch)
-        _copy_the_rest(Path(source), folder)
-    return Pruned(folder, scope, left_out, cuts)
+
+    with alone(folder, Path(source)):
+        job = PruneJob.begun(folder, asked)
+        if job is None:
+            cuts = _count(checkpoint, scope, groups, watch)
+            job = PruneJob(folder, asked, scope.size, cuts, {})
+            job.note()
+        _write_all(checkpoint, job, watch)
+        copy_the_rest(Path(source), folder)
+    return Pruned(folder, scope, left_out, job.cuts)
 
 
 def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
@@ -124,96 +128,162 @@ def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
     It holds its mask at one bit a weight in memory. It belongs to models that have the weights of *source* in the
     dtypes and under the names of *source*. Raises DataError.
     """
-    checkpoint, packed = Checkpoint.open(source), {}
+    checkpoint = Checkpoint.open(source)
     order = width(checkpoint.parts[name].dtype for name in pruned.scope)
+    packed = {}
     for name, cut in pruned.cuts.items():
-        part, seen, flags = checkpoint.parts[name], 0, []
+        part = checkpoint.parts[name]
+        seen = 0
+        flags = []
         for chunk in ahead(part.chunks()):
             kept, seen = cut.keep(_keys(chunk, part, order), seen)
             flags.append(np.packbits(kept, bitorder="little"))  # chunks have a multiple of 8 weights
         packed[name] = torch.from_numpy(np.concatenate(flags))
+
     base = Base(Path(source).resolve().name, digest(checkpoint, pruned.scope))
     return Ticket(Mask.from_packed(pruned.scope, packed), {}, base, method={"name": "magnitude"})
 
 
-def _groups(scope: Scope, keep: int, across: Across) -> dict[tuple[str, ...], int]:
-    if across == "model":
-        return {tuple(scope): keep}
-    if across == "layer":
-        sizes = {name: scope.numel(name) for name in scope}
-        return {(name,): share for name, share in shares(scope, sizes, keep).items()}
-    raise unknown("across", across, ("model", "layer"))
+class _Told:
+    """Tells of bytes that several threads have done."""
+
+    def __init__(self, watch: Watch, stage: str, size: int) -> None:
+        self._watch = watch
+        self._stage = stage
+        self._size = size
+        self._done = 0
+        self._lock = Lock()
+
+    def more(self, count: int) -> None:
+        """So many bytes more are done."""
+        with self._lock:
+            self._done += count
+            self._watch(self._stage, self._done, max(self._done, self._size))
 
 
 def _count(checkpoint: Checkpoint, scope: Scope, groups: Mapping[tuple[str, ...], int], watch: Watch) -> dict[str, Cut]:
+    """Where each parameter is cut. Several threads count, a parameter each."""
     parts = {name: checkpoint.parts[name] for name in scope}
     order = width(part.dtype for part in parts.values())
-    tally, done, size = Tally(groups, order), 0, sum(part.nbytes for part in parts.values())
-    for name, chunk in ahead(_chunks(parts, SAMPLED, EVERY)):
-        tally.add(name, _keys(chunk, parts[name], order))
-    tally.focus({name: scope.numel(name) for name in scope})
-    while names := tally.wanted:
-        for name, chunk in ahead(_chunks({name: parts[name] for name in names})):
-            found = _keys(chunk, parts[name], order)
-            _refuse_nan(name, found, parts[name], order)
-            tally.add(name, found)
-            done += len(chunk)
-            watch("count", done, max(done, size * order // 16))
-        tally.close()
+    tally = Tally(groups, order)
+    readings = order // 16
+    told = _Told(watch, "count", readings * sum(part.nbytes for part in parts.values()))
+
+    def sample(name: str) -> None:
+        for chunk in parts[name].chunks(SAMPLED, EVERY):
+            tally.add(name, _keys(chunk, parts[name], order))
+
+    def count(name: str) -> None:
+        for chunk in parts[name].chunks():
+            keys_of_chunk = _keys(chunk, parts[name], order)
+            _refuse_nan(name, keys_of_chunk, parts[name], order)
+            tally.add(name, keys_of_chunk)
+            told.more(len(chunk))
+
+    with ThreadPoolExecutor(threads()) as pool:
+        _all_of(pool, sample, parts)
+        tally.focus({name: scope.numel(name) for name in scope})
+        while names := tally.wanted:
+            _all_of(pool, count, _on_disk({name: parts[name] for name in names}))
+            tally.close()
+
+    for file in checkpoint.files:
+        checkpoint.refuse_change(file)
     cuts = tally.cuts()
     return {name: cuts[name] for name in scope}
 
 
-def _write_all(checkpoint: Checkpoint, cuts: Mapping[str, Cut], folder: Path, watch: Watch) -> None:
-    order = width(checkpoint.parts[name].dtype for name in cuts)
-    size, done = sum(part.nbytes for part in checkpoint.parts.values()), 0
+def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
+    """Write every shard that is not there yet. Several threads write, a shard each."""
+    told = _Told(watch, "write", sum(part.nbytes for part in checkpoint.parts.values()))
 
-    def tick(more: int) -> None:
-        nonlocal done
-        watch("write", done := done + more, size)
+    def one(file: Path) -> None:
+        parts = {name: part for name, part in checkpoint.parts.items() if part.path == file}
+        if job.has(file.name):
+            told.more(sum(part.nbytes for part in parts.values()))
+            return
 
-    for file in checkpoint.files:
-        parts, new = {name: part for name, part in checkpoint.parts.items() if part.path == file}, folder / file.name
-        if new.is_file() and new.stat().st_size == file.stat().st_size:
-            tick(sum(part.nbytes for part in parts.values()))
-            continue
-        for rest in half_written(new):
-            rest.unlink(missing_ok=True)
-        write(new, partial(_write_shard, file, parts, cuts, order, tick))
+        new = job.folder / file.name
+        for left in half_written(new):
+            left.unlink(missing_ok=True)
+        shard = _Shard(checkpoint, file, parts, job, told)
+        write(new, shard.write)
+        job.wrote(file.name, shard.checksum)
 
-
-def _write_shard(
-    file: Path,
-    parts: Mapping[str, Stored],
-    cuts: Mapping[str, Cut],
-    order: int,
-    tick: Callable[[int], None],
-    new_file: Path,
-) -> None:
-    """The shard *file* with zeros as *new_file*: the same header, the same places."""
-    first = min((part.start for part in parts.values()), default=file.stat().st_size)
-    seen, kept = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
-    with file.open("rb") as old, new_file.open("wb") as new:
-        new.write(old.read(first))
-        for name, chunk in ahead(_chunks(parts)):
-            if name in cuts:
-                numbers = raw(chunk, parts[name].dtype)
-                keep, seen[name] = cuts[name].keep(_keys(chunk, parts[name], order), seen[name])
-                np.multiply(numbers, keep, out=numbers)  # of bits, so that no -0.0 is left
-                kept[name] += int(np.count_nonzero(keep))
-            new.write(chunk.data)
-            tick(len(chunk))
-    if other := [name for name in parts if name in cuts and kept[name] != cuts[name].kept]:
-        raise DataError(
-            f"{kept[other[0]]:,} weights of {other[0]!r} are above the cut and {cuts[other[0]].kept:,} were counted: "
-            f"{file} was changed meanwhile; delete {new_file.parent} and begin again"
-        )
+    with ThreadPoolExecutor(threads()) as pool:
+        _all_of(pool, one, checkpoint.files)
 
 
-def _chunks(parts: Mapping[str, Stored], size: int = CHUNK, every: int | None = None) -> Iterator[tuple[str, Numbers]]:
-    """The bytes of *parts*, or some of them (`Stored.chunks`), in the order in which they lie on disk."""
-    for name, part in sorted(parts.items(), key=lambda item: (str(item[1].path), item[1].start)):
-        for chunk in part.chunks(size, every):
+def _all_of(pool: ThreadPoolExecutor, act: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Do *act* with each of *items*; what goes wrong with one ends those that have not begun."""
+    coming = [pool.submit(act, item) for item in items]
+    try:
+        for future in coming:
+            future.result()
+    except BaseException:
+        for future in coming:
+            future.cancel()
+        raise
+
+
+class _Shard:
+    """One shard of a job, written with its zeros: the same header, the same places.
+
+    Attributes:
+        checksum: the CRC-32 of what was written.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, file: Path, parts: Mapping[str, Stored], job: PruneJob, told: _Told
+    ) -> None:
+        self.checksum = 0
+        self._checkpoint = checkpoint
+        self._file = file
+        self._parts = parts
+        self._job = job
+        self._told = told
+
+    def write(self, new_file: Path) -> None:
+        """Write it to *new_file*. Raises DataError where the source has changed since it was counted."""
+        cuts = self._job.cuts
+        order = width(self._checkpoint.parts[name].dtype for name in cuts)
+        seen = dict.fromkeys(self._parts, 0)
+        kept = dict.fromkeys(self._parts, 0)
+
+        with self._file.open("rb") as old, new_file.open("wb") as new:
+            first = min((part.start for part in self._parts.values()), default=self._checkpoint.states[self._file].size)
+            self._put(new, old.read(first))
+            for name, chunk in ahead(_chunks(self._parts)):
+                if name in cuts:
+                    numbers = raw(chunk, self._parts[name].dtype)
+                    keep, seen[name] = cuts[name].keep(_keys(chunk, self._parts[name], order), seen[name])
+                    np.multiply(numbers, keep, out=numbers)  # of bits, so that no -0.0 is left
+                    kept[name] += int(np.count_nonzero(keep))
+                self._put(new, chunk.data)
+                self._told.more(len(chunk))
+
+        self._checkpoint.refuse_change(self._file)
+        for name in self._parts:
+            if name in cuts and kept[name] != cuts[name].kept:
+                raise DataError(
+                    f"{kept[name]:,} weights of {name!r} are above the cut and {cuts[name].kept:,} were counted: "
+                    f"{self._file} was changed meanwhile; delete {self._job.folder} and begin again"
+                )
+
+    def _put(self, new: IO[bytes], data: bytes | memoryview) -> None:
+        new.write(data)
+        self.checksum = crc32(data, self.checksum)
+
+
+def _on_disk(parts: Mapping[str, Stored]) -> list[str]:
+    """Names in the order in which their tensors lie on disk."""
+    return sorted(parts, key=lambda name: (str(parts[name].path), parts[name].start))
+
+
+def _chunks(parts: Mapping[str, Stored]) -> Iterator[tuple[str, Numbers]]:
+    """The bytes of *parts*, in the order in which they lie on disk."""
+    for name in _on_disk(parts):
+        for chunk in parts[name].chunks():
             yield name, chunk
 
 
@@ -221,74 +291,8 @@ def _keys(chunk: Numbers, part: Stored, order: int) -> Numbers:
     return keys(raw(chunk, part.dtype), part.dtype, order)
 
 
-def _refuse_nan(name: str, found: Numbers, part: Stored, order: int) -> None:
+def _refuse_nan(name: str, keys_of_chunk: Numbers, part: Stored, order: int) -> None:
     try:
-        refuse_nan(found, {32: torch.float32, 64: torch.float64}.get(order, part.dtype))
+        refuse_nan(keys_of_chunk, {32: torch.float32, 64: torch.float64}.get(order, part.dtype))
     except ScopeError as reason:
         raise ScopeError(f"{name!r} of {part.path}: {reason}") from None
-
-
-@contextmanager
-def _alone(folder: Path, source: Path) -> Iterator[None]:
-    """Be the only job that writes into *folder*, in which there is nothing but what such jobs write."""
-    if folder.resolve() in (source.resolve(), source.resolve().parent):
-        raise StoreError(f"{folder} is where the source is; choose another folder to write to")
-    if folder.is_dir() and not (folder / RECORD).is_file() and any(folder.glob("*.safetensors")):
-        raise StoreError(f"{folder} holds a checkpoint that is not of this job; choose another folder")
-    with Locks(folder).attempt(RECORD) as free:
-        if not free:
-            raise StoreError(f"another process is at work in {folder}; wait for it, or choose another folder")
-        try:
-            yield
-        finally:
-            (folder / f"{RECORD}.lock").unlink(missing_ok=True)
-
-
-def _agreed(folder: Path, job: Mapping[str, Any]) -> dict[str, Cut] | None:
-    """The cuts that an earlier call of this job agreed on, if there was one."""
-    if not (folder / RECORD).is_file():
-        return None
-    try:
-        facts = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        begun, cuts = dict(facts["job"]), {name: Cut(*cut) for name, cut in facts["cuts"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as reason:
-        raise StoreError(f"{folder / RECORD} is not readable ({reason!r}); delete {folder} and begin again") from reason
-    if begun.get("source") == job["source"] and begun.get("files") != job["files"]:
-        raise StoreError(
-            f"the files of {job['source']} have changed since {folder} was begun; delete it and begin again"
-        )
-    if other := [field for field in job if begun.get(field) != job[field]]:
-        raise StoreError(
-            f"{folder} was begun with {other[0]} {begun.get(other[0])!r}, and now it is {job[other[0]]!r}; "
-            f"choose another folder, or delete this one"
-        )
-    return cuts
-
-
-def _copy_the_rest(source: Path, folder: Path) -> None:
-    """Configuration, tokenizer, index and the like, if they are not there yet."""
-    for file in sorted(source.iterdir()) if source.is_dir() else ():
-        kind = file.name == INDEX or not any(file.name.endswith(ending) for ending in WEIGHTS)
-        if not file.is_file() or not kind or (folder / file.name).exists():
-            continue
-        content = file.read_bytes()
-        if file.name == "config.json":
-            content = _without_sparsity_config(content)
-        write(folder / file.name, partial(_put, content))
-
-
-def _put(content: bytes, new_file: Path) -> None:
-    new_file.write_bytes(content)
-
-
-def _without_sparsity_config(content: bytes) -> bytes:
-    """A config that runtimes do not refuse: some do where a ``sparsity_config`` stands in it."""
-    try:
-        config = json.loads(content)
-    except (ValueError, RecursionError):
-        return content
-    if not isinstance(config, dict):
-        return content
-    places = [config, *(config.get(key) for key in ("quantization_config", "compression_config"))]
-    found = [place for place in places if isinstance(place, dict) and place.pop("sparsity_config", None) is not None]
-    return json.dumps(config, indent=2).encode() if found else content

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ..core.errors import RankError, SoupError
+from ..core.errors import RankError, RecipeError, SoupError, StoreError
 from ..core.ranks.launch import launched
+from .console import complain, err
 
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from ..tasks import CourseTask
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
+
+class UsageError(SoupError, ValueError):
+    """Options that do not go together."""
+
+
+def _there(path: Path) -> Path:
+    """*path*, if anything is there: found out before the slow imports. Raises RecipeError."""
+    if not path.exists():
+        raise RecipeError(f"no recipe at {path}; check the path, or let `instant-soup new {path}` write one")
+    return path
+
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.", callback=_there)]
 CellName = Annotated[
     str | None, typer.Option("--cell", metavar="NAME", help="Which recipe, in a file that holds several.")
 ]
@@ -26,6 +41,8 @@ Changes = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Most = Annotated[int | None, typer.Option("--most", min=1, help="How many runs RECIPE may ask for; 10,000.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
 Track = Annotated[
     list[str] | None,
     typer.Option("--track", metavar="NAME", help="Log to tensorboard, mlflow, wandb or trackio; again for more."),
@@ -42,12 +59,33 @@ Address = Annotated[
 RUNS = Path("runs")
 TOGETHER = ("run", "draw", "evaluate")
 """Commands that ranks, launched together, do together."""
+FIRST_DAY = (
+    "demo", "new", "tasks", "methods", "plan", "run", "compare", "report", "draw", "evaluate", "export", "sweep",
+    "status", "doctor", "ticket", "control", "transfer", "scope", "import", "prune",
+)  # fmt: skip
+"""Commands in the order in which a newcomer meets them; others come after them."""
 
 
 def placed(changes: list[str] | None, engine: str | None, workers: int | None, address: str | None) -> list[str]:
     """*changes* with what the options say of where the work is done."""
-    given = {"engine": engine, "workers": workers, "address": address}
-    return [*(changes or ()), *(f"run.{name}={value}" for name, value in given.items() if value is not None)]
+    options = {"engine": engine, "workers": workers, "address": address}
+    return [*(changes or ()), *(f"run.{name}={value}" for name, value in options.items() if value is not None)]
+
+
+def free(path: Path, *, force: bool) -> None:
+    """Refuse to replace what is at *path* unless told to. Raises StoreError."""
+    if path.exists() and not force:
+        raise StoreError(f"{path} is there already; give another name, or --force to replace it")
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Say on an interrupt that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err().print("Stopped. The same command goes on from here.")
+        raise
 
 
 class Guarded(typer.core.TyperGroup):
@@ -58,24 +96,30 @@ class Guarded(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except SoupError as error:
-            _complain(str(error))
+            complain(str(error), _who())
             raise typer.Exit(2) from None
         except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):  # the last: nobody reads on, as with head
             raise
         except Exception as error:
             if type(error).__module__.startswith(("click", "typer")) or os.environ.get("INSTANT_SOUP_TRACEBACK"):
                 raise
-            _complain(f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where")
+            fault = f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where"
+            complain(fault, _who())
             raise typer.Exit(1) from None
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Commands in the order of a first day."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: FIRST_DAY.index(name) if name in FIRST_DAY else len(FIRST_DAY))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, and refuse it to ranks that would do everything once each. Raises RankError."""
-        found = super().resolve_command(ctx, args)
-        if ctx.parent is None and launched() and found[0] not in TOGETHER:
+        resolved = super().resolve_command(ctx, args)
+        if ctx.parent is None and launched() and resolved[0] not in TOGETHER:
             raise RankError(
-                f"{found[0]!r} is not done by ranks together, only {', '.join(TOGETHER)} are; start it alone"
+                f"{resolved[0]!r} is not done by ranks together, only {', '.join(TOGETHER)} are; start it alone"
             )
-        return found
+        return resolved
 
 
 app = typer.Typer(
@@ -87,14 +131,25 @@ app = typer.Typer(
 )
 
 
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"instant-soup {version('instant-soup')}")
+        raise typer.Exit
+
+
+@app.callback()
+def instant_soup(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=lambda wanted: _version(wanted=wanted), help="Say which."),
+    ] = False,
+) -> None:
+    """Draw lottery tickets from large pre-trained transformers."""
+
+
 def first_rank() -> bool:
     """Whether this process is the one that speaks: the first of its launch, or alone."""
     return not launched() or os.environ["RANK"] == "0"
-
-
-def say(text: str) -> None:
-    """One line for people, on standard output."""
-    Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
@@ -107,8 +162,5 @@ def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
     return draw.spent.passes + train.spent.passes, sizes.full.passes
 
 
-def _complain(text: str) -> None:
-    who = f" (rank {os.environ['RANK']})" if launched() else ""
-    Console(stderr=True).print(
-        f"error{who}: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
+def _who() -> str:
+    return f" (rank {os.environ['RANK']})" if launched() else ""

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from ..sweeps.status import Row, Standing
 from ..sweeps.sweep import State
-from . import show
+from . import console, show
 
 _ORDER: tuple[State, ...] = ("running", "failed", "begun", "waits", "to do", "done")
 _STYLE: dict[State, str] = {"running": "bold", "failed": "red", "done": "dim", "to do": "", "begun": "", "waits": ""}
@@ -15,13 +15,14 @@ _STYLE: dict[State, str] = {"running": "bold", "failed": "red", "done": "dim", "
 
 def table(standing: Standing, most: int | None = None) -> Table:
     """Counts, time left and the runs, what runs first; no more than *most* lines."""
-    shown = Table("run", "state", "done", "time", "where it stands", title=counts(standing), title_justify="left")
+    heads = ["run", "state", "done", "time", "where it stands"]
+    shown = console.table(heads, title=counts(standing))
     rows = sorted(standing.rows, key=lambda row: _ORDER.index(row.state))
     for row in rows[:most]:
         time = show.minutes(row.seconds) if row.seconds is not None else ""
         share = f"{row.share:.0%}" if row.state in ("running", "done") else ""
         note = f"{row.note}, on {row.host}" if row.host else row.note
-        shown.add_row(row.name, row.state, share, time, note, style=_STYLE[row.state])
+        console.add(shown, row.name, row.state, share, time, note, style=_STYLE[row.state])
     if most is not None and len(rows) > most:
         shown.caption = f"and {len(rows) - most} more"
     return shown
@@ -29,16 +30,17 @@ def table(standing: Standing, most: int | None = None) -> Table:
 
 def counts(standing: Standing) -> str:
     """The whole in one line."""
-    found = ", ".join(f"{count} {state}" for state in _ORDER[::-1] if (count := standing.counts.get(state)))
+    counts = [(standing.counts.get(state), state) for state in reversed(_ORDER)]
+    states = ", ".join(f"{count} {state}" for count, state in counts if count)
     left = f"; about {show.minutes(standing.left)} left" if standing.left else ""
-    return f"{len(standing.rows)} runs: {found}{left}"
+    return f"{len(standing.rows)} runs: {states}{left}"
 
 
 class Log:
     """For a log: a line when a run is done or fails, and the whole with it."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, err: Console) -> None:
+        self._err = err
         self._known: dict[str, Row] | None = None
 
     def __call__(self, standing: Standing) -> None:
@@ -53,4 +55,4 @@ class Log:
         self._known = ended
 
     def _say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._err.print(console.cell(text, self._err), soft_wrap=True)

@@ -9,17 +9,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..core.names.layers import without_numbers
-from .app import Json, Quiet, app, say
+from ..core.names.matrices import unusual
+from . import console
+from .app import Json, Quiet, app
+from .console import say
 
 if TYPE_CHECKING:
+    from ..checkpoints.blocks import Job
     from ..checkpoints.prune import Pruned
 
 Patterns = list[str] | None
@@ -29,10 +33,16 @@ Patterns = list[str] | None
 def prune(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors, or one file.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The folder to write.")],
-    sparsity: Annotated[float, typer.Option("--sparsity", help="Share of the prunable weights that goes.")],
-    across: Annotated[str, typer.Option("--across", help="Cut once across the 'model', or evenly in each 'layer'.")] = (
-        "model"
-    ),
+    sparsity: Annotated[
+        float | None,
+        typer.Option("--sparsity", help="Share of the prunable weights that goes; a pattern's own if not given."),
+    ] = None,
+    across: Annotated[
+        str | None,
+        typer.Option(
+            "--across", help="Cut once across the 'model', or evenly in each 'layer' or 'row'; 'model' for magnitudes."
+        ),
+    ] = None,
     include: Annotated[
         Patterns,
         typer.Option("--include", metavar="PATTERN", help="Prune matrices of such names only; again for more."),
@@ -43,21 +53,57 @@ def prune(
     ticket: Annotated[
         Path | None, typer.Option("--ticket", metavar="TICKET", help="Write a ticket file, too; reads twice more.")
     ] = None,
+    score: Annotated[str, typer.Option("--score", help="'magnitude', or of language models wanda, ria, sparsegpt.")] = (
+        "magnitude"
+    ),
+    pattern: Annotated[str, typer.Option("--pattern", metavar="N:M", help="Keep N of every M inputs, such as 2:4.")] = (
+        "unstructured"
+    ),
+    calibrate: Annotated[
+        str | None,
+        typer.Option("--calibrate", metavar="FOLDER", help="The text to calibrate on: parquet or text files."),
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Windows of that text.")] = 128,
+    window: Annotated[
+        int | None, typer.Option("--window", min=2, help="Tokens of a window; 2,048 or the limit.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Windows that go through a block at a time.")] = 1,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Zero the smallest weights of CHECKPOINT, exactly as many as asked for, however large it is.
+    """Zero weights of CHECKPOINT, exactly as many as asked for, however large it is.
 
-    The model is not built, and shards are streamed: a few hundred megabytes of memory do. A killed job goes on.
+    By magnitude across the model the model is not built, and shards are streamed: a few hundred megabytes of memory do.
+    With another score, a pattern, or by row one block is in memory at a time. A killed job goes on.
     """
+    from ..core.errors import SparsityError
+    from ..core.pattern import Pattern
+
+    groups = Pattern.named(pattern)
+    share = groups.sparsity if sparsity is None and groups else sparsity
+    if share is None:
+        raise SparsityError("no sparsity is given; say how much goes with --sparsity, such as 0.5")
+
+    if score != "magnitude" or groups or across == "row":
+        if include or exclude or ticket:
+            raise SparsityError(
+                "--include, --exclude and --ticket go with magnitudes alone; leave them out "
+                "(`instant-soup import` makes a ticket of what is written)"
+            )
+        from ..checkpoints.blocks import Job
+
+        job = Job(share, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
+        _by_block(checkpoint, output, job, quiet=quiet, as_json=as_json)
+        return
+
     from ..checkpoints.prune import prune_checkpoint, ticket_of
 
     with _bars(quiet=quiet or as_json) as watch:
         done = prune_checkpoint(
             checkpoint,
             output,
-            sparsity,
-            across=across,  # type: ignore[arg-type]  # what it may be is checked there
+            share,
+            across=across or "model",  # type: ignore[arg-type]  # what it may be is checked there
             include=include or (),
             exclude=exclude or (),
             watch=watch,
@@ -70,6 +116,36 @@ def prune(
         typer.echo(json.dumps({"checkpoint": str(output), **facts, "layers": layers}, indent=2))
         return
     _tell(done)
+
+
+def _by_block(checkpoint: Path, output: Path, job: Job, *, quiet: bool, as_json: bool) -> None:
+    from ..checkpoints.blocks import outline, prune_blocks
+
+    plan = outline(checkpoint, job)
+    progress = console.err(quiet=quiet or as_json)
+    gib = 2**30
+    progress.print(
+        f"{plan.blocks} blocks, the largest {plan.block / gib:.2f} GiB in float32; about {plan.memory / gib:.2f} GiB "
+        f"of memory beside Python, {plan.disk / gib:.2f} GiB on disk for what goes from block to block, "
+        f"{plan.written / gib:.2f} GiB written",
+        soft_wrap=True,
+        highlight=False,
+    )
+    done = prune_blocks(
+        checkpoint,
+        output,
+        job,
+        watch=lambda stage, at, of: progress.print(f"{stage} {at} of {of}", highlight=False),
+    )
+    if as_json:
+        layers = {name: [kept, done.scope.numel(name)] for name, kept in done.kept_by_name.items()}
+        facts = {"kept": done.kept, "prunable": done.scope.size, "plan": asdict(plan), "layers": layers}
+        typer.echo(json.dumps({"checkpoint": str(output), **facts}, indent=2))
+        return
+    say(
+        f"{output}: {done.kept:,} of {done.scope.size:,} prunable weights kept, "
+        f"sparsity {1 - done.kept / done.scope.size:.4%}, by {job.score}, pattern {job.pattern}"
+    )
 
 
 @app.command("import")
@@ -106,7 +182,10 @@ def import_(
 
 
 def _tell(done: Pruned) -> None:
-    inside = {name: f"{' x '.join(map(str, shape))}, in scope" for name, shape in done.scope.shapes.items()}
+    inside = {}
+    for name, shape in done.scope.shapes.items():
+        remark = unusual(name, shape)
+        inside[name] = f"{' x '.join(map(str, shape))}, in scope{f', unusual: {remark}' if remark else ''}"
     for line in _alike({**inside, **{name: f"left as it is: {why}" for name, why in done.left_out.items()}}):
         say(f"  {line}")
     say(
@@ -124,12 +203,12 @@ def _alike(said: Mapping[str, str]) -> list[str]:
 @contextmanager
 def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Yield what shows how far a job over files is, on a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    err = console.err()
+    if quiet or not err.is_terminal:
         yield lambda *_: None
         return
     columns = (TextColumn("{task.description:<8}"), BarColumn(32), DownloadColumn(binary_units=True))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
         bars: dict[str, TaskID] = {}
 
         def watch(stage: str, done: int, total: int) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from .app import CellName, Changes, Json, app, say
+from . import console
+from .app import CellName, Changes, Json, UsageError, app
+from .console import add, say, table
 
 if TYPE_CHECKING:
     from ..export.export import Exported
@@ -64,14 +65,13 @@ def export(
 
 
 def _model(model: str | None, recipe: Path | None, changes: list[str] | None, cell: str | None) -> str | Recipe:
-    from ..core.errors import RecipeError
     from ..recipes.recipe import Recipe
 
     if model and not recipe and not changes and not cell:
         return model
     if recipe and not model:
         return Recipe.read(recipe, changes or (), cell=cell)
-    raise RecipeError("which model? give --model NAME, or --recipe RECIPE, which --cell and --set belong to; not both")
+    raise UsageError("which model? give --model NAME, or --recipe RECIPE, which --cell and --set belong to; not both")
 
 
 def _measured(source: Portable, done: Exported) -> Measured:
@@ -97,15 +97,14 @@ def _facts(done: Exported, measured: Measured | None) -> dict[str, Any]:
 
 
 def _tell(measured: Measured) -> None:
-    console = Console() if Console().is_terminal else Console(width=140)
-    console.print(_sizes(measured.sizes), _layers(measured.picked))
+    console.out().print(_sizes(measured.sizes), _layers(measured.picked))
     say(f"Times on this machine with {measured.threads} threads, medians of calls in turn, and 95 % intervals:")
     for sentence in measured.sentences():
         say(sentence)
 
 
 def _sizes(found: Sizes) -> Table:
-    shown = Table("size", "bytes", "of dense", "of the bound")
+    shown = table(["size", "bytes", "of dense", "of the bound"])
     rows = {
         "dense": found.dense,
         "dense, zipped": found.zipped,
@@ -113,15 +112,15 @@ def _sizes(found: Sizes) -> Table:
         "mask entropy + survivors": found.bound,
     }
     for name, size in rows.items():
-        shown.add_row(name, f"{size:,}", f"{size / found.dense:.1%}", f"{size / found.bound:.1%}")
+        add(shown, name, f"{size:,}", f"{size / found.dense:.1%}", f"{size / found.bound:.1%}")
     return shown
 
 
 def _layers(picked: Sequence[Picked]) -> Table:
     kernels = list(picked[0].seconds) if picked else []
-    shown = Table("matrix", "layers", "sparsity", "tokens", *(f"{kernel}, µs" for kernel in kernels), "fastest")
+    shown = table(["matrix", "layers", "sparsity", "tokens", *(f"{kernel}, µs" for kernel in kernels), "fastest"])
     for one in picked:
         times = (f"{1e6 * one.seconds[kernel]:.0f}" for kernel in kernels)
         shape = f"{one.shape[0]} x {one.shape[1]}"
-        shown.add_row(shape, str(one.layers), f"{one.sparsity:.1%}", str(one.tokens), *times, one.fastest)
+        add(shown, shape, str(one.layers), f"{one.sparsity:.1%}", str(one.tokens), *times, one.fastest)
     return shown

@@ -12,8 +12,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..engine import must_have_ray
-from .app import RUNS, Address, Changes, EngineName, Json, Out, Quiet, RecipePath, Workers, app, placed, say
+from . import console
+from .app import (
+    RUNS,
+    Address,
+    Changes,
+    EngineName,
+    Json,
+    Most,
+    Out,
+    Quiet,
+    RecipePath,
+    Workers,
+    app,
+    going_on,
+    placed,
+)
+from .console import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +61,7 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Only go on with a sweep that was begun in DIR; refuse to begin another.")
     ] = False,
+    most: Most = None,
     slim: Annotated[
         bool, typer.Option("--slim", help="Keep tickets and records, remove fine-tuned weights when a run is done.")
     ] = False,
@@ -58,14 +74,16 @@ def sweep(
     times on one folder: the work is shared. Ends with code 3 if a run failed; the others are done.
     """
     from ..recipes.grid import expand
+
+    wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or (), most=most)
+
     from ..store.store import Store
     from ..sweeps.sweep import Sweep
 
-    wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or ())
     asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
     if resume:
         asked.must_have_begun()
-    standing = _carried_out(asked, wanted[0].recipe.run, Console(stderr=True, quiet=quiet or as_json))
+    standing = _carried_out(asked, wanted[0].recipe.run, console.err(quiet=quiet or as_json))
     if as_json:
         typer.echo(json.dumps({"counts": standing.counts, "runs": [asdict(row) for row in standing.rows]}, indent=2))
     else:
@@ -74,24 +92,22 @@ def sweep(
         raise typer.Exit(UNDONE)
 
 
-def _carried_out(asked: Sweep, where: RunSettings, console: Console) -> Standing:
+def _carried_out(asked: Sweep, where: RunSettings, err: Console) -> Standing:
     from ..sweeps.status import Board
 
     board = Board([asked])
-    try:
-        with _shown(console) as show:
+    with going_on(), _shown(err) as show:
+        show(board.look())
+        for _ in _work(asked, where):
             show(board.look())
-            for _ in _work(asked, where):
-                show(board.look())
-    except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on from here.")
-        raise
     return board.look()
 
 
 def _work(asked: Sweep, where: RunSettings) -> Iterator[None]:
     """Carry it out, by processes of this machine or on a cluster."""
     if where.engine == "ray":
+        from ..engine import must_have_ray
+
         must_have_ray()
         from ..sweeps.ray import cluster
 
@@ -102,19 +118,19 @@ def _work(asked: Sweep, where: RunSettings) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(console: Console) -> Iterator[Callable[[Standing], None]]:
+def _shown(err: Console) -> Iterator[Callable[[Standing], None]]:
     """A live table on a terminal; elsewhere a line for each run that is done."""
     from rich.live import Live
 
     from . import board
 
-    if console.quiet:
+    if err.quiet:
         yield lambda _: None
-    elif not console.is_terminal:
-        yield board.Log(console)
+    elif not err.is_terminal:
+        yield board.Log(err)
     else:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield lambda standing: live.update(board.table(standing, most=console.height - 8), refresh=True)
+        with Live(console=err, auto_refresh=False, transient=True) as live:
+            yield lambda standing: live.update(board.table(standing, most=err.height - 8), refresh=True)
 
 
 def _closing(standing: Standing, out: Path) -> None:
@@ -139,7 +155,7 @@ def status(folder: Runs = RUNS, as_json: Json = False) -> None:
         rows = [asdict(row) for row in standing.rows]
         typer.echo(json.dumps({"counts": standing.counts, "left": standing.left, "runs": rows}, indent=2))
     else:
-        Console().print(board.table(standing))
+        console.out().print(board.table(standing))
 
 
 @app.command()

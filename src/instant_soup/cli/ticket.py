@@ -1,191 +1,174 @@
-"""Ticket: what is in ticket files, how alike they are, and what can be made of them. Slow imports wait."""
+"""Ticket: draw one without fine-tuning it, judge one, make controls of one. Slow imports wait until they are needed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from .app import Guarded, Json, app, say
+from . import console
+from .app import (
+    RUNS,
+    Address,
+    CellName,
+    Changes,
+    EngineName,
+    Force,
+    Json,
+    Out,
+    Quiet,
+    RecipePath,
+    Workers,
+    app,
+    expected,
+    first_rank,
+    free,
+    going_on,
+    placed,
+)
+from .console import say
 
 if TYPE_CHECKING:
-    from ..core.agreement import Agreement
-    from ..core.ticket import Ticket
+    from ..recipes.recipe import Recipe
+    from ..runs.run import Result
+    from ..tasks import CourseTask
 
-tickets = typer.Typer(cls=Guarded, no_args_is_help=True, help="Look into ticket files, and make tickets of tickets.")
-app.add_typer(tickets, name="ticket")
-
-Files = Annotated[list[Path], typer.Argument(metavar="TICKET...", help="Ticket files.")]
-File = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
+TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
+TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
 
 
-@tickets.command()
-def info(files: Files, as_json: Json = False) -> None:
-    """Say what tickets are: model, method, sparsity, cost, and how much is kept in each layer."""
-    from ..core.ticket import Ticket
+@app.command()
+def draw(
+    recipe: RecipePath,
+    ticket: TicketOut,
+    changes: Changes = None,
+    cell: CellName = None,
+    out: Out = RUNS,
+    engine: EngineName = None,
+    workers: Workers = None,
+    address: Address = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Draw a ticket and write it to a file, without fine-tuning it."""
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
+    from ..runs.run import draw as carry_out
+    from ..store.store import Store
+    from .live import live
 
-    loaded = [(path, Ticket.load(path)) for path in files]
+    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
+    if not _drawn_already(ticket, wanted):
+        free(ticket, force=force)
+    task = build(wanted)
+    with going_on(), live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
+        drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))
+
+    whole = drawn.whole()
+    if whole and first_rank():
+        whole.save(ticket)
     if as_json:
-        facts = [_facts(path, ticket) for path, ticket in loaded]
-        typer.echo(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
+        facts = {"digest": drawn.digest, "kept": drawn.mask.kept, "sparsity": drawn.sparsity, "ready": drawn.ready}
+        typer.echo(json.dumps({"ticket": str(ticket), **facts, "cost": asdict(drawn.cost)}, indent=2))
         return
-    for path, ticket in loaded:
-        _tell(path, ticket)
+    say(f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}")
 
 
-@tickets.command()
-def verify(files: Files) -> None:
-    """Read tickets and check every byte of them. Looks at all, and ends with code 2 if one is damaged."""
+def _drawn_already(path: Path, wanted: Recipe) -> bool:
+    """Whether *path* is the ticket of the very same recipe, so that nothing is lost when it is written again."""
     from ..core.errors import SoupError
     from ..core.ticket import Ticket
 
-    damaged = 0
-    for path in files:
-        try:
-            ticket = Ticket.load(path)
-        except SoupError as reason:
-            damaged += 1
-            say(f"{path}: damaged: {reason}")
-        else:
-            say(f"{path}: ok, {ticket.digest[:16]}, {ticket.mask.kept:,} of {ticket.mask.scope.size:,} kept")
-    if damaged:
-        raise typer.Exit(2)
+    if not path.is_file():
+        return False
+    try:
+        return Ticket.load(path).recipe == wanted.key
+    except SoupError:
+        return False
 
 
-@tickets.command()
-def diff(one: File, other: File, as_json: Json = False) -> None:
-    """Set two tickets of one model side by side: what both keep, beyond what chance has them share; and by layer."""
-    from ..core.agreement import agreement, by_layer
+@app.command()
+def evaluate(
+    ticket: TicketPath,
+    recipe: RecipePath,
+    changes: Changes = None,
+    cell: CellName = None,
+    lm_eval: Annotated[
+        str | None, typer.Option("--lm-eval", metavar="TASKS", help="Judge a language model by tasks of lm-eval, too.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune TICKET as RECIPE says, whose method and sparsity do not matter, and read the test split once."""
+    from ..core.budget import Meter
     from ..core.ticket import Ticket
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
+    from ..runs.run import evaluate as judge
+    from ..runs.sizes import Sizes
+    from . import show
+    from .live import live
 
-    first, second = Ticket.load(one), Ticket.load(other)
-    whole, layers = agreement(first.mask, second.mask), by_layer(first.mask, second.mask)
-    same = {
-        "base": first.base == second.base,
-        "method": dict(first.method) == dict(second.method),
-        "mask": first.mask == second.mask,
-        "ticket": first.digest == second.digest,
-    }
+    loaded = Ticket.load(ticket)
+    wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
+    task = build(wanted)
+    full = Sizes.of(task).full
+    with live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
+        watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
+        result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
+    if lm_eval:
+        result = replace(result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)})
     if as_json:
-        parts = {name: asdict(found) for name, found in layers.items()}
-        typer.echo(json.dumps({"same": same, "whole": asdict(whole), "layers": parts}, indent=2))
+        facts = {"test": result.test, "validation": result.validation, "cost_in_T": result.cost.ratio(full)}
+        typer.echo(json.dumps({"ticket": loaded.digest, "sparsity": loaded.sparsity, **facts}, indent=2))
         return
-    for name, value in same.items():
-        say(f"{'same' if value else 'other'} {name}")
-    shown = Table("layer", "first only", "second only", "both", "cosine", "Jaccard", "beyond chance")
-    for name, found in layers.items():
-        shown.add_row(name, *_row(found), f"{found.cosine_in_layers:.3f}")
-    shown.add_section()
-    shown.add_row("all", *_row(whole), f"{whole.cosine_in_layers:.3f}", style="bold")
-    _wide().print(shown)
-    say("Beyond chance: the cosine above what as many survivors at random places within each layer would have, as a")
-    say(f"share of what is possible. Against random places anywhere in the model it is {whole.cosine_in_model:.3f}.")
+    say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T")
 
 
-@tickets.command()
-def union(files: Files, output: Output) -> None:
-    """Keep what any of the tickets keeps. Starts where the first one does."""
-    from ..core import algebra
+def _benchmarks(recipe: Recipe, task: CourseTask, result: Result, names: str) -> dict[str, float]:
+    """What the judged weights reach on tasks of lm-eval."""
+    from copy import deepcopy
 
-    _combine(files, output, algebra.union)
+    from ..core.errors import DataError
+    from ..models.decoder import tokenizer_of
+    from ..runs.harness import harness
+
+    if not recipe.task.language:
+        raise DataError(
+            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
+        )
+
+    model = deepcopy(task.course.model)
+    model.load_state_dict(dict(result.weights), strict=False)
+    return harness(model, tokenizer_of(recipe.task.model), [name.strip() for name in names.split(",")])
 
 
-@tickets.command()
-def intersection(files: Files, output: Output) -> None:
-    """Keep what all of the tickets keep. Starts where the first one does."""
-    from ..core import algebra
-
-    _combine(files, output, algebra.intersection)
-
-
-@tickets.command()
-def vote(
-    files: Files,
-    output: Output,
-    sparsity: Annotated[float, typer.Option("--sparsity", help="Share of the prunable weights that goes.")],
+@app.command()
+def control(
+    ticket: TicketPath,
+    recipe: RecipePath,
+    output: TicketOut,
+    kind: Annotated[str, typer.Option("--kind", help="'layers' or 'shuffled'.")] = "layers",
+    changes: Changes = None,
+    cell: CellName = None,
+    force: Force = False,
 ) -> None:
-    """Keep the weights that most of the tickets keep, exactly as many as asked for. Starts where the first one does."""
-    from ..core import algebra
+    """Write a control of TICKET: as many weights of each layer at random, or its own survivors shuffled.
 
-    _combine(files, output, lambda loaded: algebra.vote(loaded, sparsity))
-
-
-@tickets.command()
-def shuffle(
-    file: File,
-    output: Output,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random places.")] = 0,
-) -> None:
-    """Write a control of a ticket: as many survivors of each layer, at random places, at their pre-trained values.
-
-    A ticket that does no better than this owes its merit to how much it keeps where. One that does not start from the
-    pre-trained weights needs them: `instant-soup control` with a recipe makes its controls.
+    A ticket that does no better than its control owes its merit to how much it keeps where, not to which weights.
+    RECIPE says which model the ticket belongs to.
     """
     from ..core.ticket import Ticket
-    from ..methods import shuffled
+    from ..methods import control as make
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
 
-    made = shuffled(Ticket.load(file), seed)
+    free(output, force=force)
+    loaded = Ticket.load(ticket)
+    made = make(loaded, build(Recipe.read(recipe, changes or (), cell=cell)), kind)
     made.save(output)
     say(f"{output}: {made.mask}, to be fine-tuned")
-
-
-def _combine(files: list[Path], output: Path, how: Callable[[Sequence[Ticket]], Ticket]) -> None:
-    from ..core.ticket import Ticket
-
-    made = how([Ticket.load(path) for path in files])
-    made.save(output)
-    say(f"{output}: {made.mask}, to be fine-tuned")
-
-
-def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:
-    return {
-        "ticket": str(path),
-        "digest": ticket.digest,
-        "mask": ticket.mask.digest,
-        "bytes": path.stat().st_size,
-        "base": asdict(ticket.base),
-        "method": dict(ticket.method),
-        "sparsity": ticket.sparsity,
-        "kept": ticket.mask.kept,
-        "prunable": ticket.mask.scope.size,
-        "ready": ticket.ready,
-        "cost": asdict(ticket.cost),
-        "recipe": ticket.recipe,
-        "starts_elsewhere": sorted(ticket.start),
-        "layers": {name: [kept, ticket.mask.scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
-    }
-
-
-def _tell(path: Path, ticket: Ticket) -> None:
-    knobs = ", ".join(f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name")
-    say(f"{path}: {path.stat().st_size:,} bytes, {'trained' if ticket.ready else 'to be fine-tuned'}")
-    say(f"  digest    {ticket.digest}")
-    say(f"  model     {ticket.base.name} ({ticket.base.digest[:16]})")
-    say(f"  method    {ticket.method.get('name', 'unknown')}{f': {knobs}' if knobs else ''}")
-    say(f"  sparsity  {ticket.sparsity:.4%}: {ticket.mask.kept:,} of {ticket.mask.scope.size:,} prunable weights kept")
-    say(f"  cost      {ticket.cost.steps:,} steps, {ticket.cost.passes:,} passes, {ticket.cost.flops:.2e} FLOPs")
-    say(f"  recipe    {ticket.recipe or 'none'}")
-    shown = Table("layer", "kept", "of", "share")
-    for name, kept in ticket.mask.kept_by_name.items():
-        size = ticket.mask.scope.numel(name)
-        shown.add_row(name, f"{kept:,}", f"{size:,}", f"{kept / size:.1%}", style="red" if not kept else None)
-    _wide().print(shown)
-    if ticket.mask.collapsed:
-        say(f"Nothing is kept of {', '.join(ticket.mask.collapsed)}")
-
-
-def _row(found: Agreement) -> list[str]:
-    only = (found.one - found.both, found.other - found.both, found.both)
-    return [*(f"{count:,}" for count in only), f"{found.cosine:.3f}", f"{found.jaccard:.3f}"]
-
-
-def _wide() -> Console:
-    """Layer names are long; what is no terminal has room."""
-    return Console() if Console().is_terminal else Console(width=140)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from .app import RUNS, CellName, Changes, Json, Out, Quiet, RecipePath, app, say
+from . import console
+from .app import RUNS, CellName, Changes, Force, Json, Out, Quiet, RecipePath, app, free, going_on
+from .console import say
 
 if TYPE_CHECKING:
     from ..runs.run import Watch
@@ -38,6 +38,7 @@ def transfer(
         int | None, typer.Option("--heads", min=1, help="Attention heads a layer, where a fused matrix needs them.")
     ] = None,
     out: Out = RUNS,
+    force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -54,21 +55,23 @@ def transfer(
     from ..store.store import Store
     from .live import live
 
+    if output:
+        free(output, force=force)
     loaded = Ticket.load(ticket)
     wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
-    given = _read(names) if names else None
+    pairs = _read(names) if names else None
     task = None
     if output:
         task = build(wanted)
-        fit(loaded, task, given, heads).ticket.save(output)
-    with live(Console(stderr=True), quiet=quiet or as_json) as begin:
+        fit(loaded, task, pairs, heads).ticket.save(output)
+    with going_on(), live(console.err(), quiet=quiet or as_json) as begin:
 
-        def begun(its: CourseTask) -> Watch:
-            full = Sizes.of(its).full
-            return begin(f"{ticket.name} on {its.name}", round(wanted.budget * full.passes), full.passes)
+        def begun(target: CourseTask) -> Watch:
+            full = Sizes.of(target).full
+            return begin(f"{ticket.name} on {target.name}", round(wanted.budget * full.passes), full.passes)
 
         load = (lambda _: task) if task else None
-        record = carry_out(loaded, wanted, Store(out), names=given, heads=heads, begin=begun, load=load)
+        record = carry_out(loaded, wanted, Store(out), names=pairs, heads=heads, begin=begun, load=load)
     if as_json:
         typer.echo(json.dumps(record.facts(), indent=2))
     else:
@@ -80,24 +83,23 @@ def _read(path: Path) -> Mapping[str, str]:
     from ..core.errors import RecipeError
     from ..recipes import toml
 
-    found = toml.read(path)
-    for name, value in found.items():
+    pairs = toml.read(path)
+    for name, value in pairs.items():
         if not isinstance(value, str):
             raise RecipeError(f"{path}: {name!r} is {value!r}; expected a name, both of them in quotes")
-    return found
+    return pairs
 
 
 def _show(record: TransferRecord, out: Path) -> None:
     from . import show
 
-    shown = Table("outcome", "name", "of the ticket", "kept", "why")
-    for row in record.fit.rows:
-        shown.add_row(*row)
-    console = Console() if Console().is_terminal else Console(width=180)
-    console.print(shown)
+    heads = ["outcome", "name", "of the ticket", "kept", "why"]
+    console.out().print(console.table(heads, record.fit.rows))
     came = record.source.task or record.source.base.name
     weights = "" if record.fit.same_base else ", not known to be at the weights it was drawn from"
     say(f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}")
     figures = show.figures(record.test)
     say(f"test {figures}   validation {record.validation:.4f}   cost {record.cost.multiple_of_T:.2f} T")
-    say(f"Record: {out / 'transfers' / record.key[:16]}.json")
+    from ..store.store import Store
+
+    say(f"Record: {Store(out).transfer(record.key)}")

@@ -10,6 +10,7 @@ on how much to keep in which layer agree on nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -41,37 +42,68 @@ class Agreement:
     jaccard_in_layers: float
 
 
-def agreement(one: Mask, other: Mask) -> Agreement:
-    """How alike *one* and *other* are. Raises ScopeError when they are of different scopes."""
-    return _agreement(one, other, tuple(one.scope))
+def agreement(mask: Mask, other: Mask) -> Agreement:
+    """How alike *mask* and *other* are. Raises ScopeError when they are of different scopes."""
+    return _agreement(mask, other, tuple(mask.scope))
 
 
-def by_layer(one: Mask, other: Mask) -> dict[str, Agreement]:
+def by_layer(mask: Mask, other: Mask) -> dict[str, Agreement]:
     """The same for each parameter, within which both baselines of chance are one. Raises ScopeError."""
-    return {name: _agreement(one, other, (name,)) for name in one.scope}
+    return {name: _agreement(mask, other, (name,)) for name in mask.scope}
 
 
-def _agreement(one: Mask, other: Mask, names: tuple[str, ...]) -> Agreement:
-    shared = (one & other).kept_by_name
-    sizes = [one.scope.numel(name) for name in names]
-    mine, theirs = ([mask.kept_by_name[name] for name in names] for mask in (one, other))
-    a, b, both, n = sum(mine), sum(theirs), sum(shared[name] for name in names), sum(sizes)
-    layers = sum(x * y / size for x, y, size in zip(mine, theirs, sizes, strict=True))
-    most_by_layer = sum(min(pair) for pair in zip(mine, theirs, strict=True))
-    model, most = a * b / n, min(a, b)
-    same = both == a == b
+def _agreement(mask: Mask, other: Mask, names: tuple[str, ...]) -> Agreement:
+    """How alike two masks are on the parameters *names*."""
+    shared = (mask & other).kept_by_name
+    both = sum(shared[name] for name in names)
+    a = sum(mask.kept_by_name[name] for name in names)
+    b = sum(other.kept_by_name[name] for name in names)
+    size = sum(mask.scope.numel(name) for name in names)
+
+    # how many weights both keep if chance places the survivors in each layer, and at most
+    by_chance = 0.0
+    at_most = 0
+    for name in names:
+        kept, kept_too = mask.kept_by_name[name], other.kept_by_name[name]
+        by_chance += kept * kept_too / mask.scope.numel(name)
+        at_most += min(kept, kept_too)
+
+    in_model = _Chance(a, b, both, by_chance=a * b / size, at_most=min(a, b))
+    in_layers = _Chance(a, b, both, by_chance, at_most)
     return Agreement(
-        a,
-        b,
-        both,
-        _cosine(a, b, both),
-        _jaccard(a, b, both),
-        (a + b - 2 * both) / n,
-        _beyond(_cosine(a, b, both), _cosine(a, b, model), _cosine(a, b, most), same),
-        _beyond(_jaccard(a, b, both), _jaccard(a, b, model), _jaccard(a, b, most), same),
-        _beyond(_cosine(a, b, both), _cosine(a, b, layers), _cosine(a, b, most_by_layer), same),
-        _beyond(_jaccard(a, b, both), _jaccard(a, b, layers), _jaccard(a, b, most_by_layer), same),
+        one=a,
+        other=b,
+        both=both,
+        cosine=_cosine(a, b, both),
+        jaccard=_jaccard(a, b, both),
+        distance=(a + b - 2 * both) / size,
+        cosine_in_model=in_model.corrected(_cosine),
+        jaccard_in_model=in_model.corrected(_jaccard),
+        cosine_in_layers=in_layers.corrected(_cosine),
+        jaccard_in_layers=in_layers.corrected(_jaccard),
     )
+
+
+@dataclass(frozen=True)
+class _Chance:
+    """How many weights two masks keep, of which both keep some; and how many both would keep by chance, and at most."""
+
+    a: int
+    b: int
+    both: int
+    by_chance: float
+    at_most: int
+
+    def corrected(self, index: Callable[[int, int, float], float]) -> float:
+        """What *index* finds above chance, as a share of what it could find above chance."""
+        if self.both == self.a == self.b:
+            return 1.0
+
+        chance = index(self.a, self.b, self.by_chance)
+        most = index(self.a, self.b, self.at_most)
+        if most - chance <= 1e-12:
+            return 0.0
+        return (index(self.a, self.b, self.both) - chance) / (most - chance)
 
 
 def _cosine(a: int, b: int, both: float) -> float:
@@ -80,10 +112,3 @@ def _cosine(a: int, b: int, both: float) -> float:
 
 def _jaccard(a: int, b: int, both: float) -> float:
     return both / (a + b - both) if a or b else 1.0
-
-
-def _beyond(found: float, chance: float, most: float, same: bool) -> float:
-    """What is found above chance, as a share of what could be found above it."""
-    if same:
-        return 1.0
-    return (found - chance) / (most - chance) if most - chance > 1e-12 else 0.0

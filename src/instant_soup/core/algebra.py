@@ -14,17 +14,16 @@ from .errors import ScopeError, TicketError
 from .mask import Mask
 from .prune import prune
 from .ticket import Ticket
-from .weights import Weights
 
 
 def union(tickets: Sequence[Ticket]) -> Ticket:
     """Keep what any of *tickets* keeps. Raises TicketError or ScopeError when they do not belong together."""
-    return _made(tickets, "union", reduce(or_, _masks(tickets)))
+    return _combined(tickets, "union", reduce(or_, _masks(tickets)))
 
 
 def intersection(tickets: Sequence[Ticket]) -> Ticket:
     """Keep what all of *tickets* keep. Raises TicketError or ScopeError when they do not belong together."""
-    return _made(tickets, "intersection", reduce(and_, _masks(tickets)))
+    return _combined(tickets, "intersection", reduce(and_, _masks(tickets)))
 
 
 def vote(tickets: Sequence[Ticket], sparsity: float) -> Ticket:
@@ -35,15 +34,21 @@ def vote(tickets: Sequence[Ticket], sparsity: float) -> Ticket:
     Raises TicketError or ScopeError when they do not belong together, SparsityError for a sparsity that cannot be.
     """
     masks = _masks(tickets)
-    votes: dict[str, Tensor] = {
-        name: torch.stack([mask[name] for mask in masks]).sum(0, dtype=torch.float32) for name in masks[0].scope
-    }
-    return _made(tickets, "vote", prune(votes, Mask.dense(masks[0].scope), sparsity))
+    scope = masks[0].scope
+
+    votes: dict[str, Tensor] = {}
+    for name in scope:
+        flags = torch.stack([mask[name] for mask in masks])
+        votes[name] = flags.sum(0, dtype=torch.float32)
+
+    return _combined(tickets, "vote", prune(votes, Mask.dense(scope), sparsity))
 
 
 def _masks(tickets: Sequence[Ticket]) -> list[Mask]:
+    """The masks of *tickets*. Raises TicketError or ScopeError when they do not belong together."""
     if len(tickets) < 2:
         raise TicketError(f"{len(tickets)} ticket to combine; give two or more")
+
     first = tickets[0]
     for other in tickets[1:]:
         if other.base != first.base:
@@ -53,14 +58,18 @@ def _masks(tickets: Sequence[Ticket]) -> list[Mask]:
             )
         if other.mask.scope != first.mask.scope:
             raise ScopeError(f"tickets of {first.mask.scope} and {other.mask.scope} do not combine")
+
     return [ticket.mask for ticket in tickets]
 
 
-def _made(tickets: Sequence[Ticket], how: str, mask: Mask) -> Ticket:
+def _combined(tickets: Sequence[Ticket], how: str, mask: Mask) -> Ticket:
     """A ticket of *mask* that starts where the first one does: there all of them start, or the pre-trained weights."""
     first = tickets[0]
-    start: Weights = {
-        name: tensor.masked_fill(~mask[name], 0) if name in mask else tensor for name, tensor in first.start.items()
-    }
+
+    start: dict[str, Tensor] = {}
+    for name, tensor in first.start.items():
+        start[name] = tensor.masked_fill(~mask[name], 0) if name in mask else tensor
+
+    cost = sum((ticket.cost for ticket in tickets), Cost())
     method = {"name": how, "of": [ticket.digest for ticket in tickets]}
-    return Ticket(mask, start, first.base, sum((ticket.cost for ticket in tickets), Cost()), method=method)
+    return Ticket(mask, start, first.base, cost, method=method)

@@ -16,8 +16,8 @@ Purpose = Literal["train", "look-ahead", "score", "select", "test"]
 class Cost:
     """Work done, in units that do not depend on the machine.
 
-    A pass is one example through the model forwards; a backward pass counts as two, so a
-    training example costs three. FLOPs count a multiply-add as two operations.
+    A pass is one example through the model forwards; a backward pass counts as two, so a training example costs
+    three. FLOPs count a multiply-add as two operations.
     """
 
     steps: int = 0
@@ -60,9 +60,12 @@ class Pulse:
 class Meter:
     """Adds up the cost of one piece of work, by purpose, and stops it at *limit* passes.
 
-    *watch* is told of every piece of work; it sees and cannot change. *reused* is the part of the
-    bill that was charged for work another run had done already, *reused_seconds* the wall time that
-    it took then.
+    Attributes:
+        limit: passes, at most; None for any number.
+        bill: what was charged, by purpose.
+        watch: it is told of every piece of work; it sees and cannot change.
+        reused: the part of the bill for work that another run had done already.
+        reused_seconds: the wall time that this work took then.
     """
 
     limit: int | None = None
@@ -81,7 +84,8 @@ class Meter:
     @property
     def seconds(self) -> dict[Purpose, float]:
         """Wall time by purpose: from one charge to the next, all that is done counts as the first one's."""
-        self._mark(self._running[0] if self._running else None)
+        running = self._running[0] if self._running else None
+        self._mark(running)
         return dict(self._spans)
 
     def charge(self, purpose: Purpose, cost: Cost, *, reused: bool = False, seconds: float = 0.0) -> None:
@@ -89,15 +93,17 @@ class Meter:
 
         Work that was *reused* takes no time now; *seconds* is what it took when it was done.
         """
-        spent = self.spent
-        total = spent + cost
-        if self.limit is not None and total.passes > self.limit:
-            raise BudgetSpent(
-                f"{purpose} needs {cost.passes} passes and {self.limit - spent.passes} of {self.limit} are left; "
-                f"raise the limit or ask for less"
-            )
+        if self.limit is not None:
+            left = self.limit - self.spent.passes
+            if cost.passes > left:
+                raise BudgetSpent(
+                    f"{purpose} needs {cost.passes} passes and {left} of {self.limit} are left; "
+                    f"raise the limit or ask for less"
+                )
+
         self._mark(purpose)
         self.bill[purpose] = self.bill.get(purpose, Cost()) + cost
+
         if reused:
             self.reused += cost
             self.reused_seconds += seconds
@@ -107,7 +113,8 @@ class Meter:
         now = time.monotonic()
         if self._running:
             running, since = self._running
-            self._spans[running] = self._spans.get(running, 0.0) + now - since
+            before = self._spans.get(running, 0.0)
+            self._spans[running] = before + now - since
         self._running = (purpose, now) if purpose else None
 
     def tell(self, purpose: Purpose, *, loss: float | None = None, sparsity: float | None = None) -> None:
@@ -127,5 +134,8 @@ class Meter:
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what `dump` gave, in place of the present state."""
         self.bill = {purpose: Cost(**cost) for purpose, cost in state["bill"].items()}
-        self.reused, self.reused_seconds = Cost(**state["reused"]), state["reused_seconds"]
-        self._spans, self._running = dict(state["clock"]), None
+        self.reused = Cost(**state["reused"])
+        self.reused_seconds = state["reused_seconds"]
+
+        self._spans = dict(state["clock"])
+        self._running = None

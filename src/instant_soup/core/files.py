@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from .errors import DataError, SoupError, StoreError
 from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
+_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)  # as `write` names a file until it is whole
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -27,8 +29,11 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
         mode = beside.stat().st_mode  # what the user's umask gives; safetensors would make it private
+
         fill(beside)
         beside.chmod(mode)
+
+        # the content has to be on the disk before the name points to it
         with beside.open("rb") as written:
             os.fsync(written.fileno())
         beside.replace(path)
@@ -46,7 +51,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
-    solid = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    solid = {}
+    for name, tensor in tensors.items():
+        solid[name] = tensor.detach().cpu().contiguous()
+
     metadata = {_KEY: json.dumps(facts, sort_keys=True)}
     write(path, lambda beside: save_file(solid, beside, metadata))
 
@@ -55,13 +63,28 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
     """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
     if not path.is_file():
         raise error(f"no {what} at {path}; check the path")
+
     try:
         parts, metadata = header(path)
-        return {name: part.read() for name, part in parts.items()}, json.loads(metadata[_KEY])
+        tensors = {name: part.read() for name, part in parts.items()}
+        return tensors, json.loads(metadata[_KEY])
     except (DataError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
         raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
 
 
 def half_written(path: Path) -> list[Path]:
     """What killed processes left beside *path* while they were writing it."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
+    return left_behind(path.parent, [path.name])
+
+
+def left_behind(folder: Path, names: Collection[str]) -> list[Path]:
+    """What killed processes left in *folder* while they were writing files of these *names*, as `write` calls it.
+
+    Hidden files of another origin, links and folders are none of it.
+    """
+    left = []
+    for path in sorted(folder.glob(".*")):
+        match = _BESIDE.fullmatch(path.name)
+        if match and match["name"] in names and path.is_file() and not path.is_symlink():
+            left.append(path)
+    return left

@@ -33,9 +33,12 @@ class Mask(Mapping[str, Tensor]):
 
         Raises ScopeError when a name is missing or foreign, or a shape or dtype does not fit.
         """
-        if foreign := [name for name in kept if name not in scope]:
-            raise ScopeError(f"mask has {foreign[0]!r}, which is not in scope; leave it out")
-        for name, shape in ((name, scope.here(name)) for name in scope):
+        for name in kept:
+            if name not in scope:
+                raise ScopeError(f"mask has {name!r}, which is not in scope; leave it out")
+
+        for name in scope:
+            shape = scope.here(name)
             if name not in kept:
                 raise ScopeError(f"mask lacks {name!r}, which is in scope; give a bool tensor of shape {shape}")
             if tuple(kept[name].shape) != shape or kept[name].dtype != torch.bool:
@@ -43,6 +46,7 @@ class Mask(Mapping[str, Tensor]):
                     f"mask of {name!r} is {kept[name].dtype} of shape {tuple(kept[name].shape)}; "
                     f"expected torch.bool of shape {shape}"
                 )
+
         self.scope = scope
         self._packed = {name: bits.pack(kept[name]) for name in scope}
 
@@ -56,27 +60,33 @@ class Mask(Mapping[str, Tensor]):
             raise ScopeError(
                 f"packed mask names {len(packed)} parameters; expected the {len(scope)} of the scope in order"
             )
+
         for name, part in packed.items():
-            expected = -(-prod(scope.here(name)) // 8)
-            if part.dtype != torch.uint8 or tuple(part.shape) != (expected,):
+            count = prod(scope.here(name))
+            length = bits.length(count)
+            if part.dtype != torch.uint8 or tuple(part.shape) != (length,):
                 raise ScopeError(
                     f"packed mask of {name!r} is {part.dtype} of shape {tuple(part.shape)}; "
-                    f"expected torch.uint8 of shape ({expected},)"
+                    f"expected torch.uint8 of shape ({length},)"
                 )
-            if not bits.is_clean(part, prod(scope.here(name))):
+            if not bits.is_clean(part, count):
                 raise ScopeError(f"packed mask of {name!r} keeps weights past the end of the parameter")
+
         return cls._trusted(scope, {name: part.clone() for name, part in packed.items()})
 
     @classmethod
     def _trusted(cls, scope: Scope, packed: dict[str, Tensor]) -> Self:
+        """A mask of bits that nobody else writes to and that are known to fit."""
         mask = cls.__new__(cls)
-        mask.scope, mask._packed = scope, packed
+        mask.scope = scope
+        mask._packed = packed
         return mask
 
     @classmethod
     def dense(cls, scope: Scope) -> Self:
         """The mask that keeps every weight."""
-        return cls._trusted(scope, {name: bits.full(prod(scope.here(name))) for name in scope})
+        packed = {name: bits.full(prod(scope.here(name))) for name in scope}
+        return cls._trusted(scope, packed)
 
     def packed(self, name: str) -> Tensor:
         """The bits of what is here of one parameter, a copy: uint8 [ceil(n / 8)], bit i of byte j is weight 8 j + i."""
@@ -85,7 +95,8 @@ class Mask(Mapping[str, Tensor]):
     @cached_property
     def kept_by_name(self) -> dict[str, int]:
         """How many weights of each parameter survive."""
-        counts = self.scope.shards.team.sums([bits.count(part) for part in self._packed.values()])
+        on_this_rank = [bits.count(part) for part in self._packed.values()]
+        counts = self.scope.shards.team.sums(on_this_rank)
         return dict(zip(self._packed, counts, strict=True))
 
     @property
@@ -106,15 +117,19 @@ class Mask(Mapping[str, Tensor]):
     def cut(self, shards: Shards) -> Self:
         """What is to be here of a mask that is whole."""
         scope = self.scope.cut(shards)
-        return self._trusted(scope, {name: bits.pack(shards.part(name, self[name])) for name in scope})
+        packed = {name: bits.pack(shards.part(name, self[name])) for name in scope}
+        return self._trusted(scope, packed)
 
     def whole(self) -> Mask | None:
         """The whole mask at the first rank, put together parameter by parameter; None at the others."""
-        if (shards := self.scope.shards).team.size == 1:
+        shards = self.scope.shards
+        if shards.team.size == 1:
             return self
+
         packed = {}
         for name in self:
-            if (flags := shards.whole(name, self[name])) is not None:
+            flags = shards.whole(name, self[name])
+            if flags is not None:
                 packed[name] = bits.pack(flags)
         return self._trusted(self.scope.cut(WHOLE), packed) if packed else None
 
@@ -139,7 +154,9 @@ class Mask(Mapping[str, Tensor]):
         """A mask from *how* applied to the packed bits of both, parameter by parameter."""
         if self.scope != other.scope:
             raise ScopeError(f"masks of different scopes do not combine: {self.scope} and {other.scope}")
-        return self._trusted(self.scope, {name: how(part, other._packed[name]) for name, part in self._packed.items()})
+
+        packed = {name: how(part, other._packed[name]) for name, part in self._packed.items()}
+        return self._trusted(self.scope, packed)
 
     def __and__(self, other: Mask) -> Mask:
         return self.combine(other, torch.bitwise_and)

@@ -1,7 +1,7 @@
-"""Survey: every parameter of a model, and whether it is in scope, with the three denominators of sparsity.
+"""Parameters: every parameter of a model, whether it is in scope, and the three denominators of sparsity.
 
-Papers give sparsity over the prunable weights, sometimes over the encoder, and readers take it for
-the whole model. A survey says all three.
+Papers give sparsity over the prunable weights, sometimes over the encoder, and readers take it for the whole model.
+A survey says all three.
 """
 
 from __future__ import annotations
@@ -50,21 +50,20 @@ class Survey:
     @classmethod
     def of(cls, model: nn.Module, scope: Scope) -> Survey:
         """Look *model* over."""
-        also: dict[int, list[str]] = {}
+        all_names: dict[int, list[str]] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
-            also.setdefault(id(parameter), []).append(name)
-        return cls(
-            {
-                name: Part(
-                    tuple(parameter.shape),
-                    name in scope,
-                    parameter.requires_grad,
-                    tuple(other for other in also[id(parameter)] if other != name),
-                    is_fused(name),
-                )
-                for name, parameter in model.named_parameters()
-            }
-        )
+            all_names.setdefault(id(parameter), []).append(name)
+
+        parts = {}
+        for name, parameter in model.named_parameters():
+            parts[name] = Part(
+                shape=tuple(parameter.shape),
+                prunable=name in scope,
+                trained=parameter.requires_grad,
+                names=tuple(other for other in all_names[id(parameter)] if other != name),
+                fused=is_fused(name),
+            )
+        return cls(parts)
 
     @property
     def prunable(self) -> int:

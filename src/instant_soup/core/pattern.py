@@ -82,9 +82,14 @@ class Pattern:
         return f"{self.keep}:{self.of}"
 
 
-def check_pattern(name: str, sparsity: float) -> None:
-    """Refuse a *sparsity* that the pattern called *name* does not end at. Raises SparsityError or UnknownName."""
+def check_pattern(name: str, sparsity: float, scope: Scope | None = None) -> None:
+    """Refuse a *sparsity* that the pattern called *name* does not end at, and a *scope* that it does not divide.
+
+    Raises SparsityError, ScopeError or UnknownName.
+    """
     pattern = Pattern.named(name)
+    if pattern is not None and scope is not None:
+        pattern.check(scope)
     if pattern is not None and 0 <= sparsity < 1 and abs(sparsity - pattern.sparsity) > 1e-6:
         raise SparsityError(
             f"sparsity is {sparsity:g} and pattern {pattern} prunes {pattern.sparsity:g}; set the sparsity to that"

@@ -81,13 +81,27 @@ def prune(
     if groups is not None:
         _check_scores(scores, mask)
         return cut_by_pattern(scores, mask, groups, groups.kept_at(sparsity))
+    if across == "row":
+        _check_scores(scores, mask)
+        return cut_by_row(scores, mask, shares(mask.scope, mask.kept_by_name, keep))
+    return _best(scores, mask, cut_together(mask.scope, mask.kept_by_name, keep, across))
+
+
+def cut_together(scope: Scope, alive: Mapping[str, int], keep: int, across: Across) -> dict[tuple[str, ...], int]:
+    """Which parameters are cut as one, and how many weights each such group keeps, *keep* in all.
+
+    Args:
+        alive: how many weights of each parameter may still be kept.
+        across: the ``"model"``, or each ``"layer"``.
+
+    Raises:
+        UnknownName: *across* is neither.
+    """
     if across == "model":
-        return _best(scores, mask, {tuple(mask.scope): keep})
-    parts = shares(mask.scope, mask.kept_by_name, keep)
+        return {tuple(scope): keep}
     if across == "layer":
-        return _best(scores, mask, {(name,): part for name, part in parts.items()})
-    _check_scores(scores, mask)
-    return cut_by_row(scores, mask, parts)
+        return {(name,): share for name, share in shares(scope, alive, keep).items()}
+    raise unknown("across", across, ("model", "layer"))
 
 
 def survivors(sparsity: float, size: int) -> int:

@@ -37,13 +37,16 @@ class Scope:
         shapes = {name: tuple(shape) for name, shape in self.shapes.items()}
         if not shapes:
             raise ScopeError("the scope is empty: name at least one parameter to prune")
+
         for name, shape in shapes.items():
-            if not isinstance(name, str) or not all(type(length) is int and length >= 0 for length in shape):
+            whole_numbers = all(type(length) is int and length >= 0 for length in shape)
+            if not isinstance(name, str) or not whole_numbers:
                 raise ScopeError(f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero")
             if not prod(shape):
                 raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
             if self.shards.team.size > 1 and name not in self.shards.rows:
                 raise ScopeError(f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope")
+
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
 
@@ -70,12 +73,17 @@ class Scope:
         Raises:
             ScopeError: nothing is left.
         """
-        embedded = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
-        shapes = {
-            name: tuple(p.shape)
-            for name, p in model.named_parameters()
-            if p.requires_grad and id(p) not in embedded and not role(name, tuple(p.shape))
-        }
+        embedded: set[int] = set()
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                embedded.update(id(parameter) for parameter in module.parameters(recurse=False))
+
+        shapes = {}
+        for name, parameter in model.named_parameters():
+            shape = tuple(parameter.shape)
+            if parameter.requires_grad and id(parameter) not in embedded and not role(name, shape):
+                shapes[name] = shape
+
         if keep_dense is None:
             dense = left_out(shapes, pooler=pooler)
             shapes = {name: shape for name, shape in shapes.items() if name not in dense}
@@ -109,7 +117,9 @@ class Scope:
         return name in self.shapes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scope) and tuple(self.shapes.items()) == tuple(other.shapes.items())
+        if not isinstance(other, Scope):
+            return False
+        return tuple(self.shapes.items()) == tuple(other.shapes.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))

@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .contents import NAMED, content
 from .errors import DataError
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 CHUNK = 1 << 20  # bytes read at a time, which stay in cache while they are worked on
 _MOST_HEADER = 100_000_000  # bytes, as in safetensors itself
+_MOST = 1 << 48  # bytes or rows; more than any file has
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -73,7 +75,8 @@ class Stored:
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.start)
             _fill(file, memoryview(buffer), self.path)
-        if not buffer:
+
+        if not buffer:  # which frombuffer refuses
             return torch.empty(self.shape, dtype=self.dtype)
         return torch.frombuffer(buffer, dtype=self.dtype).view(self.shape)
 
@@ -97,11 +100,15 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     Raises DataError unless every entry is sound and the tensors fill the file.
     """
     try:
+        kind = content(path)
+        if kind.words in NAMED:
+            raise DataError(f"{path} is {kind.words} and no safetensors file; {kind.advice}")
         facts, data = _facts(path)
         metadata = dict(facts.pop("__metadata__", {}))
-        found = [(name, _stored(path, data, fact)) for name, fact in facts.items()]
-        parts = dict(sorted(found, key=lambda item: (item[1].start, item[1].nbytes)))
-        _fit(parts, data, path.stat().st_size)
+
+        parts = {name: _stored(path, data, fact) for name, fact in facts.items()}
+        parts = dict(sorted(parts.items(), key=_place))
+        _check_they_fill(parts, data, path.stat().st_size)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
         raise DataError(
             f"{path} is not a readable safetensors file ({reason}); it may be truncated or of another kind"
@@ -119,7 +126,13 @@ def _facts(path: Path) -> tuple[dict[str, Any], int]:
         return json.loads(file.read(length), object_pairs_hook=_once), 8 + length
 
 
-def _fit(parts: Mapping[str, Stored], data: int, size: int) -> None:
+def _place(entry: tuple[str, Stored]) -> tuple[int, int]:
+    """Where an entry of a header lies; an empty one lies before the one that begins at the same byte."""
+    _, part = entry
+    return part.start, part.nbytes
+
+
+def _check_they_fill(parts: Mapping[str, Stored], data: int, size: int) -> None:
     """Raise ValueError unless *parts* lie one after the other and fill the file."""
     end = data
     for name, part in parts.items():
@@ -132,11 +145,15 @@ def _fit(parts: Mapping[str, Stored], data: int, size: int) -> None:
 
 def _stored(path: Path, data: int, fact: dict[str, Any]) -> Stored:
     """One entry of a header whose tensors begin at byte *data*."""
-    (first, last), shape, dtype = fact["data_offsets"], fact["shape"], fact["dtype"]
+    first, last = fact["data_offsets"]
+    shape = fact["shape"]
+    dtype = fact["dtype"]
+
     if dtype not in _DTYPES:
         raise ValueError(f"it holds numbers of kind {dtype!r}; expected one of {', '.join(_DTYPES)}")
-    if not all(type(number) is int and 0 <= number < 1 << 48 for number in (first, last, *shape)):
+    if not all(type(number) is int and 0 <= number < _MOST for number in (first, last, *shape)):
         raise ValueError(f"it holds a tensor of shape {shape} at bytes {first} to {last}")
+
     part = Stored(path, data + first, _DTYPES[dtype], tuple(shape))
     if part.nbytes != last - first:
         raise ValueError(f"{dtype} of shape {shape} has {part.nbytes:,} bytes, and it says {last - first:,}")
@@ -144,16 +161,18 @@ def _stored(path: Path, data: int, fact: dict[str, Any]) -> Stored:
 
 
 def _fill(file: Any, room: memoryview, path: Path) -> None:
+    """Read from *file* until *room* is full. Raises DataError where the file ends before."""
     done = 0
     while done < len(room):
-        if not (got := file.readinto(room[done:])):
+        count = file.readinto(room[done:])
+        if not count:
             raise DataError(f"{path} has become shorter than its header says; was it changed meanwhile?")
-        done += got
+        done += count
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object in which no name stands twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise ValueError("it lists a name twice")
-    return found
+    return entries

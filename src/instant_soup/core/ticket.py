@@ -58,19 +58,24 @@ class Ticket:
         """The ticket of *learner*'s mask that starts from *start*: by default where the learner stands."""
         mask, origin, fresh = learner.mask, learner.origin, learner.fresh
 
+        begin = learner.view() if start is None else start
         masked = {}
         moved = []
-        for name, tensor in (learner.view() if start is None else start).items():
-            masked[name] = _masked(tensor.detach().cpu(), mask.get(name))
-            pretrained = _masked(origin[name].detach().cpu(), mask.get(name))
-            moved.append(int(name in fresh or not torch.equal(masked[name], pretrained)))
+        for name, tensor in begin.items():
+            keep = mask.get(name)
+            masked[name] = _masked(tensor, keep)
+            same = torch.equal(masked[name], _masked(origin[name], keep))
+            moved.append(int(name in fresh or not same))
 
         # what has moved on one rank is in the ticket of all
         ranks_that_moved = mask.scope.shards.team.sums(moved)
-        differing = {
-            name: tensor for (name, tensor), ranks in zip(masked.items(), ranks_that_moved, strict=True) if ranks
-        }
-        return cls(mask, differing, learner.base, learner.meter.spent, ready, method, learner.notes)
+        differing = {}
+        for name, ranks in zip(masked, ranks_that_moved, strict=True):
+            if ranks:
+                differing[name] = masked[name]
+
+        spent = learner.meter.spent
+        return cls(mask, differing, learner.base, spent, ready, method, learner.notes)
 
     def whole(self) -> Ticket | None:
         """This ticket at the first rank, put together where ranks hold it between them; None at the others.
@@ -154,7 +159,17 @@ class Ticket:
         Raises:
             ScopeError: nothing matches, *map* names what does not exist, or *scope* is not of *model*.
         """
-        fitted = fit(model, self.mask, self.start, self.base, names=map, scope=scope, heads=heads, new_base=base)
+        fitted = fit(
+            model,
+            self.mask,
+            self.start,
+            self.base,
+            names=map,
+            scope=scope,
+            heads=heads,
+            new_base=base,
+        )
+
         ticket = replace(
             self,
             mask=fitted.mask,
@@ -251,4 +266,5 @@ class Transfer:
 
 
 def _masked(tensor: Tensor, keep: Tensor | None) -> Tensor:
+    tensor = tensor.detach().cpu()
     return tensor.clone() if keep is None else tensor.masked_fill(~keep, 0)  # a product would leave -0.0

@@ -25,7 +25,15 @@ from .task import Base
 from .weights import Weights, digest, spread
 
 SCHEMA = 1
-_DTYPES = {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool}
+_DTYPES = {
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int64,
+    torch.int32,
+    torch.bool,
+}
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,8 @@ def _content(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Content:
     return Content(
         mask=mask,
         start=_start(tensors, mask),
-        base=Base(**{key: _typed(value, str) for key, value in facts["base"].items()}),
-        cost=Cost(**{key: _typed(value, int) for key, value in facts["cost"].items()}),
+        base=Base(**_all_typed(facts["base"], str)),
+        cost=Cost(**_all_typed(facts["cost"], int)),
         ready=_typed(facts["ready"], bool),
         method=_typed(facts["method"], dict),
         notes=_typed(facts["notes"], dict),
@@ -143,6 +151,10 @@ def _typed(value: Any, kind: type, *others: object) -> Any:
     if negative or not (of_this_kind or value in others):
         raise TicketError(f"it says {value!r} where {kind.__name__} is expected")
     return value
+
+
+def _all_typed(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    return {key: _typed(value, kind) for key, value in values.items()}
 
 
 def checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:

@@ -16,8 +16,7 @@ Weights = Mapping[str, Tensor]
 class Lazy(Mapping[str, Tensor]):
     """Tensors computed when asked for, one at a time, and never kept.
 
-    What reads scores may ask for a tensor more than once, so *compute* must give the same
-    answer each time.
+    What reads scores may ask for a tensor more than once, so *compute* must give the same answer each time.
     """
 
     def __init__(self, names: Iterable[str], compute: Callable[[str], Tensor]) -> None:
@@ -42,14 +41,15 @@ class Lazy(Mapping[str, Tensor]):
 class Elementwise(Lazy):
     """*function* of each weight of *source*, computed when asked for.
 
-    Because the function looks at one weight at a time, whoever reads it may take *source* and
-    *function* apart and work on slices in one buffer, and so never hold a whole tensor of results.
-    *function* takes ``out=``, as torch's own do (`torch.abs`).
+    Because the function looks at one weight at a time, whoever reads it may take *source* and *function* apart and
+    work on slices in one buffer, and so never hold a whole tensor of results. *function* takes ``out=``, as torch's
+    own do (`torch.abs`).
     """
 
     def __init__(self, source: Weights, function: Callable[..., Tensor]) -> None:
         super().__init__(source, lambda name: function(source[name].detach()))
-        self.source, self.function = source, function
+        self.source = source
+        self.function = function
 
 
 def mean(bowls: Sequence[Weights]) -> Weights:
@@ -60,19 +60,27 @@ def mean(bowls: Sequence[Weights]) -> Weights:
     first = bowls[0]
     for other in bowls[1:]:
         if other.keys() != first.keys():
-            raise ScopeError(f"weights to average differ in {sorted(other.keys() ^ first.keys())[0]!r}")
-    return {
-        name: torch.stack([bowl[name] for bowl in bowls]).mean(0) if tensor.is_floating_point() else tensor.clone()
-        for name, tensor in first.items()
-    }
+            differing = sorted(other.keys() ^ first.keys())
+            raise ScopeError(f"weights to average differ in {differing[0]!r}")
+
+    averaged = {}
+    for name, tensor in first.items():
+        if tensor.is_floating_point():
+            averaged[name] = torch.stack([bowl[name] for bowl in bowls]).mean(0)
+        else:
+            averaged[name] = tensor.clone()
+    return averaged
 
 
 def lerp(start: Weights, end: Weights, share: float) -> Weights:
     """(1 - *share*) times *start* plus *share* times *end*. Integer buffers are taken from *start*."""
-    return {
-        name: torch.lerp(tensor, end[name], share) if tensor.is_floating_point() else tensor.clone()
-        for name, tensor in start.items()
-    }
+    between = {}
+    for name, tensor in start.items():
+        if tensor.is_floating_point():
+            between[name] = torch.lerp(tensor, end[name], share)
+        else:
+            between[name] = tensor.clone()
+    return between
 
 
 def spread(survivors: Tensor, kept: Tensor) -> Tensor:
@@ -82,11 +90,21 @@ def spread(survivors: Tensor, kept: Tensor) -> Tensor:
     return whole
 
 
+def first_not_finite(weights: Weights) -> str | None:
+    """The name of the first of *weights* that holds NaN or infinity; None where all are finite."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            return name
+    return None
+
+
 def digest(weights: Weights, names: Iterable[str]) -> str:
     """SHA-256 of the named tensors: names, shapes, dtypes and bytes."""
     sha = hashlib.sha256()
     for name in names:
         tensor = weights[name]
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        sha.update(flat.view(torch.uint8).numpy().data)
     return sha.hexdigest()

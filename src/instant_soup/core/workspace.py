@@ -1,8 +1,8 @@
 """Workspace: where `prune` scores chunks and puts its results, laid out once for all parameters.
 
-Tensors made anew for each parameter break up the C library's heap: what is kept of one lands in the
-hole that its chunks left, so the next chunks go elsewhere, and a prune of BERT-base came to hold
-half the weights once more (benchmarks/prune_speed.py).
+Tensors made anew for each parameter break up the C library's heap: what is kept of one lands in the hole that its
+chunks left, so the next chunks go elsewhere. A prune of BERT-base came to hold half the weights once more
+(benchmarks/prune_speed.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from . import bits
 from .mask import Mask
 
 
@@ -23,14 +24,17 @@ class Workspace:
     """
 
     def __init__(self, mask: Mask, chunk: int) -> None:
-        held = [prod(mask.scope.here(name)) for name in mask]
-        sizes = [-(-count // 8) for count in held]
-        self.packed = dict(zip(mask, torch.split(torch.empty(sum(sizes), dtype=torch.uint8), sizes), strict=True))
-        self._length = min(chunk, sum(held))
+        counts = [prod(mask.scope.here(name)) for name in mask]
+        lengths = [bits.length(count) for count in counts]
+        room = torch.empty(sum(lengths), dtype=torch.uint8)
+        self.packed = dict(zip(mask, torch.split(room, lengths), strict=True))
+
+        self._length = min(chunk, sum(counts))
         self._chunks: dict[tuple[torch.device, torch.dtype | None], Tensor] = {}
 
     def chunk(self, device: torch.device, dtype: torch.dtype | None) -> Tensor:
         """Room for the scores of a chunk, not filled: the same at each call."""
-        if (device, dtype) not in self._chunks:
-            self._chunks[device, dtype] = torch.empty(self._length, dtype=dtype, device=device)
-        return self._chunks[device, dtype]
+        key = (device, dtype)
+        if key not in self._chunks:
+            self._chunks[key] = torch.empty(self._length, dtype=dtype, device=device)
+        return self._chunks[key]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.agreement import Agreement, agreement
+from ..core.content import short
 from ..core.errors import StoreError
 from ..core.mask import Mask
-from ..core.ticket import Ticket
 from ..store.plain import read_json, write_json
+from ..store.store import Store
 from .runs import Run
 
 _NOTES = "agreement.json"
@@ -65,7 +66,7 @@ class _Masks:
     """The masks of one group, each read once."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._cells = Store(folder).by_key()
         self._read: dict[str, Mask | None] = {}
 
     def compare(self, one: Run, other: Run) -> dict[str, Any] | None:
@@ -75,8 +76,9 @@ class _Masks:
 
     def _mask(self, run: Run) -> Mask | None:
         if run.key not in self._read:
-            path = self._folder / run.key[:16] / "ticket.safetensors"
-            self._read[run.key] = Ticket.load(path).mask if path.exists() else None
+            cell = self._cells.get(short(run.key))
+            drawn = cell is not None and cell.ticket.exists()
+            self._read[run.key] = cell.load_ticket().mask if cell and drawn else None
         return self._read[run.key]
 
 

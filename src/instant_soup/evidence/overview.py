@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from .compare import Comparison, Line
+from .comparison import Comparison, Line
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Overview:
         return min(costs), max(costs)
 
 
-def overviews(found: Comparison) -> Iterator[Overview]:
+def overviews(comparison: Comparison) -> Iterator[Overview]:
     """One of each task on which some method was run at two sparsities or more, in the order of their names."""
-    ordered = sorted(found.lines, key=lambda line: (line.task, line.method, line.sparsity))
+    ordered = sorted(comparison.lines, key=lambda line: (line.task, line.method, line.sparsity))
     for task, lines in groupby(ordered, key=lambda line: line.task):
         members = [line for line in lines if not line.control]
         rows = {
@@ -45,14 +45,14 @@ def overviews(found: Comparison) -> Iterator[Overview]:
         if wide:
             levels = tuple(sorted({sparsity for row in wide.values() for sparsity in row}))
             best_first = dict(sorted(wide.items(), key=_place))
-            yield Overview(task, members[0].metric, dense_of(found, task), levels, best_first)
+            yield Overview(task, members[0].metric, dense_of(comparison, task), levels, best_first)
 
 
-def dense_of(found: Comparison, task: str) -> Line | None:
+def dense_of(comparison: Comparison, task: str) -> Line | None:
     """The plain fine-tune of all weights on *task*, if it was run."""
-    return next((line for line in found.lines if line.task == task and line.method == "dense"), None)
+    return next((line for line in comparison.of_task(task) if line.method == "dense"), None)
 
 
 def _place(row: tuple[str, dict[float, Line]]) -> tuple[int, float]:
-    figures = [line.figure.mean for line in row[1].values()]
-    return -len(figures), -sum(figures) / len(figures)
+    merits = [line.merit for line in row[1].values()]
+    return -len(merits), -sum(merits) / len(merits)

@@ -2,72 +2,108 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING
 
+from .comparison import Comparison
+from .offers import RANKED
 from .runs import Run
 from .statistics import ENOUGH
 
-if TYPE_CHECKING:
-    from .compare import Comparison
-
 AS_GOOD = 0.97  # share of the dense figure
 DEAR = 1.5  # multiples of T
+ALIKE = 0.05  # steps that differ by less than this share are equal
 
 
-def about(found: Comparison) -> tuple[str, ...]:
+def about(comparison: Comparison) -> tuple[str, ...]:
     """Every remark there is to make."""
-    makers = (_seeds, _noise, _reference, _test_size, _unclear, _equal, _old)
-    return tuple(remark for make in makers for remark in make(found))
+    makers = (_seeds, _noise, _reference, _lines, _steps, _test_size, _silent, _unclear, _equal, _old)
+    return tuple(remark for make in makers for remark in make(comparison))
 
 
-def odd(runs: Iterable[Run]) -> tuple[str, ...]:
-    """What is to be said of runs that cannot be compared."""
-    return tuple(
+def odd(runs: Iterable[Run], damaged: Sequence[str] = ()) -> tuple[str, ...]:
+    """What is to be said of runs that cannot be compared, and of files that could not be read."""
+    unread = [f"Left out: {sentence}" for sentence in damaged]
+    infinite = [
         f"Left out, for its {run.metric} on the test split is {run.figure}: {run.method} on {run.task} at "
         f"{run.sparsity:.0%}, seed {run.seed}. The means are those of the runs that went well."
         for run in runs
         if not isfinite(run.figure)
-    )
+    ]
+    return (*unread, *infinite)
 
 
-def _seeds(found: Comparison) -> Iterator[str]:
-    few = [line for line in found.lines if line.figure.n < ENOUGH]
+def _seeds(comparison: Comparison) -> Iterator[str]:
+    few = [line for line in comparison.lines if line.figure.n < ENOUGH]
     if not few:
         return
-    ones = sum(line.figure.n == 1 for line in few)
+    single = sum(line.figure.n == 1 for line in few)
     yield (
-        f"{len(few)} of {len(found.lines)} lines have fewer than {ENOUGH} seeds, {ones} of them just one: "
+        f"{len(few)} of {len(comparison.lines)} lines have fewer than {ENOUGH} seeds, {single} of them just one: "
         f"too few to call anything different."
     )
 
 
-def _noise(found: Comparison) -> Iterator[str]:
-    verdicts = Counter(one.verdict for one in found.differences)
+def _noise(comparison: Comparison) -> Iterator[str]:
+    verdicts = Counter(difference.verdict for difference in comparison.differences)
     told = verdicts["better"] + verdicts["worse"]
-    if tested := told + verdicts["within noise"]:
+    tested = told + verdicts["within noise"]
+    if tested:
         yield (
             f"Of {tested} differences that could be tested, {told or 'none'} {'is' if told == 1 else 'are'} told apart "
             f"from noise at 5 % (paired t-test over seeds, Holm's correction within a task and sparsity)."
         )
 
 
-def _reference(found: Comparison) -> Iterator[str]:
-    there = {(line.task, line.sparsity) for line in found.lines if line.method == found.reference}
-    for task, sparsity in found.blocks:
-        if sparsity and not {(task, sparsity), (task, 0.0)} & there:
-            yield f"There is no run of {found.reference} on {task} at {sparsity:.0%}: nothing is set against it there."
+def _reference(comparison: Comparison) -> Iterator[str]:
+    referred = {line.block for line in comparison.lines if comparison.reference in (line.method, line.family)}
+    for task, sparsity in comparison.blocks:
+        if sparsity and not {(task, sparsity), (task, 0.0)} & referred:
+            reference = comparison.reference
+            yield f"There is no run of {reference} on {task} at {sparsity:.0%}: nothing is set against it there."
 
 
-def _test_size(found: Comparison) -> Iterator[str]:
+def _lines(comparison: Comparison) -> Iterator[str]:
+    """Figures under one learning-rate line say nothing of a method under another."""
+    lines: dict[str, set[str]] = defaultdict(set)
+    for line in comparison.lines:
+        for run in line.runs:
+            recipe = run.record.recipe
+            lines[recipe.task.name].add(recipe.training.line)
+    for task, known in sorted(lines.items()):
+        if len(known) > 1:
+            yield (
+                f"{task} was trained under several learning-rate lines ({', '.join(sorted(known))}): its figures under "
+                f"one are not to be set against those under another."
+            )
+
+
+def _steps(comparison: Comparison) -> Iterator[str]:
+    """Whoever trains longer is often better for that alone."""
+    unequal = []
+    for task, sparsity in comparison.blocks:
+        steps = [line.steps for line in comparison.of(task, sparsity) if not line.control]
+        if steps and max(steps) > (1 + ALIKE) * min(steps):
+            unequal.append((max(steps) / max(min(steps), 1e-9), task, sparsity, min(steps), max(steps)))
+    if unequal:
+        _, task, sparsity, least, most = max(unequal)
+        yield (
+            f"In {len(unequal)} of {len(comparison.blocks)} tables lines differ in total steps by more than 5 %, most "
+            f"on {task} at {sparsity:.0%} ({least:.2f} to {most:.2f} T): a better figure there may be bought by steps "
+            f"alone. What is best at each budget, and the differences at equal cost, allow for it."
+        )
+
+
+def _test_size(comparison: Comparison) -> Iterator[str]:
     """A figure of one reading of a test split is itself uncertain; seeds do not show that."""
     seen = set()
-    for line in found.lines:
+    for line in comparison.lines:
         if line.metric == "accuracy" and line.task not in seen:
             seen.add(line.task)
             rows = line.runs[0].record.examples.test
+            if not rows:
+                continue
             error = sqrt(max(line.figure.mean * (1 - line.figure.mean), 0.0) / rows)
             yield (
                 f"{line.task} has {rows:,} test examples: one accuracy is known to about {1.96 * error:.3f} either "
@@ -75,9 +111,15 @@ def _test_size(found: Comparison) -> Iterator[str]:
             )
 
 
-def _unclear(found: Comparison) -> Iterator[str]:
+def _silent(comparison: Comparison) -> Iterator[str]:
+    """Tables that are left out of the ranks."""
+    for (task, sparsity), why in (comparison.silent or {}).items():
+        yield f"{task} at {sparsity:.0%} cannot tell good masks from bad ones, and is left out of the ranks: {why}."
+
+
+def _unclear(comparison: Comparison) -> Iterator[str]:
     """Where cutting at random does as well as not cutting, tickets cannot be told apart."""
-    for line in found.lines:
+    for line in comparison.lines:
         if line.method == "random" and line.recovery and line.recovery.mean >= AS_GOOD:
             yield (
                 f"On {line.task} at {line.sparsity:.0%} random pruning reaches {line.recovery.mean:.0%} of the dense "
@@ -85,22 +127,29 @@ def _unclear(found: Comparison) -> Iterator[str]:
             )
 
 
-def _equal(found: Comparison) -> Iterator[str]:
+def _equal(comparison: Comparison) -> Iterator[str]:
     """Tasks where dearer methods were never set against a reference with as much to spend."""
-    met = {(one.task, one.sparsity) for one in found.equal}
+    met = {difference.block for difference in comparison.equal}
     dear: dict[str, float] = {}
-    for line in found.lines:
-        bare = not line.control and (line.task, line.sparsity) not in met
+    for line in comparison.lines:
+        bare = not line.control and line.block not in met
         if line.sparsity and bare and line.cost.mean > DEAR:
             dear[line.task] = max(line.cost.mean, dear.get(line.task, 0.0))
     for task, cost in dear.items():
         yield (
-            f"On {task} lines cost up to {cost:.1f} T, and no run of {found.reference} was given as much "
+            f"On {task} lines cost up to {cost:.1f} T, and no run of {comparison.reference} was given as much "
             f"(budget.as in a sweep): better figures may be bought by steps alone."
         )
 
 
-def _old(found: Comparison) -> Iterator[str]:
-    old = sum(not any(run.clock.values()) for line in found.lines for run in line.runs)
-    if old:
-        yield f"{old} records are of an older schema and say nothing of wall time by purpose, memory or layers."
+def _old(comparison: Comparison) -> Iterator[str]:
+    runs = [run for line in comparison.lines for run in line.runs]
+    untimed = sum(not any(run.clock.values()) for run in runs)
+    if untimed:
+        yield f"{untimed} records are of an older schema and say nothing of wall time by purpose, memory or layers."
+    unranked = sum(run.record.version < RANKED for run in runs)
+    if unranked:
+        yield (
+            f"{unranked} records are of schemas before {RANKED}, of a bench in which methods had other lines and other "
+            f"totals: they stay for what they are, and leave the ranks."
+        )

@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,9 @@ from ..core.errors import StoreError
 from ..core.printable import printable
 from ..store.parts import AskedFor, Full
 from ..store.record import Record, paths, read
+
+LONGER = "longer"
+"""What a run is called that was given as many steps as another method spent."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,21 @@ class Run:
     def key(self) -> str:
         """Of its recipe."""
         return self.record.key
+
+    @property
+    def family(self) -> str:
+        """The method's bare name, which all its variants share."""
+        return printable(self.record.recipe.method.name)
+
+    @cached_property
+    def knobs(self) -> str:
+        """The method and its knobs, as one text."""
+        return _frozen(_flat(self.record.recipe.method.facts()))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all, look-aheads included."""
+        return sum(work.steps for stage in self.bill.values() for work in stage.values())
 
     @property
     def sparsity(self) -> float:
@@ -162,7 +181,8 @@ def named(records: Iterable[Record]) -> list[Run]:
     """*records* with names for their tasks and methods that set apart what differs.
 
     The variant of a method that has most records on a task bears the method's plain name; the
-    others say in which knobs they differ from it.
+    others say in which knobs they differ from it. A run of another budget than T says which; one
+    that was given as many steps as another method spent is just longer.
     """
     by_task: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -177,11 +197,11 @@ def named(records: Iterable[Record]) -> list[Run]:
 
 
 def _with_methods(records: list[Record], task: str) -> Iterator[Run]:
-    several = _budgets(records)
+    budgets = _worded_budgets(records)
     variants: dict[str, list[tuple[str, Record]]] = defaultdict(list)
     knobs: dict[str, dict[str, Any]] = {}
     for record in records:
-        variant = _variant(record, several)
+        variant = {**_flat(record.recipe.method.facts()), "budget": budgets[record.key]}
         key = _frozen(variant)
         knobs[key] = variant
         variants[record.recipe.method.name].append((key, record))
@@ -203,46 +223,89 @@ def _setting(recipe: AskedFor) -> dict[str, Any]:
     return {**_flat(recipe.task.facts()), **_flat(recipe.data), **_flat(recipe.training.facts())}
 
 
-def _variant(record: Record, several: set[str]) -> dict[str, Any]:
-    """Knobs and budget. A budget that is only one method's cost, and so differs from run to run, is just longer."""
+def _worded_budgets(records: list[Record]) -> dict[str, str]:
+    """How each run's budget is worded, by its key: not at all where it is T."""
+    longer = _as_long_as_another(records)
+    own = _budget_of_its_own(records)
+    swept = _swept(records)
+    words = {}
+    for record in records:
+        budget = record.recipe.budget
+        line = _line_of(record)
+        if budget == 1:
+            words[record.key] = ""
+        elif line not in swept and (line in longer or line in own):
+            words[record.key] = LONGER
+        else:
+            words[record.key] = f"budget={budget}"
+    return words
+
+
+def _line_of(record: Record) -> str:
+    """What runs of one line have in common, whatever their budget."""
     recipe = record.recipe
-    budget: float | str = recipe.budget
-    if budget != 1 and recipe.method.name not in several:
-        budget = "as much as another method spent"
-    return {**_flat(recipe.method.facts()), "budget": budget}
+    return _frozen({**_flat(recipe.method.facts()), "sparsity of the line": recipe.sparsity})
 
 
-def _budgets(records: list[Record]) -> set[str]:
-    """Methods that have several budgets other than 1 where all else is equal."""
-    seen: dict[str, set[float]] = defaultdict(set)
-    names: dict[str, str] = {}
+def _as_long_as_another(records: list[Record]) -> set[str]:
+    """Lines of which a run has the very budget that another method's run of the same sparsity and seed spent."""
+    spent: dict[tuple[float, int], set[tuple[float, str]]] = defaultdict(set)
     for record in records:
         recipe = record.recipe
-        if recipe.budget != 1:
-            key = _frozen({**recipe.facts(), "budget": 1, "task": 0})
-            seen[key].add(recipe.budget)
-            names[key] = recipe.method.name
-    return {names[key] for key, budgets in seen.items() if len(budgets) > 1}
+        if not recipe.control:
+            spent[recipe.sparsity, recipe.seed].add((record.cost.as_budget, recipe.method.name))
+
+    lines = set()
+    for record in records:
+        recipe = record.recipe
+        others = {budget for budget, name in spent[recipe.sparsity, recipe.seed] if name != recipe.method.name}
+        if recipe.budget != 1 and recipe.budget in others:
+            lines.add(_line_of(record))
+    return lines
+
+
+def _budget_of_its_own(records: list[Record]) -> set[str]:
+    """Lines whose seeds have each a budget of its own, as only the cost of another method's run has."""
+    seen: dict[str, dict[float, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        if record.recipe.budget != 1:
+            seen[_line_of(record)][record.recipe.budget].add(record.recipe.seed)
+    return {
+        line
+        for line, budgets in seen.items()
+        if len(budgets) > 1 and all(len(seeds) == 1 for seeds in budgets.values())
+    }
+
+
+def _swept(records: list[Record]) -> set[str]:
+    """Lines of which one seed has several budgets other than T."""
+    seen: dict[tuple[str, int, str | None], set[float]] = defaultdict(set)
+    for record in records:
+        if record.recipe.budget != 1:
+            seen[_line_of(record), record.recipe.seed, record.recipe.control].add(record.recipe.budget)
+    return {line for (line, _, _), budgets in seen.items() if len(budgets) > 1}
 
 
 def _apart(name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]) -> dict[str, str]:
-    """A name for each variant: the plain one for the most frequent at budget 1, with what differs for the others."""
-    plain = max(sorted(variants), key=lambda key: (variants[key][0].get("budget", 1) == 1, variants[key][1]))
+    """A name for each variant: the plain one for the most frequent, with what differs for the others.
+
+    A budget other than T is always named, so that what was given more is never taken for the plain method.
+    """
+    plain = max(sorted(variants), key=lambda key: (not variants[key][0].get("budget"), variants[key][1]))
     usual = variants[plain][0]
     names = {}
     for key, (knobs, _) in variants.items():
         differs = [
             _worded(knob, knobs[knob])
             for knob in {**usual, **knobs}
-            if knob in usual and knob in knobs and knobs[knob] != usual[knob]
+            if knob != "budget" and knob in usual and knob in knobs and knobs[knob] != usual[knob]
         ]
+        differs += [knobs["budget"]] if knobs.get("budget") else []
         names[key] = f"{name} ({', '.join(differs)})" if differs else name
     return names
 
 
 def _worded(knob: str, value: Any) -> str:
-    if knob == "budget" and isinstance(value, str):
-        return "longer"
     return knob if value is True else f"{knob}={value}"
 
 

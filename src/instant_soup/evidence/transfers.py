@@ -1,4 +1,4 @@
-"""Matrix: what the tickets of each task reach on each other, beside what was drawn for that very task."""
+"""Transfers: what the tickets of each task reach on each other, beside what was drawn for that very task."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Export: what a ticket becomes outside, and checkpoints that are pruned without being loaded."""
+"""Export: what a ticket becomes outside, and tickets out of what other tools have made."""

@@ -26,11 +26,12 @@ from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.stored import Stored, header
 from ..core.weights import Lazy, Weights, spread
+from .limits import check_room, limit_of
 
 SCHEMA = 1
 BITS, KEPT = "bits/", "kept/"
 _JUMP = 255  # a gap that ends at no survivor
-_ROOM = 1 << 30  # bytes that any file may unfold into; beyond, at most 256 for each of its own
+
 _DEFLATE = 1040  # no deflated byte unfolds into more
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -99,7 +100,7 @@ def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
     """
     path = Path(path)
     parts, metadata = header(path)
-    most = limit or max(_ROOM, 256 * path.stat().st_size)
+    most = limit_of(path, limit)
     try:
         return _read(parts, json.loads(metadata["instant_soup"]), most)
     except (SoupError, KeyError, TypeError, ValueError, AttributeError, RecursionError, zlib.error) as reason:
@@ -143,8 +144,7 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
     tied = {name: other for name, other in facts["tied"].items() if other in plain or other in scope}
 
     size = sum(scope.numel(name) * part.dtype.itemsize for name, part in survivors.items())
-    if size > limit:
-        raise ValueError(f"it would unfold into {size:,} bytes; if you trust it, read it with limit={size}")
+    check_room(size, limit)
     if len(parts) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
         raise ValueError("it holds tensors that no bitmask file has")
 

@@ -11,31 +11,52 @@ from jinja2 import Environment, StrictUndefined
 
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
+from ..models.decoder import is_language_model
+from ..store.record import Record
 from .portable import Portable
 
-_PAGE = Path(__file__).with_name("card.md.jinja")
+_PAGES = Path(__file__).parent
 
 
 def card(portable: Portable) -> str:
     """The card in Markdown, with the metadata that the hub reads at its top."""
-    ticket, mask = portable.ticket, portable.ticket.mask
-    base, hub = _base(ticket.base.name)
     classifier = portable.model if isinstance(portable.model, Classifier) else None
-    markdown = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - no HTML
-    page = markdown.from_string(_PAGE.read_text(encoding="utf-8"))
-    return page.render(
-        ticket=ticket,
-        mask=mask,
-        base=base,
-        hub=hub,
+    return _page(
+        "card.md.jinja",
+        portable.ticket,
         pipeline=_pipeline(portable, classifier),
         head=len(classifier.head) if classifier else 0,
         words=", ".join(portable.classes),
         state="It is fine-tuned." if portable.trained else "It is not fine-tuned yet: it is where training starts.",
         record=portable.record,
-        method=_method(ticket),
+    )
+
+
+def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> str:
+    """The card of a ticket that travels without its model; *dataset* is the hub's name for what it was tested on."""
+    return _page(
+        "ticket.md.jinja",
+        ticket,
+        dataset=dataset,
+        state="It is trained to the end." if ticket.ready else "It is to be fine-tuned: it is where training starts.",
+        record=record,
+    )
+
+
+def _page(template: str, ticket: Ticket, **facts: Any) -> str:
+    mask = ticket.mask
+    base, hub = base_of(ticket)
+    markdown = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - no HTML
+    page = markdown.from_string((_PAGES / template).read_text(encoding="utf-8"))
+    return page.render(
+        ticket=ticket,
+        mask=mask,
+        base=base,
+        hub=hub,
+        method=method_of(ticket),
         version=version("instant-soup"),
         layers=[(name, kept, mask.scope.numel(name)) for name, kept in mask.kept_by_name.items()],
+        **facts,
     )
 
 
@@ -44,7 +65,7 @@ def provenance(portable: Portable) -> dict[str, Any]:
     ticket = portable.ticket
     return {
         "ticket": ticket.digest,
-        "base": {"name": _base(ticket.base.name)[0], "digest": ticket.base.digest},
+        "base": {"name": base_of(ticket)[0], "digest": ticket.base.digest},
         "method": dict(ticket.method),
         "cost": asdict(ticket.cost),
         "recipe": ticket.recipe,
@@ -55,8 +76,9 @@ def provenance(portable: Portable) -> dict[str, Any]:
     }
 
 
-def _base(name: str) -> tuple[str, bool]:
+def base_of(ticket: Ticket) -> tuple[str, bool]:
     """The base model's name without the folders of this machine, and whether it is a hub id."""
+    name = ticket.base.name
     local = Path(name).is_absolute() or Path(name).exists() or name == "packaged"
     return (Path(name).name if local else name), not local and ":" not in name
 
@@ -64,9 +86,12 @@ def _base(name: str) -> tuple[str, bool]:
 def _pipeline(portable: Portable, classifier: Classifier | None) -> str:
     if classifier:
         return "image-feature-extraction"
+    if portable.shape is None and is_language_model(portable.config):
+        return "text-generation"
     return "text-classification" if portable.shape is None else "image-classification"
 
 
-def _method(ticket: Ticket) -> str:
+def method_of(ticket: Ticket) -> str:
+    """The method that drew *ticket*, with its knobs."""
     knobs = ", ".join(f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name")
     return f"{ticket.method.get('name', 'unknown')}{f' ({knobs})' if knobs else ''}"

@@ -19,6 +19,7 @@ from ..core.scope import Scope
 from .card import provenance
 from .compare import Runner, runner_of
 from .errors import ExportError
+from .limits import check_room, limit_of
 from .pick import LENGTHS, pick
 from .portable import Portable
 from .skeleton import build, describe
@@ -57,10 +58,14 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     return {}
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
+def read(path: Path, *, limit: int | None = None) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
     """The tensors as they were before `write`, the mask, and what the file says of them.
 
-    Raises ExportError when the file is damaged or of another kind.
+    Args:
+        limit: bytes that the tensors may unfold into. By default 1 GiB or 256 times the file, whichever is more: a
+            small file that claims to be a huge model is refused.
+
+    Raises ExportError when the file is damaged, of another kind, or unfolds into more than *limit*.
     """
     tensors, facts = read_tensors(path, ExportError, "CSR file")
     if facts.get("format") != "csr" or facts.get("schema") != SCHEMA:
@@ -69,15 +74,20 @@ def read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
         )
 
     try:
-        dense, mask = _dense(tensors, facts["shapes"])
+        dense, mask = _dense(tensors, facts["shapes"], limit_of(path, limit))
     except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as reason:
         raise ExportError(f"{path} is not a sound CSR file: {reason}; export it again or restore a copy") from reason
     return dense, mask, facts
 
 
-def _dense(tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]]) -> tuple[dict[str, Tensor], Mask]:
+def _dense(
+    tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]], limit: int
+) -> tuple[dict[str, Tensor], Mask]:
     """The tensors of a file with its matrices made dense, and where their survivors are."""
     scope = Scope({name: tuple(shape) for name, shape in shapes})
+    bytes_of = {name: scope.numel(name) * tensors[f"{name}/values"].element_size() for name in scope}
+    check_room(sum(bytes_of.values()), limit)
+
     keeps: dict[str, Tensor] = {}
     for name, shape in scope.shapes.items():
         positions, values = _survivors(tensors, name, shape)
@@ -90,19 +100,27 @@ def _dense(tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]
     return tensors, Mask(scope, keeps)
 
 
-def load(path: str | Path, model: nn.Module | None = None, *, lengths: Sequence[int] = LENGTHS) -> nn.Module:
+def load(
+    path: str | Path,
+    model: nn.Module | None = None,
+    *,
+    lengths: Sequence[int] = LENGTHS,
+    limit: int | None = None,
+) -> nn.Module:
     """The model in the CSR file at *path*, for inference, multiplying by the survivors where that is faster here.
 
     Args:
         model: of the same architecture, at any weights; it is changed. By default it is built from what the file says.
         lengths: numbers of tokens (batch times length) at which the kernels of each layer are timed, so that the
             fastest is chosen; none are timed if it is empty.
+        limit: bytes that the file may unfold into, see `read`.
 
     Raises ExportError when the file is damaged, or the model has no place for what is in it.
     """
-    tensors, mask, facts = read(Path(path))
+    path = Path(path)
+    tensors, mask, facts = read(path, limit=limit)
     if model is None:
-        model = build(facts["model"])
+        model = build(facts["model"], limit=limit_of(path, limit))
     model = model.eval().requires_grad_(False)
 
     places = named(model)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     CLIPVisionModelWithProjection,
@@ -64,9 +65,19 @@ def runner(out: Path) -> Runner:
         if (out / HEAD).exists():
             tower: Any = CLIPVisionModelWithProjection.from_pretrained(out)
             return _zero_shot(tower.eval(), load_file(out / HEAD))
-        text = config["architectures"][0].endswith("SequenceClassification")
-        auto: Any = AutoModelForSequenceClassification if text else AutoModelForImageClassification
+        auto: Any = _AUTO.get(_ending(config["architectures"][0]), AutoModelForImageClassification)
         return runner_of(auto.from_pretrained(out).eval())
+
+
+_AUTO: Mapping[str, Any] = {
+    "SequenceClassification": AutoModelForSequenceClassification,
+    "CausalLM": AutoModelForCausalLM,
+    "LMHeadModel": AutoModelForCausalLM,
+}
+
+
+def _ending(architecture: str) -> str:
+    return next((ending for ending in _AUTO if architecture.endswith(ending)), "")
 
 
 def _zero_shot(tower: Any, head: Mapping[str, Tensor]) -> Runner:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..core.errors import ScopeError, TicketError
+from ..core.errors import DataError, ScopeError, TicketError
 from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.ticket import Ticket
-from ..core.weights import Lazy, Weights
+from ..core.weights import Lazy, Weights, first_not_finite
 from ..models import pretrained
-from .foreign import Foreign, read
+from .foreign import read
+from .layouts import Foreign
 
 LEAST = 0.01  # below such a sparsity there are a few zeros by chance, and no mask
 
@@ -36,6 +37,28 @@ class Imported:
     remarks: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class _Renaming:
+    """How names of the source become names of the model: something is taken off, then something is put before.
+
+    Attributes:
+        known: how many parameters in scope are found by it.
+    """
+
+    off: str = ""
+    on: str = ""
+    known: int = 0
+
+    def __call__(self, name: str) -> str:
+        rest = name.removeprefix(self.off) if name.startswith(self.off) else name
+        return self.on + rest
+
+    def __str__(self) -> str:
+        if self.off:
+            return f"without {self.off!r}"
+        return f"with {self.on!r} before them" if self.on else ""
+
+
 def import_ticket(
     source: str | Path, model: str = "packaged", *, ready: bool = False, pooler: bool = False, pickle: bool = False
 ) -> Imported:
@@ -53,90 +76,128 @@ def import_ticket(
         pickle: whether a pickle may be read, its tensors alone.
 
     Raises:
-        DataError: there is no such model, or the source cannot be read.
+        DataError: there is no such model, or the source cannot be read or holds what is not finite.
         ScopeError: the source is of another architecture.
         TicketError: next to nothing is pruned in the source, or it is called ready and lacks the head.
     """
-    foreign, base = read(source, pickle=pickle), pretrained.load(model, pooler=pooler)
+    foreign = read(source, pickle=pickle)
+    base = pretrained.load(model, pooler=pooler)
     live = {name: tensor.detach() for name, tensor in base.model.state_dict().items()}
+
     try:
-        names, renamed = _matched(base.scope, live, foreign)
+        names, renaming = _matched(base.scope, live, foreign)
     except ScopeError:
         if foreign.masks or not Path(source, "config.json").is_file():
             raise
         foreign = _converted(source, pooler=pooler)
-        names, renamed = _matched(base.scope, live, foreign)
+        names, renaming = _matched(base.scope, live, foreign)
     remarks = {theirs: "the model has no such tensor" for theirs, ours in names.items() if ours is None}
-    foreign = Foreign(foreign.kind, _called(foreign.weights, names), _called(foreign.masks, names))
-    mask = _mask(base.scope, foreign, remarks)
+    weights = _called(foreign.weights, names)
+    masks = _called(foreign.masks, names)
+
+    _check_finite(source, weights)
+    mask = _mask(base.scope, weights, masks, remarks)
     if mask.sparsity < LEAST:
         raise TicketError(
             f"nothing is pruned in {source}: {mask.scope.size - mask.kept:,} of {mask.scope.size:,} prunable weights "
             f"are zero; is it a dense model?"
         )
-    start = _start(foreign.weights, live, mask, base.fresh, remarks)
-    if ready and (lacking := sorted(base.fresh - start.keys())):
+
+    start = _start(weights, live, mask, base.fresh, remarks)
+    lacking = sorted(base.fresh - start.keys())
+    if ready and lacking:
         raise TicketError(f"{source} lacks {lacking[0]!r} and so is not trained to the end; import it untrained")
     method = {"name": "imported", "kind": foreign.kind, "source": Path(source).resolve().name}
-    return Imported(Ticket(mask, start, base.base, ready=ready, method=method), foreign.kind, renamed, remarks)
+    ticket = Ticket(mask, start, base.base, ready=ready, method=method)
+    return Imported(ticket, foreign.kind, str(renaming), remarks)
 
 
 def _converted(source: str | Path, *, pooler: bool) -> Foreign:
     """A checkpoint whose names are of another age than the library's, under the names that transformers gives it."""
     theirs = pretrained.load(str(source), pooler=pooler)
     state = theirs.model.state_dict()
-    known = {name: tensor.detach() for name, tensor in state.items() if name not in theirs.fresh}
-    return Foreign("dense checkpoint, its names converted by transformers", known)
+    tensors = {name: tensor.detach() for name, tensor in state.items() if name not in theirs.fresh}
+    return Foreign("dense checkpoint, its names converted by transformers", tensors)
 
 
-def _matched(scope: Scope, live: Weights, foreign: Foreign) -> tuple[dict[str, str | None], str]:
-    """Which tensor of the model each name of the source is, and how names were changed for it, in words."""
+def _matched(scope: Scope, live: Weights, foreign: Foreign) -> tuple[dict[str, str | None], _Renaming]:
+    """Which tensor of the model each name of the source is, and how names were changed for it."""
     names = [*dict.fromkeys([*foreign.weights, *foreign.masks])]
-    best: tuple[int, str, str] = (sum(name in scope for name in names), "", "")  # matches, taken off, put before
-    for off, on in _changes(scope, names):
-        count = sum(_renamed(name, off, on) in scope for name in names)
-        best = max(best, (count, off, on), key=lambda one: one[0])
-    count, off, on = best
-    if not count:
+    renaming = _best_renaming(scope, names)
+    if not renaming.known:
         raise ScopeError(
             f"no name of the source is one of the model's parameters in scope: {', '.join(names[:3])} there, "
             f"{', '.join([*scope][:3])} here; name the model that it was pruned from"
         )
-    found: dict[str, str | None] = {}
+
+    matched: dict[str, str | None] = {}
     for name in names:
-        found[name] = next((new for new in (_renamed(name, off, on), name) if new in live), None)
-    return found, f"without {off!r}" if off else f"with {on!r} before them" if on else ""
+        candidates = (renaming(name), name, _weight(renaming(name)), _weight(name))
+        matched[name] = next((candidate for candidate in candidates if candidate in live), None)
+    return matched, renaming
 
 
-def _changes(scope: Scope, names: Iterable[str]) -> set[tuple[str, str]]:
-    """What could be taken off or put before *names*, as far as one parameter shows."""
-    ours = next(iter(scope))
-    ends = [(name.removesuffix(ours), "") for name in names if name.endswith(f".{ours}")]
-    return {*ends, *(("", ours.removesuffix(name)) for name in names if ours.endswith(f".{name}"))}
+def _best_renaming(scope: Scope, names: list[str]) -> _Renaming:
+    """The change of names by which most parameters in scope are found; none where that is as good as any."""
+    best = _Renaming(known=sum(_in_scope(name, scope) for name in names))
+    for off, on in _changes(scope, names):
+        renaming = _Renaming(off, on)
+        known = sum(_in_scope(renaming(name), scope) for name in names)
+        if known > best.known:
+            best = _Renaming(off, on, known)
+    return best
 
 
-def _renamed(name: str, off: str, on: str) -> str:
-    return on + (name.removeprefix(off) if name.startswith(off) else name)
+def _changes(scope: Scope, names: list[str]) -> list[tuple[str, str]]:
+    """What could be taken off or put before *names*, as far as the first parameter shows that is among them."""
+    forms = dict.fromkeys([*names, *map(_weight, names)])
+    for ours in scope:
+        off = [(name.removesuffix(ours), "") for name in forms if name.endswith(f".{ours}")]
+        on = [("", ours.removesuffix(name)) for name in forms if ours.endswith(f".{name}")]
+        if off or on:
+            return off + on
+    return []
+
+
+def _in_scope(name: str, scope: Scope) -> bool:
+    return name in scope or _weight(name) in scope
+
+
+def _weight(name: str) -> str:
+    """The name of a module's weight: masks go by the one or the other."""
+    return name if name.endswith(".weight") else f"{name}.weight"
 
 
 def _called(tensors: Weights, names: Mapping[str, str | None]) -> Weights:
     """The tensors that the model has too, under its names."""
-    theirs = {ours: name for name in tensors if (ours := names[name]) is not None}
+    theirs: dict[str, str] = {}
+    for name in tensors:
+        ours = names[name]
+        if ours is not None:
+            theirs[ours] = name
     return Lazy(theirs, lambda name: tensors[theirs[name]])
 
 
-def _mask(scope: Scope, foreign: Foreign, remarks: dict[str, str]) -> Mask:
-    kept = {}
+def _check_finite(source: str | Path, weights: Weights) -> None:
+    name = first_not_finite(weights)
+    if name is not None:
+        raise DataError(f"{name!r} of {source} holds NaN or infinity; import a checkpoint from before it diverged")
+
+
+def _mask(scope: Scope, weights: Weights, masks: Weights, remarks: dict[str, str]) -> Mask:
+    """What of *scope* the *masks* keep, or where there is none, what is not zero in *weights*."""
+    kept: dict[str, Tensor] = {}
     for name, shape in scope.shapes.items():
-        if name in foreign.masks:
-            kept[name] = foreign.masks[name] != 0
-        elif name in foreign.weights:
-            kept[name] = foreign.weights[name] != 0
-        elif foreign.masks:
+        if name in masks:
+            kept[name] = masks[name] != 0
+        elif name in weights:
+            kept[name] = weights[name] != 0
+        elif len(masks):
             remarks[name] = "the source has no mask of it: kept whole"
             kept[name] = torch.ones(shape, dtype=torch.bool)
         else:
             raise ScopeError(f"the source lacks {name!r}, which is in the scope of the model; name the model it is of")
+
         if tuple(kept[name].shape) != shape:
             raise ScopeError(f"{name!r} has shape {tuple(kept[name].shape)} in the source and {shape} in the model")
     return Mask(scope, kept)
@@ -146,18 +207,22 @@ def _start(
     weights: Weights, live: Weights, mask: Mask, fresh: frozenset[str], remarks: dict[str, str]
 ) -> dict[str, Tensor]:
     """The tensors in which the source differs from the masked model, masked, in the model's dtypes."""
-    start = {}
-    for name, there in live.items():
+    start: dict[str, Tensor] = {}
+    for name, base in live.items():
         if name not in weights:
             if name in fresh:
                 remarks[name] = "the source has none: the task draws a new one"
             continue
-        here = weights[name].to(there.dtype)
-        if name not in fresh and here.shape != there.shape:
-            remarks[name] = f"it has shape {tuple(here.shape)} and the model's has {tuple(there.shape)}: left out"
+
+        tensor = weights[name].to(base.dtype)
+        if name not in fresh and tensor.shape != base.shape:
+            remarks[name] = f"it has shape {tuple(tensor.shape)} and the model's has {tuple(base.shape)}: left out"
             continue
+
         if name in mask:
-            here, there = (part.masked_fill(~mask[name], 0) for part in (here, there))
-        if name in fresh or not torch.equal(here, there):
-            start[name] = here.contiguous()
+            dead = ~mask[name]
+            tensor = tensor.masked_fill(dead, 0)
+            base = base.masked_fill(dead, 0)
+        if name in fresh or not torch.equal(tensor, base):
+            start[name] = tensor.contiguous()
     return start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from ..core.extras import extra
 from .compare import Runner
-from .errors import ExportError
 from .portable import Portable
+from .tracing import traced
 
 
 def write(portable: Portable, out: Path) -> dict[str, Any]:
@@ -21,21 +20,22 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
 
     Raises ExportError when OpenVINO cannot convert the model, or the extra is missing.
     """
+    convert(portable, out)
+    return {}
+
+
+def convert(portable: Portable, out: Path) -> None:
+    """What `write` does."""
     openvino = extra("openvino", "openvino", "format 'openvino'")
     inputs = portable.inputs(2, min(8, portable.longest))
-    axes = {
-        name: {0: torch.export.Dim.AUTO, **({1: torch.export.Dim.AUTO} if part.ndim == 2 else {})}
-        for name, part in inputs.items()
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both libraries speak to their own maintainers there
-        try:
-            program = torch.export.export(portable.model, (), inputs, dynamic_shapes=axes)
-            model = openvino.convert_model(program)
-        except Exception as reason:  # whatever two converters raise
-            raise ExportError(f"OpenVINO could not convert {type(portable.model).__name__}: {reason}") from reason
-    openvino.save_model(model, out, compress_to_fp16=False)
-    return {}
+    auto = torch.export.Dim.AUTO
+    axes = {name: {0: auto, 1: auto} if part.ndim == 2 else {0: auto} for name, part in inputs.items()}
+
+    def trace() -> Any:
+        program = torch.export.export(portable.model, (), inputs, dynamic_shapes=axes)
+        return openvino.convert_model(program)
+
+    openvino.save_model(traced(portable.model, trace, "openvino"), out, compress_to_fp16=False)
 
 
 def runner(out: Path) -> Runner:
@@ -43,8 +43,10 @@ def runner(out: Path) -> Runner:
     openvino = extra("openvino", "openvino", "format 'openvino'")
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(out, "CPU", settings)
+    wanted = {name for part in compiled.inputs for name in part.get_names()}
 
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
-        return torch.from_numpy(compiled({name: part.numpy() for name, part in inputs.items()})[0].copy())
+        arrays = {name: part.numpy() for name, part in inputs.items() if name in wanted}
+        return torch.from_numpy(compiled(arrays)[0].copy())
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from ..core.apply import named
 from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..store.record import Record
+
+_CHARACTERS = 128  # of models that read characters and have no table of tokens
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Portable:
         trained: whether the weights are fine-tuned.
         record: of the run that fine-tuned them, if it is known.
         classes: in words, in the order of their numbers; none where they are not known.
+        positions: how many tokens the model can read at most; None without a limit, and for images.
     """
 
     model: nn.Module
@@ -40,6 +44,7 @@ class Portable:
     trained: bool
     record: Record | None = None
     classes: tuple[str, ...] = ()
+    positions: int | None = None
 
     @property
     def config(self) -> Any:
@@ -63,8 +68,8 @@ class Portable:
         """How many tokens a text may have; 1 for images."""
         if self.shape is not None or not isinstance(self.processor, PreTrainedTokenizerBase):
             return 1
-        positions = getattr(self.config, "max_position_embeddings", None) or self.processor.model_max_length
-        return int(min(positions, self.processor.model_max_length)) - 2  # some count positions from the padding on
+        most = int(self.processor.model_max_length)
+        return min(self.positions or most, most) - 2  # some count positions from the padding on
 
     def inputs(self, batch: int, length: int = 1, seed: int = 0) -> dict[str, Tensor]:
         """Inputs drawn from *seed*: *batch* texts of up to *length* tokens, or images.
@@ -75,25 +80,42 @@ class Portable:
         dice = torch.Generator().manual_seed(seed)
         if self.shape is not None:
             return {"pixel_values": torch.randn((batch, *self.shape), generator=dice)}
-        padding = getattr(self.config, "pad_token_id", None) or 0
-        words = torch.randint(self.config.vocab_size - 1, (batch, length), generator=dice)
+
+        config = self.config.get_text_config()
+        padding = getattr(config, "pad_token_id", None) or 0
+        vocabulary = getattr(config, "vocab_size", None) or _CHARACTERS
+        words = torch.randint(vocabulary - 1, (batch, length), generator=dice)
+        words += (words >= padding).long()  # no word is padding
+
         shown = torch.ones_like(words)
         if batch > 1:
             shown[-1, (length + 1) // 2 :] = 0
-        words = (words + (words >= padding).long()).masked_fill(shown == 0, padding)
-        found = {"input_ids": words, "attention_mask": shown, "token_type_ids": torch.zeros_like(words)}
-        return {key: found[key] for key in self.takes}
+        if getattr(self.config, "is_encoder_decoder", False):
+            words = _ended(words, shown, config.eos_token_id, padding)
+        words = words.masked_fill(shown == 0, padding)
+
+        made = {"input_ids": words, "attention_mask": shown, "token_type_ids": torch.zeros_like(words)}
+        return {key: made[key] for key in self.takes}
 
     @cached_property
     def takes(self) -> tuple[str, ...]:
         """The names of its inputs."""
         if self.shape is not None or self.processor is None:
             return ("pixel_values",)
-        known = self.processor.model_input_names
-        return tuple(key for key in ("input_ids", "attention_mask", "token_type_ids") if key in known)
+        made = self.processor.model_input_names
+        taken = signature(self.model.forward).parameters
+        return tuple(key for key in ("input_ids", "attention_mask", "token_type_ids") if key in made and key in taken)
 
     @torch.inference_mode()
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Float32 [n, classes], or scores [n, 1]."""
         outputs: Tensor = self.model(**inputs).logits
         return outputs
+
+
+def _ended(words: Tensor, shown: Tensor, end: int, padding: int) -> Tensor:
+    """The same texts, each with one end of text, as its last word: that is where encoder-decoders read their answer."""
+    other = next(number for number in range(3) if number not in (end, padding))
+    words = words.masked_fill(words == end, other)
+    last = shown.sum(1, keepdim=True) - 1
+    return words.scatter(1, last, end)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
@@ -17,10 +19,17 @@ from transformers import (
     PreTrainedModel,
 )
 
+from ..core.errors import DataError
 from ..models.classifier import quiet
 from ..models.clip import Classifier, Tower
 from .errors import ExportError
+from .limits import ROOM, check_room
 from .portable import Portable
+
+_KINDS = ("text", "images", "zero-shot")
+_LOCAL = ("_name_or_path", "auto_map")  # the folder that it was read from, and code that lies there
+_MOST_CLASSES = 1_000_000
+_MOST_PARAMETERS = 100_000  # tensors; large mixtures of experts have some 50,000
 
 
 def describe(portable: Portable) -> dict[str, Any]:
@@ -36,29 +45,91 @@ def describe(portable: Portable) -> dict[str, Any]:
     return {}
 
 
-def build(facts: Mapping[str, Any]) -> nn.Module:
-    """The model that *facts* describe, in evaluation mode, its weights of no account. Raises ExportError."""
+def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
+    """The model that *facts* describe, in evaluation mode, its weights of no account.
+
+    It is first built without memory for its weights, so that a file that asks for a huge model is refused at once.
+
+    Args:
+        limit: bytes that its weights may take.
+
+    Raises ExportError where the facts describe no model, or one that is larger than *limit*.
+    """
     if "kind" not in facts:
         raise ExportError(
             "the file does not say how its model is built; build it as when it was drawn from, and give it"
         )
+    if facts["kind"] not in _KINDS:
+        raise ExportError(f"the file says that its model is of kind {facts['kind']!r}; expected {', '.join(_KINDS)}")
 
-    config: Any = AutoConfig.for_model(**facts["config"])
-    with quiet(), torch.random.fork_rng():
-        if facts["kind"] == "zero-shot":
-            return _zero_shot(config, facts["classes"])
-        config.num_labels = facts["classes"]
-        auto: Any = AutoModelForSequenceClassification if facts["kind"] == "text" else AutoModelForImageClassification
-        model: nn.Module = auto.from_config(config, dtype=torch.float32)
-        return model.eval()
+    try:
+        config = _config(facts)
+        with quiet(), torch.random.fork_rng():
+            with torch.device("meta"), _no_more_than(limit):
+                _built(facts["kind"], config, facts["classes"])
+            return _built(facts["kind"], config, facts["classes"]).eval()
+    except ExportError:
+        raise
+    except Exception as reason:  # whatever configurations and models of transformers raise
+        lines = str(reason).strip().splitlines() or [type(reason).__name__]
+        raise ExportError(f"the file describes no model that transformers can build ({lines[0]})") from reason
 
 
-def _zero_shot(config: Any, classes: int) -> nn.Module:
-    """A CLIP's tower under a head of zeros."""
-    whole = CLIPVisionModelWithProjection(config)
-    tower = Tower(whole.vision_model, whole.visual_projection)
-    head = torch.zeros(classes, config.projection_dim)
-    return Classifier(tower, head, torch.ones(())).eval()
+def _config(facts: Mapping[str, Any]) -> Any:
+    """The configuration in *facts*, its numbers within bounds. Raises ExportError or what transformers raises."""
+    classes = facts["classes"]
+    if type(classes) is not int or not 0 < classes <= _MOST_CLASSES:
+        raise ExportError(f"the file says that its model has {classes!r} classes; expected 1 to {_MOST_CLASSES:,}")
+
+    fields = {key: value for key, value in facts["config"].items() if key not in _LOCAL}
+    for key, value in fields.items():
+        numbers = value if isinstance(value, list) else [value]
+        counts = any(word in key for word in ("layer", "depth", "block", "expert", "stage"))
+        most = _MOST_PARAMETERS if counts else 1 << 40
+        for number in numbers:
+            if type(number) is int and number > most:
+                raise ExportError(f"the file says that {key} of its model is {number:,}; expected at most {most:,}")
+    return AutoConfig.for_model(**fields)
+
+
+def _built(kind: str, config: Any, classes: int) -> nn.Module:
+    if kind == "zero-shot":
+        whole = CLIPVisionModelWithProjection(config)
+        tower = Tower(whole.vision_model, whole.visual_projection)
+        return Classifier(tower, torch.zeros(classes, config.projection_dim), torch.ones(()))
+
+    config.num_labels = classes
+    auto: Any = AutoModelForSequenceClassification if kind == "text" else AutoModelForImageClassification
+    model: nn.Module = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    return model
+
+
+@contextmanager
+def _no_more_than(limit: int) -> Iterator[None]:
+    """Raise ExportError as soon as the parameters of what is built take more than *limit* bytes, or are too many."""
+    size = 0
+    count = 0
+
+    def registered(_: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal size, count
+        if parameter is None:
+            return
+        size += parameter.nbytes
+        count += 1
+        try:
+            check_room(size, limit)
+        except DataError as reason:
+            raise ExportError(f"the file describes a model that is too large: {reason}") from reason
+        if count > _MOST_PARAMETERS:
+            raise ExportError(
+                f"the file describes a model of more than {_MOST_PARAMETERS:,} parameters, such as {name}"
+            )
+
+    handle = register_module_parameter_registration_hook(registered)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def tower_config(tower: Tower) -> Any:
@@ -69,6 +140,6 @@ def tower_config(tower: Tower) -> Any:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """A configuration as data, without the folder that it was read from."""
+    """A configuration as data, without what is of this machine alone."""
     fields: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return {key: value for key, value in fields.items() if key != "_name_or_path"}
+    return {key: value for key, value in fields.items() if key not in _LOCAL}

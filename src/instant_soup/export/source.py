@@ -22,10 +22,10 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
 
-from ..core.errors import TicketError
+from ..core.errors import SoupError, TicketError
 from ..core.ticket import Ticket
 from ..data.text import TextSpec
-from ..models import clip, text, vision
+from ..models import clip, decoder, text, vision
 from ..models.classifier import loading
 from ..recipes.recipe import Recipe
 from ..runs.run import build
@@ -66,31 +66,68 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
             f"model {name!r} is a CLIP, whose head is made from the words for the classes; give the recipe instead"
         )
 
+    if decoder.is_language_model(config):
+        return _language(ticket, name)
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         words = text.load(name, labels=_classes(AutoModelForSequenceClassification, config, ticket), seed=0)
-        return _applied(ticket, words.model, words.tokenizer, None, words.fresh)
+        source = _applied(ticket, words.model, words.tokenizer, None, words.fresh)
+        return replace(source, positions=words.positions, classes=_own_names(words.model.config))
 
     if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         images = vision.load(name, classes=_classes(AutoModelForImageClassification, config, ticket), seed=0)
-        return _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
+        source = _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
+        return replace(source, classes=_own_names(images.model.config))
 
-    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or of images")
+    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or images, or a decoder")
 
 
 def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
     name = recipe.task.model
+    if recipe.task.language:
+        return _language(ticket, name)
+
     if not (recipe.task.images and clip.is_clip(name)):
-        source = _from_name(ticket, name)
-        spec = TASKS.get(recipe.task.name)
-        if isinstance(spec, TextSpec) and len(spec.labels) == source.config.num_labels > 1:
-            source.config.id2label = dict(enumerate(spec.labels))
-            source.config.label2id = {label: number for number, label in enumerate(spec.labels)}
-        return source
+        return _called(_from_name(ticket, name), _class_names(recipe))
 
     course = build(recipe).course
     processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
     shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
-    return replace(_applied(ticket, course.model, processor, shape, ()), classes=recipe.task.classes)
+    return replace(_applied(ticket, course.model, processor, shape, ()), classes=recipe.task.classes or course.classes)
+
+
+def _class_names(recipe: Recipe) -> tuple[str, ...]:
+    """What the classes of the task are called, in the order of their numbers; nothing where that is not known."""
+    spec = TASKS.get(recipe.task.name)
+    if isinstance(spec, TextSpec):
+        return spec.labels
+    if recipe.task.classes:
+        return recipe.task.classes
+
+    try:
+        return build(recipe).course.classes
+    except SoupError:
+        return ()  # the data is elsewhere, and the model can be exported without it
+
+
+def _called(source: Portable, names: tuple[str, ...]) -> Portable:
+    """*source* with *names* for its classes, in its configuration too, if it has as many."""
+    if not len(names) == source.config.num_labels > 1:
+        return source
+    source.config.id2label = dict(enumerate(names))
+    source.config.label2id = {label: number for number, label in enumerate(names)}
+    return replace(source, classes=names)
+
+
+def _own_names(config: Any) -> tuple[str, ...]:
+    """What the model's own configuration calls its classes; nothing where it merely numbers them."""
+    names = tuple(str(config.id2label.get(number, "")) for number in range(config.num_labels))
+    numbered = all(name == f"LABEL_{number}" for number, name in enumerate(names))
+    return () if numbered or len(names) < 2 else names
+
+
+def _language(ticket: Ticket, name: str) -> Portable:
+    loaded = decoder.load(name)
+    return _applied(ticket, loaded.model, loaded.tokenizer, None, ())
 
 
 def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]) -> Portable:
@@ -107,7 +144,7 @@ def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh
 def _config(name: str) -> Any:
     path = text.packaged() if name == text.PACKAGED else name
     with loading(name, _EXPECTED):
-        return AutoConfig.from_pretrained(path)
+        return AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
 def _classes(auto: Any, config: Any, ticket: Ticket) -> int:

@@ -80,6 +80,11 @@ class SparseLinear(nn.Module):
         return self._choices[-1][1]
 
     @property
+    def weight(self) -> Tensor:
+        """As a dense tensor, for models that look at a layer's matrix or multiply by it themselves (T5, Jamba)."""
+        return self.dense
+
+    @property
     def matrix(self) -> Tensor:
         """As a CSR tensor of torch with int32 indices, which MKL takes without a copy."""
         if self._matrix is None:

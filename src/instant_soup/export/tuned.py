@@ -43,7 +43,7 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
 
     for name, tensor in weights.items():
         tensors[name].copy_(tensor)
-    return _record(path, ticket)
+    return record_beside(path, ticket)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -66,7 +66,8 @@ def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:
             )
 
 
-def _record(path: Path, ticket: Ticket) -> Record | None:
+def record_beside(path: Path, ticket: Ticket) -> Record | None:
+    """The record of the run that made *path*, a file of *ticket*; None where there is none, or it is damaged."""
     try:
         record = read_run(path.parent / "record.json")
     except SoupError:

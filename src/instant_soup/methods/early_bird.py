@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.pattern import UNSTRUCTURED, check_pattern
 from ..core.prune import Across, prune, survivors
 from ..core.score import SALIENCIES, saliency
 from ..core.task import Task
@@ -38,7 +39,8 @@ class EarlyBird:
             ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained weights and a fresh T.
         score: what the masks go by: ``"magnitude"``, or ``"curved"``, which weighs magnitudes by the optimiser's memory
             of their gradients.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     check: float = 0.1
@@ -48,6 +50,7 @@ class EarlyBird:
     finish: Finish = "rewind"
     score: str = "magnitude"
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if not self.check > 0:
@@ -76,6 +79,7 @@ class EarlyBird:
         Its notes hold the distances at each check, and whether the masks agreed in the end.
         """
         learner = task.learner(meter or Meter())
+        check_pattern(self.pattern, sparsity, learner.scope)
         score = saliency(self.score)
         keep = survivors(sparsity, learner.scope.size)
         farthest = 2 * min(keep, learner.scope.size - keep) / learner.scope.size or 1.0
@@ -87,7 +91,7 @@ class EarlyBird:
         agreed = False
         for _ in learner.rounds(range(max(1, int(self.mask_share * learner.horizon / every)))):
             learner.train(every)
-            newest = prune(score(learner), learner.mask, sparsity, across=self.across)
+            newest = prune(score(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern)
             distances = [newest.distance(older) / farthest for older in learner.aside]
             learner.note("distances", distances)
             learner.set_aside([*learner.aside, newest][1 - self.queue :])

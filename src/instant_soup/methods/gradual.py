@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import SCHEDULES
 from ..core.score import SALIENCIES, saliency
@@ -30,7 +31,8 @@ class Gradual:
             (Zhu and Gupta), ``"geometric"``.
         score: what a cut goes by: ``"magnitude"``, or ``"curved"``, which weighs magnitudes by the optimiser's memory
             of their gradients.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     rounds: int = 10
@@ -39,6 +41,7 @@ class Gradual:
     schedule: str = "linear"
     score: str = "magnitude"
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -66,11 +69,12 @@ class Gradual:
         """Draw a ticket while training; it comes back trained."""
         learner = task.learner(meter or Meter())
         score = saliency(self.score)
-        targets = SCHEDULES[self.schedule](sparsity, self.rounds)
+        check_pattern(self.pattern, sparsity, learner.scope)
+        targets = stepped(SCHEDULES[self.schedule](sparsity, self.rounds), self.pattern)
 
         for target, end in learner.rounds(zip(targets, self._ends(learner.horizon), strict=True)):
             learner.train(end - learner.steps_taken)
-            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across))
+            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern))
 
         learner.train(learner.horizon - learner.steps_taken)
         return Ticket.drawn(learner, describe(self), ready=True)

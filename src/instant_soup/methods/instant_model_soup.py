@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ..core.budget import Meter
 from ..core.errors import KnobError
 from ..core.mask import Mask
+from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune, survivors
 from ..core.score import magnitude
 from ..core.task import Brief, Learner, Task
@@ -37,7 +38,8 @@ class InstantModelSoup:
         sparsities: range (low, high) that the s_k are drawn from.
         grid: steps of the grid of a between 0 and 1; 10 tries 0, 0.1 .. 1.
         protocols: what the trainings vary in.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     ingredients: int = 4
@@ -46,6 +48,7 @@ class InstantModelSoup:
     grid: int = 10
     protocols: Protocols = field(default_factory=Protocols)
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         for knob in ("ingredients", "lookahead_steps", "grid"):
@@ -66,20 +69,21 @@ class InstantModelSoup:
         """Draw a ticket that starts from the soup. With *sparsity* 0 nothing is pruned."""
         learner = task.learner(meter or Meter())
         survivors(sparsity, learner.scope.size)
+        check_pattern(self.pattern, sparsity, learner.scope)
         dice = random.Random(learner.seed("soup sparsities"))
-        sparsities = [dice.uniform(*self.sparsities) for _ in range(self.ingredients)]
+        sparsities = stepped([dice.uniform(*self.sparsities) for _ in range(self.ingredients)], self.pattern)
         looks = briefs(self.ingredients, self.lookahead_steps, self.protocols, learner.seed("soup"))
         for sparse, look in learner.rounds(zip(sparsities, looks, strict=True)):
             soup = learner.weights()
             learner.restore(self._stirred(learner, soup, self._ingredient(learner, sparse, look), sparse))
-        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across))
+        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern))
         return Ticket.drawn(learner, describe(self))
 
     def _ingredient(self, learner: Learner, sparsity: float, look: Brief) -> Weights:
         """The pre-trained weights, pruned to *sparsity* and trained for a moment."""
         dense = Mask.dense(learner.scope)
         learner.restore(learner.origin)
-        learner.apply_mask(prune(magnitude(learner), dense, sparsity, across=self.across))
+        learner.apply_mask(prune(magnitude(learner), dense, sparsity, across=self.across, pattern=self.pattern))
         (seen,) = learner.look_ahead([look], _weights)
         learner.apply_mask(dense)
         return seen

@@ -25,6 +25,7 @@ from typing import Literal, Self
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
+from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import Share, steps_to
 from ..core.score import SALIENCIES, Saliency, saliency
@@ -79,7 +80,8 @@ class InstantSoup:
         settled: take no more look-aheads in a round once one more mask changes less than this
             share of the ticket; None takes all N.
         protocols: what the look-aheads' trainings vary in.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     denoisers: int = 4
@@ -105,6 +107,7 @@ class InstantSoup:
     settled: float | None = None
     protocols: Protocols = field(default_factory=Protocols)
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if self.score not in SALIENCIES:
@@ -167,10 +170,12 @@ class InstantSoup:
 
         Raises KnobError when the rounds do not fit the task's budget.
         """
-        targets = steps_to(sparsity, self.compression, self.share, self.rounds)
+        check_pattern(self.pattern, sparsity)
+        targets = stepped(steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern)
         how = self._resolved(len(targets), task.horizon)
-        learner = task.learner(meter or Meter(), horizon=task.horizon - how._beside(len(targets)))
+        learner = task.learner(meter or Meter(), horizon=how._line(len(targets), task.horizon))
         lengths = how._lengths(len(targets), learner)
+        check_pattern(self.pattern, sparsity, learner.scope)
 
         for number, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[number])
@@ -182,7 +187,7 @@ class InstantSoup:
     def _resolved(self, rounds: int, horizon: int) -> Self:
         """The same with the length of look-aheads and what becomes of them settled, as a task of *horizon* steps asks.
 
-        Nothing is carried on where look-aheads do not fit into a T of a few dozen steps.
+        Look-aheads whose length was left to us are not carried on where they do not fit into a T of a few dozen steps.
         """
         denoised = self._denoised_rounds(rounds)
         affordable = max(1, min(PAPER_STEPS, horizon // (2 * max(1, denoised * self.denoisers))))
@@ -191,8 +196,9 @@ class InstantSoup:
             return how
 
         carried = replace(how, carry="mean")
-        fits = self.settled is None and carried._carried(rounds) + self.mask_share * horizon <= horizon
-        return carried if fits else replace(how, carry="none")
+        line = horizon - carried._beside(rounds)
+        fits = self.lookahead_steps is not None or carried._carried(rounds) + self.mask_share * line <= line
+        return carried if fits and self.settled is None else replace(how, carry="none")
 
     def _denoised_rounds(self, rounds: int) -> int:
         """How many of *rounds* have look-aheads."""
@@ -213,6 +219,16 @@ class InstantSoup:
     def _beside(self, rounds: int) -> int:
         """The steps of look-aheads that the line makes room for, because they are paid out of T and no progress."""
         return self._ahead(rounds) - self._carried(rounds) if self.inside else 0
+
+    def _line(self, rounds: int, horizon: int) -> int:
+        """How many steps the learning-rate line has, of a budget of *horizon*. Raises KnobError where none are left."""
+        beside = self._beside(rounds)
+        if beside >= horizon:
+            raise KnobError(
+                f"look-aheads take {beside} steps and the budget T has {horizon}, which they are paid out of; lower "
+                f"denoisers or lookahead_steps, or set inside to false"
+            )
+        return horizon - beside
 
     def _lengths(self, rounds: int, learner: Learner) -> list[int]:
         """Steps of each round before its look-aheads."""
@@ -265,7 +281,7 @@ class InstantSoup:
         carried = self.carry == "mean"
         score: Saliency = saliency(self.score)
 
-        own = prune(score(learner), learner.mask, target, across=self.across)
+        own = prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern)
         kept_apart = carried and blend.wanted.weights  # going on from the mean writes over the weights before it
         before = learner.weights() if kept_apart else learner.view()
 
@@ -276,7 +292,7 @@ class InstantSoup:
                 return outlook.union
 
             standing = Standing(score(learner), before, partial(score, learner))
-            return prune(blend.score(outlook, standing), learner.mask, target, across=self.across)
+            return prune(blend.score(outlook, standing), learner.mask, target, across=self.across, pattern=self.pattern)
 
         outlook = denoise(
             learner,
@@ -284,6 +300,7 @@ class InstantSoup:
             target,
             score=score,
             across=self.across,
+            pattern=self.pattern,
             wanted=replace(blend.wanted, weights=blend.wanted.weights or carried),
             enough=None if self.settled is None else Settled(blended, self.settled),
         )

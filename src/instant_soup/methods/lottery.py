@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
+from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import Share, steps_to
-from ..core.score import Saliency, saliency
+from ..core.score import saliency
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
 from ..core.weights import Weights
@@ -39,7 +40,8 @@ class Lottery:
             of their gradients.
         rewind_head: whether the task's new head is rewound each round too. It is not in Chen et
             al.; the ticket starts from the head that all tickets start from either way.
-        across: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     rewind: float = 0.02
@@ -49,6 +51,7 @@ class Lottery:
     score: str = "magnitude"
     rewind_head: bool = False
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         check_rounds(self.rewind, self.compression, self.share, self.rounds, self.score)
@@ -64,13 +67,15 @@ class Lottery:
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket at the cost of a whole fine-tune each round."""
         learner = task.learner(meter or Meter())
-        targets = steps_to(sparsity, self.compression, self.share, self.rounds)
+        check_pattern(self.pattern, sparsity, learner.scope)
+        targets = stepped(steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern)
         start, at = begun(learner, self.rewind)
         score = saliency(self.score)
 
         for target in targets:
             learner.complete(at=at)
-            cut_and_rewind(learner, target, start, score, rewind_head=self.rewind_head, across=self.across)
+            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern))
+            rewound(learner, start, rewind_head=self.rewind_head)
 
         return Ticket.drawn(learner, describe(self), start=start)
 
@@ -92,9 +97,6 @@ def begun(learner: Learner, rewind: float) -> tuple[Weights, int]:
     return learner.weights(), learner.steps_taken
 
 
-def cut_and_rewind(
-    learner: Learner, target: float, start: Weights, score: Saliency, *, rewind_head: bool, across: Across
-) -> None:
-    """Prune a trained *learner* to *target*, and put it back to *start*, but for the head unless asked."""
-    learner.apply_mask(prune(score(learner), learner.mask, target, across=across))
+def rewound(learner: Learner, start: Weights, *, rewind_head: bool) -> None:
+    """Put a *learner* back to *start* under its mask, but for the head unless asked."""
     learner.restore({name: part for name, part in start.items() if rewind_head or name not in learner.fresh})

@@ -12,20 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
 from ..core.mask import Mask
+from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import Share, steps_to
 from ..core.score import POWER, saliency
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
 from ..core.weights import Elementwise, Lazy, Weights, lerp
-from .lottery import begun, check_rounds, cut_and_rewind
+from .lottery import begun, check_rounds, rewound
 from .method import describe
 
 COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -39,7 +39,7 @@ class LotteryPools:
         coefficients: shares of the pool so far that are tried against each level; (0.5,) is the
             authors' "average".
         beyond: levels sparser than the target that join the pool; each costs one more T.
-        rewind, compression, share, rounds, score, rewind_head, across: of the IMP below, see ``lth-rewind``.
+        rewind, compression, share, rounds, score, rewind_head, across, pattern: of the IMP below, see ``lth-rewind``.
     """
 
     coefficients: tuple[float, ...] = COEFFICIENTS
@@ -51,12 +51,15 @@ class LotteryPools:
     score: str = "magnitude"
     rewind_head: bool = False
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if not self.coefficients or not all(0 < a < 1 for a in self.coefficients):
             raise KnobError(f"coefficients are {self.coefficients}; expected one or more between 0 and 1")
         if self.beyond < 0:
             raise KnobError(f"beyond is {self.beyond}; expected 0 or more levels")
+        if self.beyond and Pattern.named(self.pattern) is not None:
+            raise KnobError(f"beyond is {self.beyond}, and nothing lies beyond pattern {self.pattern!r}; set it to 0")
         check_rounds(self.rewind, self.compression, self.share, self.rounds, self.score)
 
     @property
@@ -73,24 +76,33 @@ class LotteryPools:
         Raises KnobError when *beyond* asks for levels that would keep nothing.
         """
         learner = task.learner(meter or Meter())
-        targets = self._targets(sparsity)
+        check_pattern(self.pattern, sparsity, learner.scope)
+        targets = stepped(self._targets(sparsity), self.pattern)
         start, at = begun(learner, self.rewind)
         score = saliency(self.score)
 
+        place = len(targets) - self.beyond
         pool: list[Level] = []
-        for target in targets:
+        for number, target in enumerate((*targets, None)):
+            if number == place:
+                learner.restore(start)  # the head too: this level is the ticket of IMP, fine-tuned as that would be
+
             learner.complete(at=at)
-            pool.append(Level.of(learner))
-            cut_and_rewind(learner, target, start, score, rewind_head=self.rewind_head, across=self.across)
+            pool.append(self._level(learner))
+            if target is not None:
+                cut = prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern)
+                learner.apply_mask(cut)
+                rewound(learner, start, rewind_head=self.rewind_head)
 
-        learner.restore(start)  # the head too: the last level is the ticket of IMP, fine-tuned as that would be
-        learner.complete(at=at)
-        pool.append(Level.of(learner))
-
-        best = self._mixed(learner, pool, len(pool) - 1 - self.beyond, sparsity)
+        best = self._mixed(learner, pool, place, sparsity)
         learner.apply_mask(best.mask)
         learner.restore(best.weights)
         return Ticket.drawn(learner, describe(self), ready=True)
+
+    def _level(self, learner: Learner) -> Level:
+        """Where *learner* stands. Second moments are as large as the model, and held only where they are needed."""
+        moments = dict(learner.second_moments()) if self.score == "curved" else {}
+        return Level(learner.mask, learner.weights(), moments)
 
     def _targets(self, sparsity: float) -> tuple[float, ...]:
         targets = list(steps_to(sparsity, self.compression, self.share, self.rounds))
@@ -136,11 +148,11 @@ class LotteryPools:
         sizes = Elementwise({name: weights[name] for name in learner.scope}, torch.abs)
         dense = Mask.dense(learner.scope)
         if self.score == "magnitude":
-            return Level(prune(sizes, dense, sparsity, across=self.across), weights, {})
+            return Level(prune(sizes, dense, sparsity, across=self.across, pattern=self.pattern), weights, {})
 
         moments = lerp(level.moments, best.moments, coefficient)
         scores = Lazy(learner.scope, lambda name: sizes[name].float() * moments[name].pow(POWER))
-        return Level(prune(scores, dense, sparsity, across=self.across), weights, moments)
+        return Level(prune(scores, dense, sparsity, across=self.across, pattern=self.pattern), weights, moments)
 
 
 @dataclass(frozen=True)
@@ -150,11 +162,6 @@ class Level:
     mask: Mask
     weights: Weights
     moments: Weights
-
-    @classmethod
-    def of(cls, learner: Learner) -> Self:
-        """Where *learner* stands."""
-        return cls(learner.mask, learner.weights(), dict(learner.second_moments()))
 
 
 def _outward(levels: int, place: int) -> list[int]:

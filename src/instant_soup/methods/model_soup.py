@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.pattern import UNSTRUCTURED, check_pattern
 from ..core.prune import Across, prune, survivors
 from ..core.score import magnitude
 from ..core.task import Learner, Task
@@ -33,13 +34,15 @@ class ModelSoup:
         average: ``"uniform"``, ``"greedy"`` or ``"learned"``.
         ingredients: K, fine-tunes of T each; the ISP paper has 8. All are held in memory.
         protocols: what the ingredients' trainings vary in.
-        across: of the shared mask: one cut across the ``"model"``, or the same share of each ``"layer"``.
+        across: of the shared mask: one cut across the ``"model"``, or the same share of each ``"layer"`` or ``"row"``.
+        pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
     average: str = "greedy"
     ingredients: int = 8
     protocols: Protocols = PROTOCOLS
     across: Across = "model"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         if self.average not in AVERAGES:
@@ -59,7 +62,8 @@ class ModelSoup:
         """Draw a trained ticket at the cost of K fine-tunes. With *sparsity* 0 nothing is pruned."""
         learner = task.learner(meter or Meter())
         survivors(sparsity, learner.scope.size)
-        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across))
+        check_pattern(self.pattern, sparsity, learner.scope)
+        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern))
         bowls, values = [], []
         for brief in briefs(self.ingredients, learner.horizon, self.protocols, learner.seed("ingredients")):
             learner.restore(learner.origin)

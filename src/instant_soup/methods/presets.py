@@ -1,5 +1,9 @@
 """Presets: settings of Instant Soup Pruning under one name, each from a source.
 
+`within-t` takes no more steps in all than one fine-tune: twelve cuts on a cubic line over the first half of T, by
+curvature, and before the last of them two look-aheads of 40 steps whose mean goes on, paid out of T. It is what the
+bench at equal steps runs as the soup; take it with ``training.line = "flat"``.
+
 `paper-clip` and `paper-bert` are Table 1 of the paper (Jaiswal et al., 2023) with its Algorithms 1
 and 2 as they stand: rounds of t, 2 t, 3 t .. steps where t sees 10 % of the data, the union of the
 masks, the same optimiser and schedule to the end. What the paper leaves open is ours: the union is
@@ -23,6 +27,23 @@ _PAPER = {"round_epochs": 0.1, "blend": "union", "own_mask": True, "carry": "non
 
 INSTANT_SOUP: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "within-t": {
+            "denoisers": 2,
+            "denoised_rounds": 1,
+            "rounds": 12,
+            "share": "cubic",
+            "spacing": "even",
+            "mask_share": 0.5,
+            "score": "curved",
+            "blend": "lookahead",
+            "carry": "mean",
+            "progress": "row",
+            "inside": True,
+            "finish": "continue",
+            "carry_optimizer": True,
+            "lookahead_steps": 40,
+            "protocols": Protocols(rate=(1.0, 1.0), subset=(0.5, 0.5)),
+        },
         "paper-clip": {
             **_PAPER,
             "denoisers": 5,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from . import clip, text, vision
+from . import clip, decoder, text, vision
 from .classifier import loading
 
 
-def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageModel:
-    """Load *name* as tasks do: ``"packaged"``, a folder or a hub id of a text or image model, or a CLIP.
+def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageModel | decoder.LanguageModel:
+    """Load *name* as tasks do: ``"packaged"``, a folder or a hub id of a text, image or language model, or a CLIP.
 
     Its head is new, and its scope is that of the tasks.
 
@@ -25,7 +25,10 @@ def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageMod
     if clip.is_clip(name):
         return clip.load(name, prompts=[["a photo"]])  # the head is no part of a ticket
     with loading(name, vision.EXPECTED):
-        kind = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    if decoder.is_language_model(config):
+        return decoder.load(name)
+    kind = config.model_type
     if kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
         return vision.load(name, classes=2, seed=0)
     return text.load(name, labels=2, seed=0, pooler=pooler)

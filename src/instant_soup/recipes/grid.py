@@ -19,15 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
 from ..core.errors import RecipeError, unknown
-from ..methods import REFERENCES
-from ..soup.denoiser import RANGES
 from . import toml
-from .recipe import DRAWN, Recipe
+from .known import DRAWN, REFERENCES
+from .recipe import Recipe, refuse_unknown
 
+MOST = 10_000  # runs that a file may ask for, unless more are allowed
 _LISTS = {("task", field) for field in ("columns", "metrics", "classes", "templates")}
 Fields = dict[str, Any]
 
@@ -65,7 +66,12 @@ class _Axis:
 
 
 def expand(
-    path: str | Path, changes: Iterable[str] = (), cells: Iterable[str] = (), methods: Iterable[str] = ()
+    path: str | Path,
+    changes: Iterable[str] = (),
+    cells: Iterable[str] = (),
+    methods: Iterable[str] = (),
+    *,
+    most: int | None = None,
 ) -> tuple[Wanted, ...]:
     """Every run that a file asks for, each once, all of one seed before the next.
 
@@ -73,20 +79,29 @@ def expand(
         changes: such as ``"training.epochs=3"``, for all of them.
         cells: names of the cells to take; all if none is named.
         methods: names of methods in place of each cell's own, which keeps its knobs if it is among them.
+        most: how many runs there may be, `MOST` if None. They are counted before the first is made.
 
     Raises:
-        RecipeError: the file is missing, no TOML, or asks for what does not exist.
+        RecipeError: the file is missing, no TOML, asks for what does not exist or for more than *most*.
     """
     file = _File.read(Path(path), tuple(changes), tuple(methods))
-    for name in (chosen := tuple(cells)):
+    chosen = tuple(cells)
+    for name in chosen:
         if name not in file.cells:
             known = f"{path}: {unknown('cell', name, file.cells)}"
             raise RecipeError(known if any(file.cells) else f"{path} holds no cells; leave --cell out")
+
+    names = [name for name in file.cells if not chosen or name in chosen]
+    count = sum(file.count(name) for name in names)
+    limit = MOST if most is None else most
+    if count > limit:
+        raise RecipeError(f"{path} asks for {count:,} runs; expected up to {limit:,}: --most allows more")
+
     once: dict[str, Wanted] = {}
-    for name in file.cells:
-        for one in file.wanted(name) if not chosen or name in chosen else ():
-            once.setdefault(one.key, one)
-    return tuple(sorted(once.values(), key=lambda one: one.recipe.seed))
+    for name in names:
+        for wanted in file.wanted(name):
+            once.setdefault(wanted.key, wanted)
+    return tuple(sorted(once.values(), key=lambda wanted: wanted.recipe.seed))
 
 
 @dataclass(frozen=True)
@@ -104,47 +119,65 @@ class _File:
         fields = toml.read(path)
         return cls(str(path), fields, toml.cells(fields, str(path)) or {"": {}}, changes, methods)
 
+    def count(self, name: str) -> int:
+        """How many runs one cell asks for, some of them perhaps twice."""
+        return prod(len(axis.values) for _, axis in _axes(self._whole(name)))
+
     def wanted(self, name: str) -> Iterator[Wanted]:
         """Every run of one cell."""
-        where = f"{self.source}, cell {name}" if name else self.source
-        for values, one in _points(self._whole(name, where)):
-            like, label = None, ", ".join([*([name] if name else []), *values])
-            if isinstance(budget := one.get("budget"), Mapping):
-                like = self._like(budget, one, where)
-                one = {**one, "budget": 1.0}
-            yield Wanted(label, _recipe(one, f"{where} ({label})" if values else where), like)
+        where = self._where(name)
+        for values, point in _points(self._whole(name)):
+            label = ", ".join([*([name] if name else []), *values])
+            like = None
+            budget = point.get("budget")
+            if isinstance(budget, Mapping):
+                like = self._like(budget, point, where)
+                point = {**point, "budget": 1.0}
+            yield Wanted(label, _recipe(point, f"{where} ({label})" if values else where), like)
 
-    def _whole(self, name: str, where: str) -> Fields:
+    def _where(self, name: str) -> str:
+        return f"{self.source}, cell {name}" if name else self.source
+
+    def _whole(self, name: str) -> Fields:
         """What all share, the cell on top, the changes on top of that; alternatives marked."""
-        shared, own = (_named(_swept(fields, where)) for fields in (self.fields, self.cells[name]))
+        where = self._where(name)
+        shared = _named(_swept(self.fields, where))
+        own = _named(_swept(self.cells[name], where))
         whole = _named(toml.merged(shared, own))
         for change in self.changes:
             toml.change(whole, change)
+
         whole = _named(whole)
         if self.methods:
             mine = whole.get("method", {})
             whole["method"] = [mine if mine.get("name") == method else {"name": method} for method in self.methods]
-        return _marked(whole)
+        return _marked(whole, where)
 
     def _like(self, budget: Mapping[str, Any], point: Fields, where: str) -> Recipe:
         """The recipe of the cell that *budget* names, at the same task, data, training, sparsity and seed."""
-        if list(budget) != ["as"] or not isinstance(name := budget["as"], str):
+        name = budget.get("as")
+        if list(budget) != ["as"] or not isinstance(name, str):
             raise RecipeError(f"{where}: budget is {dict(budget)!r}; expected a number or the table budget.as = CELL")
         if name not in self.cells:
             raise RecipeError(f"{where}: budget.as: {unknown('cell', name, self.cells)}")
-        same: Fields = {part: point[part] for part in ("task", "data", "training", "sparsity", "seed") if part in point}
-        found = [one for _, one in _points({**self._whole(name, where), **same})]
-        if len(found) != 1 or isinstance(found[0].get("budget"), Mapping):
+
+        shared = ("task", "data", "training", "sparsity", "seed")
+        same = {part: point[part] for part in shared if part in point}
+        whole = {**self._whole(name), **same}
+        single = prod(len(axis.values) for _, axis in _axes(whole)) == 1
+        if not single or isinstance(whole.get("budget"), Mapping):
             raise RecipeError(
                 f"{where}: budget.as names {name!r}, which is not one run for each of these; name another"
             )
-        return _recipe(found[0], where)
+        [(_, fields)] = _points(whole)
+        return _recipe(fields, where)
 
 
 def _swept(fields: Fields, where: str) -> Fields:
     """*fields* with what its table ``sweep`` lists in its places."""
     fields = dict(fields)
-    if not isinstance(sweep := fields.pop("sweep", {}), Mapping):
+    sweep = fields.pop("sweep", {})
+    if not isinstance(sweep, Mapping):
         raise RecipeError(f"{where}: sweep is {sweep!r}; expected a table of lists, such as seed = [0, 1, 2]")
     for path, values in _leaves(sweep):
         if not isinstance(values, list) or not values:
@@ -163,10 +196,12 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
 
 
 def _nested(path: tuple[str, ...], value: Any) -> Fields:
-    for name in reversed(path):
-        value = {name: value}
-    found: Fields = value
-    return found
+    """Tables in each other, the innermost of which has *value* at the end of *path*."""
+    *tables, last = path
+    fields: Fields = {last: value}
+    for name in reversed(tables):
+        fields = {name: fields}
+    return fields
 
 
 def _named(fields: Fields) -> Fields:
@@ -174,31 +209,58 @@ def _named(fields: Fields) -> Fields:
     return {**fields, "method": {"name": fields["method"]}} if isinstance(fields.get("method"), str) else fields
 
 
-def _marked(fields: Fields, above: tuple[str, ...] = ()) -> Fields:
+def _marked(fields: Fields, where: str, above: tuple[str, ...] = ()) -> Fields:
     """*fields* with lists as alternatives, where the field does not take a list itself."""
-    method = DRAWN.get(str(fields.get("name"))) if above == ("method",) else None
-    found = {}
+    marked: Fields = {}
     for name, value in fields.items():
-        many = isinstance(value, list)
-        ranges = name in RANGES and above in (("method",), ("method", "protocols"))
-        knob = method is not None and isinstance(method.knobs.get(name), tuple)
-        takes = (*above, name) in _LISTS or ranges or knob
-        if many and (not takes or (value and all(isinstance(each, list) for each in value))):
-            value = _Axis(tuple(value))
-        found[name] = _marked(value, (*above, name)) if isinstance(value, dict) else value
-    return found
+        path = (*above, name)
+        if isinstance(value, dict):
+            marked[name] = _marked(value, where, path)
+        elif isinstance(value, list) and _is_axis(value, path, fields):
+            if not value:
+                raise RecipeError(f"{where}: {'.'.join(path)} lists nothing; give it a value, or some")
+            marked[name] = _Axis(tuple(value))
+        else:
+            marked[name] = value
+    return marked
+
+
+def _is_axis(values: list[Any], path: tuple[str, ...], fields: Fields) -> bool:
+    """Whether a list holds alternatives: a list of lists always does, another where the field takes no list itself."""
+    of_lists = bool(values) and all(isinstance(value, list) for value in values)
+    return of_lists or not _takes_a_list(path, fields)
+
+
+def _takes_a_list(path: tuple[str, ...], fields: Fields) -> bool:
+    """Whether the field at *path*, one of *fields*, is a list itself."""
+    *above, name = path
+    if path in _LISTS:
+        return True
+    if above not in (["method"], ["method", "protocols"]):
+        return False
+
+    from ..soup.denoiser import RANGES
+
+    method = DRAWN.get(str(fields.get("name"))) if above == ["method"] else None
+    return name in RANGES or (method is not None and isinstance(method.knobs.get(name), tuple))
+
+
+def _axes(fields: Fields) -> list[tuple[tuple[str, ...], _Axis]]:
+    """Every field that has alternatives, by its path."""
+    return [(path, value) for path, value in _leaves(fields) if isinstance(value, _Axis)]
 
 
 def _points(fields: Fields) -> Iterator[tuple[list[str], Fields]]:
     """Every choice of alternatives, with its name and the fields that it makes."""
-    axes = [(path, axis) for path, axis in _leaves(fields) if isinstance(axis, _Axis)]
+    axes = _axes(fields)
     for choice in product(*(axis.values for _, axis in axes)):
         point = fields
+        names = []
         for (path, _), value in zip(axes, choice, strict=True):
-            if path == ("method",) and isinstance(value, str):
-                value = {"name": value}
-            point = _put(point, path, value)
-        yield [_said(path, value) for (path, _), value in zip(axes, choice, strict=True)], point
+            names.append(_title(path, value))
+            by_name = path == ("method",) and isinstance(value, str)
+            point = _put(point, path, {"name": value} if by_name else value)
+        yield names, point
 
 
 def _put(fields: Fields, path: tuple[str, ...], value: Any) -> Fields:
@@ -206,7 +268,8 @@ def _put(fields: Fields, path: tuple[str, ...], value: Any) -> Fields:
     return {**fields, name: _put(fields[name], tuple(rest), value) if rest else value}
 
 
-def _said(path: tuple[str, ...], value: Any) -> str:
+def _title(path: tuple[str, ...], value: Any) -> str:
+    """What people read of an alternative."""
     if path == ("method",):
         return str(value.get("name")) if isinstance(value, Mapping) else str(value)
     return f"{path[-1]} {value}"
@@ -214,6 +277,8 @@ def _said(path: tuple[str, ...], value: Any) -> str:
 
 def _recipe(fields: Fields, source: str) -> Recipe:
     """The recipe; what prunes nothing has neither sparsity nor control."""
-    if isinstance(method := fields.get("method"), Mapping) and method.get("name") in REFERENCES:
+    refuse_unknown(fields, source)
+    method = fields.get("method")
+    if isinstance(method, Mapping) and method.get("name") in REFERENCES:
         fields = {**fields, "sparsity": 0.0, "control": None}
     return Recipe.parse(fields, source)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import (
@@ -23,20 +21,19 @@ from pydantic import (
     model_validator,
 )
 
+from ..core.content import content_key, short
 from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
-from ..data.images import ImageSpec
-from ..data.language import LanguageSpec
 from ..engine import Engine
-from ..methods import CONTROLS, METHODS, REFERENCES, Method, Variant
-from ..models.text import PACKAGED
-from ..soup.denoiser import RANGES
-from ..tasks import TASKS
 from ..training.regime import Regime
 from . import toml
+from .known import DRAWN, REFERENCES, TASKS
 from .later import settled
 
+if TYPE_CHECKING:
+    from ..methods import Method
+
 SCHEMA = 4
-DRAWN = {**METHODS, **REFERENCES}
+MOST = 1e6  # of any number of steps, epochs, rounds or the like; what is larger was mistyped
 
 
 class _Strict(BaseModel):
@@ -64,17 +61,23 @@ class TaskSettings(_Strict):
     @property
     def images(self) -> bool:
         """Whether the examples are images."""
+        from ..data.images import ImageSpec
+
         spec = TASKS.get(self.name)
         return self.kind == "images" if spec is None else isinstance(spec, ImageSpec)
 
     @property
     def language(self) -> bool:
         """Whether the task is to say which token comes next."""
+        from ..data.language import LanguageSpec
+
         spec = TASKS.get(self.name)
         return self.kind == "language" if spec is None else isinstance(spec, LanguageSpec)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
+        from ..models.text import PACKAGED
+
         if self.name not in TASKS and not self.columns and not self.images and not self.language:
             raise UnknownName(
                 f"{unknown('task', self.name, TASKS)}. For a task of your own, "
@@ -94,23 +97,28 @@ class DataSettings(_Strict):
     folder: Annotated[
         str | None, Field(description="with train.parquet and validation.parquet; the hub if not set")
     ] = None
-    limit: Annotated[int | None, Field(ge=2, description="how many training examples to use")] = None
+    limit: Annotated[int | None, Field(ge=2, le=10**12, description="how many training examples to use")] = None
     validation: Annotated[float, Field(gt=0, lt=1, description="share of train that is cut out for selection")] = 0.1
-    max_length: Annotated[int, Field(ge=4, description="tokens at which a text is cut off")] = 128
+    max_length: Annotated[int, Field(ge=4, le=10**7, description="tokens at which a text is cut off")] = 128
     test: Annotated[
         str | None, Field(description="of language: the text to be judged on, if it is not beside the one to learn")
     ] = None
     window: Annotated[
-        int | None, Field(ge=2, description="of language: L, tokens of a window; 2,048 or the model's limit if not set")
+        int | None,
+        Field(ge=2, le=10**9, description="of language: L, tokens of a window; 2,048 or the model's limit if not set"),
     ] = None
-    windows: Annotated[int | None, Field(ge=1, description="of language: how many windows to be judged on")] = None
+    windows: Annotated[
+        int | None, Field(ge=1, le=10**12, description="of language: how many windows to be judged on")
+    ] = None
 
 
 class RunSettings(_Strict):
     """Where the work is done. What comes of it does not depend on that."""
 
     engine: Annotated[Engine, Field(description="'here', 'processes' or 'ray'")] = "here"
-    workers: Annotated[int | None, Field(ge=1, description="how many; as many as there is room for if not set")] = None
+    workers: Annotated[
+        int | None, Field(ge=1, le=10**5, description="how many; as many as there is room for if not set")
+    ] = None
     address: Annotated[str, Field(description="of the Ray cluster; 'local' starts one")] = "auto"
 
 
@@ -130,11 +138,12 @@ class Recipe(_Strict):
         float,
         Field(
             ge=0,
+            le=MOST,
             allow_inf_nan=False,
             description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
         ),
     ] = 1.0
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     control: Annotated[
         str | None, Field(description="judge a control of the ticket instead: 'layers' or 'shuffled'")
     ] = None
@@ -143,6 +152,8 @@ class Recipe(_Strict):
     @field_validator("control")
     @classmethod
     def _known_control(cls, control: str | None) -> str | None:
+        from ..methods import CONTROLS
+
         if control is not None and control not in CONTROLS:
             raise unknown("control", control, CONTROLS)
         return control
@@ -156,10 +167,12 @@ class Recipe(_Strict):
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
         preset = knobs.pop("preset", None)
-        knobs = {**variant.preset(None if preset is None else str(preset)), **nested(knobs, variant)}
+        usual = {**variant.knobs, **variant.preset(None if preset is None else str(preset))}
+        knobs = {**usual, **nested(knobs, usual.get("protocols"))}
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
+            _refuse_size(f"method.{knob}", knobs[knob])
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
         return MappingProxyType({"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}})
 
@@ -176,13 +189,16 @@ class Recipe(_Strict):
             raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
-        if not self.budget and (not self.task.language or self.make_method().trains):
-            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
+        if not self.budget and not self.task.language:
+            raise RecipeError(f"budget is 0, and {self.task.name!r} has a new head to train; set it above 0")
+        if not self.budget and self.make_method().trains:
+            raise RecipeError(f"budget is 0 and {self.method['name']} trains its ticket inside it; set it above 0")
         return self
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], source: str = "recipe") -> Self:
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
+        refuse_unknown(fields, source)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -222,15 +238,31 @@ class Recipe(_Strict):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        content = json.dumps({"schema": SCHEMA, **settled(self.model_dump(mode="json"))}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return content_key({"schema": SCHEMA, **settled(self.model_dump(mode="json"))})
+
+    @property
+    def short_key(self) -> str:
+        """The key as files and people know it."""
+        return short(self.key)
 
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
         whole = settled(self.model_dump(mode="json"))
         fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
-        return hashlib.sha256(json.dumps({"schema": SCHEMA, **fields}, sort_keys=True).encode()).hexdigest()
+        return content_key({"schema": SCHEMA, **fields})
+
+    @cached_property
+    def setting(self) -> str:
+        """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
+        whole = settled(self.model_dump(mode="json"))
+        return content_key({name: whole[name] for name in ("task", "data", "training")})
+
+    @cached_property
+    def cost_key(self) -> str:
+        """What the cost of a run depends on: SHA-256 of every field but the seed."""
+        whole = settled(self.model_dump(mode="json"))
+        return content_key({name: value for name, value in whole.items() if name != "seed"})
 
     @property
     def label(self) -> str:
@@ -243,21 +275,51 @@ class Recipe(_Strict):
         return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
 
 
-def nested(knobs: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
-    """*knobs* with those of look-ahead protocols in a table of their own, on top of the method's own protocols.
+def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
+    """*knobs* with those of look-ahead protocols in a table of their own, on top of the *usual* protocols.
 
-    Up to schema 3 the ranges of the protocols were knobs of the method itself.
+    Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
+    written in the old way was set on top of a recipe that spells out its protocols, and so counts.
     """
-    usual = variant.knobs.get("protocols")
+    from ..soup.denoiser import RANGES, Protocols
+
     if usual is None:
         return dict(knobs)
 
     ranges = {name: knobs[name] for name in RANGES if name in knobs}
     rest = {name: value for name, value in knobs.items() if name not in RANGES}
     protocols = rest.get("protocols", {})
-    if isinstance(protocols, Mapping) and (ranges or protocols):
-        rest["protocols"] = {**asdict(usual), **ranges, **protocols}
+    if isinstance(protocols, Protocols):
+        protocols = asdict(protocols)
+    if isinstance(protocols, Mapping):
+        for name in protocols:
+            if name not in asdict(usual):
+                raise unknown("protocol", str(name), asdict(usual))
+        rest["protocols"] = {**asdict(usual), **protocols, **ranges}
     return rest
+
+
+def _refuse_size(place: str, value: Any) -> None:
+    """Raise RecipeError for a knob that no machine could carry out."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_size(f"{place}.{name}", inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _refuse_size(place, inner)
+    elif isinstance(value, (int, float)) and not -MOST <= value <= MOST:
+        raise RecipeError(f"{place} is {value!r}; expected a number up to {MOST:,.0f}")
+
+
+def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
+    """Raise RecipeError for a key that no recipe has, before anything is imported to look at the others."""
+    for name, value in fields.items():
+        if name not in Recipe.model_fields:
+            raise RecipeError(f"{source}: unknown key {name!r}; {nearest(str(name), Recipe.model_fields)}")
+        inner = _fields(Recipe, [name])
+        for key in value if inner and isinstance(value, Mapping) else ():
+            if key not in inner:
+                raise RecipeError(f"{source}: unknown key '{name}.{key}'; {nearest(str(key), inner)}")
 
 
 def _explain(error: ValidationError) -> str:
@@ -277,7 +339,7 @@ def _explain(error: ValidationError) -> str:
     )
 
 
-def _fields(model: type[BaseModel], parents: list[str]) -> Iterable[str]:
+def _fields(model: type[BaseModel], parents: list[str]) -> Collection[str]:
     for parent in parents:
         inner = model.model_fields[parent].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

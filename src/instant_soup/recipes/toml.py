@@ -3,63 +3,167 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import RecipeError
 
+_MOST_BYTES = 5_000_000  # of one file
+_MOST_FILES = 100  # that one recipe stands on
+_DEEPEST = 20  # tables within tables, lists included
+_LARGEST = 2**63 - 1  # of whole numbers
+
+_PATHS = (("task", "model"), ("data", "folder"), ("data", "test"))
+"""Fields that may name files."""
+
 
 def read(path: Path) -> dict[str, Any]:
     """What a file holds, on top of the files that its ``extends`` names, the later on top of the earlier.
 
-    Raises RecipeError when a file is missing or no TOML, or extends itself.
+    A path in a file is taken from where the file is, if there is something there.
+
+    Raises RecipeError when a file is missing or no TOML, holds what no recipe can, or extends itself.
     """
-    return _read(path, ())
+    return _Reader().read(path, ())
 
 
-def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+class _Reader:
+    """Reads a file and those below it, each of them once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, dict[str, Any]] = {}
+
+    def read(self, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+        """The whole of *path*, which the last of *below* extends."""
+        if "\0" in str(path):
+            raise RecipeError(f"{str(path)!r} is no path; remove the zero character")
+        place = path.resolve()
+        if place in below:
+            raise RecipeError(f"{path} extends itself by way of {below[-1]}; take one of them out")
+        if place in self._known:
+            return self._known[place]
+        if len(self._known) + len(below) >= _MOST_FILES:
+            raise RecipeError(f"{path}: more than {_MOST_FILES} files extend each other; put some of them together")
+
+        fields = _loaded(path, below)
+        bases = fields.pop("extends", [])
+        bases = [bases] if isinstance(bases, str) else bases
+        if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+            raise RecipeError(f"{path}: extends is {bases!r}; expected a path, from where this file is, or some")
+
+        whole: dict[str, Any] = {}
+        for base in bases:
+            whole = merged(whole, self.read(path.parent / base, (*below, place)))
+        self._known[place] = merged(whole, fields)
+        return self._known[place]
+
+
+def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """The fields of one file."""
+    _refuse_odd(path)
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         source = f", which {below[-1]} extends" if below else ""
         raise RecipeError(f"no recipe at {path}{source}; check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise RecipeError(
+            f"{path}: lists stand in each other more than {_DEEPEST} deep; take some of them out"
+        ) from None
+    except (OSError, ValueError) as error:  # UnicodeDecodeError, TOMLDecodeError, a number of thousands of digits
         raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
-    bases = fields.pop("extends", [])
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise RecipeError(f"{path}: extends is {bases!r}; expected a path, from where this file is, or some")
-    if path.resolve() in below:
-        raise RecipeError(f"{path} extends itself by way of {below[-1]}; take one of them out")
-    whole: dict[str, Any] = {}
-    for base in bases:
-        whole = merged(whole, _read(path.parent / base, (*below, path.resolve())))
-    return merged(whole, fields)
+
+    check(fields, str(path))
+    _anchor(fields, path.parent)
+    return fields
+
+
+def _refuse_odd(path: Path) -> None:
+    """Raise RecipeError for what would be waited for, or takes too long to read."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise RecipeError(f"{path} is no regular file; give a recipe, such as recipes/demo.toml")
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise RecipeError(f"{path} has more than {_MOST_BYTES:,} bytes, and a recipe has a few hundred")
+
+
+def check(fields: Mapping[str, Any], source: str) -> None:
+    """Raise RecipeError where *fields* hold what no recipe can: endless depth, enormous numbers, zero characters."""
+    for place, depth, value in _walk(fields):
+        if depth > _DEEPEST:
+            raise RecipeError(f"{source}: {place[:60]}... is more than {_DEEPEST} tables deep; take some of them out")
+        if isinstance(value, str) and "\0" in value:
+            raise RecipeError(f"{source}: {place} holds a zero character; remove it")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise RecipeError(f"{source}: {place} is a number of more than 19 digits; expected one below 2**63")
+
+
+def _walk(fields: Any) -> Iterator[tuple[str, int, Any]]:
+    """Every value with its place and its depth, no deeper than one level too deep."""
+    left: list[tuple[str, int, Any]] = [("", 0, fields)]
+    while left:
+        place, depth, value = left.pop()
+        yield place, depth, value
+        if depth > _DEEPEST:
+            continue
+        if isinstance(value, Mapping):
+            left += [(f"{place}.{name}" if place else str(name), depth + 1, inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            left += [(place, depth + 1, inner) for inner in value]
+
+
+def _anchor(fields: dict[str, Any], folder: Path) -> None:
+    """Let paths in *fields* begin at *folder*, where something is there."""
+    cells = fields.get("cells", {})
+    own = [cell for cell in cells.values() if isinstance(cell, dict)] if isinstance(cells, dict) else []
+    sweeps = [whole["sweep"] for whole in (fields, *own) if isinstance(whole.get("sweep"), dict)]
+    for whole in (fields, *own, *sweeps):
+        for table, field in _PATHS:
+            inner = whole.get(table)
+            if isinstance(inner, dict) and field in inner:
+                inner[field] = _anchored(inner[field], folder)
+            if f"{table}.{field}" in whole:
+                whole[f"{table}.{field}"] = _anchored(whole[f"{table}.{field}"], folder)
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """The path *value*, or each of several, from *folder*; as it stands where that leads nowhere or to the same."""
+    if isinstance(value, list):
+        return [_anchored(each, folder) for each in value]
+    if not isinstance(value, str) or value == "packaged" or Path(value).is_absolute():
+        return value
+
+    place = folder / value
+    try:
+        if not place.exists() or (Path(value).exists() and place.samefile(value)):
+            return value
+    except OSError:
+        return value
+    return str(place.resolve())
 
 
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
     """Take the cells, what each recipe of the file has for its own, out of *fields*. Raises RecipeError."""
-    found = fields.pop("cells", {})
-    if not isinstance(found, dict) or not all(isinstance(cell, dict) for cell in found.values()):
+    tables = fields.pop("cells", {})
+    if not isinstance(tables, dict) or not all(isinstance(cell, dict) for cell in tables.values()):
         raise RecipeError(f"{source}: 'cells' is no table of tables; write [cells.NAME]")
-    return found
+    return tables
 
 
 def merged(fields: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """*fields* with *own* on top, table by table; another method comes with its own knobs only."""
     whole = dict(fields)
     for name, value in own.items():
-        here = whole.get(name)
-        if isinstance(here, Mapping) and isinstance(value, Mapping) and not _another(name, here, value):
-            whole[name] = merged(here, value)
+        below = whole.get(name)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and not _another(name, below, value):
+            whole[name] = merged(below, value)
         else:
             whole[name] = value
     return whole
 
 
-def _another(name: str, here: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
-    return name == "method" and value.get("name", here.get("name")) != here.get("name")
+def _another(name: str, below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    return name == "method" and value.get("name", below.get("name")) != below.get("name")
 
 
 def change(fields: dict[str, Any], change: str) -> None:
@@ -67,15 +171,26 @@ def change(fields: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     if not equals or not path.strip() or "\n" in change:
         raise RecipeError(f"--set {change!r} is not key=value; write for example --set method.denoisers=8")
+
     *tables, last = (part.strip() for part in path.split("."))
+    if len(tables) > _DEEPEST:
+        raise RecipeError(f"--set {change[:60]}... is more than {_DEEPEST} tables deep; see `instant-soup plan`")
+    whole = fields
     for table in tables:
         fields = fields.setdefault(table, {})
         if not isinstance(fields, dict):
             raise RecipeError(f"--set {change!r}: {table!r} is no table; see `instant-soup plan` for the fields")
+
+    fields[last] = _value(text)
+    check(whole, f"--set {change[:60]}")
+
+
+def _value(text: str) -> Any:
+    """What stands behind the equals sign: TOML, or a bare word, which is text."""
     try:
-        fields[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        fields[last] = text.strip()  # a bare word is text
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text.strip()
 
 
 def without_none(fields: dict[str, Any]) -> dict[str, Any]:

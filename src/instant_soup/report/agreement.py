@@ -1,4 +1,4 @@
-"""Likeness: how alike the masks of different methods are."""
+"""Agreement: how alike the masks of different methods are."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from ..evidence.compare import Comparison
+from ..evidence.comparison import Comparison
 from ..evidence.ledger import PURPOSES, Bill, bill
 from .axes import RIGHT, WIDTH, Scale
 from .drawing import Chart, Row, bar, row
@@ -18,9 +18,9 @@ TALL, FIRST = 24, 34
 MEANING = {"train": "training", "look-ahead": "look-aheads", "score": "scoring", "select": "choosing"}
 
 
-def by_purpose(task: str, sparsity: float, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
     """What each method's cost was for, the cheapest on top. None with fewer than two methods."""
-    lines = [line for line in found.of(task, sparsity) if not line.control]
+    lines = [line for line in comparison.of(task, sparsity) if not line.control]
     if len(lines) < 2:
         return None
     bills = sorted(((line, bill(line)) for line in lines), key=lambda pair: pair[1].total)

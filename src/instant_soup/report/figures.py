@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from ..evidence.compare import Comparison, Line
+from ..evidence.comparison import Comparison, Line
 from ..evidence.overview import dense_of
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, spread, upwards
 from .drawing import Chart, Row, bar, beside, frame, path, stairs, whisker
@@ -15,15 +15,16 @@ from .marks import Look, mark, shortened, text
 
 MARGIN = 132  # for names at the ends of lines
 NAMED = 22  # lines whose names fit there
+BESIDE = 40.0  # the most that two neighbouring marks of one sparsity stand apart: they are of one place
 COLUMNS = ("seeds", "cost in T")
 
 
-def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def by_sparsity(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
     """The figure against sparsity, a line for each method, and the dense model. None where nothing is pruned."""
-    cut = [line for line in found.lines if line.task == task and line.sparsity and not line.control]
+    cut = [line for line in comparison.of_task(task) if line.sparsity and not line.control]
     if not cut:
         return None
-    dense, metric = dense_of(found, task), cut[0].metric
+    dense, metric = dense_of(comparison, task), cut[0].metric
     levels = sorted({line.sparsity for line in cut})
     several = len(levels) > 1
     x, y = (
@@ -32,10 +33,10 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
     )
     parts = frame(x, y, "pruned share of the prunable weights", f"test {metric}", _levels(x, levels))
     by_method = {method: [line for line in cut if line.method == method] for method in _methods(cut, looks)}
-    wide = _room(x, levels) / max(len(by_method) - 1, 1)
+    apart = min(BESIDE, _room(x, levels) / max(len(by_method) - 1, 1))
     ends, dots, base = [], list[tuple[float, float]](), len(parts)
     for i, (method, own) in enumerate(by_method.items()):
-        aside = (i - (len(by_method) - 1) / 2) * wide  # so that intervals stand side by side
+        aside = (i - (len(by_method) - 1) / 2) * apart  # so that intervals stand side by side
         places = [(x(line.sparsity) + aside, y(line.figure.mean)) for line in own]
         dots += places
         parts.append(path(looks[method], places))
@@ -44,7 +45,7 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
     beneath, taken = _dense(dense, x, y, dots)
     parts += _names(ends, x.end) if several else beside(ends, taken)
     parts[base:base] = beneath
-    best = max(cut, key=lambda line: line.figure.mean)
+    best = max(cut, key=lambda line: line.merit)
     at = f"{len(levels)} sparsities" if several else f"{100 * levels[0]:.4g}%"
     said = f"{len(by_method)} methods at {at}. Highest: {sentence(best)}."
     dashes = " Dashes: the dense model, its interval as a band." if dense else ""
@@ -52,12 +53,12 @@ def by_sparsity(task: str, found: Comparison, looks: Mapping[str, Look]) -> Char
     return Chart(f"{task}: {metric} against sparsity", caption, said, parts, *_table(cut, looks))
 
 
-def by_cost(task: str, sparsity: float, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def by_cost(task: str, sparsity: float, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
     """The figure against the whole cost, with the line that no method is above. None with fewer than two methods."""
-    lines = [line for line in found.of(task, sparsity) if not line.control and line.cost.mean > 0]
+    lines = [line for line in comparison.of(task, sparsity) if not line.control and line.cost.mean > 0]
     if len(lines) < 2:
         return None
-    dense, metric = dense_of(found, task) if sparsity else None, lines[0].metric
+    dense, metric = dense_of(comparison, task) if sparsity else None, lines[0].metric
     x = across([line.cost.mean for line in lines], log=True)
     y = upwards(_ends([*lines, *([dense] if dense else [])]))
     parts = frame(x, y, "whole cost in full fine-tunes T (log scale)", f"test {metric}")
@@ -101,15 +102,15 @@ def _methods(lines: Sequence[Line], looks: Mapping[str, Look]) -> list[str]:
 
 def _levels(x: Scale, levels: Sequence[float]) -> dict[float, str]:
     """The sparsities as ticks, those left out that would run into the one before."""
-    found: dict[float, str] = {}
+    ticks: dict[float, str] = {}
     for level in levels:
-        if not found or x(level) - x(max(found)) > 34:
-            found[level] = f"{100 * level:.4g}%"
-    return found
+        if not ticks or x(level) - x(max(ticks)) > 34:
+            ticks[level] = f"{100 * level:.4g}%"
+    return ticks
 
 
 def _room(x: Scale, levels: Sequence[float]) -> float:
-    """How far marks of one sparsity may stand apart."""
+    """How wide the marks of one sparsity may stand, all together."""
     if len(levels) == 1:
         return (x.end - x.start) * 0.8
     return min(40.0, 0.5 * min(x(b) - x(a) for a, b in pairwise(levels)))
@@ -173,7 +174,7 @@ def _near(box: tuple[float, float, float, float], dot: tuple[float, float]) -> b
 
 def _table(lines: Sequence[Line], looks: Mapping[str, Look]) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     rows: list[Row] = []
-    for line in sorted(lines, key=lambda line: (line.sparsity, -line.figure.mean)):
+    for line in sorted(lines, key=lambda line: (line.sparsity, -line.merit)):
         bounds = (f"{value:.3f}" if value is not None else "" for value in (line.figure.low, line.figure.high))
         cells = (line.title, f"{100 * line.sparsity:.4g}%", f"{line.figure.mean:.3f}", *bounds)
         rows.append((looks[line.method].number, (*cells, str(line.figure.n), f"{line.cost.mean:.2f}")))

@@ -1,4 +1,4 @@
-"""Heat: cells whose depth of colour is a share, and what a share of the weights is kept where."""
+"""Layers: which share of the weights is kept where, as cells whose depth of colour is the share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import fmean
 from markupsafe import Markup
 
 from ..core.names.layers import in_layer
-from ..evidence.compare import Line
+from ..evidence.comparison import Line
 from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row
 from .figures import pruned

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
 from ..core.files import write_text
+from ..core.printable import printable
 from ..evidence import tables
 from ..evidence.agreement import Pair, agreements
-from ..evidence.compare import Comparison, Line, compare
-from ..evidence.runs import collect
-from ..evidence.transfers import Matrix, matrices
-from .figures import pruned
+from ..evidence.compare import compare
+from ..evidence.comparison import Comparison, Line, Offer
+from ..evidence.runs import gather
+from ..evidence.transfers import Matrix, gather_transfers, matrices_of
 from .marks import Look, looks, symbols
 from .recipes import recipes
 from .sections import sections
@@ -29,102 +31,158 @@ class Sheet:
     """The table of one task and sparsity.
 
     Attributes:
-        base: what its lines are set against.
+        base: what its lines are set against; empty where there is nothing to set them against.
         rows: each line, the look of its method, and its cells.
         notes: what is to be said of it.
     """
 
     title: str
     metric: str
-    base: str  # empty where there is nothing to set them against
+    base: str
     rows: tuple[tuple[Line, Look, tuple[str, ...]], ...]
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Glance:
-    """One task and sparsity in a row: what is best, what the reference reaches, and what the two amount to."""
+class Choice:
+    """What to use at one budget, in one cell: a method with its look, its figure, and what is to be known of that."""
+
+    look: Look
+    method: str
+    figure: str
+    facts: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to use on one task and sparsity, at each budget; None where nothing costs so little."""
 
     title: str
-    best: Line
-    base: Line | None
-    verdict: str
+    choices: tuple[Choice | None, ...]
 
 
-def report(folder: Path, output: Path, *, reference: str = "magnitude", title: str = "") -> int:
-    """Write the page of all runs in *folder* to *output*; how many runs those are.
+@dataclass(frozen=True)
+class Written:
+    """What a page was made of: how many *runs*, and a sentence for each file that was left out as *damaged*."""
+
+    runs: int
+    damaged: tuple[str, ...]
+
+
+def report(folder: Path, output: Path, *, reference: str = "magnitude", title: str = "") -> Written:
+    """Write the page of all runs in *folder* to *output*.
 
     Raises StoreError when there is no record or the page cannot be written, UnknownName for a reference without runs.
     """
-    runs = collect(folder)
-    found = compare(runs, reference)
+    collection = gather(folder)
+    runs = collection.runs
+    moved, unread = gather_transfers(folder)
+    damaged = (*collection.damaged, *unread)
+
+    comparison = compare(runs, reference, damaged)
     title = title or f"Lottery tickets in {folder.resolve().name}"
-    write_text(output, render(found, agreements(folder, runs), title, matrices(folder, runs)))
-    return len(runs)
+    write_text(output, render(comparison, agreements(folder, runs), title, matrices_of(moved, runs)))
+    return Written(len(runs), damaged)
 
 
-def render(found: Comparison, pairs: Sequence[Pair], title: str, transfers: Sequence[Matrix] = ()) -> str:
+def render(comparison: Comparison, pairs: Sequence[Pair], title: str, transfers: Sequence[Matrix] = ()) -> str:
     """The page itself."""
     room = files(__package__)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
-    seen = looks(_methods(found))
-    shown = recipes(found, seen)
+    known = looks(_methods(comparison))
+    shown = recipes(comparison, known)
     return template.render(
-        title=title,
+        title=printable(title),
         style=(room / "page.css").read_text(encoding="utf-8"),
         script=(room / "page.js").read_text(encoding="utf-8"),
         symbols=symbols(),
-        looks=list(seen.values()),
-        plain={look.number for look in seen.values() if not _variant(look.name)},
-        by_name=seen,
-        found=found,
-        counts=_counts(found),
-        glances=[_glance(found, *block) for block in found.blocks if len(found.of(*block)) > 1],
+        looks=list(known.values()),
+        families=_families(known),
+        plain={look.number for look in known.values() if not _variant(look.name)},
+        comparison=comparison,
+        counts=_counts(comparison),
+        budgets=[tables.budget(offer) for offer in comparison.offers],
+        advice=_advice(comparison, known),
+        offered=tables.OFFERED,
         heads=HEADS,
-        sheets=[_sheet(found, *block, seen) for block in found.blocks],
-        sections=sections(found, pairs, seen, transfers),
+        sheets=[_sheet(comparison, *block, known) for block in comparison.blocks],
+        sections=sections(comparison, pairs, known, transfers),
         recipes=shown,
-        hidden=len(found.lines) - len(shown),
+        hidden=len(comparison.lines) - len(shown),
         version=version("instant-soup"),
-        figure=tables.shown,
     )
 
 
-def _methods(found: Comparison) -> list[str]:
+def _methods(comparison: Comparison) -> list[str]:
     """Plain methods before their variants, so that they have the looks that differ most."""
-    return sorted({line.method for line in found.lines}, key=lambda name: (_variant(name), name))
+    return sorted({line.method for line in comparison.lines}, key=lambda name: (_variant(name), name))
 
 
 def _variant(name: str) -> bool:
     return name.endswith(")") and not name.endswith("(longer)")
 
 
-def _counts(found: Comparison) -> Mapping[str, str]:
+def _families(known: Mapping[str, Look]) -> list[tuple[str, list[Look]]]:
+    """The looks of each method and of its variants together, by the method's bare name."""
+    ordered = sorted(known.values(), key=lambda look: (_bare(look.name), look.number))
+    return [(name, list(members)) for name, members in groupby(ordered, key=lambda look: _bare(look.name))]
+
+
+def _bare(name: str) -> str:
+    return name.split(" (")[0]
+
+
+def _counts(comparison: Comparison) -> Mapping[str, str]:
     """How many there are of what, in words."""
-    runs = [run for line in found.lines for run in line.runs]
+    runs = [run for line in comparison.lines for run in line.runs]
     counts = {
         "run": len(runs),
-        "method": len({line.method for line in found.lines}),
-        "task": len({line.task for line in found.lines}),
+        "method": len({line.family for line in comparison.lines}),
+        "task": len(comparison.tasks),
         "seed": len({run.seed for run in runs}),
     }
     return {f"{name}{'s' if count != 1 else ''}": f"{count:,}" for name, count in counts.items()}
 
 
-def _glance(found: Comparison, task: str, sparsity: float) -> Glance:
-    lines = [line for line in found.of(task, sparsity) if not line.control] or list(found.of(task, sparsity))
-    base = found.base(task, sparsity)
-    its = next((line for line in lines if line.title == base), None)
-    against = found.against(lines[0])
-    words = f"{against.difference.mean:+.3f}, {against.verdict}" if against else ""
-    verdict = "is the reference" if lines[0] is its else words or "not set against anything"
-    return Glance(f"{task}, {pruned(sparsity)}", lines[0], its, verdict)
+def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
+    """What to use on each task and sparsity with something pruned, and on the mean rank."""
+    rows = []
+    for task, sparsity in comparison.blocks:
+        if sparsity:
+            bests = [offer.best.get((task, sparsity)) for offer in comparison.offers]
+            choices = tuple(_choice(line, known) for line in bests)
+            rows.append(Advice(tables.title(comparison, task, sparsity), choices))
+
+    if any(offer.ranks for offer in comparison.offers):
+        rows.append(Advice("mean rank", tuple(_first(offer, known) for offer in comparison.offers)))
+    return rows
 
 
-def _sheet(found: Comparison, task: str, sparsity: float, seen: Mapping[str, Look]) -> Sheet:
-    lines = found.of(task, sparsity)
-    rows = tuple((line, seen[line.method], tuple(tables.cells(found, line))) for line in lines)
-    base = found.base(task, sparsity) if any(found.against(line) for line in lines) else ""
-    notes = tuple(tables.equal(found, task, sparsity))
-    return Sheet(f"{task}, {pruned(sparsity)}", lines[0].metric, base, rows, notes)
+def _choice(line: Line | None, known: Mapping[str, Look]) -> Choice | None:
+    if line is None:
+        return None
+    seeds = f"{line.figure.n} seed{'s' if line.figure.n > 1 else ''}"
+    return Choice(known[line.method], line.method, tables.shown(line.figure), f"{seeds}, {line.cost.mean:.2f} T")
+
+
+def _first(offer: Offer, known: Mapping[str, Look]) -> Choice | None:
+    ranks = offer.ranks
+    if ranks is None:
+        return None
+    method = next(iter(ranks.ranks))
+    rank = f"{ranks.ranks[method]:.2f} of {len(ranks.ranks)}"
+    return Choice(known[method], method, rank, f"{ranks.blocks} tables, {tables.span(ranks.costs[method])} T")
+
+
+def _sheet(comparison: Comparison, task: str, sparsity: float, known: Mapping[str, Look]) -> Sheet:
+    lines = comparison.of(task, sparsity)
+    rows = tuple((line, known[line.method], tuple(tables.cells(comparison, line))) for line in lines)
+    compared = any(comparison.against(line) for line in lines)
+    return Sheet(
+        title=tables.title(comparison, task, sparsity),
+        metric=lines[0].metric,
+        base=comparison.base(task, sparsity) if compared else "",
+        rows=rows,
+        notes=tuple(tables.notes(comparison, task, sparsity)),
+    )

@@ -8,7 +8,8 @@ from math import ceil
 from markupsafe import Markup
 
 from ..evidence import tables
-from ..evidence.compare import LEVEL, Ranks
+from ..evidence.compare import LEVEL
+from ..evidence.comparison import Ranks
 from ..evidence.statistics import alike
 from .axes import WIDE, Scale
 from .drawing import Chart, Row, bar, whisker
@@ -18,34 +19,34 @@ SIDE = 170  # for names on both sides
 AXIS, STEP = 58, 20
 
 
-def by_rank(found: Ranks, looks: Mapping[str, Look]) -> Chart:
+def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
     """Mean ranks on a line, names at both sides, and bars that join what is not told apart."""
-    x = Scale(1, max(len(found.ranks), 2), SIDE, WIDE - SIDE)
-    critical = found.critical_difference or 0.0
-    told = found.p is not None and found.p < LEVEL  # Friedman's test comes first
-    groups = alike(found.ranks, critical) if told else [tuple(found.ranks)]
+    x = Scale(1, max(len(ranks.ranks), 2), SIDE, WIDE - SIDE)
+    critical = ranks.critical_difference or 0.0
+    told = ranks.p is not None and ranks.p < LEVEL  # Friedman's test comes first
+    groups = alike(ranks.ranks, critical) if told else [tuple(ranks.ranks)]
     parts = [Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(SIDE, WIDE - SIDE, y=AXIS)]
-    every = ceil(len(found.ranks) / 12)
-    for rank in range(1, len(found.ranks) + 1, every):
+    every = ceil(len(ranks.ranks) / 12)
+    for rank in range(1, len(ranks.ranks) + 1, every):
         parts += [whisker(x(rank), AXIS - 4, AXIS + 4), text(x(rank), AXIS - 10, str(rank))]
     if critical:
         wide = min(x(1 + critical), WIDE - 10.0) - x(1)
         parts += [bar("critical", x(1), 24, wide, 3), text(x(1), 16, f"critical difference {critical:.2f}")]
     for i, group in enumerate(groups):
-        first, last = x(found.ranks[group[0]]) - 4, x(found.ranks[group[-1]]) + 4
+        first, last = x(ranks.ranks[group[0]]) - 4, x(ranks.ranks[group[-1]]) + 4
         parts.append(bar("critical", first, AXIS + 12 + 8 * i, last - first, 3))
     top = AXIS + 28 + 8 * len(groups)
-    half = ceil(len(found.ranks) / 2)
-    for i, (method, mean) in enumerate(found.ranks.items()):
+    half = ceil(len(ranks.ranks) / 2)
+    for i, (method, mean) in enumerate(ranks.ranks.items()):
         left = i < half
-        y = top + STEP * (i if left else len(found.ranks) - 1 - i)
+        y = top + STEP * (i if left else len(ranks.ranks) - 1 - i)
         parts.append(_leader(looks[method], x(mean), y, mean, left=left))
-    rows: tuple[Row, ...] = tuple((looks[row[0]].number, tuple(row)) for row in tables.ranked(found))
-    best = next(iter(found.ranks))
-    said = f"Best mean rank: {best}, {found.ranks[best]:.2f} of {len(found.ranks)}."
-    caption = f"1 is best. A bar joins what is not told apart. {tables.said(found)}"
-    title = f"Mean ranks over {found.blocks} pairs of task and sparsity"
-    head = ("method", "mean rank", "alike")
+    rows: tuple[Row, ...] = tuple((looks[row[0]].number, tuple(row)) for row in tables.ranked(ranks))
+    best = next(iter(ranks.ranks))
+    said = f"Best mean rank: {best}, {ranks.ranks[best]:.2f} of {len(ranks.ranks)}."
+    caption = f"1 is best. A bar joins what is not told apart. {tables.said(ranks)}"
+    title = f"Mean ranks over {ranks.blocks} pairs of task and sparsity"
+    head = tuple(tables.RANKED)
     return Chart(title, caption, said, parts, head, rows, top + STEP * half, None, WIDE)
 
 

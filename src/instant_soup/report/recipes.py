@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tomli_w
 
 from ..core.errors import SoupError
-from ..evidence.compare import Comparison, Line
+from ..evidence.comparison import Comparison, Line
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.parts import AskedFor
@@ -33,9 +33,9 @@ class Shown:
     facts: Mapping[str, str]
 
 
-def recipes(found: Comparison, looks: Mapping[str, Look]) -> tuple[Shown, ...]:
+def recipes(comparison: Comparison, looks: Mapping[str, Look]) -> tuple[Shown, ...]:
     """A recipe for each line, the first `MOST` of them in the order of the tables."""
-    lines = [line for block in found.blocks for line in found.of(*block)]
+    lines = [line for block in comparison.blocks for line in comparison.of(*block)]
     return tuple(_shown(line, looks) for line in lines[:MOST])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..evidence.agreement import Pair
-from ..evidence.compare import Comparison
+from ..evidence.comparison import Block, Comparison, Line
 from ..evidence.transfers import Matrix
 from .agreement import alike
 from .costs import by_purpose
@@ -23,7 +23,6 @@ from .votes import FACTS, votes
 CELLS = 8000
 """Cells of heat maps from which on a cell is a layer, not a parameter."""
 
-Block = tuple[str, float]
 MANY = 24
 """Charts of one kind from which on each task has only one of them; where it says so, at its fullest sparsity."""
 
@@ -45,43 +44,46 @@ class Section:
 
 
 def sections(
-    found: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look], transfers: Sequence[Matrix] = ()
+    comparison: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look], transfers: Sequence[Matrix] = ()
 ) -> tuple[Section, ...]:
     """Every section, also those that have nothing to show; that of transfers only where there are some."""
-    tasks = sorted({line.task for line in found.lines})
-    blocks = _some(found)
-    by_task = {task: [line for block in blocks if block[0] == task for line in found.of(*block)] for task in tasks}
-    less = "" if len(blocks) == len(found.blocks) else " For each task at the sparsity that has most methods."
+    tasks = comparison.tasks
+    blocks = _some(comparison)
+    by_task: dict[str, list[Line]] = {task: [] for task in tasks}
+    for block in blocks:
+        by_task[block[0]] += comparison.of(*block)
+    whole = _cells(comparison, blocks) > CELLS
+    less = "" if len(blocks) == len(comparison.blocks) else " For each task at the sparsity that has most methods."
     return (
         _section(
             "sparsity", "How far can one prune?",
             "What is left of the figure when more goes.",
-            [by_sparsity(task, found, looks) for task in tasks],
+            [by_sparsity(task, comparison, looks) for task in tasks],
             "Nothing was pruned, so there is no figure against sparsity.",
         ),
         _section(
             "cost", "What does it take?",
             "Up is better, left is cheaper: the paper's Figure 1, measured. T is one full fine-tune.",
-            [by_cost(*block, found, looks) for block in found.blocks],
+            [by_cost(*block, comparison, looks) for block in comparison.blocks],
             "No task and sparsity has two methods or more, so there is nothing to set against its cost.",
         ),
         _section(
             "ranks", "Which methods are told apart?",
             "Ranks over all tasks and sparsities on which the same methods were run.",
-            [by_rank(found.ranks, looks) if found.ranks else None],
+            [by_rank(comparison.ranks, looks) if comparison.ranks else None],
             "Ranks take two pairs of task and sparsity on which the same three methods or more were run; there are "
             "not as many.",
         ),
         _section(
             "bill", "What was the cost for?",
             f"Training, looking ahead, scoring and choosing; reading the test split is left out.{less}",
-            [by_purpose(*block, found, looks) for block in blocks],
+            [by_purpose(*block, comparison, looks) for block in blocks],
             "No task and sparsity has two methods or more, so there are no bills to set side by side.",
         ),
         _section(
             "layers", "Where are weights kept?",
             f"How much of each part of the model survives.{less}",
-            [layers(found.of(*block), looks, whole=_cells(found, blocks) > CELLS) for block in blocks if block[1]],
+            [layers(comparison.of(*block), looks, whole=whole) for block in blocks if block[1]],
             "No record says how much was kept of each parameter; records of schema 1 and 2 do not.",
         ),
         _section(
@@ -106,7 +108,7 @@ def sections(
         _section(
             "soups", "What went into the soups?",
             "Soups of models, and pools of tickets.",
-            [make(task, found, looks) for task in tasks for make in (chosen, barriers)],
+            [make(task, comparison, looks) for task in tasks for make in (chosen, barriers)],
             "No run made a soup of models or a pool of tickets.",
         ),
     )  # fmt: skip
@@ -117,30 +119,30 @@ def _section(ident: str, title: str, lead: str, charts: Iterable[Chart | None], 
     return Section(ident, title, lead, some, "" if some else nothing)
 
 
-def _some(found: Comparison) -> list[Block]:
+def _some(comparison: Comparison) -> list[Block]:
     """All pairs of task and sparsity, or for each task the one that has most methods, the sparsest of several."""
-    if len(found.blocks) <= MANY:
-        return list(found.blocks)
+    if len(comparison.blocks) <= MANY:
+        return list(comparison.blocks)
     fullest: dict[str, Block] = {}
-    for task, sparsity in found.blocks:
-        if task not in fullest or len(found.of(task, sparsity)) >= len(found.of(*fullest[task])):
+    for task, sparsity in comparison.blocks:
+        if task not in fullest or len(comparison.of(task, sparsity)) >= len(comparison.of(*fullest[task])):
             fullest[task] = (task, sparsity)
     return list(fullest.values())
 
 
-def _cells(found: Comparison, blocks: Iterable[Block]) -> int:
-    return sum(len(line.runs[0].layers) for block in blocks for line in found.of(*block))
+def _cells(comparison: Comparison, blocks: Iterable[Block]) -> int:
+    return sum(len(line.runs[0].layers) for block in blocks for line in comparison.of(*block))
 
 
 def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Pairs by task and sparsity; where those are many, for each task at the sparsity that has most pairs."""
-    found: dict[Block, list[Pair]] = defaultdict(list)
+    groups: dict[Block, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        found[pair.task, pair.sparsity].append(pair)
-    if len(found) <= MANY // 2:
-        return list(found.values())
+        groups[pair.task, pair.sparsity].append(pair)
+    if len(groups) <= MANY // 2:
+        return list(groups.values())
     fullest: dict[str, list[Pair]] = {}
-    for (task, _), group in sorted(found.items()):
+    for (task, _), group in sorted(groups.items()):
         if len(group) >= len(fullest.get(task, ())):
             fullest[task] = group
     return list(fullest.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..evidence.compare import Comparison, Line
+from ..evidence.comparison import Comparison, Line
 from ..store.parts import IngredientNote
 from .axes import LEFT, WIDTH, across, upwards
 from .drawing import Chart, Row, frame
@@ -32,9 +32,9 @@ class Ingredient:
     taken: bool
 
 
-def chosen(task: str, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def chosen(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
     """The validation figure of each ingredient, hollow where it was left out. None where no soup was made."""
-    ingredients = _of(task, found)
+    ingredients = _of(task, comparison)
     values = {(id(one.line), one.number): one.validation for one in ingredients}
     caption = (
         "The figure on the validation split: of the ingredient by itself in model soups, of the soup after it was "
@@ -44,9 +44,9 @@ def chosen(task: str, found: Comparison, looks: Mapping[str, Look]) -> Chart | N
     return _chart(f"{task}: ingredients of soups", "validation", caption, said, ingredients, values, looks)
 
 
-def barriers(task: str, found: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def barriers(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
     """The loss barrier between the soup so far and each ingredient. None where none was measured."""
-    ingredients = [one for one in _of(task, found) if one.barrier is not None]
+    ingredients = [one for one in _of(task, comparison) if one.barrier is not None]
     values = {(id(one.line), one.number): one.barrier or 0.0 for one in ingredients}
     caption = (
         "How much higher the validation loss is on the straight way between the two than at its ends. Above 0 there is "
@@ -89,8 +89,9 @@ def _chart(
     return Chart(title, caption, said, parts, head, tuple(rows))
 
 
-def _of(task: str, found: Comparison) -> list[Ingredient]:
-    return [one for line in found.lines if line.task == task and not line.control for one in _ingredients(line)]
+def _of(task: str, comparison: Comparison) -> list[Ingredient]:
+    lines = [line for line in comparison.of_task(task) if not line.control]
+    return [ingredient for line in lines for ingredient in _ingredients(line)]
 
 
 def _ingredients(line: Line) -> Iterator[Ingredient]:

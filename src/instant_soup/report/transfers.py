@@ -1,4 +1,4 @@
-"""Travel: what tickets reach on tasks that they were not drawn on, as a square of figures."""
+"""Transfers: what tickets reach on tasks that they were not drawn on, as a square of figures."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..evidence.compare import Line
+from ..evidence.comparison import Line
 from ..store.parts import RoundNote
 from .axes import across, upwards
 from .drawing import Chart, Row, frame, path

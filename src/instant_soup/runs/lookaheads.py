@@ -1,4 +1,4 @@
-"""Spread: a recipe's look-aheads, done where its table ``[run]`` says."""
+"""Look-aheads of a recipe, done where its table ``[run]`` says."""
 
 from __future__ import annotations
 

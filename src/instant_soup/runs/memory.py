@@ -1,4 +1,4 @@
-"""Needs: how much memory a run takes, known before it is begun."""
+"""Memory: how much memory a run takes, known before it is begun."""
 
 from __future__ import annotations
 

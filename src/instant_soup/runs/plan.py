@@ -7,7 +7,7 @@ that sees the world through `Learner` alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..core.budget import Cost, Meter, Purpose
@@ -83,31 +83,96 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
 
 def plan(recipe: Recipe, sizes: Sizes, task: CourseTask | None = None) -> Plan:
     """What *recipe* will cost; with the *task* loaded, also in time and memory on this machine."""
+    untimed = _untimed(recipe, sizes)
+    return untimed if task is None else replace(untimed, timing=_timing(untimed, task, Pace.of(task)))
+
+
+class Planner:
+    """Plans of many recipes: a task is loaded only where it has to be, and once; it is timed once, if at all.
+
+    Args:
+        build: loads the task of a recipe.
+        timed: whether time and memory are measured.
+    """
+
+    def __init__(self, build: Callable[[Recipe], CourseTask], *, timed: bool) -> None:
+        self._build = build
+        self._timed = timed
+        self._setting = ""
+        self._task: CourseTask | None = None
+        self._sizes: dict[str, Sizes] = {}
+        self._paces: dict[str, Pace] = {}
+        self._plans: dict[str, Plan] = {}
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """What *recipe* will cost. Its seed changes nothing of that."""
+        key = recipe.cost_key
+        if key not in self._plans:
+            self._plans[key] = self._made(recipe)
+        return self._plans[key]
+
+    def _made(self, recipe: Recipe) -> Plan:
+        untimed = _untimed(recipe, self._sizes_of(recipe))
+        if not self._timed:
+            return untimed
+
+        task = self._task_of(recipe)
+        if recipe.setting not in self._paces:
+            self._paces[recipe.setting] = Pace.of(task)
+        return replace(untimed, timing=_timing(untimed, task, self._paces[recipe.setting]))
+
+    def _sizes_of(self, recipe: Recipe) -> Sizes:
+        if recipe.setting not in self._sizes:
+            known = None if self._timed else Sizes.known(recipe)
+            self._sizes[recipe.setting] = known or Sizes.of(self._task_of(recipe))
+        return self._sizes[recipe.setting]
+
+    def _task_of(self, recipe: Recipe) -> CourseTask:
+        if self._task is None or self._setting != recipe.setting:
+            self._task = None  # before the next is loaded, so that there is one in memory
+            self._task = self._build(recipe)
+            self._setting = recipe.setting
+        return self._task
+
+
+def _untimed(recipe: Recipe, sizes: Sizes) -> Plan:
     draw, train = rehearse(recipe, sizes)
-    found = Plan(draw.bill, train.bill, sizes.full)
-    return found if task is None else Plan(draw.bill, train.bill, sizes.full, _timing(found, task))
+    return Plan(draw.bill, train.bill, sizes.full)
 
 
-def _timing(found: Plan, task: CourseTask) -> Timing:
-    seconds, flops = _timed(task)
-    forward = seconds / task.regime.batch / 3  # a training example costs about three forward passes
-    costs = [cost for bill in (found.draw, found.train) for cost in bill.values()]
-    return Timing(
-        flops * found.total.passes,
-        sum(cost.steps * seconds if cost.steps else cost.passes * forward for cost in costs),
-        seconds,
-        tensors_of(task),
-        peaks()["process"],
-    )
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine trains a task.
+
+    Attributes:
+        step: seconds of one training step.
+        flops: of one pass.
+        peak: bytes of memory that this process had at most meanwhile.
+    """
+
+    step: float
+    flops: int
+    peak: int
+
+    @classmethod
+    def of(cls, task: CourseTask) -> Pace:
+        """Time a few steps of *task*."""
+        meter = Meter()
+        learner = task.learner(meter, horizon=max(task.horizon, 2 * TIMED))
+        learner.train(TIMED)
+        start = time.perf_counter()
+        learner.train(TIMED)
+        step = (time.perf_counter() - start) / TIMED
+        return cls(step, round(meter.spent.flops / meter.spent.passes), peaks()["process"])
 
 
-def _timed(task: CourseTask) -> tuple[float, int]:
-    """Seconds per step and FLOPs per pass."""
-    learner = task.learner(meter := Meter(), horizon=max(task.horizon, 2 * TIMED))
-    learner.train(TIMED)
-    start = time.perf_counter()
-    learner.train(TIMED)
-    return (time.perf_counter() - start) / TIMED, round(meter.spent.flops / meter.spent.passes)
+def _timing(untimed: Plan, task: CourseTask, pace: Pace) -> Timing:
+    forward = pace.step / task.regime.batch / 3  # a training example costs about three forward passes
+    seconds = 0.0
+    for bill in (untimed.draw, untimed.train):
+        for cost in bill.values():
+            seconds += cost.steps * pace.step if cost.steps else cost.passes * forward
+    return Timing(pace.flops * untimed.total.passes, seconds, pace.step, tensors_of(task), pace.peak)
 
 
 def tensors_of(task: CourseTask) -> int:

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
+import torch
+
 from ..core.budget import Cost, Meter, Pulse
+from ..core.content import content_key
+from ..core.errors import TrainingError
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..methods import control
-from ..recipes.recipe import DRAWN, Recipe
+from ..recipes.known import DRAWN
+from ..recipes.recipe import Recipe
 from ..store import index, record
-from ..store.desk import Desk
+from ..store.cell import Cell
+from ..store.contents import contents_of
+from ..store.plain import read_sealed
 from ..store.record import SCHEMA, Record
-from ..store.store import Cell, Store
+from ..store.store import Store
 from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
@@ -70,37 +78,49 @@ def run(
     *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
     gives the task: by default `build`.
     """
-    cell = (desk := _desk(recipe, store)).cell
-    if desk.there(cell.record):
-        return record.read_run(cell.record)
+    cell = store.cell(recipe, ranks.team())
+    if cell.has(cell.contents):
+        cell.write(lambda: contents_of(recipe, store, cell))  # the same data and model as then, or it is refused
+    if cell.has(cell.record):
+        return cell.load_record()
+
     forget_peaks()
     task = (load or build)(recipe)
-    with desk.hold():
-        if not desk.there(cell.record):
-            desk.write(cell.tidy)
-            _carry_out(recipe, store, task, begin(task) if begin else None)
-            desk.write(cell.tidy)
-        return record.read_run(cell.record)
+    with cell.hold():
+        if not cell.has(cell.record):
+            cell.write(cell.tidy)
+            watch = begin(task) if begin else None
+            _carry_out(recipe, store, cell, task, watch)
+            cell.write(cell.tidy)
+        return cell.load_record()
 
 
-def _desk(recipe: Recipe, store: Store) -> Desk:
-    return Desk(store.cell(recipe), ranks.team())
+def _carry_out(recipe: Recipe, store: Store, cell: Cell, task: CourseTask, watch: Watch | None) -> None:
+    shared = on_shelf(task, recipe, store, cell)
+    ticket = _ticket(recipe, shared, store, cell, watch)
 
-
-def _carry_out(recipe: Recipe, store: Store, task: CourseTask, watch: Watch | None) -> None:
-    desk = _desk(recipe, store)
-    ticket = draw(recipe, task, store, watch)
     meter = meter_of("fine-tune", watch)
-    world = replace(task, shelf=desk.shelf(store.shelf(recipe))) if _shares(recipe) else task
-    learner, spent = tuned(ticket, recipe, world, desk, meter)
+    learner, spent = tuned(ticket, recipe, shared if _shares(recipe) else task, cell, meter)
     result = judge(learner, meter)
-    outcome = _record(recipe, task, ticket, result, desk.cell.finished("draw"), spent, meter)
-    desk.write(lambda: _put(outcome, desk.cell, store))
+
+    made_with = read_sealed(cell.contents)["digests"]
+    outcome = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter, made_with)
+    cell.write(lambda: _put(outcome, cell, store))
+
+
+def on_shelf(task: CourseTask, recipe: Recipe, store: Store, cell: Cell) -> CourseTask:
+    """*task* with the trainings that others of its kind may share, made with the same data and model.
+
+    Raises StoreError where data or model have changed since the run in *cell* was begun.
+    """
+    cell.write(lambda: contents_of(recipe, store, cell))
+    made_with = content_key(read_sealed(cell.contents)["digests"])
+    return replace(task, shelf=replace(store.shelf(recipe, cell.team), contents=made_with))
 
 
 def _put(outcome: Record, cell: Cell, store: Store) -> None:
     record.write(cell.record, outcome)
-    index.add(store, record.read_run(cell.record))
+    index.add(store, cell.load_record())
 
 
 def _shares(recipe: Recipe) -> bool:
@@ -149,55 +169,67 @@ def check(recipe: Recipe, task: CourseTask) -> None:
 
 
 def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None) -> Ticket:
-    """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there."""
-    desk = _desk(recipe, store)
-    with desk.hold():
-        if desk.there(desk.cell.ticket):
-            desk.bookmark("draw").clear()  # in case it was killed just then
-            return desk.cell.load_ticket()
+    """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there.
+
+    Raises StoreError where data or model have changed since it was begun.
+    """
+    cell = store.cell(recipe, ranks.team())
+    return _ticket(recipe, on_shelf(task, recipe, store, cell), store, cell, watch)
+
+
+def _ticket(recipe: Recipe, task: CourseTask, store: Store, cell: Cell, watch: Watch | None) -> Ticket:
+    with cell.hold():
+        if cell.has(cell.ticket):
+            cell.bookmark("draw").clear()  # in case it was killed just then
+            return cell.load_ticket()
         if recipe.control:
-            return _controlled(recipe, recipe.control, task, store, watch)
-        return _drawn(recipe, task, store, watch)
+            return _controlled(recipe, recipe.control, task, store, cell, watch)
+        return _drawn(recipe, task, cell, watch)
 
 
-def _drawn(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
-    desk = _desk(recipe, store)
-    meter, bookmark = meter_of("draw", watch), desk.bookmark("draw")
+def _drawn(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) -> Ticket:
+    meter = meter_of("draw", watch)
+    bookmark = cell.bookmark("draw")
+    method = recipe.make_method()
     with spread(recipe, task, build) as shared:
-        world = replace(shared, bookmark=bookmark, shelf=desk.shelf(store.shelf(recipe)))
-        if recipe.make_method().trains:
+        world = replace(shared, bookmark=bookmark)
+        if method.trains:
             world = world.stretched(recipe.budget)
-        ticket = recipe.make_method().draw(world, recipe.sparsity, meter).stamped(recipe.key)
-    desk.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
+        ticket = method.draw(world, recipe.sparsity, meter).stamped(recipe.key)
+
+    refuse_divergence(ticket.start)
+    cell.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
     bookmark.clear()
     return ticket
 
 
-def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, watch: Watch | None) -> Ticket:
+def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, cell: Cell, watch: Watch | None) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
-    plain = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
-    drawn = Recipe.parse(plain)  # a copy would keep the key
-    ticket = control(draw(drawn, task, store, watch), task, kind).stamped(recipe.key)
-    _desk(recipe, store).keep_ticket(recipe, ticket, store.cell(drawn).finished("draw"))
+    fields = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
+    plain = Recipe.parse(fields)  # a copy would keep the key
+    drawn = draw(plain, task, store, watch)
+    ticket = control(drawn, task, kind).stamped(recipe.key)
+    cell.keep_ticket(recipe, ticket, store.cell(plain).finished("draw"))
     return ticket
 
 
 def tuned(
-    ticket: Ticket, recipe: Recipe, task: CourseTask, desk: Desk, meter: Meter
+    ticket: Ticket, recipe: Recipe, task: CourseTask, cell: Cell, meter: Meter
 ) -> tuple[ModuleLearner, dict[str, Any]]:
     """A learner at the fine-tuned weights, and what getting there cost."""
-    cell = desk.cell
-    if desk.there(cell.model):
+    if cell.has(cell.model):
         learner = _place(ticket, task, meter)
         learner.restore(cell.load_model())
         spent = cell.finished("train")
         meter.load(spent)
-        desk.bookmark("train").clear()
+        cell.bookmark("train").clear()
         return learner, spent
-    bookmark = desk.bookmark("train")
+    bookmark = cell.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
     spent = {**meter.dump(), "seconds": bookmark.seconds}
-    desk.keep_model(learner.whole(), spent)
+    weights = learner.whole()
+    refuse_divergence(weights)
+    cell.keep_model(weights, spent)
     bookmark.clear()
     return learner, spent
 
@@ -222,10 +254,24 @@ def _place(ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None =
 
 
 def judge(learner: ModuleLearner, meter: Meter) -> Result:
-    """What a trained *learner* reaches; reads the test split."""
+    """What a trained *learner* reaches; reads the test split. Raises TrainingError where a figure is not finite."""
     validation = learner.evaluate()
     cost = meter.spent
-    return Result(learner.test(), validation, cost, learner.weights())
+    test = learner.test()
+    for name, figure in {"validation": validation, **{f"test {name}": figure for name, figure in test.items()}}.items():
+        if not isfinite(figure):
+            raise TrainingError(f"{name} is {figure}: training has diverged; lower the learning rate")
+    return Result(test, validation, cost, learner.weights())
+
+
+def refuse_divergence(weights: Weights) -> None:
+    """Raise TrainingError where a weight is not finite, before anything is made of it."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"{name} has weights that are not finite: training has diverged; lower the learning rate, "
+                f"or set precision to float32"
+            )
 
 
 def meter_of(stage: str, watch: Watch | None) -> Meter:
@@ -241,6 +287,7 @@ def _record(
     drawn: dict[str, Any],
     trained: dict[str, Any],
     meter: Meter,
+    contents: Mapping[str, str],
 ) -> Record:
     full, tuned = Sizes.of(task).full, meter.dump()
     total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
@@ -267,6 +314,7 @@ def _record(
             "reused": drawn["reused_seconds"] + trained["reused_seconds"],
         },
         **({"judged": dict(task.course.facts)} if task.course.facts else {}),
+        "contents": dict(contents),
         **circumstances(task),
     }
     return Record.model_validate(facts)
@@ -301,6 +349,4 @@ def budget_like(outcome: Record) -> float:
 
     The validation at the end is left out, for every run pays it.
     """
-    cost = outcome.cost
-    validation = cost.train["select"].passes / cost.full_fine_tune.passes
-    return round(cost.multiple_of_T - validation, 2)
+    return outcome.cost.as_budget

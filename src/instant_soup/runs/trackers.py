@@ -1,4 +1,4 @@
-"""Track: what happens in a run, passed on to TensorBoard, MLflow, W&B or Trackio by Accelerate's trackers.
+"""Trackers: what happens in a run, passed on to TensorBoard, MLflow, W&B or Trackio by Accelerate's trackers.
 
 Off unless asked for, and no part of a recipe: a tracker sees and cannot change. One that fails is
 dropped with a warning, and the run goes on.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from ..core.content import content_key
+from ..core.errors import StoreError
 from ..core.names.name_map import NameMap
-from ..core.ranks.team import ALONE
 from ..core.ticket import Ticket, Transfer
 from ..recipes import toml
 from ..recipes.recipe import Recipe
-from ..store.desk import Desk
-from ..store.record import TRANSFER_SCHEMA, TransferRecord, read_run, read_transfer, write
-from ..store.store import Cell, Store
+from ..store.cell import Cell
+from ..store.contents import Contents, contents_of
+from ..store.record import TRANSFER_SCHEMA, TransferRecord, read_transfer, write
+from ..store.store import Store
 from ..tasks import CourseTask
 from .environment import forget_peaks
 from .run import Watch, build, circumstances, judge, meter_of, ticket_facts, tuned
@@ -49,21 +50,35 @@ def transfer(
     Raises ScopeError when nothing of the ticket fits.
     """
     key = key_of(ticket, recipe, names)
-    cell = Cell(store.transfers / key[:16], store.save_every)
-    record = store.transfers / f"{key[:16]}.json"
-    if record.exists():
-        return read_transfer(record)
+    cell = store.transfer_cell(key)
+    place = store.transfer(key)
+    if place.exists():
+        return _read_back(place, Contents.of(recipe, store).parts)
+
     forget_peaks()
     task = (load or build)(recipe)
     fitted = fit(ticket, task, names, heads)
     with cell.hold():
-        if not record.exists():
+        if not place.exists():
             cell.tidy()
+            made_with = contents_of(recipe, store, cell).parts
             facts = _carried_out(fitted, recipe, task, cell, begin(task) if begin else None)
-            origin = {"source": _source(ticket, store), "map": dict(names or {})}
-            write(record, TransferRecord.model_validate({"key": key, **origin, **facts}))
+            origin = {"source": _source(ticket, store), "map": dict(names or {}), "contents": dict(made_with)}
+            write(place, TransferRecord.model_validate({"key": key, **origin, **facts}))
         shutil.rmtree(cell.folder, ignore_errors=True)
-        return read_transfer(record)
+        return read_transfer(place)
+
+
+def _read_back(place: Path, made_with: Mapping[str, str]) -> TransferRecord:
+    """The record at *place*. Raises StoreError where it was made with other data or another model."""
+    record = read_transfer(place)
+    for part, digest in record.contents.items():
+        if made_with.get(part, digest) != digest:
+            raise StoreError(
+                f"the {part} of this transfer changed since {place} was made; put back what was there, "
+                f"use --out with another folder, or remove the file to have it made anew"
+            )
+    return record
 
 
 def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = None) -> str:
@@ -71,12 +86,12 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     whole = recipe.model_dump(mode="json")
     target = {name: whole[name] for name in _TARGET}
     facts = {"schema": TRANSFER_SCHEMA, "ticket": ticket.digest, "map": dict(names or {}), **target}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return content_key(facts)
 
 
 def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) -> dict[str, Any]:
     meter = meter_of("fine-tune", watch)
-    learner, spent = tuned(fitted.ticket, recipe, task, Desk(cell, ALONE), meter)
+    learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)
     full, bill = Sizes.of(task).full, meter.dump()
     return {
@@ -116,8 +131,9 @@ def _source(ticket: Ticket, store: Store) -> dict[str, Any]:
 def _drawn_by(ticket: Ticket, store: Store) -> dict[str, Any] | None:
     if ticket.recipe is None:
         return None
-    cell = Cell(store.folder / ticket.recipe[:16])
+    cell = store.cell_of(ticket.recipe)
     if cell.record.exists():
-        return read_run(cell.record).recipe.facts()
-    described = cell.folder / "recipe.toml"
-    return Recipe.parse(toml.read(described)).model_dump(mode="json") if described.exists() else None
+        return cell.load_record().recipe.facts()
+    if cell.description.exists():
+        return Recipe.parse(toml.read(cell.description)).model_dump(mode="json")
+    return None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
+from ..core.pattern import UNSTRUCTURED
 from ..core.prune import Across, prune
 from ..core.score import Saliency, magnitude
 from ..core.task import Brief, Learner, Portion, Training
@@ -186,6 +187,7 @@ def denoise(
     *,
     score: Saliency = magnitude,
     across: Across = "model",
+    pattern: str = UNSTRUCTURED,
     wanted: Wanted = NOTHING,
     enough: Callable[[Outlook], bool] | None = None,
 ) -> Outlook:
@@ -194,7 +196,7 @@ def denoise(
     *wanted* says which means over the look-aheads come back too. *enough* is asked after each look-ahead whether
     the rest may be left out.
     """
-    look = partial(_see, sparsity=sparsity, score=score, across=across, wanted=wanted)
+    look = partial(_see, sparsity=sparsity, score=score, across=across, pattern=pattern, wanted=wanted)
     masks: list[Mask] = []
     scores = _Mean()
     squares = _Mean()
@@ -207,16 +209,22 @@ def denoise(
         if wanted.spread:
             squares.add({name: part.square() for name, part in seen.scores.items()})
 
-        if enough is not None and enough(Outlook(tuple(masks), scores.value)):
+        if enough is not None and enough(_outlook(masks, scores, squares, weights)):
             break
 
-    return Outlook(tuple(masks), scores.value, _deviation(scores.value, squares.value), weights.value)
+    return _outlook(masks, scores, squares, weights)
 
 
-def _see(learner: Learner, sparsity: float, score: Saliency, across: Across, wanted: Wanted) -> Seen:
+def _outlook(masks: Sequence[Mask], scores: _Mean, squares: _Mean, weights: _Mean) -> Outlook:
+    """What has come in so far."""
+    mean = scores.value
+    return Outlook(tuple(masks), mean, _deviation(mean, squares.value), weights.value)
+
+
+def _see(learner: Learner, sparsity: float, score: Saliency, across: Across, pattern: str, wanted: Wanted) -> Seen:
     """The weak mask, and a copy of what is wanted."""
     scores = score(learner)
-    mask = prune(scores, learner.mask, sparsity, across=across)
+    mask = prune(scores, learner.mask, sparsity, across=across, pattern=pattern)
 
     copied: Weights = dict(scores) if wanted.scores or wanted.spread else {}
     return Seen(mask, copied, learner.weights() if wanted.weights else {})

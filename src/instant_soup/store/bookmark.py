@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from ..core.errors import StoreError
-from ..core.files import read_tensors, write_tensors
 from ..core.ranks.team import ALONE, Team
 from ..training import ranks
 from . import sharded
+from .tensors import read_checked, write_checked
 
 EVERY = 60.0  # seconds between saves within a leg; a save takes a second or two
 
@@ -33,8 +33,11 @@ class FolderBookmark:
     """
 
     def __init__(self, folder: Path, every: float = EVERY, team: Team = ALONE) -> None:
-        self._folder, self._every, self._team = folder, every, team
-        self._saved = self._began = time.monotonic()
+        self._folder = folder
+        self._every = every
+        self._team = team
+        self._began = time.monotonic()
+        self._saved = self._began
 
     @property
     def due(self) -> bool:
@@ -46,23 +49,27 @@ class FolderBookmark:
         return time.monotonic() - self._began
 
     def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self._refuse_link()
         facts = {**facts, "seconds": self.seconds}
         if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
             sharded.save(self._folder, place, tensors, facts, self._team)
             self._path(place).unlink(missing_ok=True)
         elif self._team.rank == 0:
-            write_tensors(self._path(place), tensors, facts)
+            write_checked(self._path(place), tensors, facts)
             sharded.remove(self._folder, place)
         self._saved = time.monotonic()
 
     def load(self, place: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
-        whole, cut = self._team.told((self._path(place).exists(), sharded.found(self._folder, place)))
+        self._refuse_link()
+        whole = self._team.told(self._path(place).exists())
+        pieces = self._team.told(sharded.last(self._folder, place))
         if whole:
-            tensors, facts = read_tensors(self._path(place), StoreError, "bookmark")
-        elif cut:
-            tensors, facts = sharded.load(cut, cut=ranks.sharded())
+            tensors, facts = read_checked(self._path(place), "bookmark")
+        elif pieces:
+            tensors, facts = sharded.load(pieces, self._team, cut=ranks.sharded())
         else:
             return None
+
         self._began = min(self._began, time.monotonic() - facts.pop("seconds"))
         return tensors, facts
 
@@ -70,6 +77,10 @@ class FolderBookmark:
         """Forget every place: the stage is done."""
         if self._team.rank == 0:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _refuse_link(self) -> None:
+        if self._folder.is_symlink():
+            raise StoreError(f"{self._folder} is a symbolic link, and a run empties it; put a folder there, or nothing")
 
     def _path(self, place: str) -> Path:
         return self._folder / f"{place}.safetensors"

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ..core.errors import StoreError
-from .locks import Locks
 from .plain import read_json, write_json
 from .record import Record, read_run
-from .store import Cell, Store
+from .store import Store
 
 SCHEMA = 1
 
 
 def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
     """What is known by key; nothing where there is no index. Raises StoreError when it is damaged."""
-    path = place(store)
+    path = store.index
     if not path.exists():
         return {}
     facts = read_json(path)
@@ -48,25 +46,25 @@ def _whole(runs: object) -> bool:
 
 def add(store: Store, record: Record) -> None:
     """Note one finished run. Raises StoreError when it cannot be written."""
-    with Locks(store.folder / "locks").hold("index"):
+    with store.locks.hold("index"):
         try:
             known = dict(read(store))
         except StoreError:
             known = {}  # a hint at best: doctor finds what is wrong with it, a run does not fail for it
         known[record.key] = entry(record)
-        write_json(place(store), {"schema": SCHEMA, "runs": known})
+        write_json(store.index, {"schema": SCHEMA, "runs": known})
 
 
 def rebuild(store: Store) -> int:
     """Make the index again from the records that can be read; how many there are. Raises StoreError."""
-    with Locks(store.folder / "locks").hold("index"):
+    with store.locks.hold("index"):
         entries = {}
         for cell in store.cells():
             if cell.record.exists():
                 with suppress(StoreError):  # a damaged record is named by doctor, and goes by itself
                     record = read_run(cell.record)
                     entries[record.key] = entry(record)
-        write_json(place(store), {"schema": SCHEMA, "runs": entries})
+        write_json(store.index, {"schema": SCHEMA, "runs": entries})
     return len(entries)
 
 
@@ -80,13 +78,3 @@ def entry(record: Record) -> dict[str, Any]:
         "seed": recipe.seed,
         "checksum": record.checksum or None,
     }
-
-
-def place(store: Store) -> Path:
-    """Where the index is kept."""
-    return store.folder / "index.json"
-
-
-def cell_of(store: Store, key: str) -> Cell:
-    """The cell of a key that the index names."""
-    return Cell(store.folder / key[:16], store.save_every)

@@ -64,7 +64,7 @@ class AskedFor(Part):
     training: Training
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     seed: Count
-    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    budget: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     control: str | None
 
 
@@ -160,6 +160,15 @@ class Bill(Part):
     draw: dict[str, Work]
     train: dict[str, Work]
     reused: Work
+
+    @property
+    def as_budget(self) -> float:
+        """The budget at which a method that draws for nothing costs as much.
+
+        The validation at the end is left out, for every run pays it.
+        """
+        validation = self.train.get("select", Cost()).passes / self.full_fine_tune.passes
+        return round(self.multiple_of_T - validation, 2)
 
     @property
     def stages(self) -> dict[str, dict[str, Cost]]:

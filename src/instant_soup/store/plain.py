@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.content import content_key
 from ..core.errors import StoreError
 
 
@@ -40,6 +40,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return facts
 
 
+def write_sealed(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write plain data with a checksum of itself, in one piece or not at all. Raises StoreError."""
+    write_json(path, seal(facts))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote. Raises StoreError when it is missing, damaged or edited."""
+    facts = read_json(path)
+    if not intact(facts):
+        raise StoreError(
+            f"{path} does not match its checksum: it was changed after it was written; "
+            f"`instant-soup doctor {path.parent.parent}` puts damage aside, and the same command makes it again"
+        )
+    return facts
+
+
+def intact(facts: Mapping[str, Any]) -> bool:
+    """Whether *facts* match their checksum, or are of a schema that had none."""
+    if "checksum" in facts:
+        try:
+            return sealed(facts)
+        except (ValueError, RecursionError):
+            return False
+    return facts.get("schema") in (1, 2) or facts.keys() == {"bill", "reused", "seconds"}
+
+
 def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
     """*facts* with a checksum of everything else in them."""
     return {**facts, "checksum": _checksum(facts)}
@@ -51,5 +77,4 @@ def sealed(facts: Mapping[str, Any]) -> bool:
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:
-    unsealed = {name: value for name, value in facts.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(unsealed, sort_keys=True).encode()).hexdigest()
+    return content_key({name: value for name, value in facts.items() if name != "checksum"})

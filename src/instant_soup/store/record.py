@@ -37,7 +37,25 @@ SEALED = 3  # the schema from which on records carry a checksum
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
 _RANGES = ("rate", "weight_decay", "label_smoothing", "subset")  # knobs of methods themselves up to schema 3
+_BY_MAGNITUDE = {"score": "magnitude"}
+_UNSTRUCTURED = {"pattern": "unstructured"}
+_ONCE: Mapping[str, Mapping[str, Any]] = {
+    "magnitude": _UNSTRUCTURED,
+    "random": _UNSTRUCTURED,
+    "snip": _UNSTRUCTURED,
+    "grasp": _UNSTRUCTURED,
+    "instant-soup": {**_BY_MAGNITUDE, "mask_start": 0.0, "spacing": "growing", "progress": "all", "inside": False},
+    "gradual": {**_BY_MAGNITUDE, "mask_start": 0.0},
+    "early-bird": _BY_MAGNITUDE,
+    "lth": _BY_MAGNITUDE,
+    "lth-rewind": _BY_MAGNITUDE,
+    "lottery-pools": _BY_MAGNITUDE,
+}
+"""What every run of a method up to schema 3 did, which is a knob since."""
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
+
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Figures that are better the lower they are; any other is better the higher it is."""
 
 
 class Outcome(Part):
@@ -48,6 +66,7 @@ class Outcome(Part):
         metric: the task's first figure, by which methods are compared.
         test: all figures on the test split; one that is not finite is of a run that went wrong.
         validation: the figure that selection goes by.
+        contents: digests of the data and the model that it was made with, as far as they were files.
         checksum: of everything else in the file; empty where the record was not written yet.
     """
 
@@ -63,6 +82,7 @@ class Outcome(Part):
     memory: Memory
     examples: Examples
     made: Made
+    contents: Annotated[dict[str, str], Field(default_factory=dict)]
     checksum: str = ""
 
     @model_validator(mode="after")
@@ -82,8 +102,13 @@ class Outcome(Part):
 
 
 class Record(Outcome):
-    """One finished run."""
+    """One finished run.
 
+    Attributes:
+        judged: how a test split of language was judged: protocol, L, how many tokens of which text.
+    """
+
+    judged: Annotated[dict[str, Any], Field(default_factory=dict)]
     cost: Bill
     seconds: Seconds
     clock: Clock
@@ -223,7 +248,8 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), dict):
         return recipe  # whoever types it says what is wrong
 
-    method = dict(recipe["method"])
+    name = recipe["method"].get("name")
+    method = {**(_ONCE.get(name, {}) if isinstance(name, str) else {}), **recipe["method"]}
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}

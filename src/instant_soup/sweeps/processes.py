@@ -13,7 +13,7 @@ import torch
 
 from ..core.errors import StoreError
 from ..engine.worker import settle, threads_of_libraries
-from ..store.store import Cell, Store
+from ..store.store import Store
 from .progress import Progress
 from .sweep import Sweep
 
@@ -72,6 +72,7 @@ def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
         if progress.read().get("pid") == process.pid:
             progress.end()
             deaths[progress.path] += 1
-            if deaths[progress.path] >= DEATHS:
-                cell = Cell(sweep.store.folder / progress.path.stem)
-                sweep.note(cell, f"its worker was killed {DEATHS} times; is there memory enough for it?")
+            recipe = sweep.wanted_by(progress.path.stem)
+            if recipe and deaths[progress.path] >= DEATHS:
+                why = f"its worker was killed {DEATHS} times; is there memory enough for it?"
+                sweep.note(sweep.store.cell(recipe), why)

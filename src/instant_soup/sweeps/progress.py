@@ -16,7 +16,8 @@ from ..recipes.recipe import Recipe
 from ..runs.plan import rehearse
 from ..runs.run import Watch
 from ..runs.sizes import Sizes
-from ..store.store import Store, read_json, write_json
+from ..store.plain import read_json, write_json
+from ..store.store import Store
 from ..tasks import CourseTask
 
 EVERY = 1.0  # seconds between notes
@@ -33,12 +34,12 @@ class Progress:
     @classmethod
     def of(cls, store: Store, recipe: Recipe) -> Self:
         """Where a run of *recipe* notes how far it is."""
-        return cls(store.folder / "locks" / f"{recipe.key[:16]}.json")
+        return cls(store.progress(recipe))
 
     @classmethod
     def all(cls, store: Store) -> list[Self]:
         """Every place in *store* where a run notes how far it is."""
-        return [cls(path) for path in sorted((store.folder / "locks").glob("*.json"))]
+        return [cls(path) for path in store.progresses()]
 
     def begin(self, recipe: Recipe, tell: Callable[[str, Pulse], None] | None, task: CourseTask) -> Watch:
         """What `run` is to tell: it is noted here, and passed on to *tell*."""

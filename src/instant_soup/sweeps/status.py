@@ -67,7 +67,7 @@ def sweeps(store: Store) -> tuple[Sweep, ...]:
     """Every sweep that was begun in *store*. Raises StoreError when there is none, or one is damaged."""
     if not store.folder.is_dir():
         raise StoreError(f"no folder at {store.folder}; give the folder that runs are kept in")
-    found = tuple(Sweep.begun(place, store) for place in sorted((store.folder / "sweeps").glob("*.json")))
+    found = tuple(Sweep.begun(place, store) for place in store.sweeps())
     if not found:
         count = sum(cell.record.exists() for cell in store.cells())
         raise StoreError(f"no sweep was begun in {store.folder}, which holds {count} finished runs; begin one")

@@ -22,9 +22,9 @@ from ..core.errors import RecipeError, SoupError, StoreError
 from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
-from ..store.plain import seal
-from ..store.record import read_run
-from ..store.store import Cell, Store, read_json, write_json
+from ..store.cell import Cell
+from ..store.plain import intact, read_json, read_sealed, write_sealed
+from ..store.store import Store
 from ..tasks import CourseTask
 from .progress import Progress
 
@@ -56,7 +56,7 @@ class Sweep:
     @property
     def place(self) -> Path:
         """Where the store keeps what this sweep asks for."""
-        return self.store.folder / "sweeps" / f"{self.key[:16]}.json"
+        return self.store.sweep(self.key)
 
     def begin(self) -> None:
         """Note in the store what is asked for, so that others can say how far it is. Raises StoreError."""
@@ -68,7 +68,7 @@ class Sweep:
             }
             for one in self.wanted
         ]
-        write_json(self.place, seal({"source": self.source, "since": self.since, "slim": self.slim, "wanted": wanted}))
+        write_sealed(self.place, {"source": self.source, "since": self.since, "slim": self.slim, "wanted": wanted})
 
     def must_have_begun(self) -> None:
         """Raises StoreError unless this very sweep was begun in its store."""
@@ -87,11 +87,14 @@ class Sweep:
                 Wanted(one["name"], Recipe.parse(one["recipe"]), one["like"] and Recipe.parse(one["like"]))
                 for one in facts["wanted"]
             )
-            return cls(wanted, store, facts["source"], facts["slim"], facts["since"])
+            sweep = cls(wanted, store, facts["source"], facts["slim"], facts["since"])
         except (KeyError, TypeError, RecipeError) as reason:
             raise StoreError(
                 f"{place} is no sweep of this version ({reason}); begin it again from its recipe"
             ) from reason
+        if not intact(facts):
+            raise StoreError(f"{place} does not match its checksum, so it was edited; begin it again from its recipe")
+        return sweep
 
     # what stands where
 
@@ -100,7 +103,7 @@ class Sweep:
         if one.like is None:
             return one
         cell = self.store.cell(one.like)
-        return one.with_budget(budget_like(read_run(cell.record))) if cell.record.exists() else None
+        return one.with_budget(budget_like(cell.load_record())) if cell.record.exists() else None
 
     def state(self, one: Wanted) -> State:
         """How far *one* is."""
@@ -119,10 +122,18 @@ class Sweep:
         """Why *one* failed, in a sentence."""
         recipe = known.recipe if (known := self.ready(one)) else one.like
         cell = self.store.cell(recipe or one.recipe)
-        return str(read_json(cell.failure)["error"]) if cell.failure.exists() else "what it waits for failed"
+        return str(read_sealed(cell.failure)["error"]) if cell.failure.exists() else "what it waits for failed"
 
     def _failed(self, cell: Cell) -> bool:
-        return cell.failure.exists() and str(read_json(cell.failure)["at"]) >= self.since
+        return cell.failure.exists() and str(read_sealed(cell.failure)["at"]) >= self.since
+
+    def wanted_by(self, short_key: str) -> Recipe | None:
+        """The recipe with this short key, if this sweep asks for it."""
+        for wanted in self.wanted:
+            known = self.ready(wanted)
+            if known and known.recipe.short_key == short_key:
+                return known.recipe
+        return None
 
     # the work
 
@@ -169,7 +180,7 @@ class Sweep:
 
     def note(self, cell: Cell, error: str) -> None:
         """Note that a run failed. Raises StoreError when that cannot be written."""
-        write_json(cell.failure, seal({"error": error, "at": datetime.now(UTC).isoformat()}))
+        cell.fail({"error": error, "at": datetime.now(UTC).isoformat()})
 
 
 class _Loader:

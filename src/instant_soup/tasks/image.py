@@ -82,5 +82,6 @@ def image(
         predict=predict,
         loss=loss,
         metric=figures(spec.metrics),
+        classes=words,
     )
     return CourseTask(course, regime or Regime(), seed)

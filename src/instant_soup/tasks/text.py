@@ -90,6 +90,7 @@ def text(
         predict=predict,
         loss=loss,
         metric=figures(spec.metrics),
+        classes=spec.labels,
     )
     return CourseTask(course, regime or Regime(), seed)
 

@@ -53,6 +53,7 @@ class Course:
         lower_is_better: whether the first figure of *metric* is better the lower it is, as perplexity is.
         logits: whether outputs are logits, which a temperature divides.
         facts: how the test split is judged, as records tell it.
+        classes: their names, in the order of their numbers; none where there are no classes.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Course:
     lower_is_better: bool = False
     logits: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
     def selected(self, outputs: Tensor, targets: Tensor) -> float:
         """The figure that selection goes by, of a whole split; higher is better."""

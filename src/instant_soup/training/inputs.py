@@ -11,10 +11,10 @@ expert in a stack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,17 @@ Hold = Callable[["Block"], AbstractContextManager[None]]
 _ATEN = torch.ops.aten
 _OPERANDS = {_ATEN.mm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.bmm: (0, 1), _ATEN.matmul: (0, 1), _ATEN.linear: (0, 1)}
 """What multiplies, and where its inputs and its matrix stand among the arguments."""
+
+
+class States(Protocol):
+    """What goes from one block to the next, a tensor for each micro-batch, wherever it is kept."""
+
+    def append(self, state: Tensor, /) -> None:
+        """Take the next."""
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+    def __setitem__(self, number: int, state: Tensor, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,8 @@ def inputs_of(
     *,
     second_moment: bool,
     hold: Hold | None = None,
-    states: Callable[[], MutableSequence[Tensor]] = list,
+    states: Callable[[], States] = list,
+    start: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
     """Sums over the inputs of every matrix in *scope*: of one block at a time, and last of all what is in no block.
 
@@ -184,6 +196,7 @@ def inputs_of(
         second_moment: whether sums are of x x^T, float32 [..., inputs, inputs], or of squares, float32 [..., inputs].
         hold: puts a block into memory for as long as it is worked on; they are there already if None.
         states: makes a list for what goes from one block to the next, one tensor a micro-batch.
+        start: how many blocks were gone through before; *states* then knows what goes into the next one.
 
     Raises:
         TrainingError: a matrix is not seen to multiply anything, or blocks do not follow one another.
@@ -193,7 +206,7 @@ def inputs_of(
     with holding(blocks[0]) if blocks else nullcontext():
         flow.begin(parts(), forward)
 
-    for block in blocks:
+    for block in blocks[start:]:
         with holding(block):
             if block.names:
                 watched = Statistics(scope, _matrices(block), second_moment)
@@ -240,10 +253,10 @@ class _EnoughError(Exception):
 class _Flow:
     """What goes from block to block, for each micro-batch."""
 
-    def __init__(self, blocks: Sequence[Block], states: Callable[[], MutableSequence[Tensor]]) -> None:
+    def __init__(self, blocks: Sequence[Block], states: Callable[[], States]) -> None:
         self._blocks, self._new = blocks, states
         self._calls: list[dict[str, _Call]] = []
-        self._states: dict[str, MutableSequence[Tensor]] = {}
+        self._states: dict[str, States] = {}
 
     def begin(self, parts: Iterable[Batch], forward: Forward) -> None:
         """See how blocks are called, and what goes into the first of each stack."""

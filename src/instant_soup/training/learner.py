@@ -28,7 +28,7 @@ from torch.optim import AdamW
 from ..core.budget import Cost, Meter, Purpose
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
-from ..core.ranks.agreement import check_accord
+from ..core.ranks.agreement import check_agreement
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
 from ..core.weights import Weights, digest
@@ -90,7 +90,7 @@ class ModuleLearner:
         free: bool = False,
     ) -> None:
         self._course, self._regime, self._meter, self._seed = course, regime, meter, seed
-        self._horizon = horizon or regime.horizon(len(course.train))
+        self._horizon = regime.horizon(len(course.train)) if horizon is None else horizon
         self._accelerator = accelerator(regime.precision)
         model = deepcopy(course.model)
         self._plain_forward = model.forward  # Accelerate puts autocast around it
@@ -105,7 +105,7 @@ class ModuleLearner:
         self._line = _line_of(regime, self._horizon)
         self._order = self._ordered(Training(seed=self.seed("order")))
         self._clock = _Clock()
-        self._completed: Weights = {}
+        self._completed: dict[str, Tensor] = {}  # second moments of the last whole training
         self._aside: tuple[Mask, ...] = ()
         self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
         self._crew, self._free = crew, free
@@ -197,7 +197,7 @@ class ModuleLearner:
             raise ScopeError(f"the mask is for {mask.scope}, and this model has {self.scope}")
         self._mask = mask = self._layout.mask(mask)
         if not self._layout.cut:  # else no two ranks hold the same part of it
-            check_accord(mask, self._layout.team)
+            check_agreement(mask, self._layout.team)
         self._keep = {
             name: mask[name].to(local(self._parameters[name]))
             for name, kept in mask.kept_by_name.items()
@@ -211,6 +211,8 @@ class ModuleLearner:
             parameter = self._parameters[name]
             local(parameter).masked_fill_(keep == 0, 0.0)  # not a product: that could leave -0.0 or NaN
             optim.forget(self._optimizer, parameter, keep)
+            if name in self._completed:
+                self._completed[name] = self._completed[name].masked_fill(keep == 0, 0.0)
 
     # training
 
@@ -239,7 +241,9 @@ class ModuleLearner:
         self._meter.tell("train", sparsity=self._mask.sparsity)
         self._clock.leg, self._clock.steps = self._clock.leg + 1, self._horizon
         self.restore(_room(tensors, "weights"))
-        self._completed = _room(tensors, "second moments")
+        self._completed = {
+            name: moment.to(self._parameters[name].device) for name, moment in _room(tensors, "second moments").items()
+        }
 
     def _make(self, key: str, how: Training, varied: bool) -> None:
         """Train to the end, and shelve the outcome."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
 from ..core.errors import TrainingError
@@ -42,7 +43,7 @@ def step(
         keep: ones and zeros of the parameter's shape and dtype, for each parameter with a pruned weight.
 
     Raises:
-        TrainingError: the loss is not finite; nothing has been changed then.
+        TrainingError: the loss or the gradient is not finite; nothing has been changed then.
     """
     total = 0.0
     for batch, share in micro:
@@ -56,8 +57,13 @@ def step(
     for name, bits in keep.items():
         if (gradient := parameters[name].grad) is not None:
             local(gradient).mul_(bits)
-    if clip:
-        accelerator.clip_grad_norm_(parameters.values(), clip)
+
+    norm = accelerator.clip_grad_norm_(parameters.values(), clip or inf)  # times one where there is nothing to clip
+    length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    if not isfinite(length):
+        optimizer.zero_grad(set_to_none=True)
+        raise TrainingError(f"the gradient's norm is {length}; lower the learning rate, or set precision to float32")
+
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return total

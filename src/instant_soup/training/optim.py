@@ -71,11 +71,11 @@ def second_moments(optimizer: AdamW, named: Mapping[str, nn.Parameter]) -> Weigh
     def unbiased(name: str) -> Tensor:
         parameter = named[name]
         if parameter not in optimizer.state:
-            return torch.zeros_like(local(parameter))
+            return torch.zeros_like(local(parameter), dtype=torch.float32)
 
         memory = optimizer.state[parameter]
         seen: float = 1 - beta ** float(memory["step"])
-        return local(memory["exp_avg_sq"]) / seen
+        return local(memory["exp_avg_sq"]).float() / seen
 
     return Lazy(named, unbiased)
 

@@ -20,7 +20,8 @@ from torch import Tensor
 import instant_soup as soup
 from instant_soup.checkpoints import prune
 from instant_soup.checkpoints.checkpoint import INDEX, Checkpoint
-from instant_soup.checkpoints.prune import RECORD, prune_checkpoint, ticket_of
+from instant_soup.checkpoints.job import RECORD
+from instant_soup.checkpoints.prune import prune_checkpoint, ticket_of
 from instant_soup.core import files
 from instant_soup.core.errors import DataError, ScopeError, SparsityError, StoreError, UnknownName
 from instant_soup.core.weights import Elementwise

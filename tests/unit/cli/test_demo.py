@@ -13,25 +13,31 @@ from instant_soup.cli.main import app
 from instant_soup.data.polarity import polarity
 from instant_soup.data.source import Splits
 from instant_soup.runs import demo
+from instant_soup.store.record import read_run
 
 
-def test_the_demo_compares_five_lines_and_names_the_files_it_wrote(
+def test_the_demo_compares_three_lines_at_equal_steps_names_the_files_it_wrote_and_says_what_to_do_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "TRAINING", {"rate": 5e-5, "batch": 8, "steps": 8})
-    monkeypatch.setitem(demo.SOUP, "lookahead_steps", 1)
+    monkeypatch.setattr(demo, "TRAINING", {"rate": 5e-5, "batch": 8, "steps": 16, "line": "flat"})
+    for knob, value in {"lookahead_steps": 1, "rounds": 4, "denoised_rounds": 1}.items():
+        monkeypatch.setitem(demo.SOUP, knob, value)
     rows = polarity()
     few = Splits(*(part.select(range(64)) for part in (rows.train, rows.validation, rows.test)))
     monkeypatch.setattr(import_module("instant_soup.tasks.text"), "polarity", lambda: few)
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--sparsity", "0.8"])
     assert result.exit_code == 0, result.output
-    for title in ("dense", "one-shot", "progressive", "instant soup", "one-shot, ISP's cost"):
+    for title in ("dense", "one-shot", "instant soup"):
         assert title in result.stdout
     assert "80.0%" in result.stdout
     assert "cost in T" in result.stdout
-    folders = [Path(line.split()[-1]) for line in result.stdout.splitlines() if str(tmp_path) in line]
-    assert len(folders) == 6
+    said, next_steps = result.stdout.split("What to do next:")
+    folders = [Path(line.split()[-1]) for line in said.splitlines() if str(tmp_path) in line]
+    assert len(folders) == 4
     ticket = soup.Ticket.load(folders[-1])
+    assert f"instant-soup ticket info {folders[-1]}" in next_steps
+    records = [read_run(folder / "record.json") for folder in folders[:-1]]
+    assert {record.cost.total.steps for record in records} == {16}
     assert ticket.method["name"] == "instant-soup"
     assert ticket.mask.kept == round(0.2 * ticket.mask.scope.size)
     again = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--sparsity", "0.8", "--quiet"])

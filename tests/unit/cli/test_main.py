@@ -308,7 +308,7 @@ def test_a_sweep_over_methods_keeps_the_knobs_of_the_recipes_own(call: Call, rec
     ("names", "said"),
     [
         (["magnitude", "magnitud"], "did you mean 'magnitude'?"),
-        (["magnitude", "gradual"], "budget is 2 and gradual trains its ticket inside T"),
+        (["magnitude", "lth", "gradul"], "did you mean 'gradual'?"),
     ],
 )
 def test_every_method_of_a_sweep_is_checked_before_the_first_is_paid_for(

@@ -121,9 +121,10 @@ def test_what_cannot_be_cut_is_refused_with_what_to_do() -> None:
         prune({**scores, "linear": torch.full((6, 8), float("nan"))}, dense, 0.5, pattern="2:4")
     with pytest.raises(ScopeError, match="no score for 'experts'"):
         prune({"linear": scores["linear"], "first": scores["first"]}, dense, 0.5, across="row")
-    other = Mask(SCOPE, {n: torch.arange(m.numel()).view(m.shape) % 4 == 0 for n, m in dense.items()})
+    flags = {name: dense[name] for name in dense}
+    flags["linear"][0, 1:4] = False
     with pytest.raises(SparsityError, match="fewer than 2 are left"):
-        prune(scores, other, 0.75, pattern="1:4") and prune(scores, other, 0.5, pattern="2:4")
+        prune(scores, Mask(SCOPE, flags), 0.5, pattern="2:4")
 
 
 def test_a_draw_is_refused_before_any_work_where_sparsity_and_pattern_disagree() -> None:

@@ -107,3 +107,36 @@ def test_an_unknown_share_is_met_with_the_nearest_name() -> None:
 def test_a_target_out_of_range_is_refused_for_steps_too() -> None:
     with pytest.raises(SparsityError):
         steps_to(1.0, 0.1, "linear")
+
+
+# rounds in place of a share
+
+
+@pytest.mark.parametrize(
+    ("of", "wanted"),
+    [
+        ("linear", [0.3, 0.6, 0.9]),
+        ("geometric", [1 - 0.1 ** (1 / 3), 1 - 0.1 ** (2 / 3), 0.9]),
+        ("cubic", [0.9 * 19 / 27, 0.9 * 26 / 27, 0.9]),
+    ],
+)
+def test_a_number_of_rounds_divides_the_way_whatever_the_share(of: str, wanted: list[float]) -> None:
+    for share in (0.1, 0.5):
+        assert steps_to(0.9, share, of, 3) == pytest.approx(wanted)
+        assert steps_to(0.9, share, of, 3)[-1] == 0.9
+    assert steps_to(0.9, 0.1, of, 1) == (0.9,)
+
+
+def test_a_cubic_way_needs_its_number_of_rounds() -> None:
+    with pytest.raises(KnobError, match="share is 'cubic', which the number of rounds sets; set rounds, to 12"):
+        steps_to(0.9, 0.1, "cubic")
+
+
+def test_no_rounds_and_targets_out_of_range_are_refused() -> None:
+    with pytest.raises(KnobError, match="rounds is 0; expected 1 or more"):
+        steps_to(0.9, 0.1, "linear", 0)
+    for target in (1.0, -0.1, float("nan")):
+        with pytest.raises(SparsityError):
+            steps_to(target, 0.1, "cubic", 3)
+    with pytest.raises(UnknownName, match="did you mean 'cubic'"):
+        steps_to(0.9, 0.1, "cubik", 3)

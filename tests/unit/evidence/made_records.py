@@ -66,7 +66,7 @@ def record(
     }
     nothing = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
     return {
-        "schema": 2 if old else 3,
+        "schema": 2 if old else 4,
         "key": hashlib.sha256(json.dumps([recipe, at, figure], sort_keys=True).encode()).hexdigest(),
         "recipe": recipe,
         "ticket": {

@@ -36,7 +36,7 @@ def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(
         ("early-bird", "magnitude", 0), ("early-bird", "random", 0), ("magnitude", "random", 0),
     ]  # fmt: skip
     masks = {
-        run.method: soup.Ticket.load(store.folder / run.key[:16] / "ticket.safetensors").mask
+        run.method: soup.Ticket.load(store.cell_of(run.key).ticket).mask
         for run in runs
         if run.seed == 0 and run.sparsity and not run.control
     }

@@ -12,7 +12,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from instant_soup.core.errors import UnknownName
-from instant_soup.evidence.compare import Comparison, Difference, Line, compare
+from instant_soup.evidence.compare import compare
+from instant_soup.evidence.comparison import Comparison, Difference, Line
 
 from .made_records import named, record
 

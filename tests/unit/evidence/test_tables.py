@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from instant_soup.evidence import tables
-from instant_soup.evidence.compare import Comparison, Ranks, compare
+from instant_soup.evidence import latex, tables
+from instant_soup.evidence.compare import compare
+from instant_soup.evidence.comparison import Comparison, Ranks
+from instant_soup.evidence.machines import as_json, tidy
+from instant_soup.evidence.markdown import markdown
 from instant_soup.evidence.overview import overviews
 from instant_soup.evidence.runs import Run
 
@@ -38,7 +41,7 @@ def found() -> Comparison:
 
 
 def test_csv_has_one_row_a_run_with_its_bill() -> None:
-    rows = list(csv.DictReader(tables.tidy(runs()).splitlines()))
+    rows = list(csv.DictReader(tidy(runs()).splitlines()))
     assert len(rows) == len(runs())
     (one,) = [row for row in rows if (row["method"], row["control"], row["seed"]) == ("instant-soup", "", "2")]
     assert float(one["figure"]) == pytest.approx(0.822)
@@ -48,7 +51,7 @@ def test_csv_has_one_row_a_run_with_its_bill() -> None:
 
 
 def test_json_is_all_of_it_and_strict(found: Comparison) -> None:
-    whole = json.loads(tables.as_json(found), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    whole = json.loads(as_json(found), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert whole["reference"] == "magnitude"
     assert len(whole["lines"]) == len(found.lines)
     line = next(one for one in whole["lines"] if one["method"] == "instant-soup" and not one["control"])
@@ -62,7 +65,7 @@ def test_json_is_all_of_it_and_strict(found: Comparison) -> None:
 
 
 def test_markdown_has_a_section_for_each_table_and_whole_rows(found: Comparison) -> None:
-    page = tables.markdown(found)
+    page = markdown(found)
     assert page.index("## glue/sst2, nothing pruned") < page.index("## glue/sst2, 50% pruned")
     assert "| instant-soup | 0.817 ± 0.023 | 4 | 89% | 1.62 | +0.102 | better |" in page
     assert "- At equal cost (1.62 T): instant-soup against magnitude (longer) -0.009 (worse)" in page
@@ -71,14 +74,14 @@ def test_markdown_has_a_section_for_each_table_and_whole_rows(found: Comparison)
 
 
 def test_a_control_stands_beneath_its_ticket_with_what_it_lacks(found: Comparison) -> None:
-    rows = tables.markdown(found).splitlines()
+    rows = markdown(found).splitlines()
     (place,) = [i for i, row in enumerate(rows) if row.startswith("| instant-soup |") and "±" in row]
     assert rows[place + 1].startswith("| ↳ layers control | 0.600")
     assert "worse (to its ticket)" in rows[place + 1]
 
 
 def test_latex_is_balanced_and_escaped_and_bold_only_where_better(found: Comparison) -> None:
-    page = tables.latex(found)
+    page = latex.latex(found)
     assert page.count(r"\begin{") == page.count(r"\end{")
     assert page.count("{") == page.count("}")
     for line in page.splitlines():
@@ -92,7 +95,7 @@ def test_latex_is_balanced_and_escaped_and_bold_only_where_better(found: Compari
     [("a_b", r"a\_b"), ("50%", r"50\%"), ("x^2 & y~", r"x\textasciicircum{}2 \& y\textasciitilde{}")],
 )
 def test_what_latex_would_read_is_escaped(text: str, escaped: str) -> None:
-    assert tables._tex(text) == escaped
+    assert latex.escaped(text) == escaped
 
 
 # a task at a glance
@@ -121,7 +124,7 @@ def test_a_task_at_a_glance_has_methods_down_and_sparsities_across() -> None:
     assert not any("*" in cell for cell in rows[1])
     assert [row[-1] for row in rows] == ["1.62", "1.02", "1.02"]
     assert tables.glance(found, whole) == "Dense: 0.950 at 1.02 T. Bold: better than magnitude beyond noise."
-    assert "## glue/sst2 at a glance" in tables.markdown(found)
+    assert "## glue/sst2 at a glance" in markdown(found)
 
 
 def test_a_task_at_a_glance_says_where_there_is_one_seed_and_speaks_of_bold_only_where_something_is() -> None:
@@ -132,11 +135,11 @@ def test_a_task_at_a_glance_says_where_there_is_one_seed_and_speaks_of_bold_only
 
 def test_one_sparsity_is_no_overview(found: Comparison) -> None:
     assert not list(overviews(found))
-    assert "at a glance" not in tables.markdown(found)
+    assert "at a glance" not in markdown(found)
 
 
 def test_latex_has_each_task_in_one_table_first() -> None:
-    page = tables.latex(at_three())
+    page = latex.latex(at_three())
     first = page.split(r"\end{table}")[0]
     assert r"accuracy at & 50\% & 70\% & 90\% & cost in $T$ \\" in first
     assert r"\begin{tabular}{lrrrr}" in first
@@ -151,14 +154,18 @@ def test_latex_has_each_task_in_one_table_first() -> None:
 
 
 def test_methods_that_share_a_letter_are_closer_than_the_critical_difference() -> None:
-    ranks = Ranks({"a": 1.0, "b": 2.0, "c": 3.0}, 20, 0.001, 1.5)
-    assert tables.ranked(ranks) == [["a", "1.00", "a·"], ["b", "2.00", "ab"], ["c", "3.00", "·b"]]
+    ranks = Ranks({"a": 1.0, "b": 2.0, "c": 3.0}, 20, 0.001, 1.5, {"a": (1.0, 1.0), "b": (1.0, 4.0), "c": (1.5, 1.5)})
+    assert tables.ranked(ranks) == [
+        ["a", "1.00", "a·", "1.00"],
+        ["b", "2.00", "ab", "1.00 to 4.00"],
+        ["c", "3.00", "·b", "1.50"],
+    ]
     assert "Critical difference 1.50 (Nemenyi, 5 %)" in tables.said(ranks)
 
 
 def test_no_method_is_told_apart_where_friedman_finds_nothing() -> None:
-    ranks = Ranks({"a": 1.0, "b": 2.0, "c": 3.0}, 20, 0.2, 0.1)
-    assert {letters for _, _, letters in tables.ranked(ranks)} == {"a"}
+    ranks = Ranks({"a": 1.0, "b": 2.0, "c": 3.0}, 20, 0.2, 0.1, dict.fromkeys("abc", (1.0, 1.0)))
+    assert {letters for _, _, letters, _ in tables.ranked(ranks)} == {"a"}
     assert "no method is told apart" in tables.said(ranks)
 
 
@@ -169,6 +176,6 @@ def test_ten_thousand_runs_are_written_down() -> None:
         for task in range(100) for sparsity in (0.5, 0.7) for seed in range(10)
     )  # fmt: skip
     found = compare(made)
-    assert tables.markdown(found).count("\n## ") == 302
-    assert tables.tidy(made).count("\n") == 10_001
-    assert json.loads(tables.as_json(found))["lines"]
+    assert markdown(found).count("\n## ") == 302
+    assert tidy(made).count("\n") == 10_001
+    assert json.loads(as_json(found))["lines"]

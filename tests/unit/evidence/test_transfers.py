@@ -11,6 +11,8 @@ import pytest
 from instant_soup.core.errors import StoreError
 from instant_soup.evidence import tables
 from instant_soup.evidence.compare import compare
+from instant_soup.evidence.machines import as_json
+from instant_soup.evidence.markdown import markdown
 from instant_soup.evidence.transfers import Matrix, matrices
 from instant_soup.store.plain import seal
 
@@ -123,15 +125,15 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: 
 
 
 def test_the_table_frames_the_own_ticket_and_says_how_to_read_it(found: Matrix) -> None:
-    text = tables.markdown(compare(named(runs())), [found])
+    text = markdown(compare(named(runs())), [found])
     assert "## Transfer: instant-soup, 50% pruned" in text
     assert "| ticket of | glue/cola, accuracy | glue/rte, accuracy |" in text
     assert "| glue/cola | [0.750] | 0.800 |" in text
     assert "| by random |  | 0.500 |" in text
     assert tables.TRANSFERRED in text
-    assert "Transfer" not in tables.markdown(compare(named(runs())))
+    assert "Transfer" not in markdown(compare(named(runs())))
 
 
 def test_json_holds_the_figures(found: Matrix) -> None:
-    whole = json.loads(tables.as_json(compare(named(runs())), [found]))
+    whole = json.loads(as_json(compare(named(runs())), [found]))
     assert whole["transfers"][0]["figures"]["glue/cola"] == {"glue/cola": 0.75, "glue/rte": 0.8}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,65 @@ def test_a_damaged_file_is_refused_and_nothing_is_read_out_of_bounds(source: Sou
     write_tensors(tmp_path / "out", tensors, facts)
     with pytest.raises(ExportError, match=str(tmp_path)):
         csr.load(tmp_path / "out")
+
+
+def forge(source: Source, out: Path, **changes: Any) -> Path:
+    """A file whose model has other numbers in its configuration."""
+    csr.write(source("bert"), out)
+    tensors, facts = read_tensors(out, ExportError, "CSR file")
+    for key, value in changes.items():
+        if key in facts["model"]:
+            facts["model"][key] = value
+        else:
+            facts["model"]["config"][key] = value
+    write_tensors(out, tensors, facts)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"hidden_size": 2**30}, "a model that is too large: it would unfold into"),
+        ({"vocab_size": 10**9}, "a model that is too large: it would unfold into"),
+        ({"num_hidden_layers": 10**12}, "num_hidden_layers of its model is 1,000,000,000,000; expected at most"),
+        ({"num_hidden_layers": 99_999}, "too large|more than 100,000 parameters"),
+        ({"classes": 10**9}, "has 1000000000 classes; expected 1 to"),
+        ({"classes": "3"}, "has '3' classes"),
+        ({"kind": "code"}, "is of kind 'code'"),
+        ({"model_type": "no-such"}, "no model that transformers can build"),
+        ({"hidden_size": "wide"}, "no model that transformers can build"),
+        ({"hidden_size": -32}, "no model that transformers can build"),
+    ],
+)
+def test_a_file_that_asks_for_a_huge_or_impossible_model_is_refused_in_little_memory(
+    source: Source, changes: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    path = forge(source, tmp_path / "out", **changes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ExportError, match=sentence):
+        csr.load(path, lengths=())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
+
+
+def test_code_that_a_configuration_names_is_neither_written_nor_run(source: Source, tmp_path: Path) -> None:
+    auto_map = {"AutoModelForSequenceClassification": "evil.Model"}
+    path = forge(source, tmp_path / "out", auto_map=auto_map)
+    assert type(csr.load(path, lengths=())).__name__ == "BertForSequenceClassification"
+
+
+def test_a_matrix_that_would_unfold_into_too_much_is_refused(source: Source, tmp_path: Path) -> None:
+    csr.write(source("bert"), tmp_path / "out")
+    tensors, facts = read_tensors(tmp_path / "out", ExportError, "CSR file")
+    facts["shapes"][0][1] = [32, 2**40]
+    write_tensors(tmp_path / "out", tensors, facts)
+    with pytest.raises(ExportError, match="it would unfold into"):
+        csr.read(tmp_path / "out")
+
+
+def test_what_unfolds_into_more_than_is_allowed_is_refused_and_read_if_that_is_allowed(
+    source: Source, tmp_path: Path
+) -> None:
+    csr.write(source("bert"), tmp_path / "out")
+    with pytest.raises(ExportError, match="it would unfold into"):
+        csr.read(tmp_path / "out", limit=1000)
+    assert csr.read(tmp_path / "out", limit=10**6)[1] == source("bert").ticket.mask

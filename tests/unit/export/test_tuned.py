@@ -17,7 +17,7 @@ from instant_soup.core.ticket import Ticket
 from instant_soup.export.card import card
 from instant_soup.export.portable import Portable
 from instant_soup.export.source import portable
-from instant_soup.store.store import Cell
+from instant_soup.store.cell import Cell
 
 Source = Callable[[str], Portable]
 
@@ -55,7 +55,7 @@ def test_the_weights_of_a_run_come_with_what_is_known_of_it(cell: Cell, tiny_ber
     for name, tensor in cell.load_model().items():
         assert torch.equal(found.tensors[name], tensor)
     assert found.record is not None
-    assert f"accuracy {found.record['test']['accuracy']:.4f}" in card(found)
+    assert f"accuracy {found.record.test['accuracy']:.4f}" in card(found)
     assert "It is fine-tuned." in card(found)
 
 

@@ -16,8 +16,19 @@ from instant_soup.methods import METHODS
 from instant_soup.methods.calibration import SCORES, Calibrated
 from instant_soup.tasks import CourseTask
 
-PATTERNED = ("magnitude", "random", "snip", "grasp", *SCORES)
-QUICK = {"snip": {"per_class": 1}, "grasp": {"per_class": 1}, **{name: {"samples": 6} for name in SCORES}}
+QUICK: dict[str, dict[str, object]] = {
+    "gradual": {"rounds": 3},
+    "early-bird": {"check": 0.02, "queue": 2},
+    "lth": {"compression": 0.3},
+    "lth-rewind": {"compression": 0.3, "rewind": 0.2},
+    "lottery-pools": {"compression": 0.4, "coefficients": (0.5,)},
+    "model-soup": {"ingredients": 2},
+    "instant-model-soup": {"ingredients": 2, "lookahead_steps": 1, "grid": 1},
+    "instant-soup": {"denoisers": 1, "lookahead_steps": 1, "compression": 0.3, "finish": "rewind", "carry": "none"},
+    "snip": {"per_class": 1},
+    "grasp": {"per_class": 1},
+    **{name: {"samples": 6} for name in SCORES},
+}
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -34,7 +45,7 @@ def test_counts_are_exact_and_what_is_pruned_is_bit_zero(name: str, sparsity: fl
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "4:8", "1:4"])
-@pytest.mark.parametrize("name", PATTERNED)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_that_takes_a_pattern_keeps_it_along_the_inputs(
     name: str, pattern: str, reading: CourseTask
 ) -> None:

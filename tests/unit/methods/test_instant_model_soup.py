@@ -17,6 +17,7 @@ from instant_soup.core.errors import KnobError
 from instant_soup.core.rounding import rounding
 from instant_soup.core.task import Brief
 from instant_soup.methods import InstantModelSoup
+from instant_soup.soup.denoiser import Protocols
 from instant_soup.tasks import CourseTask
 from instant_soup.training.learner import ModuleLearner
 
@@ -36,8 +37,8 @@ class Overheard:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)
 
-    def learner(self, meter: Meter) -> ModuleLearner:
-        learner = self.task.learner(meter)
+    def learner(self, meter: Meter, *, horizon: int | None = None) -> ModuleLearner:
+        learner = self.task.learner(meter, horizon=horizon)
         look_ahead = learner.look_ahead
 
         def overheard(briefs: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
@@ -110,7 +111,7 @@ def test_an_ingredient_of_no_use_leaves_the_soup_as_it_was_to_the_bit(points: Ma
 @pytest.mark.parametrize("lookahead_steps", [2, 15])
 def test_no_round_makes_the_soup_validate_worse(points: Make, lookahead_steps: int) -> None:
     task = points()
-    method = InstantModelSoup(ingredients=6, lookahead_steps=lookahead_steps, rate=(0.5, 20.0))
+    method = InstantModelSoup(ingredients=6, lookahead_steps=lookahead_steps, protocols=Protocols(rate=(0.5, 20.0)))
     before = task.learner(soup.Meter()).evaluate()
     values = [note["validation"] for note in method.draw(task, 0.0).notes["ingredients"]]
     assert [before, *values] == sorted([before, *values])
@@ -119,7 +120,7 @@ def test_no_round_makes_the_soup_validate_worse(points: Make, lookahead_steps: i
 
 def test_a_sparse_soup_is_pruned_by_its_own_magnitudes(points: Make) -> None:
     task = points()
-    method = InstantModelSoup(ingredients=3, lookahead_steps=15, rate=(3.0, 3.0))
+    method = InstantModelSoup(ingredients=3, lookahead_steps=15, protocols=Protocols(rate=(3.0, 3.0)))
     dense, sparse = method.draw(task, 0.0), method.draw(task, 0.6)
     whole = {**task.learner(soup.Meter()).origin, **dense.start}
     assert sparse.mask == soup.prune({n: whole[n].abs() for n in sparse.mask}, dense.mask, 0.6)
@@ -143,4 +144,4 @@ def test_knobs_that_cannot_work_are_refused() -> None:
         with pytest.raises(KnobError, match="sparsities is"):
             InstantModelSoup(sparsities=sparsities)  # type: ignore[arg-type]
     with pytest.raises(KnobError, match="rate range is"):
-        InstantModelSoup(rate=(0.0, 1.0))
+        InstantModelSoup(protocols=Protocols(rate=(0.0, 1.0)))

@@ -10,10 +10,11 @@ import torch
 
 import instant_soup as soup
 from instant_soup.core.errors import KnobError, UnknownName
-from instant_soup.core.score import magnitude
+from instant_soup.core.score import curved, magnitude
 from instant_soup.methods import METHODS, InstantSoup
 from instant_soup.soup.denoiser import Protocols, briefs
 from instant_soup.tasks import CourseTask
+from instant_soup.training.learner import ModuleLearner
 
 Make = Callable[..., CourseTask]
 THROWN: dict[str, Any] = {
@@ -201,6 +202,112 @@ def test_the_mean_of_the_look_aheads_is_where_the_round_goes_on_from(points: Mak
         torch.testing.assert_close(part, (one[name] + other[name]) / 2 * keep)
 
 
+# look-aheads inside the budget
+
+INSIDE: dict[str, Any] = {
+    "denoisers": 2,
+    "lookahead_steps": 2,
+    "share": "cubic",
+    "rounds": 4,
+    "spacing": "even",
+    "mask_share": 0.5,
+    "denoised_rounds": 2,
+    "inside": True,
+    "finish": "continue",
+}
+
+
+@pytest.mark.parametrize("blend", ["votes", "extrapolated"])
+@pytest.mark.parametrize(("carry", "progress"), [("none", "all"), ("mean", "all"), ("mean", "row"), ("auto", "row")])
+@pytest.mark.parametrize("score", ["magnitude", "curved"])
+def test_look_aheads_inside_the_budget_take_exactly_t_steps_in_all(
+    points: Make, carry: Any, progress: Any, score: str, blend: str
+) -> None:
+    meter = soup.Meter()
+    method = InstantSoup(**{**INSIDE, "carry": carry, "progress": progress, "score": score, "blend": blend})
+    ticket = method.draw(points(steps=40), 0.9, meter)
+    assert meter.bill["look-ahead"].steps == 2 * 2 * 2
+    assert meter.bill["train"].steps + meter.bill["look-ahead"].steps == 40
+    assert ticket.ready
+    assert [note["look-aheads"] for note in rounds(ticket)] == [0, 0, 2, 2]
+
+
+def test_look_aheads_that_leave_no_line_are_refused_before_any_work(points: Make) -> None:
+    meter = soup.Meter()
+    with pytest.raises(KnobError, match="look-aheads take 40 steps and the budget T has 40"):
+        InstantSoup(**{**INSIDE, "carry": "none", "lookahead_steps": 10}).draw(points(steps=40), 0.9, meter)
+    assert not meter.bill
+
+
+@pytest.mark.parametrize(("progress", "moved"), [("row", 3), ("all", 6)])
+def test_the_mean_of_look_aheads_moves_the_line_by_what_is_in_a_row_or_by_all(
+    points: Make, monkeypatch: pytest.MonkeyPatch, progress: Any, moved: int
+) -> None:
+    advanced: list[int] = []
+    advance = ModuleLearner.advance
+
+    def heard(learner: ModuleLearner, weights: Any, steps: int) -> None:
+        advanced.append(steps)
+        advance(learner, weights, steps)
+
+    monkeypatch.setattr(ModuleLearner, "advance", heard)
+    meter = soup.Meter()
+    knobs: dict[str, Any] = {"denoisers": 2, "lookahead_steps": 3, "compression": 0.4, "mask_share": 0.3}
+    InstantSoup(**knobs, carry="mean", progress=progress, finish="continue").draw(points(steps=40), 0.8, meter)
+    assert advanced == [moved, moved]
+    assert meter.bill["train"].steps == 40 - 2 * moved
+    assert meter.bill["look-ahead"].steps == 12
+
+
+@pytest.mark.parametrize("mask_start", [0.0, 0.2])
+@pytest.mark.parametrize("score", ["magnitude", "curved"])
+def test_without_denoisers_and_evenly_spaced_it_is_gradual_pruning_to_the_bit(
+    points: Make, score: str, mask_start: float
+) -> None:
+    common: dict[str, Any] = {"rounds": 5, "mask_share": 0.6, "mask_start": mask_start, "score": score}
+    task = points(steps=40)
+    ours = InstantSoup(denoisers=0, share="cubic", spacing="even", finish="continue", **common).draw(task, 0.9)
+    theirs = soup.Gradual(schedule="cubic", **common).draw(task, 0.9)
+    assert ours.mask == theirs.mask
+    assert ours.start.keys() == theirs.start.keys()
+    assert all(torch.equal(part, theirs.start[name]) for name, part in ours.start.items())
+    assert ours.cost == theirs.cost
+
+
+def test_a_curved_round_is_cut_by_the_mean_of_what_look_aheads_score(points: Make) -> None:
+    task = points()
+    learner = task.learner(soup.Meter())
+    learner.train(4)
+    looks = briefs(3, 4, Protocols(), learner.seed("look-ahead", 0), carry_optimizer=True)
+    seen = list(learner.look_ahead(looks, lambda scout: dict(curved(scout))))
+    mean = {name: torch.stack([scores[name] for scores in seen]).mean(0) for name in learner.scope}
+    knobs: dict[str, Any] = {"denoisers": 3, "lookahead_steps": 4, "compression": 0.5, "round_steps": 4, **THROWN}
+    ticket = InstantSoup(**knobs, carry_optimizer=True, score="curved", blend="lookahead").draw(task, 0.5)
+    assert ticket.mask == soup.prune(mean, learner.mask, 0.5)
+    assert ticket.mask != InstantSoup(**knobs, carry_optimizer=True, blend="lookahead").draw(task, 0.5).mask
+
+
+@pytest.mark.parametrize("carry", ["none", "mean"])
+def test_an_extrapolated_round_is_cut_where_the_mean_displacement_leads(points: Make, carry: Any) -> None:
+    """From where the look-aheads began, whether their mean is gone on from or not."""
+    task = points()
+    learner = task.learner(soup.Meter())
+    learner.train(4)
+    before = learner.weights()
+    looks = briefs(2, 4, Protocols(), learner.seed("look-ahead", 0))
+    one, other = learner.look_ahead(looks, lambda scout: scout.weights())
+    ahead = {name: before[name] + 3 * ((one[name] + other[name]) / 2 - before[name]) for name in learner.scope}
+    knobs: dict[str, Any] = {"denoisers": 2, "lookahead_steps": 4, "compression": 0.5, "round_steps": 4}
+    ticket = InstantSoup(**knobs, blend="extrapolated", carry=carry, finish="restart").draw(task, 0.5)
+    assert ticket.mask == soup.prune({name: part.abs() for name, part in ahead.items()}, learner.mask, 0.5)
+
+
+def test_look_aheads_come_in_the_last_rounds_alone_where_so_many_are_asked_for(points: Make) -> None:
+    for denoised, wanted in ((1, [0, 0, 2]), (2, [0, 2, 2]), (9, [2, 2, 2]), (None, [2, 2, 2])):
+        ticket = InstantSoup(**QUICK, denoisers=2, denoised_rounds=denoised).draw(points(), 0.8)
+        assert [note["look-aheads"] for note in rounds(ticket)] == wanted
+
+
 # presets
 
 
@@ -218,7 +325,7 @@ def test_presets_are_table_one_of_the_paper() -> None:
 def test_what_is_asked_for_goes_before_the_preset() -> None:
     knobs: Any = METHODS["instant-soup"](preset="authors-code", denoisers=1)
     assert (knobs.denoisers, knobs.lookahead_warmup, knobs.own_mask) == (1, 500, False)
-    assert knobs.rate == (1.0, 1.0)  # look-aheads differ in their examples alone
+    assert knobs.protocols.rate == (1.0, 1.0)  # look-aheads differ in their examples alone
 
 
 def test_a_preset_that_does_not_exist_is_refused() -> None:
@@ -250,7 +357,13 @@ def test_every_preset_draws(points: Make, preset: str) -> None:
         ({"mask_share": 0.0}, "mask_share is 0.0"),
         ({"compression": 0.0}, "compression is 0.0"),
         ({"denoisers": 0, "own_mask": False}, "no mask is left to blend"),
-        ({"subset": (0.0, 1.0)}, "subset range is"),
+        ({"denoised_rounds": 0}, "denoised_rounds is 0; expected 1"),
+        ({"rounds": 0}, "rounds is 0; expected 1"),
+        ({"share": "cubic"}, "share is 'cubic', which the number of rounds sets"),
+        ({"mask_start": 0.1}, "set spacing to 'even', and mask_start below mask_share"),
+        ({"mask_start": 0.2, "spacing": "even"}, "and mask_start below mask_share"),
+        ({"mask_start": 1.0, "spacing": "even"}, "mask_start is 1.0"),
+        ({"inside": True}, "set finish to 'continue', or inside to false"),
     ],
 )
 def test_knobs_that_cannot_work_are_refused(knobs: dict[str, Any], message: str) -> None:
@@ -258,7 +371,12 @@ def test_knobs_that_cannot_work_are_refused(knobs: dict[str, Any], message: str)
         InstantSoup(**knobs)
 
 
-@pytest.mark.parametrize("knob", ["blend", "carry", "finish", "share"])
+def test_protocols_that_cannot_work_are_refused() -> None:
+    with pytest.raises(KnobError, match="subset range is"):
+        InstantSoup(protocols=Protocols(subset=(0.0, 1.0)))
+
+
+@pytest.mark.parametrize("knob", ["blend", "carry", "finish", "share", "score", "progress", "spacing"])
 def test_a_choice_that_does_not_exist_is_refused(knob: str) -> None:
     with pytest.raises(UnknownName, match=f"unknown {knob} 'x'"):
         InstantSoup(**{knob: "x"})  # type: ignore[arg-type]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partialmethod
+from typing import Any
 
 import pytest
 import torch
@@ -83,6 +85,60 @@ def test_the_pool_is_never_below_the_ticket_on_validation(points: Make, seed: in
     assert soup.evaluate(pools, task).validation == bars[-1]
     if not rewind:  # else the ticket is trained for longer than its level was
         assert soup.evaluate(lottery, task).validation <= bars[0]
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("rewind", [0.0, 0.25])
+def test_on_text_the_level_of_the_target_is_imps_ticket_fine_tuned(
+    mini: CourseTask, rewind: float, beyond: int
+) -> None:
+    """A text classifier has a head that rounds carry on, and the ticket starts from the one that all tickets have."""
+    imp: dict[str, Any] = {"compression": 0.3, "rewind": rewind}
+    lottery = Lottery(**imp).draw(mini, 0.6)
+    learner = mini.learner(soup.Meter())
+    learner.apply_mask(lottery.mask)
+    learner.restore(lottery.start)
+    learner.complete(at=round(rewind * mini.horizon))
+    wanted = learner.evaluate()
+
+    heard: list[float] = []
+    pools = LotteryPools(**imp, beyond=beyond, coefficients=(0.5,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LotteryPools, "_mixed", partialmethod(mixed, heard, learner.weights()))
+        ticket = pools.draw(mini, 0.6)
+    assert heard == [wanted]
+    assert ticket.mask == lottery.mask
+
+
+def mixed(
+    method: LotteryPools, heard: list[float], weights: Tensors, learner: Any, pool: Any, place: int, sparsity: float
+) -> Any:
+    """The level of the target alone, which is to have these *weights*."""
+    level = pool[place]
+    learner.apply_mask(level.mask)
+    learner.restore(level.weights)
+    assert all(torch.equal(part, weights[name]) for name, part in level.weights.items())
+    heard.append(learner.evaluate())
+    return level
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_on_text_the_pool_is_never_below_imps_own_ticket_on_validation(mini: CourseTask, beyond: int) -> None:
+    lottery = Lottery(compression=0.3, rewind=0.0).draw(mini, 0.6)
+    pools = LotteryPools(compression=0.3, beyond=beyond).draw(mini, 0.6)
+    bars = [note["validation"] for note in pools.notes["pool"]]
+    assert soup.evaluate(lottery, mini).validation <= bars[0] <= bars[-1] == soup.evaluate(pools, mini).validation
+
+
+def test_a_curved_pool_cuts_its_candidates_by_curvature(points: Make) -> None:
+    """Mixed half and half, the second moments are mixed half and half too."""
+    task = replace(points(steps=20), seed=1)
+    knobs: dict[str, Any] = {"compression": 0.3, "rewind_head": True, "score": "curved"}
+    ticket = LotteryPools(**knobs).draw(task, 0.6)
+    plain = LotteryPools(**{**knobs, "score": "magnitude"}).draw(task, 0.6)
+    assert ticket.mask.kept == plain.mask.kept
+    assert ticket.mask != plain.mask
+    assert soup.evaluate(ticket, task).validation == ticket.notes["pool"][-1]["validation"]
 
 
 def test_where_nothing_helps_the_ticket_is_imps_own(points: Make) -> None:

@@ -11,6 +11,7 @@ import torch
 import instant_soup as soup
 from instant_soup.core.errors import KnobError, UnknownName
 from instant_soup.methods import ModelSoup
+from instant_soup.methods.model_soup import PROTOCOLS
 from instant_soup.soup.denoiser import Protocols, briefs
 from instant_soup.tasks import CourseTask
 
@@ -52,7 +53,7 @@ def test_its_notes_say_what_each_ingredient_is_worth_and_how_far_apart_those_tak
 def test_the_greedy_soup_validates_no_worse_than_its_best_ingredient(points: Make) -> None:
     for seed in range(3):
         task = replace(points(), seed=seed)
-        ticket = ModelSoup(ingredients=4, rate=(0.3, 10.0)).draw(task, 0.5)
+        ticket = ModelSoup(ingredients=4, protocols=replace(PROTOCOLS, rate=(0.3, 10.0))).draw(task, 0.5)
         best = max(note["validation"] for note in ticket.notes["ingredients"])
         assert soup.evaluate(ticket, task).validation >= best
 
@@ -70,4 +71,4 @@ def test_knobs_that_cannot_work_are_refused() -> None:
     with pytest.raises(KnobError, match="ingredients is 1"):
         ModelSoup(ingredients=1)
     with pytest.raises(KnobError, match="subset range is"):
-        ModelSoup(subset=(0.0, 1.0))
+        ModelSoup(protocols=Protocols(subset=(0.0, 1.0)))

@@ -65,9 +65,18 @@ def test_a_sweep_goes_through_any_field_by_its_path(grid: Grid, sweep: str) -> N
 
 def test_a_knob_that_is_a_list_itself_is_taken_as_it_is_and_a_list_of_lists_as_alternatives(grid: Grid) -> None:
     (one,) = grid("sparsity = 0.5", "rate = [1.0, 3.0]")
-    assert one.recipe.method["rate"] == (1.0, 3.0)
+    assert one.recipe.method["protocols"].rate == (1.0, 3.0)
     found = grid("sparsity = 0.5", "rate = [[1.0, 3.0], [2.0, 2.0]]")
-    assert [one.recipe.method["rate"] for one in found] == [(1.0, 3.0), (2.0, 2.0)]
+    assert [one.recipe.method["protocols"].rate for one in found] == [(1.0, 3.0), (2.0, 2.0)]
+    (one,) = grid("sparsity = 0.5", "[method.protocols]\nrate = [1.0, 3.0]")
+    assert one.recipe.method["protocols"].rate == (1.0, 3.0)
+    found = grid(
+        "sparsity = 0.5", '[method.protocols]\nrate = [[1.0, 3.0], [2.0, 2.0]]\nsubsets = ["random", "disjoint"]'
+    )
+    drawn = [one.recipe.method["protocols"] for one in found]
+    assert {(each.rate, each.subsets) for each in drawn} == {
+        (rate, subsets) for rate in ((1.0, 3.0), (2.0, 2.0)) for subsets in ("random", "disjoint")
+    }
 
 
 def test_lists_of_a_task_are_its_own(tmp_path: Path) -> None:

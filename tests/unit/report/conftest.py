@@ -9,7 +9,8 @@ import pytest
 
 from instant_soup.core.agreement import Agreement
 from instant_soup.evidence.agreement import Pair
-from instant_soup.evidence.compare import Comparison, compare
+from instant_soup.evidence.compare import compare
+from instant_soup.evidence.comparison import Comparison
 from instant_soup.evidence.runs import named
 from instant_soup.store.plain import seal
 from instant_soup.store.record import Record

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from instant_soup.evidence.agreement import Pair
-from instant_soup.evidence.compare import Comparison, Ranks
+from instant_soup.evidence.comparison import Comparison, Ranks
 from instant_soup.report import soups
 from instant_soup.report.agreement import alike
 from instant_soup.report.costs import by_purpose

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from instant_soup.cli.main import app
 from instant_soup.core.errors import StoreError, UnknownName
 from instant_soup.evidence.agreement import Pair
-from instant_soup.evidence.compare import Comparison
+from instant_soup.evidence.comparison import Comparison
 from instant_soup.report import recipes
 from instant_soup.report.page import render, report
 

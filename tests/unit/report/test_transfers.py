@@ -7,7 +7,7 @@ import re
 import pytest
 
 from instant_soup.evidence.agreement import Pair
-from instant_soup.evidence.compare import Comparison
+from instant_soup.evidence.comparison import Comparison
 from instant_soup.evidence.statistics import interval
 from instant_soup.evidence.transfers import Matrix
 from instant_soup.report.axes import WIDE, WIDTH

@@ -58,7 +58,7 @@ def stand(folder: Path, recipe: soup.Recipe, kills: int, dice: random.Random) ->
             if dice.random() < 0.5:
                 break
         timed(carry_out("killed"))
-        differences += compare(folder / "whole" / recipe.key[:16], folder / "killed" / recipe.key[:16])
+        differences += compare(*(Store(folder / name).cell(recipe).folder for name in ("whole", "killed")))
     return {"kills": killed, "places": len(places), "differences": differences}
 
 

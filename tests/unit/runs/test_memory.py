@@ -5,7 +5,8 @@ from typing import Any
 
 import instant_soup as soup
 from instant_soup.runs.memory import LIBRARIES, SPARE, memory
-from instant_soup.store.store import Store, write_json
+from instant_soup.store.plain import write_json
+from instant_soup.store.store import Store
 
 
 def test_a_checkpoint_says_what_a_run_on_it_takes(mini_recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -123,11 +123,12 @@ Earlier = list[tuple[dict[str, Any], float]]
     [
         ([(LTH, 0.5)], LTH, 0.7, 2),  # the levels at 0 and 25 %; that at 50 % is new
         ([(LTH, 0.7)], LTH, 0.5, 2),
-        ([(LTH, 0.7)], POOLS, 0.5, 3),  # the pool is the levels at 0, 25 and 50 %
+        ([(LTH, 0.7)], POOLS, 0.5, 2),  # the levels at 0 and 25 %; that at 50 % starts from the common head
+        ([(LTH, 0.5)], POOLS, 0.5, 3),  # as the ticket itself does
         ([({"name": "dense"}, 0.0)], LTH, 0.5, 1),  # the first level is the dense fine-tune
         ([({"name": "magnitude"}, 0.5)], LTH, 0.5, 0),  # its mask is that of no level
     ],
-    ids=["lth, sparser", "lth, denser", "pools", "dense first", "another mask"],
+    ids=["lth, sparser", "lth, denser", "pools", "pools of the same ticket", "dense first", "another mask"],
 )
 def test_no_level_is_trained_twice_and_each_is_charged_every_time(
     mini_recipe: dict[str, Any],

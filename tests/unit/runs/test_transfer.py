@@ -56,9 +56,9 @@ def test_the_record_says_where_the_ticket_comes_from_and_is_sealed(
 ) -> None:
     target = recipe_of(mini_recipe, "mini")
     found = transfer(ticket, target, store)
-    path = store.transfers / f"{found['key'][:16]}.json"
-    assert json.loads(path.read_text(encoding="utf-8")) == found
-    assert sealed(found)
+    path = store.transfers / f"{found.key[:16]}.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == found.facts()
+    assert sealed(found.facts())
     assert found.source.ticket == ticket.digest
     assert found.source.recipe.task.name == "other"
     assert found.source.key == ticket.recipe
@@ -136,7 +136,7 @@ def test_records_of_transfers_are_none_of_runs_and_doctor_knows_them(
     assert len(store.cells()) == 2
     whole = examine(store)
     assert (whole.transfers, whole.findings) == (1, ())
-    path = store.transfers / f"{found['key'][:16]}.json"
+    path = store.transfers / f"{found.key[:16]}.json"
     path.write_bytes(path.read_bytes().replace(b'"accuracy": 0', b'"accuracy": 1'))
     (path.with_name(f".{path.name}.half")).write_text("{", encoding="utf-8")
     said = {finding.path.name: finding.what for finding in examine(store).findings}

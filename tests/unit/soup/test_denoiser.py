@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from instant_soup.core.errors import KnobError
+from instant_soup.core.errors import KnobError, UnknownName
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
 from instant_soup.core.task import Brief
-from instant_soup.soup.denoiser import Outlook, Protocols, Settled, briefs, denoise
+from instant_soup.soup.denoiser import Outlook, Protocols, Settled, Wanted, briefs, denoise
 
 SCOPE = Scope({"a": (6, 5), "b": (21,)})
 
@@ -129,6 +130,27 @@ def test_a_range_that_is_too_wide_is_refused(knob: str, over: tuple[float, float
         Protocols(**{knob: over})
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_disjoint_subsets_are_the_parts_of_one_division(count: int) -> None:
+    portions = [brief.training.portion for brief in briefs(count, 1, Protocols(subsets="disjoint"), 7)]
+    assert [(part.index, part.count, part.seed) for part in portions if part] == [(i, count, 7) for i in range(count)]
+
+
+def test_subsets_of_another_kind_change_nothing_else_of_a_training() -> None:
+    plain = [brief.training for brief in briefs(3, 1, Protocols(), 0)]
+    for kind in ("disjoint", "classes", "lengths"):
+        other = [brief.training for brief in briefs(3, 1, Protocols(subsets=kind), 0)]
+        assert [replace(each, portion=None, lean="none") for each in other] == plain
+        assert {each.lean for each in other} == {"none" if kind == "disjoint" else kind}
+
+
+def test_subsets_that_leave_nothing_out_cannot_lean() -> None:
+    with pytest.raises(KnobError, match="which may leave nothing out"):
+        Protocols(subset=(0.5, 1.0), subsets="classes")
+    with pytest.raises(UnknownName, match="did you mean 'disjoint'"):
+        Protocols(subsets="disjoin")  # type: ignore[arg-type]
+
+
 # outlook
 
 
@@ -187,17 +209,17 @@ def test_no_more_is_looked_at_once_it_is_enough() -> None:
     learner, asked = Fake(), []
 
     def enough(outlook: Outlook) -> bool:
-        asked.append((len(outlook.masks), outlook.magnitude is not None))
+        asked.append((len(outlook.masks), outlook.scores is not None))
         return len(outlook.masks) == 2
 
-    outlook = denoise(learner, briefs(5, 4, Protocols(), 0), 0.6, magnitude=True, enough=enough)  # type: ignore[arg-type]
+    outlook = denoise(learner, briefs(5, 4, Protocols(), 0), 0.6, wanted=Wanted(scores=True), enough=enough)  # type: ignore[arg-type]
     assert asked == [(1, True), (2, True)]
     assert len(outlook.masks) == len(learner.asked) == 2
-    whole = denoise(Fake(), briefs(2, 4, Protocols(), 0), 0.6, magnitude=True)  # type: ignore[arg-type]
+    whole = denoise(Fake(), briefs(2, 4, Protocols(), 0), 0.6, wanted=Wanted(scores=True))  # type: ignore[arg-type]
     assert outlook.masks == whole.masks
-    assert outlook.magnitude is not None
-    assert whole.magnitude is not None
-    assert all(torch.equal(outlook.magnitude[name], whole.magnitude[name]) for name in SCOPE)
+    assert outlook.scores is not None
+    assert whole.scores is not None
+    assert all(torch.equal(outlook.scores[name], whole.scores[name]) for name in SCOPE)
 
 
 def test_each_look_ahead_gives_the_magnitude_mask_of_where_it_got() -> None:
@@ -209,7 +231,7 @@ def test_each_look_ahead_gives_the_magnitude_mask_of_where_it_got() -> None:
         there = learner.at(brief.training.seed)
         assert mask == prune({name: there[name].abs() for name in SCOPE}, learner.mask, 0.6)
         assert mask <= learner.mask
-    assert (outlook.magnitude, outlook.weights) == (None, None)
+    assert (outlook.scores, outlook.weights) == (None, None)
 
 
 def test_masks_can_be_cut_layer_by_layer() -> None:
@@ -220,19 +242,19 @@ def test_masks_can_be_cut_layer_by_layer() -> None:
 
 def test_the_mean_magnitude_is_of_sizes_and_not_of_weights() -> None:
     learner, looks = Fake(), briefs(3, 4, Protocols(), 0)
-    outlook = denoise(learner, looks, 0.6, magnitude=True)  # type: ignore[arg-type]
-    assert outlook.magnitude is not None
-    assert set(outlook.magnitude) == set(SCOPE)
+    outlook = denoise(learner, looks, 0.6, wanted=Wanted(scores=True))  # type: ignore[arg-type]
+    assert outlook.scores is not None
+    assert set(outlook.scores) == set(SCOPE)
     for name in SCOPE:
         places = torch.stack([learner.at(brief.training.seed)[name] for brief in looks])
-        torch.testing.assert_close(outlook.magnitude[name], places.abs().mean(0))
-        assert not torch.allclose(outlook.magnitude[name], places.mean(0).abs())
+        torch.testing.assert_close(outlook.scores[name], places.abs().mean(0))
+        assert not torch.allclose(outlook.scores[name], places.mean(0).abs())
     assert outlook.weights is None
 
 
 def test_the_mean_of_the_weights_is_of_all_of_them_and_keeps_the_first_counter() -> None:
     learner, looks = Fake(), briefs(3, 4, Protocols(), 0)
-    outlook = denoise(learner, looks, 0.6, weights=True)  # type: ignore[arg-type]
+    outlook = denoise(learner, looks, 0.6, wanted=Wanted(weights=True))  # type: ignore[arg-type]
     assert outlook.weights is not None
     places = [learner.at(brief.training.seed) for brief in looks]
     assert outlook.weights.keys() == places[0].keys()
@@ -240,39 +262,69 @@ def test_the_mean_of_the_weights_is_of_all_of_them_and_keeps_the_first_counter()
         torch.testing.assert_close(outlook.weights[name], torch.stack([place[name] for place in places]).mean(0))
     assert outlook.weights["n"].item() == looks[0].training.seed
     assert not outlook.weights["a"][~learner.mask["a"]].any()
-    assert outlook.magnitude is None
+    assert outlook.scores is None
 
 
 @pytest.mark.parametrize(
-    ("asked", "names"),
-    [({}, set()), ({"magnitude": True}, {"a", "b"}), ({"weights": True}, {"a", "b", "head", "n"})],
+    ("asked", "scores", "weights"),
+    [
+        ({}, set(), set()),
+        ({"scores": True}, {"a", "b"}, set()),
+        ({"spread": True}, {"a", "b"}, set()),
+        ({"weights": True}, set(), {"a", "b", "head", "n"}),
+    ],
 )
-def test_a_look_ahead_hands_back_no_more_than_is_asked_for(asked: dict[str, bool], names: set[str]) -> None:
+def test_a_look_ahead_hands_back_no_more_than_is_asked_for(
+    asked: dict[str, bool], scores: set[str], weights: set[str]
+) -> None:
     class Watched(Fake):
         def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
-            for mask, seen in super().look_ahead(looks, look):
-                assert set(seen) == names
-                yield mask, seen
+            for seen in super().look_ahead(looks, look):
+                assert (set(seen.scores), set(seen.weights)) == (scores, weights)
+                yield seen
 
-    denoise(Watched(), briefs(2, 4, Protocols(), 0), 0.6, **asked)  # type: ignore[arg-type]
+    denoise(Watched(), briefs(2, 4, Protocols(), 0), 0.6, wanted=Wanted(**asked))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("asked", ["magnitude", "weights"])
+@pytest.mark.parametrize("asked", ["scores", "spread", "weights"])
 def test_what_look_aheads_hand_back_is_not_written_to(asked: str) -> None:
     """It may lie in memory that another process shares."""
     handed: list[tuple[Tensor, Tensor]] = []
 
     class Keeping(Fake):
         def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
-            for mask, seen in super().look_ahead(looks, look):
-                handed.extend((tensor, tensor.clone()) for tensor in seen.values())
-                yield mask, seen
+            for seen in super().look_ahead(looks, look):
+                handed.extend((tensor, tensor.clone()) for tensor in (*seen.scores.values(), *seen.weights.values()))
+                yield seen
 
-    denoise(Keeping(), briefs(3, 4, Protocols(), 0), 0.6, **{asked: True})  # type: ignore[arg-type]
+    denoise(Keeping(), briefs(3, 4, Protocols(), 0), 0.6, wanted=Wanted(**{asked: True}))  # type: ignore[arg-type]
     assert len(handed) >= 6
     assert all(torch.equal(now, then) for now, then in handed)
 
 
+def test_the_spread_is_the_standard_deviation_over_look_aheads() -> None:
+    learner, looks = Fake(), briefs(4, 4, Protocols(), 0)
+    outlook = denoise(learner, looks, 0.6, wanted=Wanted(spread=True))  # type: ignore[arg-type]
+    assert outlook.spread is not None
+    assert outlook.scores is not None
+    for name in SCOPE:
+        sizes = torch.stack([learner.at(brief.training.seed)[name].abs() for brief in looks])
+        torch.testing.assert_close(outlook.scores[name], sizes.mean(0))
+        torch.testing.assert_close(outlook.spread[name], sizes.std(0, correction=0), atol=1e-5, rtol=1e-4)
+
+
+def test_whether_it_is_enough_is_asked_of_all_that_came_in() -> None:
+    asked: list[bool] = []
+
+    def enough(outlook: Outlook) -> bool:
+        asked.append(None not in (outlook.scores, outlook.spread, outlook.weights))
+        return False
+
+    wanted = Wanted(scores=True, spread=True, weights=True)
+    denoise(Fake(), briefs(2, 4, Protocols(), 0), 0.6, wanted=wanted, enough=enough)  # type: ignore[arg-type]
+    assert asked == [True, True]
+
+
 def test_no_look_aheads_see_nothing() -> None:
-    outlook = denoise(Fake(), [], 0.6, magnitude=True, weights=True)  # type: ignore[arg-type]
+    outlook = denoise(Fake(), [], 0.6, wanted=Wanted(scores=True, spread=True, weights=True))  # type: ignore[arg-type]
     assert outlook == Outlook(())

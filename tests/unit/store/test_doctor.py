@@ -14,10 +14,10 @@ import pytest
 
 import instant_soup as soup
 from instant_soup.core.errors import StoreError
-from instant_soup.store import index
+from instant_soup.store.cell import Cell
 from instant_soup.store.doctor import Health, examine
-from instant_soup.store.plain import seal
-from instant_soup.store.store import Cell, Store, read_json, write_json
+from instant_soup.store.plain import as_json, read_json, seal, write_json
+from instant_soup.store.store import Store
 
 METHOD = {"name": "lth", "compression": 0.5}
 
@@ -146,7 +146,7 @@ def test_a_record_that_was_put_in_anothers_place_is_found(store: Store, cell: Ce
 
 @pytest.mark.parametrize("damage", ["gone", "half", "other"])
 def test_an_index_is_made_again(store: Store, damage: str) -> None:
-    path = index.place(store)
+    path = store.index
     whole = path.read_bytes()
     if damage == "gone":
         path.unlink()
@@ -171,7 +171,7 @@ def test_looking_only_moves_nothing(store: Store, cell: Cell) -> None:
 def held(cell: Cell) -> Iterator[None]:
     """As if another process were at it."""
     script = (
-        "import sys, time; from pathlib import Path; from instant_soup.store.store import Cell\n"
+        "import sys, time; from pathlib import Path; from instant_soup.store.cell import Cell\n"
         "with Cell(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(cell.folder)], stdout=subprocess.PIPE) as process:
@@ -197,5 +197,24 @@ def test_records_of_older_schemas_have_no_checksum_and_are_no_damage(store: Stor
     record: dict[str, Any] = json.loads(cell.record.read_text(encoding="utf-8"))
     del record["checksum"]
     cell.record.write_text(json.dumps({**record, "schema": 2}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    index.place(store).unlink()
+    store.index.unlink()
+    assert examine(store).findings == ()
+
+
+ODD = {
+    "a list": "[]\n",
+    "a table of nothing": "{}\n",
+    "no regular number": '{"schema": 1e999}\n',
+    "tables without end": "[" * 100_000,
+    "a recipe of nothing": as_json(seal({"schema": 3, "key": "k", "recipe": None, "cost": None})),
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["record.json", "../index.json", "../transfers/odd.json"])
+def test_odd_files_are_named_and_end_nothing(store: Store, cell: Cell, name: str, text: str) -> None:
+    path = cell.folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    assert path.name in found(examine(store))
     assert examine(store).findings == ()

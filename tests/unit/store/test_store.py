@@ -14,8 +14,9 @@ from instant_soup.core.scope import Scope
 from instant_soup.core.task import Base
 from instant_soup.core.ticket import Ticket
 from instant_soup.recipes.recipe import Recipe
-from instant_soup.store.plain import seal, sealed
-from instant_soup.store.store import Cell, Store, read_json, write_json
+from instant_soup.store.cell import Cell
+from instant_soup.store.plain import read_json, seal, sealed, write_json
+from instant_soup.store.store import Store
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -35,9 +36,10 @@ def names(folder: Path) -> set[str]:
 # cells
 
 
-def test_a_cell_is_named_after_the_key_and_nothing_is_written_for_asking(tmp_path: Path) -> None:
+def test_a_cell_is_named_after_what_it_holds_and_nothing_is_written_for_asking(tmp_path: Path) -> None:
     cell = Store(tmp_path / "runs").cell(recipe())
-    assert cell.folder == tmp_path / "runs" / recipe().key[:16]
+    assert cell.folder == tmp_path / "runs" / f"glue-cola_magnitude_0.5_seed0_{recipe().key[:16]}"
+    assert cell.key == recipe().key[:16]
     assert names(tmp_path) == set()
 
 

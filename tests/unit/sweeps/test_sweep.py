@@ -20,8 +20,9 @@ from instant_soup.cli.main import app
 from instant_soup.core.errors import StoreError, TrainingError
 from instant_soup.recipes.grid import Wanted
 from instant_soup.runs.run import budget_like
+from instant_soup.store.plain import read_json, write_json
 from instant_soup.store.record import Record, read_run
-from instant_soup.store.store import Store, read_json, write_json
+from instant_soup.store.store import Store
 from instant_soup.sweeps import processes, sweep
 from instant_soup.sweeps.progress import Progress
 from instant_soup.sweeps.status import Board, sweeps
@@ -306,6 +307,9 @@ def test_the_command_runs_resumes_and_says_what_failed(
     assert call("doctor", "runs").exit_code == 0
     record = next((tmp_path / "runs").glob("*/record.json"))
     record.write_text("{}", encoding="utf-8")
+    told = json.loads(call("status", "runs", "--json").stdout)
+    assert told["counts"] == {"failed": 2}
+    assert any("record.json is no record of a run" in row["note"] for row in told["runs"])
     checked = call("doctor", "runs", "--check")
     assert (checked.exit_code, "1 damaged." in checked.stdout, record.exists()) == (2, True, True)
     mended = call("doctor", "runs")

@@ -161,3 +161,24 @@ def test_there_is_nothing_to_forget_before_the_first_step() -> None:
     optimizer = adamw(named.values(), 0.1)
     forget(optimizer, named["a"], torch.zeros(4, 3))
     assert moments(optimizer, named) == {}
+
+
+# a flat line
+
+
+def test_a_flat_line_stays_at_the_rate_and_then_falls_straight_to_zero() -> None:
+    line = RateLine(0.5, 10, flat=6)
+    assert [line.at(step) for step in range(11)] == pytest.approx([0.5] * 7 + [0.375, 0.25, 0.125, 0.0])
+
+
+def test_a_flat_line_may_warm_up_first_and_falls_no_sooner_than_that() -> None:
+    assert [RateLine(1.0, 8, 2, 4).at(step) for step in range(9)] == pytest.approx(
+        [0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+    )
+    assert [RateLine(1.0, 8, 4, 2).at(step) for step in range(9)] == [RateLine(1.0, 8, 4).at(step) for step in range(9)]
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 10, 997])
+def test_a_line_that_is_flat_for_nothing_is_the_straight_one(horizon: int) -> None:
+    straight, flat = RateLine(0.5, horizon), RateLine(0.5, horizon, flat=0)
+    assert [straight.at(step) for step in range(horizon + 1)] == [flat.at(step) for step in range(horizon + 1)]

@@ -6,7 +6,11 @@ import random
 from itertools import pairwise
 
 import pytest
+import torch
 
+from instant_soup.core.errors import TrainingError, UnknownName
+from instant_soup.core.task import Portion
+from instant_soup.training.leaning import leaning
 from instant_soup.training.order import POOL, Order, in_order
 
 SHAPES = [(1, 1), (1, 8), (8, 8), (9, 8), (100, 7), (640, 32)]  # examples, batch
@@ -130,3 +134,92 @@ def test_a_last_batch_too_small_to_train_on_joins_the_one_before_it(by_length: b
         seen = epoch(order, number, batches)
         assert sorted(flat(seen)) == list(range(size))
         assert size == 1 or min(map(len, seen)) > 1
+
+
+# portions
+
+
+@pytest.mark.parametrize(("size", "count"), [(10, 1), (10, 3), (101, 4), (7, 7)])
+def test_portions_are_disjoint_complete_and_equal_to_within_one(size: int, count: int) -> None:
+    parts = [Order(size, 4, seed, portion=Portion(index, count, 9)) for seed, index in enumerate(range(count))]
+    drawn = []
+    for part in parts:
+        own = -(-size // count) if part.portion and part.portion.index < size % count else size // count
+        indices = flat(epoch(part, 0, -(-own // 4)))
+        assert sorted(indices) == sorted(flat(epoch(part, 1, -(-own // 4))))  # the next epoch stays in it
+        drawn.append(indices)
+    assert sorted(flat(drawn)) == list(range(size))
+    sizes = [len(indices) for indices in drawn]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_seed_of_a_portion_divides_and_the_seed_of_the_order_does_not() -> None:
+    def drawn(seed: int, divided: int) -> set[int]:
+        return set(flat(epoch(Order(100, 5, seed, portion=Portion(0, 2, divided)), 0, 10)))
+
+    assert drawn(0, 1) == drawn(5, 1) != drawn(0, 2)
+
+
+def test_a_subset_of_a_portion_is_a_share_of_it() -> None:
+    whole = set(flat(epoch(Order(100, 5, 0, portion=Portion(1, 2, 3)), 0, 10)))
+    half = flat(epoch(Order(100, 5, 0, subset=0.5, portion=Portion(1, 2, 3)), 0, 5))
+    assert len(half) == len(set(half)) == 25
+    assert set(half) < whole
+
+
+# leaning
+
+
+def drawn_by(lean: torch.Tensor, seed: int, subset: float = 0.5) -> list[int]:
+    size = len(lean)
+    return flat(epoch(Order(size, size, seed, subset=subset, lean=lean), 0, 1))
+
+
+def test_a_subset_that_leans_is_that_share_and_nothing_comes_twice() -> None:
+    lean = leaning("classes", torch.arange(200) % 4, None, 0)
+    indices = drawn_by(lean, 1)
+    assert len(indices) == len(set(indices)) == 100
+    assert drawn_by(lean, 1) == indices != drawn_by(lean, 2)
+
+
+def test_subsets_by_classes_have_other_shares_of_the_classes() -> None:
+    """Evenly drawn, the share of a class would be within .1 of a quarter; here most seeds are far from that."""
+    targets = torch.arange(2000) % 4
+    far, means = 0, torch.zeros(4)
+    for seed in range(40):
+        lean = leaning("classes", targets, None, seed)
+        assert torch.equal(lean, leaning("classes", targets, None, seed))
+        assert all(len(lean[targets == label].unique()) == 1 for label in range(4))
+        shares = torch.bincount(targets[drawn_by(lean, seed, 0.2)], minlength=4) / 400
+        far += bool((shares - 0.25).abs().max() > 0.1)
+        means += shares / 40
+    assert far > 30
+    assert (means - 0.25).abs().max() < 0.1  # no class is preferred by the rule itself
+
+
+def test_scores_lean_by_their_tenths() -> None:
+    targets = torch.linspace(0, 5, 100)
+    lean = leaning("classes", targets, None, 0)
+    assert len(lean.unique()) == 10
+    assert all(len(lean[start : start + 10].unique()) == 1 for start in range(0, 100, 10))
+
+
+def test_subsets_by_lengths_are_of_longer_or_of_shorter_examples() -> None:
+    sizes = lengths(1000)
+    mean, spread = sum(sizes) / 1000, float(torch.tensor(sizes).float().std())
+    shifts = []
+    for seed in range(20):
+        indices = drawn_by(leaning("lengths", None, sizes, seed), seed, 0.3)
+        shifts.append((sum(sizes[i] for i in indices) / len(indices) - mean) / spread)
+    assert min(shifts) < -0.4
+    assert max(shifts) > 0.4
+
+
+def test_what_examples_do_not_have_they_cannot_lean_by() -> None:
+    with pytest.raises(TrainingError, match="labels cannot be read; set subsets to 'random'"):
+        leaning("classes", None, None, 0)
+    for sizes in (None, [5, 5, 5]):
+        with pytest.raises(TrainingError, match="all examples are equally long"):
+            leaning("lengths", None, sizes, 0)
+    with pytest.raises(UnknownName, match="did you mean 'lengths'"):
+        leaning("length", None, None, 0)

@@ -56,3 +56,10 @@ def test_an_infinite_figure_is_refused(field: str) -> None:
 def test_a_regime_cannot_be_changed_once_it_is_part_of_a_key() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Regime().rate = 1.0  # type: ignore[misc]
+
+
+def test_only_a_flat_line_is_flat_for_its_share() -> None:
+    assert Regime(line="flat", flat=0.5).flat_steps(15) == 8
+    assert Regime(line="flat", flat=0.25).flat_steps(100) == 25
+    assert Regime(flat=0.25).flat_steps(100) == 0
+    assert Regime(line="flat").flat_steps(100) == 50

@@ -42,30 +42,30 @@ class Fate:
 
 def rows(fates: Sequence[Fate]) -> list[Row]:
     """One row for each fate; the numbered layers of a stack that fare alike share one."""
-    alike: dict[tuple[str, str, str, str], list[Fate]] = {}
+    alike: dict[tuple[str, ...], list[Fate]] = {}
     for fate in fates:
-        sources = ", ".join(_general(source) for source in fate.of)
-        key = (fate.outcome, _general(fate.name), sources, _general(fate.why))
+        sources = ", ".join(fate.of)
+        key = (fate.outcome, _general(fate.name), _general(sources), _general(fate.why))
         alike.setdefault(key, []).append(fate)
 
     table: list[Row] = []
     for (outcome, general, sources, why), group in alike.items():
-        first = group[0]
+        name = f"{general} ({len(group)} times)"
         if len(group) == 1:
-            table.append((outcome, first.name, sources, _share(group), first.why))
-        else:
-            table.append((outcome, f"{general} ({len(group)} times)", sources, _share(group), why))
+            name, why = group[0].name, group[0].why
+        table.append((outcome, name, sources, _share(group), why))
     return table
 
 
 def table(fates: Sequence[Fate]) -> list[str]:
     """The rows as lines of text in columns, under their titles."""
     lines = [TITLES, *rows(fates)]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    *columns, _ = zip(*lines, strict=True)
+    widths = [max(map(len, column)) for column in columns]
 
     shown = []
     for *cells, why in lines:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        padded = map(str.ljust, cells, widths)
         shown.append("  ".join([*padded, why]).rstrip())
     return shown
 

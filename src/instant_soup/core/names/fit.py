@@ -90,20 +90,30 @@ def fit(
     new_mask = Mask(new_scope, _masks(mask, new_scope, matched, heads))
     old = _Old(mask, start, tensors, matched, heads)
     same_base = old.is_at(base)
-    new_start, start_fates = old.moved(mapped) if same_base else ({}, old.left_behind(start, OTHER_BASE))
+    if same_base:
+        moved, start_fates = old.moved(mapped)
+    else:
+        moved, start_fates = {}, old.left_behind(start, OTHER_BASE)
+    new_start = {name: _masked(tensor, new_mask.get(name)) for name, tensor in moved.items()}
 
-    target_fates = [_fate(name, matches[name], new_mask, targets) for name in targets]
+    target_fates = [_fate(name, matches[name], new_mask, prod(shape)) for name, shape in targets.items()]
+    without_a_place = _without_a_place(mask, matched, targets, heads)
     return Fit(
         mask=new_mask,
-        start={name: _masked(tensor, new_mask.get(name)) for name, tensor in new_start.items()},
+        start=new_start,
         base=new_base or Base(type(model).__name__, digest(tensors, new_scope)),
-        fates=(*target_fates, *start_fates, *_without_a_place(mask, matched, targets, heads)),
+        fates=(*target_fates, *start_fates, *without_a_place),
         same_base=same_base,
         complete=same_base and all(fate.outcome != "dropped" for fate in start_fates),
     )
 
 
-def _targets(model: nn.Module, tensors: Weights, scope: Scope | None, mapped: Mapping[str, Made]) -> Shapes:
+def _targets(
+    model: nn.Module,
+    tensors: Weights,
+    scope: Scope | None,
+    mapped: Mapping[str, Made],
+) -> Shapes:
     """The parameters that may be pruned: those of *scope*, or every matrix of the model; without names of wrappers."""
     if scope is not None:
         for name, shape in scope.shapes.items():
@@ -120,7 +130,7 @@ def _targets(model: nn.Module, tensors: Weights, scope: Scope | None, mapped: Ma
 
     mapped_matrices = {name for name in mapped if tensors[name].ndim > 1}
     listed = mapped_matrices.union(first_names.values())
-    return {name: tuple(tensors[name].shape) for name in tensors if name in listed}
+    return _shapes({name: tensor for name, tensor in tensors.items() if name in listed})
 
 
 def _made(matches: Mapping[str, Made | str]) -> dict[str, Made]:
@@ -161,15 +171,20 @@ class _Old:
     @cached_property
     def _base_weights(self) -> Lazy:
         """The prunable weights of the base model, made of those of the new model."""
-        return Lazy(self._ways_back, lambda name: self._ways_back[name].build(self.tensors, self.heads).detach())
+
+        def compute(name: str) -> Tensor:
+            return self._ways_back[name].build(self.tensors, self.heads).detach()
+
+        return Lazy(self._ways_back, compute)
 
     def is_at(self, base: Base) -> bool:
         """Whether all prunable weights of the ticket are in the new model, at the values of *base*."""
         scope = self.mask.scope
-        shapes = {name: tuple(self.tensors[name].shape) for name in self.matched}
-        for name in scope:
+        shapes = _shapes({name: self.tensors[name] for name in self.matched})
+
+        for name, shape in scope.shapes.items():
             back = self._ways_back.get(name)
-            if back is None or back.misfit(scope.shapes[name], shapes, self.heads):
+            if back is None or back.misfit(shape, shapes, self.heads):
                 return False
         return digest(self._base_weights, scope) == base.digest
 
@@ -183,11 +198,10 @@ class _Old:
 
         wanted_by_map = {source for made in mapped.values() for source in made.names}
         outside = {name: tensor for name, tensor in self.start.items() if name not in self.mask}
-        offered = {
-            name: tensor
-            for name, tensor in outside.items()
-            if name in wanted_by_map or not self._is_of_the_old_task(name)
-        }
+        offered = {}
+        for name, tensor in outside.items():
+            if name in wanted_by_map or not self._is_of_the_old_task(name):
+                offered[name] = tensor
         free = {name: tensor for name, tensor in self.tensors.items() if name not in self.matched}
         matches = match(_shapes(free), _shapes(offered), mapped, self.heads)
         check_used_once(matches)
@@ -199,7 +213,9 @@ class _Old:
             used.update(made.names)
             size = moved[name].numel()
             fates.append(Fate(name, made.names, "start", made.how, kept=size, size=size))
-        return moved, fates + self.left_behind([name for name in outside if name not in used], NOTHING_LIKE_IT)
+
+        unused = [name for name in outside if name not in used]
+        return moved, [*fates, *self.left_behind(unused, NOTHING_LIKE_IT)]
 
     def _begins_at(self, name: str) -> Tensor:
         """Where the ticket begins at a parameter in scope: its own start weights, or else the masked base weights."""
@@ -227,15 +243,21 @@ class _Old:
         return name not in self.mask and (starts_pretrained or is_head(name))
 
 
-def _fate(name: str, made: Made | str, mask: Mask, targets: Shapes) -> Fate:
-    """What became of a tensor of the new model."""
-    size = prod(targets[name])
+def _fate(name: str, made: Made | str, mask: Mask, size: int) -> Fate:
+    """What became of a tensor of the new model, of so many weights."""
     if isinstance(made, str):
         return Fate(name, (), "dense", made, kept=size, size=size)
-    return Fate(name, made.names, "matched", made.how, mask.kept_by_name[name], size)
+
+    kept = mask.kept_by_name[name]
+    return Fate(name, made.names, "matched", made.how, kept, size)
 
 
-def _without_a_place(mask: Mask, matched: Mapping[str, Made], targets: Shapes, heads: int | None) -> Iterator[Fate]:
+def _without_a_place(
+    mask: Mask,
+    matched: Mapping[str, Made],
+    targets: Shapes,
+    heads: int | None,
+) -> Iterator[Fate]:
     """What of the old *mask* has no place in the new model, and why."""
     parts_taken = Counter(piece.name for made in matched.values() for piece in made.pieces)
     ways_back = inverse(matched)

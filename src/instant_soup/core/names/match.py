@@ -63,9 +63,11 @@ class Made:
     def whole(self) -> bool:
         """Whether the target is one source as it is."""
         first = self.pieces[0]
+        if first.by_head != self.by_head or first.turned != self.turned:
+            return False
+
         all_parts = tuple(replace(first, part=part) for part in range(first.of))
-        kept_alike = (first.by_head, first.turned) == (self.by_head, self.turned)
-        return kept_alike and self.pieces == all_parts
+        return self.pieces == all_parts
 
     @property
     def interleaves(self) -> bool:
@@ -120,7 +122,12 @@ def _interleaved(rows: list[Tensor], heads: int | None) -> Tensor:
     return torch.stack(by_head, 1).reshape(-1, *columns)
 
 
-def match(targets: Shapes, sources: Shapes, mapped: Mapping[str, Made], heads: int | None) -> dict[str, Made | str]:
+def match(
+    targets: Shapes,
+    sources: Shapes,
+    mapped: Mapping[str, Made],
+    heads: int | None,
+) -> dict[str, Made | str]:
     """For each target, how it is made of *sources*, or the reason why it is not.
 
     Args:
@@ -195,7 +202,12 @@ def _by_place(name: str, place: Place, sources: _Places, stacks: Mapping[str, st
 
 
 def _outside_of_stacks(name: str, sources: _Places) -> Made | str:
-    alike = [source for source, place in sources.by_name.items() if place.stack is None and is_like(name, source)]
+    """How the target *name* is made, which stands in no stack of layers."""
+    alike = []
+    for source, place in sources.by_name.items():
+        if place.stack is None and is_like(name, source):
+            alike.append(source)
+
     if len(alike) != 1:
         return "nothing like it there"
     return Made((Piece(alike[0]),), how="other prefix")
@@ -225,14 +237,19 @@ def _tail(name: str) -> str:
     return position.rest if position else name
 
 
+_Span = tuple[Fraction, Fraction, str]
+"""Which share of a source is used, from where to where, and for which target."""
+
+
 def check_used_once(matches: Mapping[str, Made | str]) -> None:
     """Raise ScopeError where one weight of a source would go to two places, for the count would not be kept."""
-    spans: dict[str, list[tuple[Fraction, Fraction, str]]] = defaultdict(list)
+    spans: dict[str, list[_Span]] = defaultdict(list)
     for target, made in matches.items():
         if isinstance(made, Made):
             for piece in made.pieces:
-                first, last = Fraction(piece.part, piece.of), Fraction(piece.part + 1, piece.of)
-                spans[piece.name].append((first, last, target))
+                begin = Fraction(piece.part, piece.of)
+                end = Fraction(piece.part + 1, piece.of)
+                spans[piece.name].append((begin, end, target))
 
     for source, used in spans.items():
         for (_, end, target), (start, _, other) in pairwise(sorted(used)):

@@ -36,7 +36,11 @@ def read_map(names: NameMap | None, targets: Shapes, sources: Shapes) -> dict[st
     return mapped
 
 
-def _by_function(names: Callable[[str], Meant | None], targets: Shapes, sources: Shapes) -> dict[str, Made]:
+def _by_function(
+    names: Callable[[str], Meant | None],
+    targets: Shapes,
+    sources: Shapes,
+) -> dict[str, Made]:
     """What a function says. It may speak of more than *sources* have, but not of nothing that they have."""
     answers = {}
     for target in targets:
@@ -50,10 +54,18 @@ def _by_function(names: Callable[[str], Meant | None], targets: Shapes, sources:
             known[target] = pieces
 
     chosen = known or answers  # where nothing is known, the first answer is refused by its name
-    return {target: _made(target, targets[target], pieces, sources) for target, pieces in chosen.items()}
+    mapped = {}
+    for target, pieces in chosen.items():
+        mapped[target] = _made(target, targets[target], pieces, sources)
+    return mapped
 
 
-def _by_line(pattern: str, meant: Meant, targets: Shapes, sources: Shapes) -> dict[str, Made]:
+def _by_line(
+    pattern: str,
+    meant: Meant,
+    targets: Shapes,
+    sources: Shapes,
+) -> dict[str, Made]:
     """What one line of a map says, for every number that both sides have."""
     hits = {}
     for target in targets:
@@ -67,7 +79,8 @@ def _by_line(pattern: str, meant: Meant, targets: Shapes, sources: Shapes) -> di
     mapped = {}
     for target, numbers in hits.items():
         pieces = _pieces(meant, numbers)
-        if layers.NUMBER not in pattern or all(piece.name in sources for piece in pieces):
+        complete = all(piece.name in sources for piece in pieces)
+        if complete or layers.NUMBER not in pattern:
             mapped[target] = _made(target, targets[target], pieces, sources)
     if not mapped:
         missing = next(piece.name for piece in _pieces(meant) if piece.name not in sources)
@@ -94,7 +107,12 @@ def _pieces(meant: Meant, numbers: Sequence[str] = ()) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _made(target: str, shape: tuple[int, ...], pieces: tuple[Piece, ...], sources: Shapes) -> Made:
+def _made(
+    target: str,
+    shape: tuple[int, ...],
+    pieces: tuple[Piece, ...],
+    sources: Shapes,
+) -> Made:
     """How *target* is made of *pieces*. Raises ScopeError where there are none, or one is of no source."""
     if not pieces:
         raise ScopeError(f"map gives nothing for {target!r}; name a tensor of the ticket or leave the line out")

@@ -54,7 +54,12 @@ OTHERS = {
 }  # fmt: skip
 """What else stands in a layer: what it does there, and what models call it."""
 
-TURNED = {"attn.c_attn": (1, 3), "mlp.c_fc": (1, 4), "mlp.c_proj": (4, 1), "attn.c_proj": None}
+TURNED = {
+    "attn.c_attn": (1, 3),
+    "mlp.c_fc": (1, 4),
+    "mlp.c_proj": (4, 1),
+    "attn.c_proj": None,
+}
 """Matrices that GPT-2 keeps as [inputs, outputs], as its `Conv1D` does, and the ratio of rows to columns that tells;
 None where the matrix is square and tells nothing. Those of open_clip have the same names and are not turned."""
 
@@ -110,9 +115,14 @@ def _place(name: str, turned_stacks: set[str]) -> Place:
         return Place(stack=None, layer=0, roles=(name,))
 
     body, kind = _body_and_kind(position)
-    roles = tuple(f"{role}, {kind}" for role in _ROLES.get(body, (body,)))
-    turned = kind == "weight" and body in TURNED and position.stack in turned_stacks
-    return Place(position.stack, position.number, roles, by_head=FUSED.get(body, False), turned=turned)
+    roles = _ROLES.get(body, (body,))
+    return Place(
+        stack=position.stack,
+        layer=position.number,
+        roles=tuple(f"{role}, {kind}" for role in roles),
+        by_head=FUSED.get(body, False),
+        turned=kind == "weight" and body in TURNED and position.stack in turned_stacks,
+    )
 
 
 def _position(name: str) -> InLayer | None:
@@ -180,13 +190,17 @@ def pairs(targets: Mapping[str, Place], sources: Mapping[str, Place]) -> dict[st
             pair(our_towers[0], their_towers[0])
 
     # two that are left over belong together, unless their names say that they are different towers
-    if len(ours) == len(theirs) == 1 and "" in (_tower(ours[0]), _tower(theirs[0])):
-        pair(ours[0], theirs[0])
+    if len(ours) == len(theirs) == 1:
+        towers = (_tower(ours[0]), _tower(theirs[0]))
+        if "" in towers:
+            pair(ours[0], theirs[0])
     return paired
 
 
-def _stacks(places_by_name: Mapping[str, Place]) -> list[str]:
-    return sorted({place.stack for place in places_by_name.values() if place.stack is not None})
+def _stacks(named_places: Mapping[str, Place]) -> list[str]:
+    """The stacks that there are, each once."""
+    stacks = {place.stack for place in named_places.values()}
+    return sorted(stack for stack in stacks if stack is not None)
 
 
 def _tower(stack: str) -> str:

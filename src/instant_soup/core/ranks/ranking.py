@@ -1,6 +1,6 @@
 """Ranking: the k-th best of values that the ranks of a team hold between them, by counting alone.
 
-Values are seen as integers in the same order. The range that the answer lies in is cut into a few hundred parts, the
+Values are taken as integers in the same order. The range that the answer lies in is cut into a few hundred parts. The
 ranks add up how many of their values lie at or above each cut, and the part that holds the answer is cut again. At
 most eight sums of 2 KiB settle any 64-bit value, however many values there are.
 """
@@ -16,7 +16,8 @@ from .team import Team
 
 PARTS = 256
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_LEAST = -(2**63)
+_MOST = 2**63 - 1
 
 Number = float | int
 
@@ -28,14 +29,25 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
     """
     if team.size == 1:
         return values.kthvalue(len(values) - k + 1).values.item()
+
     keys = _keys(values).sort().values
-    ends = team.table([int(keys[0]), int(keys[-1])] if len(keys) else [_MOST, _LEAST])
-    low, high = min(row[0] for row in ends), max(row[1] for row in ends)
-    while low < high:  # at least k values are low or above, fewer than k are above high
-        cuts = range(low, high + 1, -(-(high - low + 1) // PARTS))[1:]
-        places = torch.searchsorted(keys, torch.tensor(cuts, dtype=torch.int64)).tolist()
-        reached = sum(count >= k for count in team.sums([len(keys) - place for place in places]))
-        low, high = (low, *cuts)[reached], (*cuts, high + 1)[reached] - 1
+    mine = [int(keys[0]), int(keys[-1])] if len(keys) else [_MOST, _LEAST]
+    ends = team.table(mine)
+    low = min(first for first, _ in ends)
+    high = max(last for _, last in ends)
+
+    # all along, at least k values are low or above, and fewer than k are above high
+    while low < high:
+        width = -(-(high - low + 1) // PARTS)
+        cuts = range(low, high + 1, width)[1:]
+
+        edges = torch.tensor(cuts, dtype=torch.int64)
+        below = torch.searchsorted(keys, edges).tolist()
+        at_or_above = team.sums([len(keys) - place for place in below])
+        reached = sum(count >= k for count in at_or_above)  # the cuts that the answer is not below
+
+        starts, ends_of_parts = (low, *cuts), (*cuts, high + 1)
+        low, high = starts[reached], ends_of_parts[reached] - 1
     return _value(low, values.dtype)
 
 
@@ -45,7 +57,9 @@ def quotas(tied: Sequence[int], need: int, team: Team) -> list[int]:
     *tied* counts this rank's ties in each parameter. The earlier parameter goes first, and within one the earlier
     rank, which holds the earlier rows.
     """
-    counts, mine = team.table(tied), []
+    counts = team.table(tied)
+
+    mine = []
     for column in zip(*counts, strict=True):
         for rank, count in enumerate(column):
             take = min(need, count)
@@ -67,5 +81,7 @@ def _keys(values: Tensor) -> Tensor:
 def _value(key: int, dtype: torch.dtype) -> Number:
     if dtype not in _BITS:
         return key
-    size = torch.tensor(abs(key), dtype=_BITS[dtype]).view(dtype).item()
+
+    bits = torch.tensor(abs(key), dtype=_BITS[dtype])
+    size = bits.view(dtype).item()
     return -size if key < 0 else size

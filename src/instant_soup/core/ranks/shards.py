@@ -32,21 +32,33 @@ class Shards:
 
     def shape(self, name: str, whole: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what is here of a tensor of shape *whole*."""
-        first, last = self.rows.get(name, (0, whole[0] if whole else 0))
-        return (last - first, *whole[1:]) if whole else whole
+        if name not in self.rows:
+            return whole
+
+        first, last = self.rows[name]
+        return (last - first, *whole[1:])
 
     def start(self, name: str, whole: tuple[int, ...]) -> int:
         """The flat index in the whole tensor at which what is here begins."""
-        return self.rows[name][0] * prod(whole[1:]) if name in self.rows else 0
+        if name not in self.rows:
+            return 0
+
+        first, _ = self.rows[name]
+        return first * prod(whole[1:])
 
     def part(self, name: str, whole: Tensor) -> Tensor:
         """What of a *whole* tensor belongs here, as a view."""
-        return whole[slice(*self.rows[name])] if name in self.rows else whole
+        if name not in self.rows:
+            return whole
+
+        first, last = self.rows[name]
+        return whole[first:last]
 
     def whole(self, name: str, part: Tensor) -> Tensor | None:
         """The whole tensor at the first rank, put together from the ranks' parts; None at the others."""
         if name not in self.rows:
             return part if self.team.rank == 0 else None
+
         flat = self.team.to_first(part.reshape(-1))
         return flat.view(-1, *part.shape[1:]) if self.team.rank == 0 else None
 

@@ -95,8 +95,9 @@ class Ranks:
         return dist.get_world_size(self.group)
 
     def table(self, counts: Sequence[int]) -> list[list[int]]:
-        rows = [torch.empty(len(counts), dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(rows, torch.tensor(counts, dtype=torch.int64), group=self.group)
+        mine = torch.tensor(counts, dtype=torch.int64)
+        rows = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(rows, mine, group=self.group)
         return [row.tolist() for row in rows]
 
     def sums(self, counts: Sequence[int]) -> list[int]:
@@ -108,26 +109,37 @@ class Ranks:
         return total.to(part.device)
 
     def pooled(self, few: Tensor) -> Tensor:
-        lengths = [row[0] for row in self.table([len(few)])]
-        room = [few.new_empty(max(lengths), device="cpu") for _ in lengths]
-        dist.all_gather(room, _padded(few, max(lengths)), group=self.group)
-        return torch.cat([part[:length] for part, length in zip(room, lengths, strict=True)])
+        lengths = [length for (length,) in self.table([len(few)])]
+        longest = max(lengths)
+
+        room = [few.new_empty(longest, device="cpu") for _ in lengths]
+        dist.all_gather(room, _padded(few, longest), group=self.group)
+        return torch.cat(_trimmed(room, lengths))
 
     def told(self, fact: Fact) -> Fact:
-        said = [fact]
-        dist.broadcast_object_list(said, group=self.group, group_src=0, device=torch.device("cpu"))
-        return said[0]
+        facts = [fact]
+        dist.broadcast_object_list(facts, group=self.group, group_src=0, device=torch.device("cpu"))
+        return facts[0]
 
     def to_first(self, part: Tensor) -> Tensor:
-        lengths = [row[0] for row in self.table([part.nbytes])]
-        raw = _padded(part.detach().cpu().contiguous().view(torch.uint8), max(lengths))
-        room = [torch.empty_like(raw) for _ in lengths] if self.rank == 0 else None
-        dist.gather(raw, room, group=self.group, group_dst=0)
-        whole = [got[:length] for got, length in zip(room, lengths, strict=True)] if room else [raw[:0]]
-        return torch.cat(whole).view(part.dtype)
+        lengths = [length for (length,) in self.table([part.nbytes])]
+        raw = part.detach().cpu().contiguous().view(torch.uint8)
+        padded = _padded(raw, max(lengths))
+
+        room = [torch.empty_like(padded) for _ in lengths] if self.rank == 0 else None
+        dist.gather(padded, room, group=self.group, group_dst=0)
+
+        received = _trimmed(room, lengths) if room else [raw[:0]]
+        return torch.cat(received).view(part.dtype)
 
 
 def _padded(few: Tensor, length: int) -> Tensor:
+    """*few* [n] with zeros behind it up to *length*, for what is gathered has to be of one length."""
     room = few.new_zeros(length, device="cpu")
     room[: len(few)] = few
     return room
+
+
+def _trimmed(parts: Sequence[Tensor], lengths: Sequence[int]) -> list[Tensor]:
+    """*parts* without what they were padded with."""
+    return [part[:length] for part, length in zip(parts, lengths, strict=True)]

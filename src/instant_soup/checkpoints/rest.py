@@ -1,0 +1,73 @@
+"""Rest: what stands in a checkpoint's folder beside its weights, and goes with them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from ..core.files import write
+from .checkpoint import INDEX
+
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json"}
+_MODULE = re.compile(r"[0-9]+_[A-Za-z0-9_]+")  # a folder of sentence-transformers, such as 1_Pooling
+_MOST_CONFIG = 50_000_000  # bytes
+
+
+def copy_the_rest(source: Path, folder: Path) -> None:
+    """Copy configuration, tokenizer, index and the like, if they are not there yet. Raises StoreError."""
+    for file in _beside(source):
+        target = folder / file.relative_to(source)
+        if target.exists():
+            continue
+        if file.name == "config.json" and file.stat().st_size <= _MOST_CONFIG:
+            content = _without_sparsity_config(file.read_bytes())
+            write(target, partial(_put, content))
+        else:
+            write(target, partial(shutil.copyfile, file))
+
+
+def _beside(source: Path) -> Iterator[Path]:
+    """The files that go along: nothing hidden, which may be secrets, and nothing that a link fetches from elsewhere."""
+    if not source.is_dir():
+        return
+    for path in sorted(source.iterdir()):
+        if path.name.startswith(".") or not _inside(path, source):
+            continue
+        weights = path.name != INDEX and any(path.name.endswith(ending) for ending in WEIGHTS)
+        if path.is_file() and not weights:
+            yield path
+        if path.is_dir() and _MODULE.fullmatch(path.name):
+            yield from (part for part in sorted(path.rglob("*")) if part.is_file() and _inside(part, source))
+
+
+def _inside(path: Path, source: Path) -> bool:
+    """Whether *path* leads to a file of the checkpoint. In a hub's cache files are links to blobs beside snapshots."""
+    target = path.resolve()
+    homes = [source.resolve()]
+    if source.resolve().parent.name == "snapshots":
+        homes.append(source.resolve().parent.parent / "blobs")
+    return any(target.is_relative_to(home) for home in homes)
+
+
+def _put(content: bytes, new_file: Path) -> None:
+    new_file.write_bytes(content)
+
+
+def _without_sparsity_config(content: bytes) -> bytes:
+    """A config that runtimes do not refuse: some do where a ``sparsity_config`` stands in it."""
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if not isinstance(config, dict):
+        return content
+
+    changed = False
+    for place in (config, config.get("quantization_config"), config.get("compression_config")):
+        if isinstance(place, dict) and place.pop("sparsity_config", None) is not None:
+            changed = True
+    return json.dumps(config, indent=2).encode() if changed else content

@@ -1,0 +1,108 @@
+"""Skeleton: a language model without weights, and the checkpoint that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from ..core.errors import DataError
+from ..core.scope import Scope
+from ..models import decoder
+from ..models.classifier import loading
+from ..training.inputs import Block
+from .checkpoint import Checkpoint
+from .quantised import refuse_quantised
+
+
+@dataclass
+class Skeleton:
+    """A model without weights, and the checkpoint that has them."""
+
+    model: nn.Module
+    checkpoint: Checkpoint
+    scope: Scope
+    names: Mapping[str, str]
+    outside: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: Path) -> Skeleton:
+        """Build it. Raises DataError where the checkpoint is of no causal language model, or names things otherwise."""
+        checkpoint = Checkpoint.open(source)
+        refuse_quantised(source, checkpoint.parts)
+        with loading(str(source), "give a folder with config.json and safetensors"):
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            decoder.check_causal(config, str(source))
+            config._experts_implementation = "eager"
+            with init_empty_weights(include_buffers=False):
+                make: Any = AutoModelForCausalLM
+                model = make.from_config(config, dtype=torch.float32)
+        model.eval()
+        scope = Scope.of(model)
+        stacks = tuple(f"{path}." for path in decoder.stacks(model))
+        inside = [name for name, _ in model.named_parameters() if name.startswith(stacks)]
+        prefix = f"{model.base_model_prefix}."
+        names = {name: _stored(name, prefix, checkpoint) for name in inside}
+        head = {id(parameter) for parameter in _head(model)}
+        outside = tuple(
+            name for name, p in model.named_parameters() if not name.startswith(stacks) and id(p) not in head
+        )
+        return cls(model, checkpoint, scope, names | {n: _stored(n, prefix, checkpoint) for n in outside}, outside)
+
+    def load(self, names: Sequence[str]) -> None:
+        """Put parameters into the model, in float32."""
+        for name in names:
+            module, leaf = self._place(name)
+            tensor = aligned(self.checkpoint[self.names[name]])
+            module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Take parameters out of memory again."""
+        for name in names:
+            module, leaf = self._place(name)
+            shape = module.get_parameter(leaf).shape
+            module._parameters[leaf] = nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False)
+
+    def _place(self, name: str) -> tuple[nn.Module, str]:
+        path, _, leaf = name.rpartition(".")
+        return self.model.get_submodule(path), leaf
+
+    def of_block(self, block: Block) -> list[str]:
+        """The parameters of *block*."""
+        return [name for name in self.names if name.startswith(f"{block.path}.")]
+
+    def numel(self, name: str) -> int:
+        """How many weights the parameter *name* has."""
+        return self.checkpoint.parts[self.names[name]].numel
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """*tensor* in float32, in memory of torch's own.
+
+    What is read from a file may lie at any address, and products of matrices are rounded otherwise there.
+    """
+    return torch.empty(tensor.shape, dtype=torch.float32).copy_(tensor)
+
+
+def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
+    """The name that the checkpoint has for the parameter *name*. Raises DataError."""
+    for other in (name, name.removeprefix(prefix), prefix + name):
+        if other in checkpoint:
+            return other
+    raise DataError(
+        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise, "
+        f"as those of some mixtures of experts are; draw a ticket with a recipe of kind 'language' instead"
+    )
+
+
+def _head(model: nn.Module) -> list[nn.Parameter]:
+    """What the head has for its own."""
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()  # type: ignore[operator]
+    shared = {id(parameter) for parameter in embeddings.parameters()}
+    return [parameter for parameter in head.parameters() if id(parameter) not in shared] if head is not None else []

@@ -1,0 +1,154 @@
+"""Recipe: commands over recipes, before anything is run: write one, say what it costs and what it may prune.
+
+Slow imports wait until they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import console
+from .app import CellName, Changes, Force, Json, Most, RecipePath, app, free
+from .console import say, warn
+
+if TYPE_CHECKING:
+    from ..recipes.grid import Wanted
+    from ..recipes.recipe import Recipe
+    from ..runs.plan import Plan, Planner
+
+Timed = Annotated[bool, typer.Option("--timed", help="Load model and data, and measure time and memory here.")]
+
+
+@app.command()
+def new(
+    output: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe to write.")] = Path("recipe.toml"),
+    force: Force = False,
+) -> None:
+    """Write a recipe with a comment at every field, to be changed into one's own. As it is, it runs without network."""
+    from ..core.files import write_text
+    from .template import RECIPE
+
+    free(output, force=force)
+    write_text(output, RECIPE)
+    say(f"{output}: a recipe on the packaged task")
+    say(f"Next: instant-soup plan {output}, then instant-soup run {output}")
+
+
+@app.command()
+def plan(
+    recipe: RecipePath,
+    changes: Changes = None,
+    cell: CellName = None,
+    timed: Timed = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Say too what up to so many workers make of one run.")
+    ] = None,
+    most: Most = None,
+    as_json: Json = False,
+) -> None:
+    """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
+
+    A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
+    """
+    if workers is not None:
+        _spread(recipe, changes, cell, workers, as_json=as_json)
+        return
+    from ..recipes.grid import expand
+
+    wanted = expand(recipe, changes or (), [cell] if cell else (), most=most)
+
+    from ..runs.plan import Planner
+    from ..runs.run import build
+    from . import show
+
+    planner = Planner(build, timed=timed)
+    several = len(wanted) > 1 or (cell is None and wanted[0].name != "")
+    planned = {each.name: _of_cell(each, planner) for each in wanted}
+    if as_json:
+        plans = {name: {**asdict(cost), "ratio": cost.ratio} for name, (_, cost) in planned.items()}
+        typer.echo(json.dumps(plans if several else next(iter(plans.values())), indent=2))
+    elif several:
+        console.out().print(show.plans(planned))
+        say(_in_all([cost for _, cost in planned.values()]))
+    else:
+        asked, cost = next(iter(planned.values()))
+        say(f"{asked.label}, key {asked.short_key}")
+        console.out().print(show.plan(cost))
+    if not as_json:
+        _advise(planned)
+
+
+def _in_all(plans: list[Plan]) -> str:
+    """What all of them cost together, in one line."""
+    steps = sum(cost.total.steps for cost in plans)
+    ratio = sum(cost.ratio for cost in plans)
+    seconds = sum(cost.timing.seconds for cost in plans if cost.timing)
+    about = f", about {seconds / 3600:.1f} hours one after the other here" if seconds else ""
+    return f"{len(plans):,} runs, {steps:,} steps, {ratio:,.2f} T in all{about}."
+
+
+def _of_cell(wanted: Wanted, planner: Planner) -> tuple[Recipe, Plan]:
+    """A cell with its own method; where it is to spend what another run did, with the budget that this comes to."""
+    if wanted.like is None:
+        return wanted.recipe, planner.plan(wanted.recipe)
+
+    like = planner.plan(wanted.like)
+    validation = like.train["select"].passes / like.full.passes
+    known = wanted.with_budget(round(like.ratio - validation, 2))
+    return known.recipe, planner.plan(known.recipe)
+
+
+def _advise(planned: dict[str, tuple[Recipe, Plan]]) -> None:
+    """Warn, once each, of what makes a method pointless."""
+    from .advice import pointless
+
+    for sentence in dict.fromkeys(
+        sentence for recipe, cost in planned.values() for sentence in pointless(recipe, cost.full.steps)
+    ):
+        warn(sentence)
+
+
+def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: int, *, as_json: bool) -> None:
+    from ..recipes.recipe import Recipe
+    from ..runs.plan import plan as make
+    from ..runs.run import build
+    from ..runs.scaling import Load, numbers, spread
+    from ..runs.sizes import Sizes
+    from . import show
+
+    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    task = build(wanted)
+    cost = make(wanted, Sizes.of(task), task)
+    load = Load.of(wanted, task, cost)
+    forecasts = [spread(load, number) for number in numbers(workers)]
+    if as_json:
+        facts = {**asdict(cost), "ratio": cost.ratio, "workers": [asdict(forecast) for forecast in forecasts]}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    say(f"{wanted.label}, key {wanted.short_key}")
+    console.out().print(show.plan(cost))
+    console.out().print(show.spread(forecasts))
+
+
+@app.command()
+def scope(recipe: RecipePath, changes: Changes = None, cell: CellName = None, as_json: Json = False) -> None:
+    """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
+    from ..core.parameters import Survey
+    from ..recipes.recipe import Recipe
+    from ..runs.run import build
+    from . import show
+
+    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    course = build(wanted).course
+    survey = Survey.of(course.model, course.scope)
+    if as_json:
+        sizes = {"prunable": survey.prunable, "encoder": survey.encoder, "whole": survey.whole}
+        parts = {name: asdict(part) for name, part in survey.parts.items()}
+        typer.echo(json.dumps({**sizes, "parts": parts}, indent=2))
+    else:
+        console.out().print(show.survey(wanted, survey))

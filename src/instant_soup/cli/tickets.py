@@ -1,0 +1,190 @@
+"""Tickets: what is in ticket files, how alike they are, and what can be made of them. Slow imports wait."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import console
+from .app import Force, Guarded, Json, app, free
+from .console import add, say, table
+
+if TYPE_CHECKING:
+    from ..core.agreement import Agreement
+    from ..core.ticket import Ticket
+
+tickets = typer.Typer(cls=Guarded, no_args_is_help=True, help="Look into ticket files, and make tickets of tickets.")
+app.add_typer(tickets, name="ticket")
+
+Files = Annotated[list[Path], typer.Argument(metavar="TICKET...", help="Ticket files.")]
+File = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
+
+
+@tickets.command()
+def info(files: Files, as_json: Json = False) -> None:
+    """Say what tickets are: model, method, sparsity, cost, and how much is kept in each layer."""
+    from ..core.ticket import Ticket
+
+    loaded = [(path, Ticket.load(path)) for path in files]
+    if as_json:
+        facts = [_facts(path, ticket) for path, ticket in loaded]
+        typer.echo(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
+        return
+    for path, ticket in loaded:
+        _tell(path, ticket)
+
+
+@tickets.command()
+def verify(files: Files) -> None:
+    """Read tickets and check every byte of them. Looks at all, and ends with code 2 if one is damaged."""
+    from ..core.errors import SoupError
+    from ..core.ticket import Ticket
+
+    damaged = 0
+    for path in files:
+        try:
+            ticket = Ticket.load(path)
+        except SoupError as reason:
+            damaged += 1
+            say(f"{path}: damaged: {reason}")
+        else:
+            say(f"{path}: ok, {ticket.digest[:16]}, {ticket.mask.kept:,} of {ticket.mask.scope.size:,} kept")
+    if damaged:
+        raise typer.Exit(2)
+
+
+@tickets.command()
+def diff(one: File, other: File, as_json: Json = False) -> None:
+    """Set two tickets of one model side by side: what both keep, beyond what chance has them share; and by layer."""
+    from ..core.agreement import agreement, by_layer
+    from ..core.ticket import Ticket
+
+    first, second = Ticket.load(one), Ticket.load(other)
+    whole, layers = agreement(first.mask, second.mask), by_layer(first.mask, second.mask)
+    same = {
+        "base": first.base == second.base,
+        "method": dict(first.method) == dict(second.method),
+        "mask": first.mask == second.mask,
+        "ticket": first.digest == second.digest,
+    }
+    if as_json:
+        parts = {name: asdict(layer) for name, layer in layers.items()}
+        typer.echo(json.dumps({"same": same, "whole": asdict(whole), "layers": parts}, indent=2))
+        return
+    for name, value in same.items():
+        say(f"{'same' if value else 'other'} {name}")
+    shown = table(["layer", "first only", "second only", "both", "cosine", "Jaccard", "beyond chance"])
+    for name, layer in layers.items():
+        add(shown, name, *_row(layer), f"{layer.cosine_in_layers:.3f}")
+    shown.add_section()
+    add(shown, "all", *_row(whole), f"{whole.cosine_in_layers:.3f}", style="bold")
+    console.out().print(shown)
+    say("Beyond chance: the cosine above what as many survivors at random places within each layer would have, as a")
+    say(f"share of what is possible. Against random places anywhere in the model it is {whole.cosine_in_model:.3f}.")
+
+
+@tickets.command()
+def union(files: Files, output: Output, force: Force = False) -> None:
+    """Keep what any of the tickets keeps. Starts where the first one does."""
+    from ..core import algebra
+
+    _combine(files, output, algebra.union, force=force)
+
+
+@tickets.command()
+def intersection(files: Files, output: Output, force: Force = False) -> None:
+    """Keep what all of the tickets keep. Starts where the first one does."""
+    from ..core import algebra
+
+    _combine(files, output, algebra.intersection, force=force)
+
+
+@tickets.command()
+def vote(
+    files: Files,
+    output: Output,
+    sparsity: Annotated[float, typer.Option("--sparsity", help="Share of the prunable weights that goes.")],
+    force: Force = False,
+) -> None:
+    """Keep the weights that most of the tickets keep, exactly as many as asked for. Starts where the first one does."""
+    from ..core import algebra
+
+    _combine(files, output, lambda loaded: algebra.vote(loaded, sparsity), force=force)
+
+
+@tickets.command()
+def shuffle(
+    file: File,
+    output: Output,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random places.")] = 0,
+    force: Force = False,
+) -> None:
+    """Write a control of a ticket: as many survivors of each layer, at random places, at their pre-trained values.
+
+    A ticket that does no better than this owes its merit to how much it keeps where. One that does not start from the
+    pre-trained weights needs them: `instant-soup control` with a recipe makes its controls.
+    """
+    from ..core.ticket import Ticket
+    from ..methods import shuffled
+
+    free(output, force=force)
+    made = shuffled(Ticket.load(file), seed)
+    made.save(output)
+    say(f"{output}: {made.mask}, to be fine-tuned")
+
+
+def _combine(files: list[Path], output: Path, how: Callable[[Sequence[Ticket]], Ticket], *, force: bool) -> None:
+    from ..core.ticket import Ticket
+
+    free(output, force=force)
+    made = how([Ticket.load(path) for path in files])
+    made.save(output)
+    say(f"{output}: {made.mask}, to be fine-tuned")
+
+
+def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:
+    return {
+        "ticket": str(path),
+        "digest": ticket.digest,
+        "mask": ticket.mask.digest,
+        "bytes": path.stat().st_size,
+        "base": asdict(ticket.base),
+        "method": dict(ticket.method),
+        "sparsity": ticket.sparsity,
+        "kept": ticket.mask.kept,
+        "prunable": ticket.mask.scope.size,
+        "ready": ticket.ready,
+        "cost": asdict(ticket.cost),
+        "recipe": ticket.recipe,
+        "starts_elsewhere": sorted(ticket.start),
+        "layers": {name: [kept, ticket.mask.scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
+    }
+
+
+def _tell(path: Path, ticket: Ticket) -> None:
+    knobs = ", ".join(f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name")
+    say(f"{path}: {path.stat().st_size:,} bytes, {'trained' if ticket.ready else 'to be fine-tuned'}")
+    say(f"  digest    {ticket.digest}")
+    say(f"  model     {ticket.base.name} ({ticket.base.digest[:16]})")
+    say(f"  method    {ticket.method.get('name', 'unknown')}{f': {knobs}' if knobs else ''}")
+    say(f"  sparsity  {ticket.sparsity:.4%}: {ticket.mask.kept:,} of {ticket.mask.scope.size:,} prunable weights kept")
+    say(f"  cost      {ticket.cost.steps:,} steps, {ticket.cost.passes:,} passes, {ticket.cost.flops:.2e} FLOPs")
+    say(f"  recipe    {ticket.recipe or 'none'}")
+    shown = table(["layer", "kept", "of", "share"])
+    for name, kept in ticket.mask.kept_by_name.items():
+        size = ticket.mask.scope.numel(name)
+        add(shown, name, f"{kept:,}", f"{size:,}", f"{kept / size:.1%}", style="red" if not kept else None)
+    console.out().print(shown)
+    if ticket.mask.collapsed:
+        say(f"Nothing is kept of {', '.join(ticket.mask.collapsed)}")
+
+
+def _row(agreement: Agreement) -> list[str]:
+    counts = (agreement.one - agreement.both, agreement.other - agreement.both, agreement.both)
+    return [*(f"{count:,}" for count in counts), f"{agreement.cosine:.3f}", f"{agreement.jaccard:.3f}"]

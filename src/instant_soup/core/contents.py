@@ -1,0 +1,90 @@
+"""Contents: what kind of file lies at a path, by its first bytes and never by its name."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["safetensors", "pickle", "other"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file is.
+
+    Attributes:
+        kind: tensors that are read as they are; a pickle, which may run code; or anything else.
+        words: what it is called, with its article.
+        advice: what whoever wanted tensors can do about it.
+    """
+
+    kind: Kind
+    words: str
+    advice: str = ""
+
+
+_HEAD = 300  # bytes that tell all kinds apart
+_SAFETENSORS = Content("safetensors", "a safetensors file")
+_PICKLE = Content("pickle", "a pickle", "it can run code when it is read; save its tensors as safetensors")
+_UNPACK = "unpack it and give what is in it"
+_OTHERS = (
+    (0, b"version https://git-lfs", "a git-LFS pointer", "fetch the file that it stands for: `git lfs pull`"),
+    (257, b"ustar", "a tar archive", _UNPACK),
+    (0, b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (0, b"BZh", "a bzip2 archive", _UNPACK),
+    (0, b"\xfd7zXZ", "an xz archive", _UNPACK),
+    (0, b"7z\xbc\xaf", "a 7z archive", _UNPACK),
+    (0, b"\x89HDF", "an HDF5 file", "save its tensors as safetensors"),
+    (0, b"GGUF", "a GGUF file", "give the model that it was made of, as safetensors"),
+    (0, b"\x93NUMPY", "a NumPy array", "save its tensors as safetensors"),
+    (0, b"%PDF", "a PDF", "give a file of weights"),
+    (0, b"<!DOCTYPE html", "a web page", "download the file itself, not the page about it"),
+    (0, b"<html", "a web page", "download the file itself, not the page about it"),
+)
+NAMED = frozenset([_PICKLE.words, "no regular file", *(words for _, _, words, _ in _OTHERS)])
+"""What a file can be called with certainty. Anything else may be a damaged file of any kind."""
+
+
+def content(path: Path) -> Content:
+    """What the file at *path* is. Raises OSError where it cannot be read.
+
+    What is no regular file, such as a pipe or a device, is not opened.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        return Content("other", "no regular file", "give a file")
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if not head:
+        return Content("other", "an empty file", "was it written to the end?")
+
+    if _is_safetensors(head, size):
+        return _SAFETENSORS
+    if head.startswith(b"PK\x03\x04"):
+        return _in_zip(head)
+    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:  # the opcode that every binary pickle begins with
+        return _PICKLE
+    for place, magic, words, advice in _OTHERS:
+        if head[place : place + len(magic)] == magic:
+            return Content("other", words, advice)
+    return Content("other", "a file of another kind", "give a file of weights")
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    """Whether a length comes first that fits into the file, and JSON after it."""
+    length = int.from_bytes(head[:8], "little")
+    return size > 8 and length <= size - 8 and head[8:9] == b"{"
+
+
+def _in_zip(head: bytes) -> Content:
+    """Torch and NumPy both write zip archives; the first name in one tells which of them did."""
+    length = int.from_bytes(head[26:28], "little")
+    first = head[30 : 30 + length]
+    if first.endswith((b"/data.pkl", b"/.format_version", b"/byteorder", b"/version")):
+        return _PICKLE
+    if first.endswith(b".npy"):
+        return Content("other", "a NumPy archive", "save its tensors as safetensors")
+    return Content("other", "a zip archive", _UNPACK)

@@ -1,0 +1,267 @@
+"""Comparison: all that can be said of methods from their runs, as plain values that others show."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from ..store.record import LOWER_IS_BETTER
+from .runs import Run
+from .statistics import Interval
+
+Verdict = Literal["better", "worse", "within noise", "too few seeds"]
+Block = tuple[str, float]
+"""A task and a sparsity: what one table is about."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one method (or a control of it) reached on one task at one sparsity, over seeds.
+
+    Attributes:
+        metric: the task's first figure.
+        figure: that figure on the test split.
+        cost: whole cost in multiples of T.
+        recovery: the share of the dense figure that is reached, paired by seed; None where no dense run is there.
+        frontier: whether no other line of its task and sparsity is better at no more cost; never of a control.
+    """
+
+    task: str
+    sparsity: float
+    method: str
+    control: str | None
+    metric: str
+    figure: Interval
+    cost: Interval
+    recovery: Interval | None
+    runs: tuple[Run, ...]
+    frontier: bool = False
+
+    @property
+    def title(self) -> str:
+        """Method and control, as a person reads them."""
+        return f"{self.method}, {self.control} control" if self.control else self.method
+
+    @property
+    def merit(self) -> float:
+        """The mean figure, or minus that where lower is better: what is best has most."""
+        return -self.figure.mean if self.lower_is_better else self.figure.mean
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower figure is the better one, as of a perplexity."""
+        return self.metric in LOWER_IS_BETTER
+
+    @property
+    def block(self) -> Block:
+        """The table that it stands in."""
+        return self.task, self.sparsity
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The figure of each seed."""
+        return {run.seed: run.figure for run in self.runs}
+
+    @property
+    def family(self) -> str:
+        """The method's bare name, which all its variants share."""
+        return self.runs[0].family
+
+    @property
+    def knobs(self) -> str:
+        """The method and its knobs; alike for lines that differ in their budget only."""
+        return self.runs[0].knobs
+
+    @property
+    def budget(self) -> float:
+        """The budget of its runs in multiples of T, the mean over seeds."""
+        budgets = [run.record.recipe.budget for run in self.runs]
+        return sum(budgets) / len(budgets)
+
+    @property
+    def steps(self) -> float:
+        """Optimiser steps in all, look-aheads included, as a multiple of those of T; the mean over seeds."""
+        shares = [run.steps / run.full.steps for run in self.runs]
+        return sum(shares) / len(shares)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A line against another of its task and sparsity, paired by seed.
+
+    Attributes:
+        method, reference: titles of the two lines.
+        difference: of the figures; positive where *method* is higher.
+        p: of a paired t-test; *adjusted* for all methods of the task and sparsity (Holm).
+        effect: standardised mean difference of pairs with Hedges' correction.
+    """
+
+    task: str
+    sparsity: float
+    method: str
+    reference: str
+    difference: Interval
+    p: float | None
+    adjusted: float | None
+    effect: float | None
+    verdict: Verdict
+
+    @property
+    def block(self) -> Block:
+        """The table that it stands in."""
+        return self.task, self.sparsity
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Average ranks over all tasks and sparsities on which every one of the methods was run; 1 is best.
+
+    Attributes:
+        blocks: how many those are.
+        p: of Friedman's test that all methods are alike.
+        critical_difference: of Nemenyi's test at 5 %; ranks closer than this are not told apart.
+        costs: the least and the most that each method costs in all on these, in T.
+    """
+
+    ranks: Mapping[str, float]
+    blocks: int
+    p: float | None
+    critical_difference: float | None
+    costs: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is best for who has so much to spend.
+
+    Attributes:
+        budget: the whole cost that is allowed, in T; infinite where any is.
+        best: table -> its best line that costs no more; no entry where nothing does.
+        ranks: of all that costs no more; None where too few methods share too few tables.
+    """
+
+    budget: float
+    best: Mapping[Block, Line]
+    ranks: Ranks | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that a comparison says.
+
+    Attributes:
+        differences: of each method to the *reference*; to `dense` where nothing is pruned.
+        controls: of each ticket to its own controls.
+        equal: of each method to the reference that was given about as much as it spent in all.
+        offers: what is best at each budget, from the smallest to any.
+        silent: tables that cannot tell good masks from bad ones -> why; they are left out of all ranks.
+        remarks: sentences about what the numbers do not show.
+    """
+
+    reference: str
+    lines: tuple[Line, ...]
+    differences: tuple[Difference, ...]
+    ranks: Ranks | None
+    remarks: tuple[str, ...]
+    controls: tuple[Difference, ...] = ()
+    equal: tuple[Difference, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    silent: Mapping[Block, str] | None = None
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every task and sparsity, in order."""
+        return tuple(sorted(self._by_block))
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task, in order."""
+        return tuple(sorted(self._by_task))
+
+    def of(self, task: str, sparsity: float) -> tuple[Line, ...]:
+        """The lines of one table: variants of one method together, best first, controls beneath their ticket."""
+        return self._ordered.get((task, sparsity), ())
+
+    def of_task(self, task: str) -> tuple[Line, ...]:
+        """The lines of one task at any sparsity, as they stand in *lines*."""
+        return tuple(self._by_task.get(task, ()))
+
+    def base(self, task: str, sparsity: float) -> str:
+        """What the lines of one table are set against."""
+        return self._bases.get((task, sparsity), self.reference)
+
+    def against(self, line: Line) -> Difference | None:
+        """*line* against the reference, or a control against its ticket; None where there is no such pair."""
+        pairs = self._against_tickets if line.control else self._against_reference
+        return pairs.get((line.task, line.sparsity, line.title))
+
+    def why_silent(self, task: str, sparsity: float) -> str:
+        """Why a table cannot tell good masks from bad ones; empty where it can, or nobody knows."""
+        return (self.silent or {}).get((task, sparsity), "")
+
+    def equal_of(self, task: str, sparsity: float) -> tuple[Difference, ...]:
+        """The differences at equal cost of one table."""
+        return tuple(self._equal_by_block.get((task, sparsity), ()))
+
+    # looked up again and again, by pages of many tables
+
+    @cached_property
+    def _by_block(self) -> dict[Block, list[Line]]:
+        return grouped(self.lines)
+
+    @cached_property
+    def _by_task(self) -> dict[str, list[Line]]:
+        lines: dict[str, list[Line]] = defaultdict(list)
+        for line in self.lines:
+            lines[line.task].append(line)
+        return dict(lines)
+
+    @cached_property
+    def _ordered(self) -> dict[Block, tuple[Line, ...]]:
+        return {block: _in_families(lines) for block, lines in self._by_block.items()}
+
+    @cached_property
+    def _bases(self) -> dict[Block, str]:
+        return {difference.block: difference.reference for difference in reversed(self.differences)}
+
+    @cached_property
+    def _against_reference(self) -> dict[tuple[str, float, str], Difference]:
+        return {(pair.task, pair.sparsity, pair.method): pair for pair in reversed(self.differences)}
+
+    @cached_property
+    def _against_tickets(self) -> dict[tuple[str, float, str], Difference]:
+        return {(pair.task, pair.sparsity, pair.reference): pair for pair in reversed(self.controls)}
+
+    @cached_property
+    def _equal_by_block(self) -> dict[Block, list[Difference]]:
+        pairs: dict[Block, list[Difference]] = defaultdict(list)
+        for pair in self.equal:
+            pairs[pair.block].append(pair)
+        return dict(pairs)
+
+
+def grouped(lines: Sequence[Line]) -> dict[Block, list[Line]]:
+    """Lines by the table that they stand in, in the order in which they come."""
+    blocks: dict[Block, list[Line]] = defaultdict(list)
+    for line in lines:
+        blocks[line.block].append(line)
+    return dict(blocks)
+
+
+def _in_families(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The method whose best variant is best comes first, its other variants after it, controls beneath their ticket."""
+    tickets = sorted((line for line in lines if not line.control), key=lambda line: -line.merit)
+    controls: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.control:
+            controls[line.method].append(line)
+
+    families: dict[str, list[Line]] = defaultdict(list)
+    for ticket in tickets:
+        families[ticket.family] += [ticket, *controls.pop(ticket.method, [])]
+
+    alone = [line for rest in controls.values() for line in rest]
+    return tuple([line for family in families.values() for line in family] + alone)

@@ -1,0 +1,99 @@
+"""LaTeX: a comparison as tables for booktabs, and what LaTeX would read in names escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import tables
+from .comparison import Comparison, Line
+from .overview import Overview, overviews
+
+_ESCAPED = str.maketrans(
+    {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "±": r"$\pm$",
+        "↳": r"$\hookrightarrow$",
+    }
+)
+
+
+def latex(comparison: Comparison) -> str:
+    """A table for each task, then one for each task and sparsity, for booktabs.
+
+    Bold is what is better than the reference beyond noise.
+    """
+    parts = [_overview(comparison, overview) for overview in overviews(comparison)]
+    for task, sparsity in comparison.blocks:
+        lines = comparison.of(task, sparsity)
+        metric = lines[0].metric
+        base = comparison.base(task, sparsity)
+        caption = (
+            f"{task}, {tables.share(sparsity)} pruned: {metric}, mean and 95% interval over seeds. "
+            f"Bold: better than {base} beyond noise."
+        )
+        silent = comparison.why_silent(task, sparsity)
+        if silent:
+            caption += f" This table cannot tell good masks from bad ones: {silent}."
+        head = rf"method & {escaped(metric)} & seeds & \% of dense & cost in $T$"
+        parts.append(_table("lrrrr", head, [_row(comparison, line) for line in lines], caption))
+    return "\n".join(parts)
+
+
+def _overview(comparison: Comparison, overview: Overview) -> str:
+    *heads, _ = tables.glance_heads(overview)
+    rows = []
+    for method, figures, cost in tables.glance_rows(overview, lambda line: _figure(comparison, line), "--"):
+        rows.append(rf"    {' & '.join([escaped(method), *figures, cost])} \\")
+
+    glance = tables.glance(comparison, overview)
+    caption = f"{overview.task}: {overview.metric} by pruned share, mean and 95% interval over seeds. {glance}"
+    return _table("l" + "r" * len(heads), " & ".join([*map(escaped, heads), "cost in $T$"]), rows, caption)
+
+
+def _table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
+    parts = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \toprule",
+        rf"    {head} \\",
+        r"    \midrule",
+        *rows,
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        rf"  \caption{{{escaped(caption)}}}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def _row(comparison: Comparison, line: Line) -> str:
+    indent = r"\quad " if line.control else ""
+    title = f"{line.control} control" if line.control else line.title
+    cells = [
+        f"{indent}{escaped(title)}",
+        _figure(comparison, line),
+        str(line.figure.n),
+        f"{100 * line.recovery.mean:.0f}" if line.recovery else "--",
+        f"{line.cost.mean:.2f}",
+    ]
+    return rf"    {' & '.join(cells)} \\"
+
+
+def _figure(comparison: Comparison, line: Line) -> str:
+    half = rf" \pm {line.figure.half:.3f}" if line.figure.half is not None else ""
+    bold = r"\boldmath " if tables.ahead(comparison, line) else ""
+    return f"{bold}${line.figure.mean:.3f}{half}$"
+
+
+def escaped(text: str) -> str:
+    """*text* with nothing left in it that LaTeX would read as more than letters."""
+    return text.translate(_ESCAPED)

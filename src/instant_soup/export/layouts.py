@@ -1,0 +1,177 @@
+"""Layouts: which of a file's tensors are weights and which are masks, by their names and by what is in them.
+
+Known are dense weights with zeros; the ``weight_orig`` and ``weight_mask`` of torch's pruning, and ``weight_mask``
+beside ``weight`` or alone; masks by name, as open_lth writes them, and the ``mask_NAME`` buffers of its models; and
+the ``sparse-bitmask`` of SparseML, llm-compressor and compressed-tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import DataError
+from ..core.weights import Lazy, Weights, spread
+
+_COMPRESSED, _BITMASK, _SHAPE, _ROWS = ".compressed", ".bitmask", ".shape", ".row_offsets"
+_ORIGINAL, _MASK, _BUFFER = "_orig", "_mask", "mask_"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a file of another tool holds.
+
+    Attributes:
+        kind: in words, for the report.
+        weights: dense tensors, made when asked for.
+        masks: bool or 0 and 1, of the parameters whose masks are there; of others the zeros are what is pruned.
+    """
+
+    kind: str
+    weights: Weights
+    masks: Weights = field(default_factory=dict)
+
+
+def foreign(tensors: Weights) -> Foreign:
+    """Tell weights from masks among *tensors*. Raises DataError where a mask holds what is neither 0 nor 1."""
+    for layout in (_of_torch, _sparse_bitmask, _of_open_lth, _masks_beside, _masks_alone):
+        source = layout(tensors)
+        if source is not None:
+            return source
+    return Foreign("dense checkpoint", tensors)
+
+
+def beside(weights: Weights, masks: Weights) -> Foreign:
+    """What a dictionary of *masks* and one of *weights* say together. Raises DataError as `foreign` does."""
+    shorter = {name.removesuffix(_MASK): name for name in masks}
+    checked = Lazy(shorter, lambda name: _flags(shorter[name], masks[shorter[name]]))
+    if not weights:
+        return Foreign("masks by name", {}, checked)
+    return Foreign("weights with masks beside them", foreign(weights).weights, checked)
+
+
+def _of_torch(tensors: Weights) -> Foreign | None:
+    """``NAME_orig`` is the weight, and ``NAME_mask`` says where it is zero."""
+    names = _stems(tensors, _ORIGINAL, _MASK)
+    if not names:
+        return None
+
+    masks = Lazy(names, lambda name: _flags(name + _MASK, tensors[name + _MASK]))
+
+    def masked(name: str) -> Tensor:
+        return tensors[name + _ORIGINAL].masked_fill(~masks[name], 0)
+
+    others = _without(tensors, [name + end for name in names for end in (_ORIGINAL, _MASK)])
+    return Foreign("state dict with weight_orig and weight_mask", _joined(names, masked, others), masks)
+
+
+def _sparse_bitmask(tensors: Weights) -> Foreign | None:
+    """Non-zero values in order, and a bit for each weight."""
+    stems = _stems(tensors, _COMPRESSED, _BITMASK, _SHAPE)
+    if not stems:
+        return None
+
+    names = {stem if stem.endswith(".weight") else f"{stem}.weight": stem for stem in stems}
+    ends = (_COMPRESSED, _BITMASK, _SHAPE, _ROWS)
+    others = _without(tensors, [stem + end for stem in stems for end in ends])
+    return Foreign("sparse-bitmask", _joined(names, lambda name: _decompressed(tensors, names[name]), others))
+
+
+def _of_open_lth(tensors: Weights) -> Foreign | None:
+    """A model whose buffers ``mask_a___b`` are the masks of ``a.b``."""
+    buffers = {name.removeprefix(_BUFFER).replace("___", "."): name for name in tensors if name.startswith(_BUFFER)}
+    buffers = {name: buffer for name, buffer in buffers.items() if _is_mask(tensors[buffer])}
+    if not buffers:
+        return None
+    masks = Lazy(buffers, lambda name: tensors[buffers[name]] != 0)
+    return Foreign("open_lth model with masks", _without(tensors, buffers.values()), masks)
+
+
+def _masks_beside(tensors: Weights) -> Foreign | None:
+    """``NAME_mask`` without ``NAME_orig``: of weights that are there too, or that are not."""
+    stems = [name.removesuffix(_MASK) for name in tensors if name.endswith(_MASK)]
+    names = [stem for stem in stems if _belongs(stem, tensors) or _is_mask(tensors[stem + _MASK])]
+    if not names:
+        return None
+
+    masks = Lazy(names, lambda name: _flags(name + _MASK, tensors[name + _MASK]))
+    weights = _without(tensors, [name + _MASK for name in names])
+    return Foreign("weights with weight_mask" if len(weights) else "masks by name", weights, masks)
+
+
+def _masks_alone(tensors: Weights) -> Foreign | None:
+    """Nothing but 0 and 1, whatever the dtype."""
+    if not tensors or not all(_is_mask(tensors[name]) for name in tensors):
+        return None
+    masks = Lazy(tensors, lambda name: tensors[name] != 0)
+    return Foreign("masks by name, as open_lth writes them", {}, masks)
+
+
+def _stems(tensors: Weights, *ends: str) -> list[str]:
+    """The names to which there is a tensor with each of the *ends*."""
+    stems = [name.removesuffix(ends[0]) for name in tensors if name.endswith(ends[0])]
+    return [stem for stem in stems if all(stem + end in tensors for end in ends)]
+
+
+def _without(tensors: Weights, taken: Iterable[str]) -> Lazy:
+    left_out = set(taken)
+    return Lazy([name for name in tensors if name not in left_out], lambda name: tensors[name])
+
+
+def _joined(names: Iterable[str], make: Callable[[str], Tensor], others: Lazy) -> Lazy:
+    made = dict.fromkeys(names)
+    return Lazy([*made, *others], lambda name: make(name) if name in made else others[name])
+
+
+def _belongs(stem: str, tensors: Weights) -> bool:
+    """Whether ``NAME_mask`` has a weight of its shape beside it, and so is meant for it, whatever it holds."""
+    return stem in tensors and tensors[stem].shape == tensors[stem + _MASK].shape
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    if tensor.ndim == 0 or tensor.is_complex():
+        return False
+    return bool(((tensor == 0) | (tensor == 1)).all())
+
+
+def _flags(name: str, mask: Tensor) -> Tensor:
+    """*mask* as bool. Raises DataError where it holds anything but 0 and 1."""
+    odd = mask[(mask != 0) & (mask != 1)]
+    if odd.numel():
+        raise DataError(
+            f"the mask {name!r} holds {odd.reshape(-1)[0].item():g} and more that is neither 0 nor 1; "
+            f"say which weights are kept before it is imported: mask > threshold"
+        )
+    return mask != 0
+
+
+def _decompressed(tensors: Weights, stem: str) -> Tensor:
+    """A tensor from its non-zero values in order and, row by row, its bits: lowest first, rows filled up to bytes."""
+    shape = _shape(stem, tensors[stem + _SHAPE])
+    packed = tensors[stem + _BITMASK]
+    values = tensors[stem + _COMPRESSED].reshape(-1)
+
+    rows = prod(shape[:-1])
+    sound = shape and min(shape) > 0
+    if not sound or packed.dtype != torch.uint8 or packed.numel() != rows * -(-shape[-1] // 8):
+        raise DataError(
+            f"the bitmask of {stem!r} is {packed.dtype} with {packed.numel():,} bytes; "
+            f"expected torch.uint8 that holds rows of shape {shape}"
+        )
+
+    flags = np.unpackbits(packed.reshape(rows, -1).numpy(), axis=1, count=shape[-1], bitorder="little")
+    kept = torch.from_numpy(flags.view(np.bool_)).reshape(shape)
+    if int(kept.sum()) != len(values):
+        raise DataError(f"the bitmask of {stem!r} keeps {int(kept.sum()):,} weights and it has {len(values):,} values")
+    return spread(values, kept)
+
+
+def _shape(stem: str, lengths: Tensor) -> list[int]:
+    if lengths.is_floating_point() or lengths.is_complex():
+        raise DataError(f"the shape of {stem!r} is {lengths.dtype}; expected whole numbers")
+    return [int(length) for length in lengths.reshape(-1)[:8]]

@@ -1,0 +1,196 @@
+"""One block at a time gives to the bit what the whole model in memory gives, however often it is stopped."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from instant_soup.checkpoints import blocks
+from instant_soup.checkpoints.blocks import Job, outline, prune_blocks
+from instant_soup.checkpoints.checkpoint import Checkpoint
+from instant_soup.cli.main import app
+from instant_soup.core.errors import DataError, KnobError, SoupError, StoreError
+from instant_soup.core.prune import shares, survivors
+from instant_soup.data.language import calibration_windows
+from instant_soup.models import decoder, tiny, tiny_decoders
+from instant_soup.training.inputs import inputs_of
+
+SCORES = ("wanda", "ria", "sparsegpt", "magnitude")
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("letters")
+    texts = [f"the soup number {chr(97 + i % 26)} is good and the film was not very bad" for i in range(60)]
+    pq.write_table(pa.table({"text": texts}), folder / "train.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = getattr(tiny_decoders, request.param)(tmp_path_factory.mktemp(request.param), layers=3)
+    return made
+
+
+def whole(source: Path, job: Job) -> dict[str, Tensor]:
+    """The model in memory, pruned by the same job."""
+    loaded = decoder.load(str(source))
+    model, scope = deepcopy(loaded.model).eval(), loaded.scope  # as a learner has it
+    parts = shares(scope, {name: scope.numel(name) for name in scope}, survivors(job.sparsity, scope.size))
+    windows = calibration_windows(str(job.calibrate), loaded.tokenizer, job.window or 64, job.samples)
+    batches = [{"input_ids": part} for part in windows.split(job.batch)]
+    live = dict(model.named_parameters())
+    if job.score == "magnitude":
+        statistics: Any = [dict.fromkeys(scope, torch.empty(0))]
+    else:
+        moment = job.cutter.second_moment
+        statistics = inputs_of(
+            model, scope, lambda: batches, lambda batch: model(**batch, use_cache=False), second_moment=moment
+        )
+    for found in statistics:
+        for name, statistic in found.items():
+            _, weight = job.cutter.cut(live[name].detach(), statistic, parts[name], scope.inputs.get(name, -1))
+            live[name].data.copy_(weight)
+    return {name: tensor.detach() for name, tensor in live.items()}
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
+@pytest.mark.parametrize("score", SCORES)
+def test_streamed_is_the_whole_model_to_the_bit(
+    score: str, pattern: str, source: Path, letters: Path, tmp_path: Path
+) -> None:
+    job = Job(0.5, score, None, pattern, str(letters), samples=6, window=32, batch=2)
+    done = prune_blocks(source, tmp_path / "out", job)
+    expected = whole(source, job)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert done.kept == round(0.5 * done.scope.size)
+    for name, tensor in model.named_parameters():
+        assert torch.equal(tensor, expected[name]), name
+    assert not (tmp_path / "out" / blocks.FLOW).exists()
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 3 + 1
+    assert "sparsity_config" not in (tmp_path / "out" / "config.json").read_text(encoding="utf-8")
+
+
+class StoppedError(Exception):
+    """As if the power had gone."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_job_that_was_stopped_goes_on_to_the_same_files(at: int, letters: Path, source: Path, tmp_path: Path) -> None:
+    job = Job(0.5, "sparsegpt", None, "4:8", str(letters), samples=4, window=32, batch=2)
+    prune_blocks(source, tmp_path / "once", job)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == at:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        prune_blocks(source, tmp_path / "twice", job, watch=stop)
+    seen: list[int] = []
+    prune_blocks(source, tmp_path / "twice", job, watch=lambda _, done, __: seen.append(done))
+    assert seen == list(range(at, 4))  # what was passed is not done again
+    once, twice = Checkpoint.open(tmp_path / "once"), Checkpoint.open(tmp_path / "twice")
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+    prune_blocks(source, tmp_path / "twice", job, watch=stop)  # it has ended: nothing is done
+    with pytest.raises(StoreError, match=r"was begun with sparsity 0\.5, and now it is 0\.25"):
+        prune_blocks(source, tmp_path / "twice", Job(0.25, "wanda", calibrate=str(letters), samples=4, window=32))
+
+
+def test_one_block_at_a_time_is_in_memory(letters: Path, source: Path, tmp_path: Path) -> None:
+    job = Job(0.5, "wanda", None, "2:4", str(letters), samples=4, window=32, batch=2)
+    most = 0
+
+    def look(stage: str, done: int, total: int) -> None:
+        nonlocal most
+        real = {name.split(".h.")[-1].split("layers.")[-1].split(".")[0] for name in _in_memory(models[0])}
+        most = max(most, len(real))
+
+    models: list[Any] = []
+    build = blocks.Skeleton.of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks.Skeleton, "of", lambda path: models.append((made := build(path)).model) or made)
+        prune_blocks(source, tmp_path / "out", job, watch=look)
+    assert most == 1
+
+
+def _in_memory(model: Any) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if not parameter.is_meta]
+
+
+def test_half_precision_stays_what_it_is_and_survivors_keep_their_bits(letters: Path, tmp_path: Path) -> None:
+    folder = tiny_decoders.llama(tmp_path / "model")
+    AutoModelForCausalLM.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
+    prune_blocks(folder, tmp_path / "out", Job(0.6, "wanda", calibrate=str(letters), samples=4, window=32))
+    before, after = Checkpoint.open(folder), Checkpoint.open(tmp_path / "out")
+    for name in before:
+        assert after[name].dtype == torch.bfloat16
+        kept = after[name] != 0
+        assert torch.equal(after[name][kept], before[name][kept])
+
+
+def test_the_outline_says_what_it_takes(letters: Path, source: Path) -> None:
+    plan = outline(source, Job(0.5, "sparsegpt", calibrate=str(letters), samples=6, window=32))
+    assert plan.blocks == 3
+    assert plan.block < plan.memory
+    assert plan.disk == 2 * 4 * 6 * 32 * 32
+    assert outline(source, Job(0.5, "magnitude", pattern="2:4")).disk == 0
+
+
+def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "out", CliRunner()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    short = tmp_path / "short.txt"
+    short.write_text("soup", encoding="utf-8")
+    encoder = tiny.bert(tmp_path / "bert")
+    foreign = tiny_decoders.llama(tmp_path / "foreign")
+    tokenizer = json.loads((foreign / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["model"]["vocab"] |= {f"word{i}": 1000 + i for i in range(50)}
+    (foreign / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    calibrated = ["--score", "wanda", "--sparsity", "0.5", "--calibrate"]
+    for arguments, words in (
+        ([str(source), *calibrated[:4]], "needs text to calibrate on"),
+        ([str(source), *calibrated, str(empty)], "holds no train.parquet"),
+        ([str(source), *calibrated, str(short), "--window", "32"], "fewer than a window of 32"),
+        ([str(source), *calibrated, str(letters), "--window", "4096"], "the model reads 2 to 64"),
+        ([str(source), *calibrated, str(letters), "--samples", "4000"], "and 4000 are asked for"),
+        ([str(encoder), *calibrated, str(letters)], "is no causal language model"),
+        ([str(foreign), *calibrated, str(letters)], "it is of another model"),
+        ([str(source), "--pattern", "3:7", "--score", "wanda", "--calibrate", str(letters)], "does not divide"),
+        ([str(source), "--pattern", "2:4", "--sparsity", "0.7"], "pattern 2:4 prunes 0.5"),
+        ([str(source), "--score", "wand", "--sparsity", "0.5"], "expected one of magnitude, wanda"),
+    ):
+        result = run.invoke(app, ["prune", *arguments, "-o", str(out), "--quiet"])
+        assert result.exit_code == 2, (arguments, result.output)
+        assert words in " ".join(result.output.split()), (words, result.output)
+        assert not out.exists()
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(KnobError, match="needs text"):
+        Job(0.5, "wanda")
+    with pytest.raises(KnobError, match="cut"):
+        Job(0.5, "magnitude", "model")
+    with pytest.raises(SoupError):
+        Job(0.5, "wanda", calibrate="x", batch=0)
+    with pytest.raises(DataError):
+        prune_blocks("nowhere", "out", Job(0.5, "magnitude"))
+
+
+def test_the_command_prunes_to_a_pattern_and_says_so(letters: Path, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["prune", str(source), "--score", "ria", "--pattern", "2:4", "--calibrate", str(letters)]
+    result = CliRunner().invoke(app, [*arguments, "--samples", "4", "--window", "32", "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "sparsity 50.0000%, by ria, pattern 2:4" in " ".join(result.output.split())
+    assert "blocks, the largest" in " ".join(result.output.split())

@@ -1,0 +1,196 @@
+"""What a run is made with: data and model are known by their bytes, not by where they lie."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import instant_soup as soup
+from instant_soup.core.errors import StoreError
+from instant_soup.recipes.recipe import Recipe
+from instant_soup.store import contents as room
+from instant_soup.store.contents import Contents, contents_of
+from instant_soup.store.plain import read_json
+from instant_soup.store.store import Store
+
+LONG_AGO = 1_000_000_000
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A model and a data set of a few bytes."""
+    for name, text in {
+        "model/model.safetensors": "weights",
+        "model/config.json": "{}",
+        "data/train.parquet": "rows",
+        "data/test.parquet": "rows too",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    return tmp_path
+
+
+def recipe(place: Path) -> Recipe:
+    return Recipe.parse(
+        {
+            "task": {"name": "mine", "model": str(place / "model"), "columns": ["sentence"]},
+            "data": {"folder": str(place / "data")},
+            "method": {"name": "magnitude"},
+            "sparsity": 0.5,
+        }
+    )
+
+
+def test_the_same_bytes_are_the_same_contents_wherever_and_whenever_they_were_written(place: Path) -> None:
+    first = Contents.of(recipe(place), Store(place / "runs"))
+    shutil.copytree(place / "model", place / "there" / "model")
+    shutil.copytree(place / "data", place / "there" / "data")
+    second = Contents.of(recipe(place / "there"), Store(place / "runs"))
+    assert first == second
+    assert set(first.parts) == {"data", "model"}
+
+
+def test_what_changed_is_refused_by_its_name(place: Path) -> None:
+    store = Store(place / "runs")
+    cell = store.cell(recipe(place))
+    contents_of(recipe(place), store, cell)
+    contents_of(recipe(place), store, cell)
+
+    (place / "data" / "train.parquet").write_text("ROWS", encoding="utf-8")  # of the same size
+    (place / "data" / "more.parquet").write_text("new", encoding="utf-8")
+    (place / "data" / "test.parquet").unlink()
+    with pytest.raises(StoreError, match=r"test\.parquet is gone, more\.parquet is new, train\.parquet holds"):
+        contents_of(recipe(place), store, cell)
+
+
+def test_another_time_alone_is_no_change(place: Path) -> None:
+    store = Store(place / "runs")
+    cell = store.cell(recipe(place))
+    contents_of(recipe(place), store, cell)
+    for path in (place / "model").iterdir():
+        path.touch()
+    contents_of(recipe(place), store, cell)
+
+
+def test_bytes_are_read_once_as_long_as_size_and_time_stay(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(place / "runs")
+    Contents.of(recipe(place), store)
+
+    def refuse(*_: object) -> Iterator[object]:
+        raise AssertionError("a file was read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "file_digest", refuse)
+        Contents.of(recipe(place), store)
+
+    (place / "model" / "config.json").write_text("[]", encoding="utf-8")
+    assert Contents.of(recipe(place), store).model["config.json"] != Contents({}, {}).digest
+
+
+def test_a_file_that_was_written_just_now_is_read_again(place: Path) -> None:
+    """Within the resolution of a clock it may change without another time."""
+    store = Store(place / "runs")
+    path = place / "model" / "config.json"
+    path.write_text("{}", encoding="utf-8")
+    state = path.stat()
+    before = Contents.of(recipe(place), store)
+    path.write_text("[]", encoding="utf-8")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert Contents.of(recipe(place), store) != before
+
+
+def test_runs_among_the_data_are_no_data(place: Path) -> None:
+    fields: dict[str, Any] = recipe(place).model_dump()
+    fields["data"]["folder"] = str(place / "data")
+    store = Store(place / "data" / "runs")
+    cell = store.cell(recipe(place))
+    contents_of(recipe(place), store, cell)
+    (store.folder / "note.csv").write_text("x", encoding="utf-8")
+    contents_of(recipe(place), store, cell)
+
+
+def test_a_damaged_list_of_digests_only_costs_time(place: Path) -> None:
+    store = Store(place / "runs")
+    before = Contents.of(recipe(place), store)
+    store.digests.write_text("{", encoding="utf-8")
+    assert Contents.of(recipe(place), store) == before
+
+
+def test_a_store_that_cannot_be_written_is_read_all_the_same(place: Path) -> None:
+    (place / "runs").write_text("in the way", encoding="utf-8")
+    assert Contents.of(recipe(place), Store(place / "runs")).parts
+
+
+def test_many_files_are_noted_by_how_many_they_are(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_LISTED", 1)
+    store = Store(place / "runs")
+    cell = store.cell(recipe(place))
+    contents_of(recipe(place), store, cell)
+    (place / "data" / "train.parquet").write_text("other", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"the data in .* changed since mine magnitude 50% seed 0 .*2 files"):
+        contents_of(recipe(place), store, cell)
+
+
+# runs
+
+
+@pytest.fixture
+def ran(mini_recipe: dict[str, Any], tmp_path: Path) -> tuple[Recipe, Store]:
+    """A finished run on a model and a data set of its own."""
+    fields: dict[str, Any] = copy.deepcopy(mini_recipe)
+    for part, name in (("task", "model"), ("data", "folder")):
+        shutil.copytree(fields[part][name], tmp_path / name)
+        fields[part][name] = str(tmp_path / name)
+    wanted = Recipe.parse(fields)
+    store = Store(tmp_path / "runs")
+    soup.run(wanted, store)
+    return wanted, store
+
+
+def test_a_finished_run_is_not_read_back_for_another_model(ran: tuple[Recipe, Store]) -> None:
+    wanted, store = ran
+    record = soup.run(wanted, store)
+    assert record.contents == read_json(store.cell(wanted).contents)["digests"]
+
+    path = Path(wanted.task.model) / "model.safetensors"
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(StoreError, match=r"the model in .* changed since .*model\.safetensors holds something else"):
+        soup.run(wanted, store)
+
+    store.cell(wanted).record.unlink()
+    with pytest.raises(StoreError, match="changed since"):
+        soup.run(wanted, store)
+
+
+def test_what_is_gone_misleads_nobody(ran: tuple[Recipe, Store]) -> None:
+    wanted, store = ran
+    shutil.rmtree(wanted.task.model)
+    assert soup.run(wanted, store).key == wanted.key
+
+
+def test_a_run_of_an_older_version_is_read_back(ran: tuple[Recipe, Store]) -> None:
+    wanted, store = ran
+    cell = store.cell(wanted)
+    cell.contents.unlink()
+    cell.folder.rename(store.folder / wanted.short_key)
+    record = soup.run(wanted, store)
+    assert record.key == wanted.key
+    assert [each.folder.name for each in store.cells()] == [wanted.short_key]
+
+
+def test_an_edited_record_is_refused_by_its_name(ran: tuple[Recipe, Store]) -> None:
+    wanted, store = ran
+    path = store.cell(wanted).record
+    path.write_text(path.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"record\.json does not match its checksum.*instant-soup doctor"):
+        soup.run(wanted, store)
