@@ -86,10 +86,10 @@ class Scope:
 
         if keep_dense is None:
             dense = left_out(shapes, pooler=pooler)
-            shapes = {name: shape for name, shape in shapes.items() if name not in dense}
         else:
-            kept = [name for name in shapes if any(fnmatch(name, pattern) for pattern in keep_dense)]
-            shapes = {name: shape for name, shape in shapes.items() if name not in kept}
+            matched = (name for name in shapes if any(fnmatch(name, pattern) for pattern in keep_dense))
+            dense = dict.fromkeys(matched, "asked for")
+        shapes = {name: shape for name, shape in shapes.items() if name not in dense}
 
         if not shapes:
             raise ScopeError(

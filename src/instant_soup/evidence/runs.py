@@ -17,6 +17,7 @@ from ..store.parts import AskedFor, Full
 from ..store.record import Record, paths, read
 
 LONGER = "longer"
+UNTRAINED = "not fine-tuned"
 """What a run is called that was given as many steps as another method spent."""
 
 
@@ -234,6 +235,8 @@ def _worded_budgets(records: list[Record]) -> dict[str, str]:
         line = _line_of(record)
         if budget == 1:
             words[record.key] = ""
+        elif not budget:
+            words[record.key] = UNTRAINED
         elif line not in swept and (line in longer or line in own):
             words[record.key] = LONGER
         else:

@@ -130,3 +130,9 @@ def test_names_are_safe_to_show(tmp_path: Path) -> None:
     odd = record(task__name="a\x1b[31m\nb\ud800")
     (run,) = named([odd])
     assert run.task == "a\\x1b[31m\\nb\\ud800"
+
+
+def test_a_ticket_that_is_judged_as_it_was_drawn_is_called_that_and_not_longer() -> None:
+    """With a budget of nothing it was given less than others, and not as much as one of them."""
+    judged = [record(seed=seed, budget=0.0) for seed in range(2)]
+    assert {run.method for run in named(judged)} == {"magnitude (not fine-tuned)"}
