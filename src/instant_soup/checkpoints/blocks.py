@@ -321,7 +321,7 @@ def _window(job: Job, config: Any) -> int:
 def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
     """The windows to calibrate on, in micro-batches."""
     with loading(str(source), "put the tokenizer beside the checkpoint"):
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     config: Any = model.config
     decoder.check_vocabulary(tokenizer, config.get_text_config().vocab_size, str(source))
     windows = calibration_windows(str(job.calibrate), tokenizer, _window(job, config), job.samples)

@@ -19,6 +19,7 @@ from ..models import decoder
 from ..models.classifier import loading
 from ..training.inputs import Block
 from .checkpoint import Checkpoint
+from .quantised import refuse_quantised
 
 _EXPERT = re.compile(r"\bexperts\.\d+\.")
 """A step of the name of a tensor that belongs to one expert."""
@@ -38,15 +39,16 @@ class Skeleton:
     def of(cls, source: Path) -> Skeleton:
         """Build it. Raises DataError where the checkpoint is of no causal language model, or names things otherwise."""
         checkpoint = Checkpoint.open(source)
+        refuse_quantised(source, checkpoint.parts)
         with loading(str(source), "give a folder with config.json and safetensors"):
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             decoder.check_causal(config, str(source))
             config._experts_implementation = "eager"
             with init_empty_weights(include_buffers=False):
                 make: Any = AutoModelForCausalLM
                 model = make.from_config(config, dtype=torch.float32)
         model.eval()
-        scope = decoder.scope_of(model)
+        scope = Scope.of(model)
         stacks = tuple(f"{path}." for path in decoder.stacks(model))
         inside = [name for name, _ in model.named_parameters() if name.startswith(stacks)]
         prefix = f"{model.base_model_prefix}."

@@ -17,6 +17,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..core.names.layers import without_numbers
+from ..core.names.matrices import unusual
 from . import console
 from .app import Json, Quiet, app
 from .console import say
@@ -182,7 +183,10 @@ def import_(
 
 
 def _tell(done: Pruned) -> None:
-    inside = {name: f"{' x '.join(map(str, shape))}, in scope" for name, shape in done.scope.shapes.items()}
+    inside = {}
+    for name, shape in done.scope.shapes.items():
+        remark = unusual(name, shape)
+        inside[name] = f"{' x '.join(map(str, shape))}, in scope{f', unusual: {remark}' if remark else ''}"
     for line in _alike({**inside, **{name: f"left as it is: {why}" for name, why in done.left_out.items()}}):
         say(f"  {line}")
     say(
