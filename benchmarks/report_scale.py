@@ -50,9 +50,8 @@ def main() -> None:
             write(folder, one)
         for command in (["compare", str(folder), "--json"], ["report", str(folder), "-o", str(page)]):
             seconds, mebibytes = measured(command)
-            print(
-                f"{command[0]}: {options.records:,} records of {options.tasks} tasks in {seconds:.1f} s, {mebibytes:.0f} MiB at most"
-            )
+            size = f"{options.records:,} records of {options.tasks} tasks"
+            print(f"{command[0]}: {size} in {seconds:.1f} s, {mebibytes:.0f} MiB at most")
         print(f"the page has {page.stat().st_size / 1e6:.1f} MB")
 
 
