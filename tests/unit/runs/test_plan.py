@@ -110,7 +110,24 @@ def work(meter: Meter) -> dict[str, Cost]:
 
 
 def test_every_method_is_among_the_cases() -> None:
-    assert {case.method["name"] for case in CASES.values()} == {*METHODS, "dense"}
+    cases = [*CASES.values(), *BY_BLOCK.values()]
+    assert {case.method["name"] for case in cases} == {*METHODS, "dense"}
+
+
+# what goes through a model block by block, and so needs one that has blocks
+BY_BLOCK = {
+    "wanda": recipe("wanda", samples=6),
+    "wanda, by votes": recipe("wanda", samples=7, subsets=3),
+    "ria": recipe("ria", samples=6),
+    "sparsegpt": recipe("sparsegpt", samples=6),
+}
+
+
+@pytest.mark.parametrize("case", BY_BLOCK)
+def test_samples_to_calibrate_on_are_billed_as_they_are_seen(case: str, mini: CourseTask) -> None:
+    asked, drawn = BY_BLOCK[case], Meter()
+    asked.make_method().draw(mini, asked.sparsity, drawn)
+    assert work(drawn) == work(rehearse(asked, Sizes.of(mini))[0])
 
 
 @pytest.mark.parametrize("name", ["snip", "grasp", "model-soup, learned"])
