@@ -50,9 +50,8 @@ def main() -> None:
             write(folder, one)
         for command in (["compare", str(folder), "--json"], ["report", str(folder), "-o", str(page)]):
             seconds, mebibytes = measured(command)
-            print(
-                f"{command[0]}: {options.records:,} records of {options.tasks} tasks in {seconds:.1f} s, {mebibytes:.0f} MiB at most"
-            )
+            many = f"{options.records:,} records of {options.tasks} tasks"
+            print(f"{command[0]}: {many} in {seconds:.1f} s, {mebibytes:.0f} MiB at most")
         print(f"the page has {page.stat().st_size / 1e6:.1f} MB")
 
 
@@ -100,7 +99,7 @@ def record(task: str, sparsity: float, method: dict[str, Any], seed: int) -> dic
     train = {"train": _work(1.0), "select": _work(0.02), "test": _work(0.1)}
     total = sum(one["passes"] for stage in (draw, train) for name, one in stage.items() if name != "test")
     return {
-        "schema": 3, "key": key, "recipe": recipe, "metric": "accuracy", "test": {"accuracy": figure},
+        "schema": 4, "key": key, "recipe": recipe, "metric": "accuracy", "test": {"accuracy": figure},
         "validation": figure, "seconds": {"draw": 10.0, "train": 20.0},
         "cost": {
             "draw": draw, "train": train, "full_fine_tune": FULL, "multiple_of_T": total / FULL["passes"],
