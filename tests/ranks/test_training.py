@@ -30,13 +30,24 @@ def test_two_ranks_train_prune_and_look_ahead_as_one_does(
 ) -> None:
     first, second = (rank[layout] for rank in two)
     assert first["digest"] == second["digest"]
-    for part in ("bill", "layers", "looks"):
+    for part in ("bill", "layers", "looks", "curved"):
         assert first[part] == second[part] == alone[part], part
     assert first["figures"] == second["figures"] == pytest.approx(alone["figures"], abs=1e-5)
     (mask, start), (wanted, reached) = first["ticket"], alone["ticket"]
     assert all(torch.equal(mask[name], kept) for name, kept in wanted.items())
     for name, tensor in reached.items():
         torch.testing.assert_close(start[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [0, 1], ids=["DDP", "FSDP2"])
+def test_two_ranks_have_the_second_moments_of_one(
+    layout: int, alone: dict[str, Any], two: list[tuple[dict[str, Any], dict[str, Any]]]
+) -> None:
+    first = two[0][layout]["moments"]
+    assert first.keys() == alone["moments"].keys()
+    for name, moment in alone["moments"].items():
+        assert moment.any()
+        torch.testing.assert_close(first[name], moment, rtol=1e-4, atol=1e-9)
 
 
 def test_under_fsdp2_no_rank_holds_the_whole_model(

@@ -23,7 +23,7 @@ from instant_soup.core.budget import Meter
 from instant_soup.core.errors import RankError, TrainingError
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
-from instant_soup.core.score import chance, magnitude
+from instant_soup.core.score import chance, curved, magnitude
 from instant_soup.core.task import Brief, Sample, Training
 from instant_soup.core.ticket import Ticket
 from instant_soup.soup.average import learned
@@ -93,13 +93,18 @@ def story(*, accumulation: int = 1) -> dict[str, Any]:
     learner.train(4)
     learner.apply_mask(prune(chance(learner), learner.mask, 0.3))
     learner.train(4)
-    before, seen = learner.weights(), []
+    before, memory, seen = learner.weights(), dict(learner.second_moments()), []
     looks = [Brief(3, Training(rate=2.0, seed=seed, subset=0.5), carry_optimizer=seed == 1) for seed in (0, 1)]
-    for mask, weights in learner.look_ahead(looks, lambda it: (prune(magnitude(it), it.mask, 0.6), it.weights())):
-        seen.append(mask.digest)
+    for masks, weights in learner.look_ahead(looks, lambda scout: (weak(scout), scout.weights())):
+        seen += [mask.digest for mask in masks]
         assert not all(torch.equal(weights[name], part) for name, part in before.items())
     after = learner.view()
     assert all(torch.equal(after[name], part) for name, part in before.items())
+    moments = learner.second_moments()
+    assert all(torch.equal(moments[name], part) for name, part in memory.items())
+    by_curvature = prune(curved(learner), learner.mask, 0.6)
+    put_together = learner.scope.shards.whole
+    whole_moments = {name: put_together(name, part) for name, part in memory.items()}
     learner.apply_mask(prune(magnitude(learner), learner.mask, 0.6))
     learner.train(4)
     dead = {name: part[~learner.mask[name]] for name, part in learner.view().items() if name in learner.mask}
@@ -109,11 +114,18 @@ def story(*, accumulation: int = 1) -> dict[str, Any]:
         "ticket": unpacked(ticket.whole()),
         "digest": ticket.digest,
         "looks": seen,
+        "curved": by_curvature.kept_by_name,
+        "moments": whole_moments,
         "bill": meter.bill,
         "figures": (learner.evaluate(), learner.loss()),
         "layers": learner.mask.kept_by_name,
         "held": sum(part.numel() for part in learner.view().values()),
     }
+
+
+def weak(learner: Any) -> tuple[Mask, Mask]:
+    """What a look-ahead cuts, by magnitude and by curvature."""
+    return tuple(prune(score(learner), learner.mask, 0.6) for score in (magnitude, curved))  # type: ignore[return-value]
 
 
 def unpacked(ticket: Ticket | None) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:

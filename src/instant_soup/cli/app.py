@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,11 @@ def going_on() -> Iterator[None]:
         raise
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether *error* says that the disk, or what standard output goes to, has no room left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class Guarded(typer.core.TyperGroup):
     """Turns what goes wrong into one line and an exit code: 2 for bad input, 1 for a fault of ours."""
 
@@ -121,6 +127,8 @@ class Guarded(typer.core.TyperGroup):
         except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):  # the last: nobody reads on, as with head
             raise
         except Exception as error:
+            if is_full(error):
+                raise  # `main` says it, for help and what is still to be written too
             if type(error).__module__.startswith(("click", "typer")) or os.environ.get("INSTANT_SOUP_TRACEBACK"):
                 raise
             fault = f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where"

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-import torch
-
 from ..core.budget import Cost, Meter, Pulse
 from ..core.content import content_key
 from ..core.errors import TrainingError
@@ -29,6 +27,7 @@ from ..store.store import Store
 from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
+from .divergence import refuse_divergence
 from .environment import environment, forget_peaks, peaks
 from .lookaheads import spread
 from .progress import progress as shown_progress
@@ -254,16 +253,6 @@ def judge(learner: ModuleLearner, meter: Meter) -> Result:
         if not isfinite(figure):
             raise TrainingError(f"{name} is {figure}: training has diverged; lower the learning rate")
     return Result(test, validation, cost, learner.weights())
-
-
-def refuse_divergence(weights: Weights) -> None:
-    """Raise TrainingError where a weight is not finite, before anything is made of it."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingError(
-                f"{name} has weights that are not finite: training has diverged; lower the learning rate, "
-                f"or set precision to float32"
-            )
 
 
 def meter_of(stage: str, watch: Watch | None) -> Meter:

@@ -511,11 +511,18 @@ class ModuleLearner:
             yield self._placed(batch), len(mine) / len(indices)
             self._meter.tell(purpose, sparsity=self._mask.sparsity)
 
-    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+    def inputs(
+        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+    ) -> Iterator[Weights]:
         self._layout.check_whole("what goes into matrices")
         train, ways = self._course.train, iter((PASSES, 1))
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        chosen = sorted(order[:examples].tolist())
+        index, count = subset
+        chosen = sorted(order[:examples].tolist()[index::count])
+        if not chosen:
+            raise TrainingError(
+                f"{len(train):,} training examples do not make {count} subsets to calibrate on; set subsets lower"
+            )
 
         def parts() -> Iterator[Any]:
             passes = next(ways)

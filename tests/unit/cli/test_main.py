@@ -184,11 +184,14 @@ def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -
         planned = {purpose: cost["steps"] for purpose, cost in plan[stage].items()}
         assert planned == {purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()}
     assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"], rel=0.1)  # not every batch is full
-    assert plan["timing"]["seconds"] > 0
-    assert plan["timing"]["flops"] > 0
+    assert plan["timing"] is None  # nobody asked
     shown = call("plan", recipe).stdout
     assert "look-ahead" in shown
-    assert "Memory" in shown
+    assert "Nothing was timed" in " ".join(shown.split())
+    timed = json.loads(call("plan", recipe, "--timed", "--json").stdout)
+    assert timed["timing"]["seconds"] > 0
+    assert timed["timing"]["flops"] > 0
+    assert "Memory" in call("plan", recipe, "--timed").stdout
 
 
 def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:

@@ -7,14 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import instant_soup as soup
 import instant_soup.engine as engine
 from instant_soup.core.errors import EngineError, MissingExtra, UnknownName
 from instant_soup.engine.processes import Processes
 from instant_soup.engine.workers import Workers
+from instant_soup.soup.denoiser import Protocols
+from instant_soup.tasks import CourseTask
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,30 @@ def test_at_the_end_no_process_and_no_file_is_left() -> None:
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"score": "curved", "blend": "bound", "carry": "none", "carry_optimizer": True},
+        {"score": "curved", "blend": "extrapolated", "carry": "mean", "progress": "row"},
+    ],
+    ids=["thrown away", "gone on from"],
+)
+def test_a_curved_ticket_drawn_by_processes_is_the_one_that_this_process_draws(
+    mini: CourseTask, knobs: dict[str, Any]
+) -> None:
+    method = soup.InstantSoup(
+        **{"denoisers": 2, "lookahead_steps": 2, "share": "cubic", "rounds": 2, "spacing": "even", **knobs},
+        inside=True,
+        finish="continue",
+        protocols=Protocols(subsets="disjoint"),
+    )
+    alone, together = soup.Meter(), soup.Meter()
+    with mini.on("processes", workers=2) as shared:
+        ticket = method.draw(shared, 0.7, together)
+    assert ticket.digest == method.draw(mini, 0.7, alone).digest
+    assert together.bill == alone.bill
 
 
 def test_engines_go_by_name() -> None:

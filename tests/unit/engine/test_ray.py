@@ -48,6 +48,7 @@ METHOD = soup.InstantSoup(
     blend="lookahead",
     carry="none",
     carry_optimizer=True,
+    score="curved",
 )
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
 FAST = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}

@@ -19,6 +19,8 @@ import instant_soup as soup
 from instant_soup.core.errors import StoreError
 from instant_soup.core.files import read_tensors
 from instant_soup.runs import run as running
+from instant_soup.runs.plan import rehearse
+from instant_soup.runs.sizes import Sizes
 from instant_soup.store.record import Record
 from instant_soup.training import learner as training
 
@@ -233,6 +235,39 @@ def test_the_control_of_a_trained_ticket_is_trained_anew(mini_recipe: dict[str, 
     assert "train" not in record.cost.train
     assert control.cost.train["train"].steps == 12
     assert control.cost.multiple_of_T == pytest.approx(record.cost.multiple_of_T + 1)
+
+
+INSIDE = {
+    "finish": "continue",
+    "inside": True,
+    "protocols": {"subset": [1.0, 1.0]},
+    "score": "curved",
+    "spacing": "even",
+    "share": "cubic",
+    "rounds": 3,
+}
+
+
+@pytest.mark.parametrize("method", [{"name": "gradual", "rounds": 2}, INSIDE], ids=["gradual", "instant-soup"])
+def test_a_method_that_trains_inside_the_budget_has_all_of_a_longer_one(
+    mini_recipe: dict[str, Any], tmp_path: Path, method: dict[str, Any]
+) -> None:
+    """Half as many steps again are half as much again to pay, and the plan says so."""
+    own = method if "name" in method else {"name": "instant-soup", "denoisers": 2, "lookahead_steps": 1, **method}
+    asked = soup.Recipe.parse({**mini_recipe, "method": own, "budget": 1.5})
+    record = soup.run(asked, soup.Store(tmp_path))
+    draw, full = record.cost.draw, record.cost.full_fine_tune
+    assert "train" not in record.cost.train
+    assert sum(cost.steps for cost in draw.values()) == 18
+    assert full.steps == 12
+    validation = record.cost.train["select"].passes / full.passes
+    assert record.cost.multiple_of_T == pytest.approx(1.5 + validation)
+
+    task = running.build(asked)
+    planned, _ = rehearse(asked, Sizes.of(task))
+    assert {purpose: cost.steps for purpose, cost in planned.bill.items()} == {
+        purpose: cost.steps for purpose, cost in draw.items()
+    }
 
 
 # what a recipe spells out

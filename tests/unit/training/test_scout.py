@@ -15,6 +15,7 @@ from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
 from instant_soup.core.task import Base, Brief, Learner, Training
 from instant_soup.engine import wire
+from instant_soup.soup.denoiser import Protocols
 from instant_soup.tasks import CourseTask
 from instant_soup.training.scout import Scout
 
@@ -82,6 +83,9 @@ QUICK = {"lookahead_steps": 2, "compression": 0.25, "denoisers": 3, "round_steps
         {"carry": "mean", "finish": "continue"},
         {"settled": 0.2, "denoisers": 5},
         {"blend": "union", "lookahead_warmup": 2},
+        {"score": "curved", "blend": "bound", "protocols": Protocols(subsets="disjoint")},
+        {"score": "curved", "blend": "lookahead", "carry_optimizer": True, "protocols": Protocols(subsets="classes")},
+        {"score": "curved", "carry": "mean", "blend": "extrapolated", "progress": "row", "finish": "continue"},
     ],
 )
 @pytest.mark.parametrize("scouts", [1, 3])
