@@ -14,7 +14,6 @@ from ..core.errors import TrainingError
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
-from ..core.weights import Weights
 from ..methods import control
 from ..recipes.known import DRAWN
 from ..recipes.recipe import Recipe
