@@ -35,7 +35,7 @@ from .console import say
 
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
-    from ..runs.run import Result
+    from ..runs.result import Result
     from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
