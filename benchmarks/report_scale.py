@@ -1,8 +1,8 @@
 """Time and memory of comparing many records and of making their page.
 
-    python benchmarks/report_scale.py [--records 10000] [--keep FILE]
+    python benchmarks/report_scale.py [--records 10000] [--tasks 10] [--keep FILE]
 
-The records are made up, of 10 tasks, 5 sparsities, 20 methods and as many seeds as it takes; each
+The records are made up, of so many tasks, 5 sparsities, 20 methods and as many seeds as it takes; each
 names 72 parameters and the rounds of its votes. Each command runs in a fresh process, so that its
 peak memory is its own.
 """
@@ -41,15 +41,17 @@ def main() -> None:
     """Make records, run both commands, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--tasks", type=int, default=len(TASKS), help="many tasks have few seeds each")
     parser.add_argument("--keep", type=Path, help="copy the page to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as room:
         folder, page = Path(room) / "runs", options.keep or Path(room) / "report.html"
-        for one in records(options.records):
+        for one in records(options.records, options.tasks):
             write(folder, one)
         for command in (["compare", str(folder), "--json"], ["report", str(folder), "-o", str(page)]):
             seconds, mebibytes = measured(command)
-            print(f"{command[0]}: {options.records:,} records in {seconds:.1f} s, {mebibytes:.0f} MiB at most")
+            size = f"{options.records:,} records of {options.tasks} tasks"
+            print(f"{command[0]}: {size} in {seconds:.1f} s, {mebibytes:.0f} MiB at most")
         print(f"the page has {page.stat().st_size / 1e6:.1f} MB")
 
 
@@ -64,11 +66,14 @@ def measured(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss * per / 2**20
 
 
-def records(count: int) -> Iterator[dict[str, Any]]:
-    """As many records, seed after seed."""
-    seeds = range(math.ceil(count / (len(TASKS) * len(SPARSITIES) * len(METHODS))))
-    every = (record(*one) for one in product(TASKS, SPARSITIES, METHODS, seeds))
-    return islice(every, count)
+def records(count: int, tasks: int = len(TASKS)) -> Iterator[dict[str, Any]]:
+    """As many records, evenly over so many tasks."""
+    names = [*TASKS, *(f"own/task-{number}" for number in range(tasks))][:tasks]
+    each = math.ceil(count / tasks)
+    seeds = range(math.ceil(each / (len(SPARSITIES) * len(METHODS))))
+    for name in names:
+        every = product(SPARSITIES, METHODS, seeds)
+        yield from (record(name, *cell) for cell in islice(every, each))
 
 
 def write(folder: Path, one: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,34 @@ def pytest_configure() -> None:
     """One thread, here and in what tests start: miniatures are slower on two, and far slower beside other work."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def irregular(tmp_path: Path) -> Callable[[str], Path]:
+    """Something called ``out`` that is no regular file, by what it is."""
+
+    def make(what: str) -> Path:
+        out = tmp_path / "out"
+        (tmp_path / "target").write_text("mine")
+        match what:
+            case "a pipe":
+                os.mkfifo(out)
+            case "a symbolic link":
+                out.symlink_to(tmp_path / "target")
+            case "a link to nothing":
+                out.symlink_to(tmp_path / "nothing")
+            case "a folder":
+                out.mkdir()
+            case "a socket":
+                os.mknod(out, stat.S_IFSOCK | 0o600)
+            case "a device":
+                try:
+                    os.mknod(out, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+                except PermissionError:
+                    pytest.skip("only root makes devices")
+        return out
+
+    return make
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
         control,
     )
     from .recipes.recipe import Recipe
-    from .runs.run import Result, evaluate, run
+    from .runs.progress import progress
+    from .runs.result import Result
+    from .runs.run import evaluate, run
     from .runs.transfer import transfer
     from .store.store import Store
     from .training.regime import Regime
@@ -72,7 +74,8 @@ _HOMES = {
     "prune_checkpoint": "checkpoints.prune",
     "export_ticket": "export.export",
     "Recipe": "recipes.recipe",
-    "Result": "runs.run",
+    "Result": "runs.result",
+    "progress": "runs.progress",
     "evaluate": "runs.run",
     "run": "runs.run",
     "Store": "store.store",
@@ -108,8 +111,8 @@ __all__ = [
     "METHODS", "Checkpoint", "Cost", "Dense", "EarlyBird", "Gradual", "Grasp", "Guard", "InstantModelSoup",
     "InstantSoup", "Lottery", "LotteryPools", "Mask", "Merged", "Meter", "Method", "ModelSoup", "OneShot", "Piece",
     "Recipe", "Regime", "Result", "RevivedError", "Scope", "Snip", "SoupError", "Store", "Ticket", "TicketCallback",
-    "control", "evaluate", "export_ticket", "guard", "import_ticket", "mask_adapters", "merge_adapters", "prune",
-    "prune_checkpoint", "pull_from_hub", "push_to_hub", "run", "shira", "shira_config", "tasks", "transfer",
+    "control", "evaluate", "export_ticket", "guard", "import_ticket", "mask_adapters", "merge_adapters", "progress",
+    "prune", "prune_checkpoint", "pull_from_hub", "push_to_hub", "run", "shira", "shira_config", "tasks", "transfer",
 ]  # fmt: skip
 
 

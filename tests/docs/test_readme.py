@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import instant_soup as soup
+from instant_soup.checkpoints.blocks import Job, prune_blocks
+from instant_soup.models import tiny_decoders
 from instant_soup.recipes.grid import expand
 from instant_soup.tasks import CourseTask, text
 
@@ -43,7 +45,13 @@ def given(
     task = small("cola")
     soup.OneShot().draw(task, 0.5).save("cola.safetensors")
     batch = task.course.train.batch([0, 1, 2, 3])
-    return {"__name__": "__main__", "torch": torch, "soup": soup, "loader": [batch] * 2, "loss_of": loss_of}
+
+    tiny_decoders.llama(Path("path/to/llm"))
+    prune_blocks("path/to/llm", "sparse-llm", Job(0.5, "magnitude", "row"), ticket="llm.safetensors")
+    windows = torch.arange(32).view(2, 16) % len(tiny_decoders.LETTERS)
+
+    names = {"__name__": "__main__", "torch": torch, "soup": soup}
+    return {**names, "loader": [batch] * 2, "loss_of": loss_of, "batches": [windows] * 2}
 
 
 def loss_of(model: nn.Module, batch: Any) -> Tensor:

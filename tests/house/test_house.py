@@ -57,7 +57,8 @@ def test_the_demo_recipe_in_the_tree_is_the_one_that_the_demo_runs() -> None:
 
 
 def test_every_recipe_in_the_tree_reads() -> None:
-    parts = [*(ROOT / "recipes" / "bench" / "settings").iterdir(), ROOT / "recipes" / "bench" / "methods.toml"]
+    benches = [ROOT / "recipes" / "bench", ROOT / "recipes" / "equal-steps"]
+    parts = [path for bench in benches for path in (bench / "methods.toml", *(bench / "settings").iterdir())]
     parts.append(ROOT / "recipes" / "language" / "published.toml")  # no recipe: figures that papers print
     for path in (ROOT / "recipes").rglob("*.toml"):
         if path not in parts:

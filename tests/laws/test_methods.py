@@ -76,6 +76,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "lottery-pools curved": {"score": "curved", "rounds": 2},
     "gradual cubic layers": {"schedule": "cubic", "across": "layer"},
     "magnitude layers": {"across": "layer"},
+    "wanda subsets": {"subsets": 3},
     "early-bird continue": {"finish": "continue"},
     "lottery-pools beyond": {"beyond": 1, "compression": 0.5, "share": "geometric", "rewind": 0.1, "rewind_head": True},
 }

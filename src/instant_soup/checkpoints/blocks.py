@@ -21,19 +21,22 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from ..core.errors import DataError, KnobError, StoreError
+from ..core.budget import Cost
+from ..core.errors import DataError, KnobError
 from ..core.files import write, write_text
 from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
 from ..core.prune import Across, shares, survivors
 from ..core.scope import Scope
-from ..core.stored import header
 from ..data.language import calibration_windows
 from ..methods.calibration import SCORES, USUAL, Calibrated, Cutter
+from ..methods.method import describe
 from ..models import decoder
 from ..models.classifier import loading
-from ..training.inputs import Block, blocks_of, inputs_of
-from .checkpoint import INDEX, Checkpoint
-from .job import RECORD, alone
+from ..training.inputs import PASSES, Block, blocks_of, inputs_of
+from .checkpoint import INDEX
+from .job import alone
+from .masks import Masks, write_ticket
+from .passed import begun, facts, kept_by_shards, note
 from .rest import copy_the_rest
 from .skeleton import Skeleton
 from .spill import Spill, save
@@ -79,6 +82,20 @@ class Job:
         if self.batch < 1:
             raise KnobError(f"batch is {self.batch}; expected 1 or more windows at a time")
         check_pattern(self.pattern, self.sparsity)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Name and knobs, as a ticket records them."""
+        if self.score in SCORES:
+            return describe(Calibrated(self.score, self.samples, self.across, self.pattern))
+        return {"name": self.score, "across": self.cutter.across, "pattern": self.pattern}
+
+    @property
+    def charged(self) -> Cost:
+        """What drawing the ticket costs, as a learner is charged for the same."""
+        if self.score in SCORES:
+            return Cost(0, self.samples, PASSES * self.samples)
+        return Cost()
 
     @property
     def cutter(self) -> Cutter:
@@ -151,18 +168,30 @@ def outline(source: str | Path, job: Job) -> Outline:
     )
 
 
-def prune_blocks(source: str | Path, out: str | Path, job: Job, *, watch: Watch = lambda *_: None) -> Streamed:
+def prune_blocks(
+    source: str | Path,
+    out: str | Path,
+    job: Job,
+    *,
+    ticket: str | Path | None = None,
+    watch: Watch = lambda *_: None,
+) -> Streamed:
     """Write *source* pruned by *job* into the folder *out*, with one block of the model in memory at a time.
 
     Exactly ``round((1 - sparsity) * scope.size)`` weights of the blocks' matrices survive. Called again after it was
     stopped, it goes on after the last block that it passed; called again after it has ended, it does nothing. Work is
     done in float32; shards keep the dtype that the checkpoint has.
 
+    Args:
+        ticket: where to write the ticket, too: the mask, for SparseGPT the weights that survive, and the base that a
+            task of kind ``"language"`` finds in *source*. The mask is in memory then, at one bit a weight, and for
+            SparseGPT so are those weights.
+
     Raises:
         DataError: *source* is no sound checkpoint of a causal language model, or the text is missing or too short.
         KnobError, UnknownName: *job* makes no sense.
         ScopeError, SparsityError: the pattern does not divide a matrix, or does not end at this sparsity.
-        StoreError: *out* holds something else or cannot be written.
+        StoreError: *out* holds something else, has ended without a ticket that is asked for now, or cannot be written.
     """
     source, folder = Path(source), Path(out)
     skeleton = Skeleton.of(source)
@@ -172,13 +201,20 @@ def prune_blocks(source: str | Path, out: str | Path, job: Job, *, watch: Watch 
     batches = [] if job.score == "magnitude" else _batches(source, job, skeleton.model)
 
     with alone(folder, source):
-        done = _begun(folder, _facts(source, skeleton.checkpoint, job))
-        if done is None:
-            return Streamed(folder, scope, _kept(folder))
-        work = _Work(skeleton, folder, job, parts, watch)
-        work.carry_out(batches, done)
-        _finish(work, source)
-        return Streamed(folder, scope, _kept(folder))
+        done = begun(folder, facts(source, skeleton.checkpoint, asdict(job)))
+        if done is not None:
+            work = _Work(skeleton, folder, job, parts, watch)
+            work.carry_out(batches, done)
+            _finish(work, source)
+        if ticket is not None:
+            method = job.described
+            write_ticket(
+                Path(ticket), skeleton, folder, Masks(folder / FLOW), source.resolve().name, method, job.charged
+            )
+        if done is not None:
+            note(folder, "all")
+        shutil.rmtree(folder / FLOW, ignore_errors=True)
+        return Streamed(folder, scope, kept_by_shards(folder))
 
 
 @dataclass
@@ -205,7 +241,7 @@ class _Work:
             for number, block in enumerate(self.blocks[done:], done):
                 with self._hold(block):
                     self._cut(number, block, {})
-                _note(self.folder, number + 1)
+                note(self.folder, number + 1)
             return
 
         spill = Spill(self.folder / FLOW, done)
@@ -224,7 +260,7 @@ class _Work:
             if number == done:
                 self.skeleton.drop(self.skeleton.outside)  # blocks need nothing of it
             if number:
-                _note(self.folder, number)
+                note(self.folder, number)
             self._cut(number, self.blocks[number], found)
 
     @contextmanager
@@ -238,7 +274,8 @@ class _Work:
 
     def _cut(self, number: int, block: Block, statistics: dict[str, Tensor]) -> None:
         """Cut the matrices of a block that is in memory, in place, and write its shard."""
-        model, scope, shard, kept = self.skeleton.model, self.skeleton.scope, {}, {}
+        model, scope = self.skeleton.model, self.skeleton.scope
+        shard, kept = {}, {}
         for name in self.skeleton.of_block(block):
             stored = self.skeleton.checkpoint[self.skeleton.names[name]]
             if name in scope:
@@ -248,10 +285,12 @@ class _Work:
                 updated = self.job.cutter.second_moment
                 stored = weight.to(stored.dtype) if updated else stored.masked_fill(~flags, 0)
                 live.copy_(stored)
-                kept[name] = int(flags.sum())
+                kept[name] = flags
             shard[self.skeleton.names[name]] = stored.contiguous()
 
-        write(self.shard(number), partial(save, shard, {"kept": json.dumps(kept), "format": "pt"}))
+        Masks(self.folder / FLOW).put(number, kept)
+        counts = {name: int(flags.sum()) for name, flags in kept.items()}
+        write(self.shard(number), partial(save, shard, {"kept": json.dumps(counts), "format": "pt"}))
         self.watch("block", number + 1, len(self.blocks))
 
 
@@ -282,45 +321,15 @@ def _window(job: Job, config: Any) -> int:
 def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
     """The windows to calibrate on, in micro-batches."""
     with loading(str(source), "put the tokenizer beside the checkpoint"):
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     config: Any = model.config
     decoder.check_vocabulary(tokenizer, config.get_text_config().vocab_size, str(source))
     windows = calibration_windows(str(job.calibrate), tokenizer, _window(job, config), job.samples)
     return list(torch.split(windows, job.batch))
 
 
-def _facts(source: Path, checkpoint: Checkpoint, job: Job) -> dict[str, Any]:
-    files = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in checkpoint.files]
-    return {"source": source.resolve().name, "files": files, **asdict(job)}
-
-
-def _begun(folder: Path, facts: dict[str, Any]) -> int | None:
-    """How many blocks an earlier call passed; None where it has ended. Raises StoreError where it was another job."""
-    record = folder / RECORD
-    if not record.is_file():
-        write_text(record, json.dumps({"schema": 1, "blocks": facts, "passed": 0}))
-        return 0
-    try:
-        told = json.loads(record.read_text(encoding="utf-8"))
-        before, passed = dict(told["blocks"]), told["passed"]
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise StoreError(f"{record} is of another job or not readable ({reason!r}); choose another folder") from reason
-    if other := [name for name in facts if before.get(name) != facts[name]]:
-        raise StoreError(
-            f"{folder} was begun with {other[0]} {before.get(other[0])!r}, and now it is {facts[other[0]]!r}; "
-            f"choose another folder, or delete this one"
-        )
-    return None if passed == "all" else int(passed)
-
-
-def _note(folder: Path, passed: int | str) -> None:
-    """Remember how many blocks are passed."""
-    told = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    write_text(folder / RECORD, json.dumps({**told, "passed": passed}))
-
-
 def _finish(work: _Work, source: Path) -> None:
-    """Write what is in no block, the index and what is no weight; then remove what lay between blocks."""
+    """Write what is in no block, the index and what is no weight."""
     skeleton = work.skeleton
     inside = {skeleton.names[name] for block in work.blocks for name in skeleton.of_block(block)}
     rest = {name: skeleton.checkpoint[name].contiguous() for name in skeleton.checkpoint if name not in inside}
@@ -334,13 +343,3 @@ def _finish(work: _Work, source: Path) -> None:
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
     write_text(work.folder / INDEX, json.dumps(index, indent=2))
     copy_the_rest(source, work.folder)
-    _note(work.folder, "all")
-    shutil.rmtree(work.folder / FLOW, ignore_errors=True)
-
-
-def _kept(folder: Path) -> dict[str, int]:
-    """How many weights each shard says to have kept of its parameters."""
-    kept: dict[str, int] = {}
-    for path in sorted(folder.glob("model-*-of-*.safetensors")):
-        kept |= json.loads(header(path)[1].get("kept", "{}"))
-    return kept

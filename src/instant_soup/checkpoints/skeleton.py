@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from ..models import decoder
 from ..models.classifier import loading
 from ..training.inputs import Block
 from .checkpoint import Checkpoint
+from .quantised import refuse_quantised
+
+_EXPERT = re.compile(r"\bexperts\.\d+\.")
+"""A step of the name of a tensor that belongs to one expert."""
 
 
 @dataclass
@@ -34,15 +39,16 @@ class Skeleton:
     def of(cls, source: Path) -> Skeleton:
         """Build it. Raises DataError where the checkpoint is of no causal language model, or names things otherwise."""
         checkpoint = Checkpoint.open(source)
+        refuse_quantised(source, checkpoint.parts)
         with loading(str(source), "give a folder with config.json and safetensors"):
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             decoder.check_causal(config, str(source))
             config._experts_implementation = "eager"
             with init_empty_weights(include_buffers=False):
                 make: Any = AutoModelForCausalLM
                 model = make.from_config(config, dtype=torch.float32)
         model.eval()
-        scope = decoder.scope_of(model)
+        scope = Scope.of(model)
         stacks = tuple(f"{path}." for path in decoder.stacks(model))
         inside = [name for name, _ in model.named_parameters() if name.startswith(stacks)]
         prefix = f"{model.base_model_prefix}."
@@ -93,9 +99,16 @@ def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
     for other in (name, name.removeprefix(prefix), prefix + name):
         if other in checkpoint:
             return other
+    expert = next((other for other in checkpoint if _EXPERT.search(other)), None)
+    if expert is not None:
+        raise DataError(
+            f"the checkpoint holds each expert in tensors of its own, such as {expert!r}, and the model is built of "
+            f"experts in stacks, so it cannot be pruned block by block; draw a ticket in memory, with a recipe of kind "
+            f"'language', or prune by magnitude across 'model' or 'layer'"
+        )
     raise DataError(
-        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise, "
-        f"as those of some mixtures of experts are; draw a ticket with a recipe of kind 'language' instead"
+        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise; "
+        f"draw a ticket with a recipe of kind 'language' instead"
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..core.ranks.launch import launched
 from .console import complain, err
 
 if TYPE_CHECKING:
+    from ..core.ticket import Ticket
     from ..recipes.recipe import Recipe
     from ..tasks import CourseTask
 
@@ -78,6 +80,25 @@ def free(path: Path, *, force: bool) -> None:
         raise StoreError(f"{path} is there already; give another name, or --force to replace it")
 
 
+def put(ticket: Ticket, path: Path, *, force: bool) -> None:
+    """Write *ticket* to *path*; another one that is there already is replaced on request only. Raises StoreError."""
+    if not holds(path, lambda there: there.digest == ticket.digest):
+        free(path, force=force)
+    ticket.save(path)
+
+
+def holds(path: Path, expected: Callable[[Ticket], bool]) -> bool:
+    """Whether the file at *path* is a ticket as *expected*, so that nothing is lost when it is written again."""
+    from ..core.ticket import Ticket
+
+    if not path.is_file():
+        return False
+    try:
+        return expected(Ticket.load(path))
+    except SoupError:
+        return False
+
+
 @contextmanager
 def going_on() -> Iterator[None]:
     """Say on an interrupt that nothing is lost."""
@@ -86,6 +107,11 @@ def going_on() -> Iterator[None]:
     except KeyboardInterrupt:
         err().print("Stopped. The same command goes on from here.")
         raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether *error* says that the disk, or what standard output goes to, has no room left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Guarded(typer.core.TyperGroup):
@@ -101,6 +127,8 @@ class Guarded(typer.core.TyperGroup):
         except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):  # the last: nobody reads on, as with head
             raise
         except Exception as error:
+            if is_full(error):
+                raise  # `main` says it, for help and what is still to be written too
             if type(error).__module__.startswith(("click", "typer")) or os.environ.get("INSTANT_SOUP_TRACEBACK"):
                 raise
             fault = f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where"

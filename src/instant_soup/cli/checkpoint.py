@@ -17,6 +17,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..core.names.layers import without_numbers
+from ..core.names.matrices import unusual
 from . import console
 from .app import Json, Quiet, app
 from .console import say
@@ -50,7 +51,8 @@ def prune(
         Patterns, typer.Option("--exclude", metavar="PATTERN", help="Leave such names as they are; again for more.")
     ] = None,
     ticket: Annotated[
-        Path | None, typer.Option("--ticket", metavar="TICKET", help="Write a ticket file, too; reads twice more.")
+        Path | None,
+        typer.Option("--ticket", metavar="TICKET", help="Write a ticket file, too; it reads once or twice more."),
     ] = None,
     score: Annotated[str, typer.Option("--score", help="'magnitude', or of language models wanda, ria, sparsegpt.")] = (
         "magnitude"
@@ -84,15 +86,14 @@ def prune(
         raise SparsityError("no sparsity is given; say how much goes with --sparsity, such as 0.5")
 
     if score != "magnitude" or groups or across == "row":
-        if include or exclude or ticket:
+        if include or exclude:
             raise SparsityError(
-                "--include, --exclude and --ticket go with magnitudes alone; leave them out "
-                "(`instant-soup import` makes a ticket of what is written)"
+                "--include and --exclude go with magnitudes across model or layer alone; leave them out"
             )
         from ..checkpoints.blocks import Job
 
         job = Job(share, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
-        _by_block(checkpoint, output, job, quiet=quiet, as_json=as_json)
+        _by_block(checkpoint, output, job, ticket, quiet=quiet, as_json=as_json)
         return
 
     from ..checkpoints.prune import prune_checkpoint, ticket_of
@@ -117,7 +118,7 @@ def prune(
     _tell(done)
 
 
-def _by_block(checkpoint: Path, output: Path, job: Job, *, quiet: bool, as_json: bool) -> None:
+def _by_block(checkpoint: Path, output: Path, job: Job, ticket: Path | None, *, quiet: bool, as_json: bool) -> None:
     from ..checkpoints.blocks import outline, prune_blocks
 
     plan = outline(checkpoint, job)
@@ -134,6 +135,7 @@ def _by_block(checkpoint: Path, output: Path, job: Job, *, quiet: bool, as_json:
         checkpoint,
         output,
         job,
+        ticket=ticket,
         watch=lambda stage, at, of: progress.print(f"{stage} {at} of {of}", highlight=False),
     )
     if as_json:
@@ -181,7 +183,10 @@ def import_(
 
 
 def _tell(done: Pruned) -> None:
-    inside = {name: f"{' x '.join(map(str, shape))}, in scope" for name, shape in done.scope.shapes.items()}
+    inside = {}
+    for name, shape in done.scope.shapes.items():
+        remark = unusual(name, shape)
+        inside[name] = f"{' x '.join(map(str, shape))}, in scope{f', unusual: {remark}' if remark else ''}"
     for line in _alike({**inside, **{name: f"left as it is: {why}" for name, why in done.left_out.items()}}):
         say(f"  {line}")
     say(

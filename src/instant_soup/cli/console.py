@@ -81,6 +81,11 @@ def say(text: str = "", *, style: str | None = None) -> None:
     out().print(cell(text), soft_wrap=True, style=style)
 
 
+def pour(text: str) -> None:
+    """Text for programs, as it is, on standard output."""
+    sys.stdout.write(text)
+
+
 def warn(text: str) -> None:
     """One line of warning, on standard error."""
     console = err()

@@ -79,15 +79,15 @@ def compare(
         _beside(published, runs, as_markdown=as_markdown)
         return
     if as_csv:
-        typer.echo(machines.tidy(runs), nl=False)
+        console.pour(machines.tidy(runs))
         return
     comparison = set_against(runs, reference, damaged)
     if as_json:
-        typer.echo(machines.as_json(comparison, transfers))
+        console.pour(machines.as_json(comparison, transfers) + "\n")
     elif as_latex:
-        typer.echo(latex.latex(comparison))
+        console.pour(latex.latex(comparison))
     elif as_markdown:
-        typer.echo(markdown.markdown(comparison, transfers), nl=False)
+        console.pour(markdown.markdown(comparison, transfers))
     else:
         _show(comparison, transfers, costs=costs, variants=variants)
 

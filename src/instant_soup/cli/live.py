@@ -74,7 +74,7 @@ class Room:
         title = min(28, max(12, width // 5))
         bar = min(24, max(8, width // 6))
         rest = width - title - bar - cls._LEFT - (cls._PASSED if wide else 0) - 3
-        return cls(title, bar, max(0, min(52, rest)), wide=wide)
+        return cls(title, bar, max(0, min(60, rest)), wide=wide)
 
     def columns(self) -> list[ProgressColumn]:
         """The columns of rich, in order."""
@@ -102,8 +102,15 @@ def fitted(stage: str, pulse: Pulse, spent: float, most: int) -> str:
         parts.append(f"sparsity {pulse.sparsity:.1%}")
     parts.append(f"spent {spent:.2f} T")
 
-    without = [parts, [parts[0], parts[-1]], [pulse.purpose, parts[-1]], [parts[-1]]]
-    for kept in without:
+    shorter = [pulse.purpose, *parts[1:]]
+    for kept in (
+        parts,
+        shorter,
+        [*shorter[:2], parts[-1]],
+        [parts[0], parts[-1]],
+        [pulse.purpose, parts[-1]],
+        parts[-1:],
+    ):
         line = "  ".join(kept)
         if len(line) <= most:
             return line

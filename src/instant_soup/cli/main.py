@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 from . import checkpoint, evidence, export, hub, names, recipe, run, sweep, ticket, tickets, transfer
-from .app import app, first_rank
-from .console import ready_streams
+from .app import app, first_rank, is_full
+from .console import complain, ready_streams
 
 __all__ = [
     "app", "checkpoint", "evidence", "export", "hub", "main", "names", "recipe", "run", "sweep", "ticket", "tickets",
@@ -25,4 +26,26 @@ def main() -> None:
     with contextlib.ExitStack() as quiet:
         if not first_rank():
             quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(Path(os.devnull).open("w"))))
-        app()
+        _run()
+
+
+def _run() -> None:
+    """Run it, and have all of its output written before it ends."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _forget_output()
+        complain(f"there is no room left to write to ({error}); free some space, or send the output elsewhere")
+        sys.exit(2)
+
+
+def _forget_output() -> None:
+    """Have what could not be written go nowhere, so that Python does not try once more when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

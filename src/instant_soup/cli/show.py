@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from ..core.budget import Cost
 from ..core.names.layers import without_numbers
+from ..core.names.matrices import unusual
 from .console import add, cell, grid, table
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
         for depth in range(1, len(path)):
             if path[:depth] not in branches:
                 branches[path[:depth]] = branches[path[: depth - 1]].add(cell(path[depth - 1]))
-        branches[path[:-1]].add(cell(f"{path[-1]}  {_part(part, times)}"), style=None if part.prunable else "dim")
+        line = cell(f"{path[-1]}  {_part('.'.join(path), part, times)}")
+        branches[path[:-1]].add(line, style=None if part.prunable else "dim")
     shares = grid()
     for name, size in (
         ("prunable", parameters.prunable),
@@ -164,9 +166,12 @@ def _alike(parameters: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
     )
 
 
-def _part(part: Part, times: int) -> str:
+def _part(name: str, part: Part, times: int) -> str:
     state = "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
-    marks = [*(["fused"] if part.fused else []), *(f"tied to {name}" for name in part.names)]
+    marks = [*(["fused"] if part.fused else []), *(f"tied to {other}" for other in part.names)]
+    remark = unusual(name, part.shape)
+    if part.prunable and remark:
+        marks.append(f"unusual: {remark}")
     count = f"{times} times " if times > 1 else ""
     return f"{count}{' x '.join(map(str, part.shape))}: {', '.join([state, *marks])}"
 

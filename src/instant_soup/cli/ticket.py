@@ -27,13 +27,15 @@ from .app import (
     first_rank,
     free,
     going_on,
+    holds,
     placed,
+    put,
 )
 from .console import say
 
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
-    from ..runs.run import Result
+    from ..runs.result import Result
     from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
@@ -62,8 +64,8 @@ def draw(
     from .live import live
 
     wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
-    if not _drawn_already(ticket, wanted):
-        free(ticket, force=force)
+    if not holds(ticket, lambda there: there.recipe == wanted.key):
+        free(ticket, force=force)  # before hours of work, not after
     task = build(wanted)
     with going_on(), live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
         drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))
@@ -76,19 +78,6 @@ def draw(
         typer.echo(json.dumps({"ticket": str(ticket), **facts, "cost": asdict(drawn.cost)}, indent=2))
         return
     say(f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}")
-
-
-def _drawn_already(path: Path, wanted: Recipe) -> bool:
-    """Whether *path* is the ticket of the very same recipe, so that nothing is lost when it is written again."""
-    from ..core.errors import SoupError
-    from ..core.ticket import Ticket
-
-    if not path.is_file():
-        return False
-    try:
-        return Ticket.load(path).recipe == wanted.key
-    except SoupError:
-        return False
 
 
 @app.command()
@@ -167,8 +156,7 @@ def control(
     from ..recipes.recipe import Recipe
     from ..runs.run import build
 
-    free(output, force=force)
     loaded = Ticket.load(ticket)
     made = make(loaded, build(Recipe.read(recipe, changes or (), cell=cell)), kind)
-    made.save(output)
+    put(made, output, force=force)
     say(f"{output}: {made.mask}, to be fine-tuned")

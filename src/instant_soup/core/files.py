@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ _BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)  # as `write`
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let *fill* write a file beside *path* that then takes its place, whole or not at all. Raises StoreError."""
+    """Let *fill* write a file beside *path* that then takes its place, whole or not at all.
+
+    Raises StoreError where it cannot be written, or where what is there is no regular file.
+    """
+    refuse_irregular(path)
     beside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +47,34 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise StoreError where something is at *path* that is no regular file: a rename would replace it all the same.
+
+    Links are not followed, so that no device, pipe or socket is replaced, nor a link by what was meant for its target.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as reason:  # a name that is too long, or that no file can have
+        raise StoreError(f"could not write {path} ({reason}); choose another name") from reason
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is {_kind(mode)} and no regular file; choose another name, nothing was written")
+
+
+def _kind(mode: int) -> str:
+    """What a file of this *mode* is called."""
+    kinds = {
+        stat.S_ISLNK: "a symbolic link",
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISSOCK: "a socket",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+    }
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")
 
 
 def write_text(path: Path, text: str) -> None:

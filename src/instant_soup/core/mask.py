@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import bits
 from .errors import ScopeError
+from .notebook import facts
 from .ranks.shards import WHOLE, Shards
 from .scope import Scope
 
@@ -189,6 +190,11 @@ class Mask(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._packed)
+
+    def _repr_html_(self) -> str:
+        """What is kept of each parameter, where a notebook shows it."""
+        kept = {name: f"{count:,} of {self.scope.numel(name):,}" for name, count in self.kept_by_name.items()}
+        return facts(repr(self), kept)
 
     def __repr__(self) -> str:
         return f"Mask(sparsity={self.sparsity:.4f}, kept={self.kept:,} of {self.scope.size:,})"

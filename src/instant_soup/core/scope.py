@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
 from .names.matrices import left_out, role
+from .notebook import facts
 from .ranks.shards import WHOLE, Shards
 
 
@@ -126,6 +127,10 @@ class Scope:
 
     def __reduce__(self) -> tuple[type[Scope], tuple[dict[str, tuple[int, ...]], Shards, dict[str, int]]]:
         return Scope, (dict(self.shapes), WHOLE, dict(self.inputs))  # it may be sent to another process
+
+    def _repr_html_(self) -> str:
+        """The shape of each parameter, where a notebook shows it."""
+        return facts(repr(self), {name: " x ".join(map(str, shape)) for name, shape in self.shapes.items()})
 
     def __repr__(self) -> str:
         return f"Scope({len(self)} parameters, {self.size:,} weights)"

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .contents import NAMED, content
 from .errors import DataError
+from .filetype import NAMED, file_type
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -100,7 +100,7 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     Raises DataError unless every entry is sound and the tensors fill the file.
     """
     try:
-        kind = content(path)
+        kind = file_type(path)
         if kind.words in NAMED:
             raise DataError(f"{path} is {kind.words} and no safetensors file; {kind.advice}")
         facts, data = _facts(path)

@@ -178,14 +178,20 @@ class Learner(Protocol):
         with a temperature other than 1.
         """
 
-    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+    def inputs(
+        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+    ) -> Iterator[Weights]:
         """What goes into each matrix in scope over *examples* of the training split, which *seed* picks.
 
         One block of the model at a time, in order, in evaluation mode and float32. Whoever asks may `restore` other
         weights of a block before asking for the next one, whose inputs have then gone through them. The sums are of
         the squares of each input, float32 [..., inputs], or with *second_moment* of x x^T, [..., inputs, inputs];
-        a stack of matrices has one for each. Charged to scoring. Raises TrainingError for a parameter that
-        multiplies nothing.
+        a stack of matrices has one for each. Charged to scoring.
+
+        *subset* (i, n) takes only the i-th of n disjoint subsets of these examples. Several subsets may be asked in
+        step, block by block; each then goes through the weights that were restored.
+
+        Raises TrainingError for a parameter that multiplies nothing, and for a subset without examples.
         """
 
     def second_moments(self) -> Weights:

@@ -21,6 +21,7 @@ from .names import fates
 from .names.fates import OUTCOMES, Fate, Row
 from .names.fit import fit
 from .names.name_map import NameMap
+from .notebook import facts
 from .scope import Scope
 from .task import Base, Learner
 from .weights import Weights, digest
@@ -98,6 +99,24 @@ class Ticket:
     def sparsity(self) -> float:
         """Share of the scope that is pruned."""
         return self.mask.sparsity
+
+    def __repr__(self) -> str:
+        state = "trained" if self.ready else "to be fine-tuned"
+        method = self.method.get("name", "unknown")
+        return f"Ticket({method}, sparsity={self.sparsity:.4f}, base={self.base.name!r}, {state})"
+
+    def _repr_html_(self) -> str:
+        """What it is, where a notebook shows it."""
+        knobs = ", ".join(f"{knob}={value}" for knob, value in self.method.items() if knob != "name")
+        shown = {
+            "model": self.base.name,
+            "method": f"{self.method.get('name', 'unknown')}{f' ({knobs})' if knobs else ''}",
+            "sparsity": f"{self.sparsity:.4%}: {self.mask.kept:,} of {self.mask.scope.size:,} weights kept",
+            "cost": f"{self.cost.steps:,} steps, {self.cost.passes:,} passes",
+            "state": "trained" if self.ready else "to be fine-tuned",
+            "recipe": self.recipe or "none",
+        }
+        return facts("Ticket", shown)
 
     @property
     def digest(self) -> str:

@@ -22,7 +22,7 @@ from .files import read_tensors, write_tensors
 from .mask import Mask
 from .scope import Scope
 from .task import Base
-from .weights import Weights, digest, spread
+from .weights import Weights, digest, first_not_finite, spread
 
 SCHEMA = 1
 _DTYPES = {
@@ -51,7 +51,14 @@ class Content:
 
 
 def write(path: Path, content: Content) -> None:
-    """Write one file, in one piece or not at all. Raises StoreError, or TicketError for a dtype that does not fit."""
+    """Write one file, in one piece or not at all.
+
+    Raises StoreError, or TicketError for a dtype that does not fit or a start that is not finite.
+    """
+    diverged = first_not_finite(content.start)
+    if diverged is not None:
+        raise TicketError(f"{diverged!r} holds NaN or infinity, so training has diverged; draw again at a lower rate")
+
     mask = content.mask
     tensors = {f"mask/{name}": mask.packed(name) for name in mask}
     for name, tensor in content.start.items():
@@ -96,9 +103,14 @@ def _content(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Content:
         raise TicketError("its content does not match its checksum")
 
     mask = _mask(tensors, facts)
+    start = _start(tensors, mask)
+    diverged = first_not_finite(start)
+    if diverged is not None:
+        raise TicketError(f"it starts {diverged!r} from NaN or infinity")
+
     return Content(
         mask=mask,
-        start=_start(tensors, mask),
+        start=start,
         base=Base(**_all_typed(facts["base"], str)),
         cost=Cost(**_all_typed(facts["cost"], int)),
         ready=_typed(facts["ready"], bool),

@@ -93,7 +93,10 @@ def spread(survivors: Tensor, kept: Tensor) -> Tensor:
 def first_not_finite(weights: Weights) -> str | None:
     """The name of the first of *weights* that holds NaN or infinity; None where all are finite."""
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if not tensor.is_floating_point():
+            continue
+        numbers = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks this of no float8
+        if not bool(numbers.isfinite().all()):
             return name
     return None
 

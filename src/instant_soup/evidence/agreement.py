@@ -40,14 +40,18 @@ def agreements(folder: Path, runs: Sequence[Run]) -> tuple[Pair, ...]:
     records are copied to without their tickets. Raises StoreError when that file is damaged.
     """
     noted = _noted(folder)
-    before, pairs = len(noted), []
+    before = len(noted)
+    masks = _Masks(folder)
+    pairs = []
     for (task, sparsity, seed), members in _groups(runs).items():
-        masks = _Masks(folder)
         for one, other in combinations(members, 2):
-            if (found := noted.get(_key(one, other))) is None and (found := masks.compare(one, other)):
-                noted[_key(one, other)] = found
-            if found:
-                pairs.append(Pair(task, sparsity, seed, one.method, other.method, Agreement(**found)))
+            key = _key(one, other)
+            measured = noted.get(key) or masks.compare(one, other)
+            if measured:
+                noted[key] = measured
+                pairs.append(Pair(task, sparsity, seed, one.method, other.method, Agreement(**measured)))
+        masks.forget()
+
     if len(noted) > before:
         with suppress(StoreError):  # a folder that is only to be read
             write_json(folder / _NOTES, noted)
@@ -55,15 +59,15 @@ def agreements(folder: Path, runs: Sequence[Run]) -> tuple[Pair, ...]:
 
 
 def _groups(runs: Sequence[Run]) -> dict[tuple[str, float, int], list[Run]]:
-    found: dict[tuple[str, float, int], list[Run]] = defaultdict(list)
+    groups: dict[tuple[str, float, int], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.method):
         if run.sparsity and not run.control:
-            found[run.task, run.sparsity, run.seed].append(run)
-    return found
+            groups[run.task, run.sparsity, run.seed].append(run)
+    return groups
 
 
 class _Masks:
-    """The masks of one group, each read once."""
+    """The masks of a folder, each read once as long as it is not forgotten."""
 
     def __init__(self, folder: Path) -> None:
         self._cells = Store(folder).by_key()
@@ -71,8 +75,13 @@ class _Masks:
 
     def compare(self, one: Run, other: Run) -> dict[str, Any] | None:
         """None where a ticket is not there."""
-        first, second = (self._mask(run) for run in (one, other))
+        first = self._mask(one)
+        second = self._mask(other)
         return asdict(agreement(first, second)) if first and second else None
+
+    def forget(self) -> None:
+        """Let go of all masks: those of the next group are others."""
+        self._read.clear()
 
     def _mask(self, run: Run) -> Mask | None:
         if run.key not in self._read:
@@ -89,8 +98,8 @@ def _key(one: Run, other: Run) -> str:
 
 def _noted(folder: Path) -> dict[str, Any]:
     path = folder / _NOTES
-    found = read_json(path) if path.exists() else {}
+    notes = read_json(path) if path.exists() else {}
     names = set(Agreement.__dataclass_fields__)
-    if not all(isinstance(value, dict) and value.keys() == names for value in found.values()):
+    if not all(isinstance(value, dict) and value.keys() == names for value in notes.values()):
         raise StoreError(f"{path} holds something else than agreements; remove it, and it is measured again")
-    return found
+    return notes

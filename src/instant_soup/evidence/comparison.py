@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from ..core.notebook import table
 from ..store.record import LOWER_IS_BETTER
 from .runs import Run
 from .statistics import Interval
@@ -205,6 +206,22 @@ class Comparison:
     def equal_of(self, task: str, sparsity: float) -> tuple[Difference, ...]:
         """The differences at equal cost of one table."""
         return tuple(self._equal_by_block.get((task, sparsity), ()))
+
+    def __repr__(self) -> str:
+        runs = sum(line.figure.n for line in self.lines)
+        return f"Comparison({runs} runs, {len(self.blocks)} tables, against {self.reference})"
+
+    def _repr_html_(self) -> str:
+        """What to use at which budget, where a notebook shows it."""
+        head = ["task", "pruned", "budget, T", "best", "figure", "seeds", "cost, T"]
+        rows = []
+        for task, sparsity in self.blocks:
+            for offer in self.offers:
+                best = offer.best.get((task, sparsity))
+                if best:
+                    figures = [best.method, f"{best.figure.mean:.3f}", str(best.figure.n), f"{best.cost.mean:.2f}"]
+                    rows.append([task, f"{sparsity:.0%}", f"{offer.budget:g}", *figures])
+        return table(repr(self), head, rows)
 
     # looked up again and again, by pages of many tables
 

@@ -29,7 +29,7 @@ BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, 
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
 OFFERED = (
     "The best line of each task and sparsity that costs no more in all, up to 5 % for the validation that every run "
-    "pays: its figure with the 95 % interval, seeds, and what it cost. The last row is over tables that can tell."
+    "pays: its figure with the 95 % interval, seeds, and its cost. The last row is over tables that can tell."
 )
 TRANSFERRED = (
     "A row is the task that the ticket was drawn on, a column the task that it was fine-tuned and judged on, at one T. "

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
 from ..models.decoder import is_language_model
 from ..store.record import Record
+from .escape import page
 from .portable import Portable
 
 _PAGES = Path(__file__).parent
@@ -21,12 +22,13 @@ _PAGES = Path(__file__).parent
 def card(portable: Portable) -> str:
     """The card in Markdown, with the metadata that the hub reads at its top."""
     classifier = portable.model if isinstance(portable.model, Classifier) else None
+    metadata = {"library_name": "transformers", "pipeline_tag": _pipeline(portable, classifier)}
     return _page(
         "card.md.jinja",
         portable.ticket,
-        pipeline=_pipeline(portable, classifier),
+        metadata,
         head=len(classifier.head) if classifier else 0,
-        words=", ".join(portable.classes),
+        classes=portable.classes,
         state="It is fine-tuned." if portable.trained else "It is not fine-tuned yet: it is where training starts.",
         record=portable.record,
     )
@@ -37,22 +39,22 @@ def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> s
     return _page(
         "ticket.md.jinja",
         ticket,
-        dataset=dataset,
+        {"library_name": "instant-soup", "datasets": [dataset] if dataset else None},
         state="It is trained to the end." if ticket.ready else "It is to be fine-tuned: it is where training starts.",
         record=record,
     )
 
 
-def _page(template: str, ticket: Ticket, **facts: Any) -> str:
+def _page(template: str, ticket: Ticket, metadata: Mapping[str, Any], **facts: Any) -> str:
     mask = ticket.mask
     base, hub = base_of(ticket)
-    markdown = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - no HTML
-    page = markdown.from_string((_PAGES / template).read_text(encoding="utf-8"))
-    return page.render(
+    head = {**metadata, "base_model": ticket.base.name if hub else None, "tags": ["lottery-ticket", "pruned", "sparse"]}
+    return page(
+        _PAGES / template,
+        head,
         ticket=ticket,
         mask=mask,
         base=base,
-        hub=hub,
         method=method_of(ticket),
         version=version("instant-soup"),
         layers=[(name, kept, mask.scope.numel(name)) for name, kept in mask.kept_by_name.items()],
@@ -63,6 +65,9 @@ def _page(template: str, ticket: Ticket, **facts: Any) -> str:
 def provenance(portable: Portable) -> dict[str, Any]:
     """The same as plain data, for files that hold no page."""
     ticket = portable.ticket
+    test = dict(portable.record.test) if portable.record else {}
+    made_by = f"instant-soup {version('instant-soup')}"
+
     return {
         "ticket": ticket.digest,
         "base": {"name": base_of(ticket)[0], "digest": ticket.base.digest},
@@ -71,15 +76,15 @@ def provenance(portable: Portable) -> dict[str, Any]:
         "recipe": ticket.recipe,
         "sparsity": ticket.sparsity,
         "trained": portable.trained,
-        "test": dict(portable.record.test) if portable.record else {},
-        "made_by": f"instant-soup {version('instant-soup')}",
+        "test": test,
+        "made_by": made_by,
     }
 
 
 def base_of(ticket: Ticket) -> tuple[str, bool]:
     """The base model's name without the folders of this machine, and whether it is a hub id."""
     name = ticket.base.name
-    local = Path(name).is_absolute() or Path(name).exists() or name == "packaged"
+    local = os.path.isabs(name) or os.path.exists(name) or name == "packaged"  # noqa: PTH110, PTH117 - never raise
     return (Path(name).name if local else name), not local and ":" not in name
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..core.errors import KnobError
 from ..core.ticket import Ticket
+from ..core.weights import first_not_finite
 from ..recipes.recipe import Recipe
 from .compare import largest_difference
+from .errors import ExportError
 from .formats import known
 from .portable import Portable
 from .source import portable
@@ -52,7 +54,8 @@ def export_ticket(
     Raises:
         UnknownName: there is no such format.
         TicketError: the ticket belongs to another model, or the weights to another ticket.
-        ExportError: the model cannot be exported, an extra is missing, or the outputs differ.
+        ExportError: the model cannot be exported or holds what is not finite, or the outputs differ.
+        MissingExtra: the format needs a package that is not installed.
         StoreError: there is something at *out*, or it cannot be written.
     """
     check_out(to, Path(out))
@@ -70,6 +73,10 @@ def check_out(to: str, out: Path) -> None:
 def export_model(source: Portable, to: str, out: Path) -> Exported:
     """What `export_ticket` does once the model is loaded."""
     form = known(to)
+    diverged = first_not_finite(source.tensors)
+    if diverged is not None:
+        raise ExportError(f"{diverged!r} holds NaN or infinity, so training has diverged; nothing was written")
+
     with staged(out) as path:
         facts = form.write(source, path)
 

@@ -15,8 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoints.checkpoint import INDEX, SINGLE, Checkpoint
-from ..core.contents import content
 from ..core.errors import DataError
+from ..core.filetype import file_type
 from ..core.stored import header
 from . import bitmask, pickles
 from .layouts import Foreign, beside, foreign
@@ -84,7 +84,7 @@ def _pickles_in(path: Path) -> list[Path]:
     if path.is_dir():
         return _pickles_of(path)
 
-    kind = content(path)
+    kind = file_type(path)
     if kind.kind == "other":
         raise DataError(f"{path} is {kind.words}, neither safetensors nor a pickle; {kind.advice}")
     return [path] if kind.kind == "pickle" else []
@@ -100,7 +100,7 @@ def _pickles_of(folder: Path) -> list[Path]:
         return [folder / PICKLED]
 
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith(_BESIDE))
-    pickled = [file for file in files if content(file).kind == "pickle"]
+    pickled = [file for file in files if file_type(file).kind == "pickle"]
     if len(pickled) > 1:
         names = ", ".join(file.name for file in pickled[:4])
         raise DataError(f"{folder} holds {len(pickled)} pickles ({names}); give the one that is meant")

@@ -1,15 +1,23 @@
-"""Measure: what a sparse model gains on this machine, in bytes and in time; and where it gains nothing."""
+"""Measure: what a sparse model gains on this machine, in bytes and in time; and where it gains nothing.
+
+What is compared differs in its zeros and in nothing else: sparse layers of torch with dense ones of torch, and a sparse
+model in another runtime with a dense one in that runtime.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from . import onnx, openvino
 from .compare import Runner, runner_of
 from .csr import sparsify
 from .export import Exported
@@ -24,7 +32,9 @@ BATCHES = (1, 32)
 TEXTS = (16, 128)
 """Lengths in tokens: a short text and a long one."""
 
-_RUNTIMES = ("onnx", "openvino")
+DENSE, SPARSE = "dense", "sparse"
+_RUNTIMES: Mapping[str, Callable[[Portable, Path], None]] = {"onnx": onnx.convert, "openvino": openvino.convert}
+"""What writes a model as it is, for the formats that have a runtime of their own."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,8 @@ class Latency:
     Attributes:
         batch: examples at a time.
         length: tokens of a text; 1 for images.
-        paces: by contender, beside ``dense``: the dense layers of torch in float32. ``sparse`` is the CSR export.
+        paces: by contender. ``sparse`` is the CSR export beside ``dense``, the dense layers of torch in float32. What
+            another runtime runs, such as ``onnx``, is beside the same model without zeros there, ``dense onnx``.
     """
 
     batch: int
@@ -44,7 +55,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found.
+    """What was measured.
 
     Attributes:
         threads: that everything was computed with.
@@ -58,10 +69,17 @@ class Measured:
 
     def sentences(self) -> Iterator[str]:
         """What is to be said of the times in words: each gain, and plainly where there is none."""
-        for one in self.latencies:
-            for name, pace in one.paces.items():
-                if name != "dense":
-                    yield _sentence(one, name, pace)
+        for latency in self.latencies:
+            for name in latency.paces:
+                if reference_of(name) != name:
+                    yield _sentence(latency, name)
+
+
+def reference_of(contender: str) -> str:
+    """What a contender is compared with: what differs from it in its zeros alone."""
+    if contender == SPARSE:
+        return DENSE
+    return contender if contender.startswith(DENSE) else f"{DENSE} {contender}"
 
 
 def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measured:
@@ -70,23 +88,72 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
     The contenders take turns; those with many tokens fewer of them, and at least 8.
     """
     sparse = sparsify(deepcopy(source.model), source.ticket.mask, ())
-    lengths = [min(length, source.longest) for length in TEXTS] if source.shape is None else [1]
-    tokens = {(batch, length): batch * _tokens(source, sparse, length) for batch in BATCHES for length in lengths}
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
+
+    lengths = [min(length, source.longest) for length in TEXTS] if source.shape is None else [1]
+    tokens: dict[tuple[int, int], int] = {}
+    for batch in BATCHES:
+        for length in lengths:
+            tokens[batch, length] = batch * _tokens(source, sparse, length)
     picked = pick(layers, sorted(set(tokens.values())))
-    runs: dict[str, Runner] = {"dense": source.logits, "sparse": runner_of(sparse)}
-    if exported.format in _RUNTIMES:
-        runs[exported.format] = FORMATS[exported.format].runner(exported.out)
-    latencies = [_latency(source, runs, *shape, max(8, min(turns, turns * 512 // n))) for shape, n in tokens.items()]
-    found = sizes(source, {exported.format: exported.size})
-    return Measured(torch.get_num_threads(), found, tuple(picked), tuple(latencies))
+
+    with _contenders(source, sparse, exported) as runs:
+        latencies = []
+        for (batch, length), count in tokens.items():
+            fewer = max(8, min(turns, turns * 512 // count))
+            latencies.append(_latency(source, runs, batch, length, fewer))
+
+    return Measured(
+        threads=torch.get_num_threads(),
+        sizes=sizes(source, {exported.format: exported.size}),
+        picked=tuple(picked),
+        latencies=tuple(latencies),
+    )
+
+
+@contextmanager
+def _contenders(source: Portable, sparse: nn.Module, exported: Exported) -> Iterator[dict[str, Runner]]:
+    runs: dict[str, Runner] = {DENSE: source.logits, SPARSE: runner_of(sparse)}
+    name = exported.format
+    if name not in _RUNTIMES:
+        yield runs
+        return
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"dense{FORMATS[name].suffix}"
+        _RUNTIMES[name](without_zeros(source), path)
+        runs[f"{DENSE} {name}"] = FORMATS[name].runner(path)
+        runs[name] = FORMATS[name].runner(exported.out)
+        yield runs
+
+
+@torch.no_grad()
+def without_zeros(source: Portable) -> Portable:
+    """The same model with numbers like the others where the ticket prunes: as costly as before it was pruned."""
+    twin = replace(source, model=deepcopy(source.model))
+    dice = torch.Generator().manual_seed(0)
+    for name, mask in source.ticket.mask.items():
+        matrix = twin.tensors[name]
+        matrix[~mask] = _like(matrix[mask], int((~mask).sum()), dice)
+    return twin
+
+
+def _like(survivors: Tensor, count: int, dice: torch.Generator) -> Tensor:
+    """*count* of the *survivors*, drawn with replacement; ones where nothing survives."""
+    if not len(survivors):
+        return survivors.new_ones(count)
+    return survivors[torch.randint(len(survivors), (count,), generator=dice)]
 
 
 @torch.inference_mode()
 def _latency(source: Portable, runs: Mapping[str, Runner], batch: int, length: int, turns: int) -> Latency:
     inputs = source.inputs(batch, length)
-    taken = in_turns({name: partial(run, inputs) for name, run in runs.items()}, turns)
-    return Latency(batch, length, paces(taken, "dense"))
+    seconds = in_turns({name: partial(run, inputs) for name, run in runs.items()}, turns)
+
+    measured: dict[str, Pace] = {}
+    for name in runs:
+        measured[name] = paces(seconds, reference_of(name))[name]
+    return Latency(batch, length, measured)
 
 
 @torch.inference_mode()
@@ -95,14 +162,24 @@ def _tokens(source: Portable, sparse: nn.Module, length: int) -> int:
     seen: list[int] = [1]
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
     hooks = [layer.register_forward_pre_hook(lambda _, x: seen.append(x[0][..., 0].numel())) for layer in layers]
+
     sparse(**source.inputs(1, length))
     for hook in hooks:
         hook.remove()
     return max(seen)
 
 
-def _sentence(one: Latency, name: str, pace: Pace) -> str:
-    where = f"at batch {one.batch}" + (f" and {one.length} tokens" if one.length > 1 else "")
-    times = f"{1000 * one.paces['dense'].seconds:.1f} ms dense, {1000 * pace.seconds:.1f} ms {name}"
-    share = f"{pace.ratio:.2f} of the time, {pace.low:.2f} to {pace.high:.2f}"
-    return f"{'Gain' if pace.gain else 'No gain'}: {where}, {name} takes {share} ({times})"
+def _sentence(latency: Latency, name: str) -> str:
+    pace = latency.paces[name]
+    reference = reference_of(name)
+    where = f"at batch {latency.batch}"
+    if latency.length > 1:
+        where += f" and {latency.length} tokens"
+
+    share = f"{pace.ratio:.2f} of the time"
+    times = f"{1000 * latency.paces[reference].seconds:.1f} ms {reference}, {1000 * pace.seconds:.1f} ms {name}"
+    if reference != DENSE:
+        share += f" of {reference}"
+        times += f"; {1000 * latency.paces[DENSE].seconds:.1f} ms dense in torch"
+    verdict = "Gain" if pace.gain else "No gain"
+    return f"{verdict}: {where}, {name} takes {share}, {pace.low:.2f} to {pace.high:.2f} ({times})"

@@ -56,7 +56,7 @@ def convert(portable: Portable, out: Path, *, fold: bool = True) -> None:
             verbose=False,
         )
 
-    program = traced(portable.model, trace, "onnx")
+    program = traced(portable.model, trace, "ONNX")
     del program.model.graph.outputs[1:]  # what encoder-decoders give beside the logits
     large = sum(tensor.nbytes for tensor in portable.tensors.values()) > _LARGE
     program.save(out, external_data=large)
@@ -67,6 +67,7 @@ def runner(out: Path) -> Runner:
     runtime = extra("onnxruntime", "onnx", "format 'onnx'")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors; its warnings are coloured and meant for those who maintain it
     session = runtime.InferenceSession(out, options, providers=["CPUExecutionProvider"])
     wanted = {part.name for part in session.get_inputs()}
 

@@ -35,7 +35,7 @@ def convert(portable: Portable, out: Path) -> None:
         program = torch.export.export(portable.model, (), inputs, dynamic_shapes=axes)
         return openvino.convert_model(program)
 
-    openvino.save_model(traced(portable.model, trace, "openvino"), out, compress_to_fp16=False)
+    openvino.save_model(traced(portable.model, trace, "OpenVINO"), out, compress_to_fp16=False)
 
 
 def runner(out: Path) -> Runner:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     CLIPVisionModelWithProjection,
@@ -26,7 +27,8 @@ from .errors import ExportError
 from .limits import ROOM, check_room
 from .portable import Portable
 
-_KINDS = ("text", "images", "zero-shot")
+_KINDS = ("text", "images", "language", "zero-shot")
+_LANGUAGE = ("ForCausalLM", "LMHeadModel")
 _LOCAL = ("_name_or_path", "auto_map")  # the folder that it was read from, and code that lies there
 _MOST_CLASSES = 1_000_000
 _MOST_PARAMETERS = 100_000  # tensors; large mixtures of experts have some 50,000
@@ -40,9 +42,14 @@ def describe(portable: Portable) -> dict[str, Any]:
             return {}
         return {"kind": "zero-shot", "config": _plain(tower_config(model.visual)), "classes": len(model.head)}
     if isinstance(model, PreTrainedModel):
-        kind = "text" if portable.shape is None else "images"
-        return {"kind": kind, "config": _plain(portable.config), "classes": portable.config.num_labels}
+        return {"kind": _kind(portable), "config": _plain(portable.config), "classes": portable.config.num_labels}
     return {}
+
+
+def _kind(portable: Portable) -> str:
+    if portable.shape is not None:
+        return "images"
+    return "language" if type(portable.model).__name__.endswith(_LANGUAGE) else "text"
 
 
 def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
@@ -99,7 +106,11 @@ def _built(kind: str, config: Any, classes: int) -> nn.Module:
         return Classifier(tower, torch.zeros(classes, config.projection_dim), torch.ones(()))
 
     config.num_labels = classes
-    auto: Any = AutoModelForSequenceClassification if kind == "text" else AutoModelForImageClassification
+    auto: Any = {
+        "text": AutoModelForSequenceClassification,
+        "images": AutoModelForImageClassification,
+        "language": AutoModelForCausalLM,
+    }[kind]
     model: nn.Module = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
     return model
 

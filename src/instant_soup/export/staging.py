@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from safetensors import SafetensorError
+
 from ..core.errors import StoreError
+
+_LEAST = 1 << 16  # bytes; with fewer free, a disk is full
 
 
 def refuse_existing(out: Path) -> None:
-    """Raise StoreError when there is something at *out* already."""
-    if out.exists() or out.is_symlink():
+    """Raise StoreError when there is something at *out* already, whatever it is."""
+    if os.path.lexists(out):
         raise StoreError(f"{out} exists already; choose another name or remove it")
+
+
+def _is_full(folder: Path) -> bool:
+    return folder.exists() and shutil.disk_usage(folder).free < _LEAST
 
 
 @contextmanager
@@ -28,6 +37,7 @@ def staged(out: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
         yield folder / out.name
+
         parts = sorted(folder.iterdir(), key=lambda part: part.name == out.name)  # what goes with it comes first
         for part in parts:
             refuse_existing(out.parent / part.name)
@@ -35,7 +45,11 @@ def staged(out: Path) -> Iterator[Path]:
             part.rename(out.parent / part.name)
     except StoreError:
         raise
-    except OSError as reason:
+    except (OSError, SafetensorError) as reason:
         raise StoreError(f"could not write {out} ({reason}); free some space or choose another folder") from reason
+    except Exception as reason:  # libraries that write files raise what they like where the disk is full
+        if _is_full(folder):
+            raise StoreError(f"could not write {out}: the disk is full; free some space") from reason
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from textwrap import shorten
 from typing import TypeVar
 
 from torch import nn
@@ -40,7 +41,7 @@ def traced(model: nn.Module, trace: Callable[[], Graph], to: str) -> Graph:
                 reasons.append(reason)
 
     raise ExportError(
-        f"{type(model).__name__} cannot be exported to {to}: {in_a_line(reasons[0])}; export it to hf, bitmask or csr"
+        f"could not export {type(model).__name__} to {to}: {in_a_line(reasons[0])}; take hf, bitmask or csr"
     ) from reasons[0]
 
 
@@ -50,7 +51,10 @@ def in_a_line(reason: BaseException) -> str:
         reason = reason.__cause__
     lines = [_COLOURS.sub("", line).strip() for line in str(reason).splitlines()]
     telling = [line for line in lines if line and not _EMPTY.match(line)]
-    return telling[0][:300] if telling else type(reason).__name__
+    if not telling:
+        return type(reason).__name__
+    first = " ".join(telling[:2]) if telling[0].endswith(":") else telling[0]
+    return shorten(first, 300, placeholder=" ...")
 
 
 @contextmanager

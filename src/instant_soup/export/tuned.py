@@ -14,6 +14,7 @@ from ..core.apply import named
 from ..core.errors import SoupError, StoreError, TicketError, nearest
 from ..core.mask import Mask
 from ..core.ticket import Ticket
+from ..core.weights import first_not_finite
 from ..store.record import Record, read_run
 
 
@@ -23,7 +24,8 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
 
     Raises:
         StoreError: there is no such file, or it is damaged.
-        TicketError: they are not of this model, or not zero where the ticket prunes. Nothing is changed then.
+        TicketError: they are not of this model, not finite, or not zero where the ticket prunes. Nothing is changed
+            then.
     """
     weights = _read(path)
     tensors = named(model)
@@ -40,6 +42,9 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
         if name not in tensors:
             raise TicketError(f"{path} has {name!r}, which the model does not have ({nearest(name, tensors)})")
     _check_zeros(weights, ticket.mask, path)
+    diverged = first_not_finite(weights)
+    if diverged is not None:
+        raise TicketError(f"{diverged!r} of {path} holds NaN or infinity: training has diverged; train at a lower rate")
 
     for name, tensor in weights.items():
         tensors[name].copy_(tensor)

@@ -36,7 +36,7 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
         ),
         "sparsegpt": Variant(
             Calibrated,
-            {"score": "sparsegpt"},
+            {"score": "sparsegpt", "subsets": 1},
             about="Cut once by optimal brain surgery; what survives makes up for it.",
         ),
         "lth": Variant(

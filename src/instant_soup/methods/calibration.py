@@ -7,10 +7,16 @@
 Wanda (Sun et al., ICLR 2024) scores |W| times the norm of the input, RIA (Zhang et al., ICLR 2024) the relative
 importance of the weight in its row and its column. SparseGPT (Frantar and Alistarh, ICML 2023) prunes by optimal brain
 surgery and updates what survives, so its tickets carry start weights.
+
+With several subsets of the examples, as denoisers of Instant Soup are, each block is decided by votes:
+
+        mask_i <- keep the best-scored weights by theta_0 and X_i, the inputs over subset i
+        mask <- keep what most of the masks keep; among equals, the best by the mean of their scores
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +28,10 @@ from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, Pattern, best, by_pattern, by_row, check_pattern
 from ..core.prune import Across, shares, survivors
-from ..core.task import Task
+from ..core.task import Learner, Task
 from ..core.ticket import Ticket
+from ..core.votes import ranked
+from ..core.weights import Weights
 from .method import describe
 
 SCORES = ("wanda", "ria", "sparsegpt")
@@ -41,12 +49,14 @@ class Calibrated:
         across: the same share of each ``"row"`` or ``"layer"``; as the authors do if None: rows for Wanda, layers
             for RIA and SparseGPT.
         pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
+        subsets: into how many disjoint subsets the samples are divided; each makes a mask, and the masks vote.
     """
 
     score: str = "wanda"
     samples: int = 128
     across: Across | None = None
     pattern: str = UNSTRUCTURED
+    subsets: int = 1
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
@@ -57,6 +67,10 @@ class Calibrated:
             raise KnobError(f"across is 'model', and {self.score} cuts block by block; set it to 'layer' or 'row'")
         if self.across == "row" and self.score == "sparsegpt":
             raise KnobError("across is 'row', and sparsegpt cuts across the rows of a matrix; set it to 'layer'")
+        if not 1 <= self.subsets <= self.samples:
+            raise KnobError(f"subsets is {self.subsets}; expected 1 to {self.samples}, as many as there are samples")
+        if self.subsets > 1 and self.score == "sparsegpt":
+            raise KnobError("subsets vote on masks, and sparsegpt changes weights too; set subsets to 1, or take wanda")
         Pattern.named(self.pattern)
 
     @property
@@ -79,16 +93,26 @@ class Calibrated:
         cutter = Cutter(self.score, self.across or USUAL[self.score], pattern)
         parts = shares(scope, learner.mask.kept_by_name, keep)
         packed: dict[str, Tensor] = {}
-        sample = learner.seed("calibration")
-        for statistics in learner.inputs(self.samples, sample, second_moment=cutter.second_moment):
-            weights, view = {}, learner.view()
-            for name, statistic in statistics.items():
-                flags, weights[name] = cutter.cut(view[name], statistic, parts[name], scope.inputs.get(name, -1))
+        for statistics in self._blocks(learner, second_moment=cutter.second_moment):
+            view = learner.view()
+            weights = {}
+            for name in statistics[0]:
+                of_subsets = [part[name] for part in statistics]
+                flags, weights[name] = cutter.vote(view[name], of_subsets, parts[name], scope.inputs.get(name, -1))
                 packed[name] = bits.pack(flags.cpu())
             learner.restore(weights)
 
         learner.apply_mask(Mask.from_packed(scope, {name: packed[name] for name in scope}))
         return Ticket.drawn(learner, describe(self))
+
+    def _blocks(self, learner: Learner, *, second_moment: bool) -> Iterator[tuple[Weights, ...]]:
+        """What is known of the inputs of each block, by subset. All go through the blocks as they are by then."""
+        seed = learner.seed("calibration")
+        streams = []
+        for index in range(self.subsets):
+            subset = index, self.subsets
+            streams.append(learner.inputs(self.samples, seed, second_moment=second_moment, subset=subset))
+        return zip(*streams, strict=True)
 
 
 @dataclass(frozen=True)
@@ -118,19 +142,36 @@ class Cutter:
             keep: how many weights survive, where there is no pattern.
             dim: along which its inputs lie.
         """
-        quota = self.pattern.keep if self.pattern else keep
         if self.score == "sparsegpt":
+            quota = self.pattern.keep if self.pattern else keep
             return calibration.sparsegpt(weight.cpu(), statistic.cpu(), quota, self.pattern, dim)
 
-        score = self.scored(weight, statistic, dim).cpu()
+        flags = self._best(self.scored(weight, statistic, dim).cpu(), keep, dim)
+        return flags, weight.masked_fill(~flags.to(weight.device), 0)
+
+    def vote(self, weight: Tensor, statistics: Sequence[Tensor], keep: int, dim: int) -> tuple[Tensor, Tensor]:
+        """As `cut`, by the votes of the masks that each of *statistics* makes; their mean score settles ties."""
+        if len(statistics) == 1:
+            return self.cut(weight, statistics[0], keep, dim)
+
+        votes = torch.zeros(weight.shape, dtype=torch.int64)
+        mean = torch.zeros(weight.shape)
+        for statistic in statistics:
+            score = self.scored(weight, statistic, dim).float().cpu()
+            votes += self._best(score, keep, dim)
+            mean += score / len(statistics)
+
+        flags = self._best(ranked(votes, mean), keep, dim)
+        return flags, weight.masked_fill(~flags.to(weight.device), 0)
+
+    def _best(self, score: Tensor, keep: int, dim: int) -> Tensor:
+        """The best-scored weights, bool: so many of the matrix, or the pattern's share of each group."""
         alive = torch.ones_like(score, dtype=torch.bool)
         if self.pattern is not None:
-            flags = by_pattern(score, alive, self.pattern, quota, dim)
-        elif self.across == "row":
-            flags = by_row(score, alive, quota, dim)
-        else:
-            flags = best(score.reshape(1, -1), alive.reshape(1, -1), quota).view(score.shape)
-        return flags, weight.masked_fill(~flags.to(weight.device), 0)
+            return by_pattern(score, alive, self.pattern, self.pattern.keep, dim)
+        if self.across == "row":
+            return by_row(score, alive, keep, dim)
+        return best(score.reshape(1, -1), alive.reshape(1, -1), keep).view(score.shape)
 
     def scored(self, weight: Tensor, statistic: Tensor, dim: int) -> Tensor:
         """The score of each weight; higher means keep."""

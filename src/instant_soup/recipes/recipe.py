@@ -189,10 +189,8 @@ class Recipe(_Strict):
             raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
         if self.control and not self.sparsity:
             raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
-        if not self.budget and not self.task.language:
-            raise RecipeError(f"budget is 0, and {self.task.name!r} has a new head to train; set it above 0")
-        if not self.budget and self.make_method().trains:
-            raise RecipeError(f"budget is 0 and {self.method['name']} trains its ticket inside it; set it above 0")
+        if not self.budget and (not self.task.language or self.make_method().trains):
+            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
         return self
 
     @classmethod

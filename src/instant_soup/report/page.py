@@ -92,7 +92,7 @@ def render(comparison: Comparison, pairs: Sequence[Pair], title: str, transfers:
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     known = looks(_methods(comparison))
     shown = recipes(comparison, known)
-    return template.render(
+    page = template.render(
         title=printable(title),
         style=(room / "page.css").read_text(encoding="utf-8"),
         script=(room / "page.js").read_text(encoding="utf-8"),
@@ -112,6 +112,7 @@ def render(comparison: Comparison, pairs: Sequence[Pair], title: str, transfers:
         hidden=len(comparison.lines) - len(shown),
         version=version("instant-soup"),
     )
+    return page.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no letter
 
 
 def _methods(comparison: Comparison) -> list[str]:

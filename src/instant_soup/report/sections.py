@@ -23,6 +23,8 @@ from .votes import FACTS, votes
 CELLS = 8000
 """Cells of heat maps from which on a cell is a layer, not a parameter."""
 
+CHARTED = 40
+"""Tasks that charts are drawn of; a page of more would open slowly, and nobody would look at them all."""
 MANY = 24
 """Charts of one kind from which on each task has only one of them; where it says so, at its fullest sparsity."""
 
@@ -47,24 +49,26 @@ def sections(
     comparison: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look], transfers: Sequence[Matrix] = ()
 ) -> tuple[Section, ...]:
     """Every section, also those that have nothing to show; that of transfers only where there are some."""
-    tasks = comparison.tasks
-    blocks = _some(comparison)
+    tasks = comparison.tasks[:CHARTED]
+    blocks = [block for block in _some(comparison) if block[0] in tasks]
     by_task: dict[str, list[Line]] = {task: [] for task in tasks}
     for block in blocks:
         by_task[block[0]] += comparison.of(*block)
     whole = _cells(comparison, blocks) > CELLS
     less = "" if len(blocks) == len(comparison.blocks) else " For each task at the sparsity that has most methods."
+    few = "" if len(tasks) == len(comparison.tasks) else f" The first {CHARTED} of {len(comparison.tasks)} tasks."
+    priced = blocks if few else comparison.blocks
     return (
         _section(
             "sparsity", "How far can one prune?",
-            "What is left of the figure when more goes.",
+            f"What is left of the figure when more goes.{few}",
             [by_sparsity(task, comparison, looks) for task in tasks],
             "Nothing was pruned, so there is no figure against sparsity.",
         ),
         _section(
             "cost", "What does it take?",
-            "Up is better, left is cheaper: the paper's Figure 1, measured. T is one full fine-tune.",
-            [by_cost(*block, comparison, looks) for block in comparison.blocks],
+            f"Up is better, left is cheaper: the paper's Figure 1, measured. T is one full fine-tune.{few}",
+            [by_cost(*block, comparison, looks) for block in priced],
             "No task and sparsity has two methods or more, so there is nothing to set against its cost.",
         ),
         _section(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
-
-import torch
 
 from ..core.budget import Cost, Meter, Pulse
 from ..core.content import content_key
@@ -16,7 +14,6 @@ from ..core.errors import TrainingError
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
-from ..core.weights import Weights
 from ..methods import control
 from ..recipes.known import DRAWN
 from ..recipes.recipe import Recipe
@@ -29,36 +26,29 @@ from ..store.store import Store
 from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
+from .divergence import refuse_divergence
 from .environment import environment, forget_peaks, peaks
 from .lookaheads import spread
+from .progress import progress as shown_progress
+from .result import Result
 from .sizes import Sizes
 
 Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """How good a ticket is.
-
-    Attributes:
-        test: the task's figures on the test split, read once.
-        validation: the figure that selection goes by, on the validation split.
-        cost: what fine-tuning and validating it cost, the test reading left out.
-        weights: the fine-tuned weights, zero where the ticket prunes.
-    """
-
-    test: Mapping[str, float]
-    validation: float
-    cost: Cost
-    weights: Weights
-
-
-def evaluate(ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Meter | None = None) -> Result:
+def evaluate(
+    ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Meter | None = None, progress: bool = False
+) -> Result:
     """Fine-tune *ticket* under its mask for *budget* times T, unless it is ready, then read the test split once.
+
+    With *progress* a bar says how far it is, on a terminal or in a notebook.
 
     Raises TicketError when the ticket belongs to another model.
     """
+    if progress and meter is None:
+        with shown_progress(task, f"fine-tuning on {task.name}") as shown:
+            return evaluate(ticket, task, budget=budget, meter=shown)
     meter = meter or Meter()
     with ranks.lost():
         return judge(_train(ticket, task, budget, meter), meter)
@@ -262,16 +252,6 @@ def judge(learner: ModuleLearner, meter: Meter) -> Result:
         if not isfinite(figure):
             raise TrainingError(f"{name} is {figure}: training has diverged; lower the learning rate")
     return Result(test, validation, cost, learner.weights())
-
-
-def refuse_divergence(weights: Weights) -> None:
-    """Raise TrainingError where a weight is not finite, before anything is made of it."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingError(
-                f"{name} has weights that are not finite: training has diverged; lower the learning rate, "
-                f"or set precision to float32"
-            )
 
 
 def meter_of(stage: str, watch: Watch | None) -> Meter:

@@ -116,9 +116,12 @@ class StandIn:
         self._charge_sample(sample, CURVATURE)
         return self._drifted()
 
-    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
+    def inputs(
+        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+    ) -> Iterator[Weights]:
         del seed
-        seen = min(examples, self._sizes.train)
+        index, count = subset
+        seen = len(range(index, min(examples, self._sizes.train), count))
         self.meter.charge("score", Cost(0, seen, PASSES * seen))
         for name, (_, width) in _SCOPE.shapes.items():
             yield {name: torch.eye(width) if second_moment else torch.ones(width)}

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..core.errors import ScopeError
 from ..core.mask import Mask
 from ..core.prune import Scores
+from ..core.votes import ranked as votes_first
 from ..core.weights import Lazy, Weights
 from .denoiser import NOTHING, Outlook, Wanted
 
@@ -131,7 +132,6 @@ def _ranked(outlook: Outlook, rank: Callable[[str], Tensor], scores: Scores) -> 
         if bool(score.isnan().any()):
             raise ScopeError(f"{name!r} holds NaN, which has no rank; training has diverged: lower the learning rate")
 
-        above = rank(name).long().bitwise_left_shift_(32)
-        return above.add_(score.contiguous().view(torch.int32))  # the bits of what is not negative are ordered as it is
+        return votes_first(rank(name), score)
 
     return Lazy(outlook.masks[0].scope, ranked)

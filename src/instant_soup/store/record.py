@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from ..core import notebook
 from ..core.errors import StoreError
 from .parts import (
     Amount,
@@ -112,6 +113,30 @@ class Record(Outcome):
     cost: Bill
     seconds: Seconds
     clock: Clock
+
+    def __repr__(self) -> str:
+        recipe = self.recipe
+        control = f", {recipe.control} control" if recipe.control else ""
+        return (
+            f"Record({recipe.task.name}, {recipe.method.name}{control}, sparsity={recipe.sparsity:g}, "
+            f"seed={recipe.seed}: {self.metric} {self.figure:.4f}, {self.cost.multiple_of_T:.2f} T)"
+        )
+
+    def _repr_html_(self) -> str:
+        """What was run and what came of it, where a notebook shows it."""
+        recipe = self.recipe
+        figures = {f"test {name}": f"{value:.4f}" for name, value in self.test.items()}
+        shown = {
+            "task": recipe.task.name,
+            "method": recipe.method.name,
+            "sparsity": f"{self.ticket.sparsity:.4%}",
+            "seed": str(recipe.seed),
+            **figures,
+            "validation": f"{self.validation:.4f}",
+            "cost": f"{self.cost.multiple_of_T:.2f} T",
+            "key": self.key,
+        }
+        return notebook.facts("Record", shown)
 
 
 class TransferRecord(Outcome):

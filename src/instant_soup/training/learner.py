@@ -411,8 +411,10 @@ class ModuleLearner:
     def curvature(self, sample: Sample, temperature: float = 1.0) -> Weights:
         return self._scoring.curvature(sample, temperature)
 
-    def inputs(self, examples: int, seed: int, *, second_moment: bool = False) -> Iterator[Weights]:
-        return self._scoring.inputs(examples, seed, second_moment=second_moment)
+    def inputs(
+        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+    ) -> Iterator[Weights]:
+        return self._scoring.inputs(examples, seed, second_moment=second_moment, subset=subset)
 
     def second_moments(self) -> Weights:
         in_scope = {name: self._parameters[name] for name in self.scope}

@@ -69,12 +69,18 @@ class Scoring:
             parts = self.feed.sampled(sample, sensitivity.CURVATURE)
             return layout.added(sensitivity.curvature(loss_of, parameters, slope, parts))
 
-    def inputs(self, examples: int, seed: int, *, second_moment: bool) -> Iterator[Weights]:
+    def inputs(self, examples: int, seed: int, *, second_moment: bool, subset: tuple[int, int]) -> Iterator[Weights]:
         """As `Learner.inputs`."""
         self.feed.layout.check_whole("what goes into matrices")
         train = self.feed.course.train
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        chosen = sorted(order[:examples].tolist())
+        index, count = subset
+        chosen = sorted(order[:examples].tolist()[index::count])
+        if not chosen:
+            raise TrainingError(
+                f"{len(train):,} training examples do not make {count} subsets to calibrate on; set subsets lower"
+            )
+
         ways = iter((PASSES, 1))  # parameters outside of blocks take one more pass
 
         def parts() -> Iterator[Batch]:

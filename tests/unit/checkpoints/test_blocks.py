@@ -20,7 +20,9 @@ from instant_soup.checkpoints.blocks import Job, outline, prune_blocks
 from instant_soup.checkpoints.checkpoint import Checkpoint
 from instant_soup.cli.main import app
 from instant_soup.core.errors import DataError, KnobError, SoupError, StoreError
+from instant_soup.core.pattern import Pattern, follows
 from instant_soup.core.prune import shares, survivors
+from instant_soup.core.ticket import Ticket
 from instant_soup.data.language import calibration_windows
 from instant_soup.models import decoder, tiny, tiny_decoders
 from instant_soup.training.inputs import inputs_of
@@ -106,6 +108,70 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_files(at: int, letters: Path
         prune_blocks(source, tmp_path / "twice", Job(0.25, "wanda", calibrate=str(letters), samples=4, window=32))
 
 
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
+@pytest.mark.parametrize("score", ["wanda", "sparsegpt", "magnitude"])
+def test_the_ticket_of_a_streamed_job_is_that_of_the_model_in_memory(
+    score: str, pattern: str, source: Path, letters: Path, tmp_path: Path
+) -> None:
+    job = Job(0.5, score, None, pattern, str(letters), samples=4, window=32, batch=2)
+    file = tmp_path / "ticket.safetensors"
+    done = prune_blocks(source, tmp_path / "out", job, ticket=file)
+    ticket = Ticket.load(file)
+    assert ticket.mask.kept == done.kept
+    assert dict(ticket.mask.kept_by_name) == dict(done.kept_by_name)
+    assert ticket.method["name"] == score
+    assert ticket.method["pattern"] == pattern
+    assert ticket.cost.passes == (0 if score == "magnitude" else 3 * 4)
+    assert set(ticket.start) == (set(ticket.mask) if score == "sparsegpt" else set())
+
+    model = AutoModelForCausalLM.from_pretrained(source)
+    ticket.apply(model)  # it checks that these are the weights it was drawn from
+    pruned = dict(AutoModelForCausalLM.from_pretrained(tmp_path / "out").named_parameters())
+    for name, tensor in model.named_parameters():
+        assert torch.equal(tensor, pruned[name]), name
+    groups = Pattern.named(pattern)
+    for name in ticket.mask if groups else ():
+        assert groups
+        assert follows(ticket.mask[name], groups, done.scope.inputs.get(name, -1))
+
+
+def test_weights_that_are_kept_at_zero_are_in_the_ticket(letters: Path, tmp_path: Path) -> None:
+    """Zeros of the model itself may survive, which the written zeros do not tell."""
+    folder = tiny_decoders.llama(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.get_parameter("model.layers.0.mlp.up_proj.weight")[:, 5:] = 0
+    model.save_pretrained(folder)
+    file = tmp_path / "ticket.safetensors"
+    prune_blocks(folder, tmp_path / "out", Job(0.5, "magnitude", "row"), ticket=file)
+    mask = Ticket.load(file).mask
+    assert mask.kept == round(0.5 * mask.scope.size)
+    assert bool(mask["model.layers.0.mlp.up_proj.weight"][:, 5:16].all())
+
+
+def test_a_stopped_job_writes_its_ticket_in_the_end_and_an_ended_one_cannot(
+    letters: Path, source: Path, tmp_path: Path
+) -> None:
+    job = Job(0.5, "wanda", None, "2:4", str(letters), samples=4, window=32)
+    once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    prune_blocks(source, tmp_path / "once", job, ticket=once)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        prune_blocks(source, tmp_path / "twice", job, watch=stop)
+    prune_blocks(source, tmp_path / "twice", job, ticket=twice)
+    assert Ticket.load(twice).digest == Ticket.load(once).digest
+    before = twice.read_bytes()
+    prune_blocks(source, tmp_path / "twice", job, ticket=twice)  # it is there: nothing is done
+    assert twice.read_bytes() == before
+    with pytest.raises(StoreError, match="was finished without a ticket"):
+        prune_blocks(source, tmp_path / "twice", job, ticket=tmp_path / "late.safetensors")
+    assert not (tmp_path / "late.safetensors").exists()
+
+
 def test_one_block_at_a_time_is_in_memory(letters: Path, source: Path, tmp_path: Path) -> None:
     job = Job(0.5, "wanda", None, "2:4", str(letters), samples=4, window=32, batch=2)
     most = 0
@@ -147,13 +213,18 @@ def test_the_outline_says_what_it_takes(letters: Path, source: Path) -> None:
 
 
 def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, tmp_path: Path) -> None:
-    out, run = tmp_path / "out", CliRunner()
+    out, ticket, run = tmp_path / "out", tmp_path / "ticket.safetensors", CliRunner()
     empty = tmp_path / "empty"
     empty.mkdir()
     short = tmp_path / "short.txt"
     short.write_text("soup", encoding="utf-8")
     encoder = tiny.bert(tmp_path / "bert")
     foreign = tiny_decoders.llama(tmp_path / "foreign")
+    experts = tiny_decoders.mixtral(tmp_path / "experts")
+    (tmp_path / "blank").mkdir()
+    pq.write_table(pa.table({"text": ["", "  "]}), tmp_path / "blank" / "train.parquet")
+    blank_file = tmp_path / "blank.txt"
+    blank_file.write_text("\n \n", encoding="utf-8")
     tokenizer = json.loads((foreign / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["model"]["vocab"] |= {f"word{i}": 1000 + i for i in range(50)}
     (foreign / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -162,18 +233,27 @@ def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, t
         ([str(source), *calibrated[:4]], "needs text to calibrate on"),
         ([str(source), *calibrated, str(empty)], "holds no train.parquet"),
         ([str(source), *calibrated, str(short), "--window", "32"], "fewer than a window of 32"),
+        ([str(source), *calibrated, str(tmp_path / "blank")], "has 0 tokens"),
+        ([str(source), *calibrated, str(blank_file)], "has 0 tokens"),
+        ([str(source), *calibrated, str(tmp_path / "nowhere")], "no text at"),
         ([str(source), *calibrated, str(letters), "--window", "4096"], "the model reads 2 to 64"),
         ([str(source), *calibrated, str(letters), "--samples", "4000"], "and 4000 are asked for"),
         ([str(encoder), *calibrated, str(letters)], "is no causal language model"),
         ([str(foreign), *calibrated, str(letters)], "it is of another model"),
+        ([str(experts), *calibrated, str(letters)], "holds each expert in tensors of its own"),
+        ([str(experts), "--pattern", "2:4"], "holds each expert in tensors of its own"),
+        ([str(source), "--pattern", "2:4", "--exclude", "*mlp*"], "leave them out"),
+        ([str(source), "--pattern", "nonsense"], "expected 'unstructured', or N:M"),
         ([str(source), "--pattern", "3:7", "--score", "wanda", "--calibrate", str(letters)], "does not divide"),
         ([str(source), "--pattern", "2:4", "--sparsity", "0.7"], "pattern 2:4 prunes 0.5"),
         ([str(source), "--score", "wand", "--sparsity", "0.5"], "expected one of magnitude, wanda"),
     ):
-        result = run.invoke(app, ["prune", *arguments, "-o", str(out), "--quiet"])
+        result = run.invoke(app, ["prune", *arguments, "--ticket", str(ticket), "-o", str(out), "--quiet"])
         assert result.exit_code == 2, (arguments, result.output)
         assert words in " ".join(result.output.split()), (words, result.output)
+        assert "Traceback" not in result.output
         assert not out.exists()
+        assert not ticket.exists()
 
 
 def test_what_makes_no_sense_is_refused() -> None:
@@ -190,7 +270,12 @@ def test_what_makes_no_sense_is_refused() -> None:
 def test_the_command_prunes_to_a_pattern_and_says_so(letters: Path, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["prune", str(source), "--score", "ria", "--pattern", "2:4", "--calibrate", str(letters)]
-    result = CliRunner().invoke(app, [*arguments, "--samples", "4", "--window", "32", "-o", str(out)])
+    ticket = tmp_path / "ticket.safetensors"
+    options = ["--samples", "4", "--window", "32", "--ticket", str(ticket), "-o", str(out)]
+    result = CliRunner().invoke(app, [*arguments, *options])
     assert result.exit_code == 0, result.output
     assert "sparsity 50.0000%, by ria, pattern 2:4" in " ".join(result.output.split())
     assert "blocks, the largest" in " ".join(result.output.split())
+    told = CliRunner().invoke(app, ["ticket", "info", str(ticket)])
+    assert told.exit_code == 0, told.output
+    assert "2:4" in told.output

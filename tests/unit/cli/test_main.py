@@ -82,6 +82,54 @@ def test_quiet_says_nothing_on_the_way(call: Call, recipe: Path) -> None:
     assert call("run", recipe, "--quiet").stderr == ""
 
 
+def test_a_run_that_was_done_says_that_it_was_read_back(call: Call, recipe: Path) -> None:
+    assert "Read back" not in call("run", recipe, "--quiet").output
+    assert "Read back" in call("run", recipe, "--quiet").output
+
+
+def test_an_interrupted_run_says_that_nothing_is_lost(
+    call: Call, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("instant_soup.runs.run.build", interrupted)
+    assert "Stopped. The same command goes on from here." in call("run", recipe).stderr
+
+
+def test_a_ticket_is_drawn_over_another_on_request_only(call: Call, recipe: Path, here: Path) -> None:
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0  # the very same
+    other = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet")
+    assert (other.exit_code, "is there already" in other.stderr) == (2, True)
+
+
+def test_a_plan_warns_of_what_makes_a_method_pointless(call: Call, recipe: Path) -> None:
+    warned = call("plan", recipe).stderr
+    assert "look-aheads of 2 steps hardly move a weight" in warned
+    assert "T is 12 steps: the dense model itself has hardly learned" in warned
+    easy = call("plan", recipe, "--set", "method={name='magnitude'}", "--set", "training.steps=200").stderr
+    assert easy == ""
+
+
+def test_a_cell_that_is_to_spend_what_another_did_is_planned_with_its_own_method(
+    call: Call, here: Path, cut_off: None
+) -> None:
+    cells = """
+[cells.soup]
+method.name = "lth"
+[cells.plain]
+method.name = "magnitude"
+budget.as = "soup"
+"""
+    text = 'sparsity = 0.5\ntask = {name = "glue/cola", model = "org/a-bert"}\n' + cells
+    (here / "cells.toml").write_text(text, encoding="utf-8")
+    shown = call("plan", "cells.toml")
+    rows = {line.split()[1]: line.split() for line in shown.stdout.splitlines() if line.startswith("│")}
+    assert rows["plain"][3] == "magnitude"
+    assert float(rows["plain"][-2]) == pytest.approx(float(rows["soup"][-2]), rel=0.02)
+
+
 def test_json_is_all_that_a_machine_gets(call: Call, recipe: Path) -> None:
     result = call("run", recipe, "--json")
     record = json.loads(result.stdout)
@@ -130,17 +178,20 @@ def test_a_run_by_processes_is_the_run_of_one(call: Call, recipe: Path) -> None:
 
 
 def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -> None:
-    plan = json.loads(call("plan", recipe, "--json").stdout)
+    plan = json.loads(call("plan", recipe, "--timed", "--json").stdout)
     record = json.loads(call("run", recipe, "--json").stdout)
     for stage in ("draw", "train"):
         planned = {purpose: cost["steps"] for purpose, cost in plan[stage].items()}
         assert planned == {purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()}
     assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"], rel=0.1)  # not every batch is full
-    assert plan["timing"]["seconds"] > 0
-    assert plan["timing"]["flops"] > 0
-    shown = call("plan", recipe).stdout
+    assert plan["timing"] is None  # nobody asked
+    shown = call("plan", recipe, "--timed").stdout
     assert "look-ahead" in shown
-    assert "Memory" in shown
+    assert "Nothing was timed" in " ".join(shown.split())
+    timed = json.loads(call("plan", recipe, "--timed", "--json").stdout)
+    assert timed["timing"]["seconds"] > 0
+    assert timed["timing"]["flops"] > 0
+    assert "Memory" in call("plan", recipe, "--timed").stdout
 
 
 def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
@@ -461,7 +512,7 @@ def test_a_full_disk_is_one_line_and_the_old_ticket_stays_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "save_file", full)
-    result = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet")
+    result = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet", "--force")
     assert result.exit_code == 2
     assert "could not write" in result.stderr
     assert "No space left on device" in result.stderr

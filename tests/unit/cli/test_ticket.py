@@ -145,3 +145,12 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     Ticket(mask, {}, Base("other", "1" * 64)).save(tmp_path / "other.safetensors")
     refused(call(*words), said)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("how", ["union", "intersection"])
+def test_a_ticket_is_replaced_on_request_only(call: Call, tmp_path: Path, how: str) -> None:
+    before = (tmp_path / "0.safetensors").read_bytes()
+    refused(call(how, "0.safetensors", "1.safetensors", "-o", "0.safetensors"), "is there already", "--force")
+    assert (tmp_path / "0.safetensors").read_bytes() == before
+    assert call(how, "0.safetensors", "1.safetensors", "-o", "0.safetensors", "--force").exit_code == 0
+    assert (tmp_path / "0.safetensors").read_bytes() != before

@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -184,3 +184,21 @@ def test_facts_are_one_json_object_under_our_name(tmp_path: Path) -> None:
     raw = (tmp_path / "t.safetensors").read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     assert header["__metadata__"] == {"instant_soup": '{"a": 2, "b": 1}'}
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a symbolic link", "a link to nothing", "a device", "a folder", "a socket"])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, irregular: Callable[[str], Path], what: str) -> None:
+    out = irregular(what)
+    before = out.lstat()
+    called = "a symbolic link" if "nothing" in what else what
+    with pytest.raises(StoreError, match=f"out is {called} and no regular file; choose another name"):
+        write_text(out, "new")
+    assert (out.lstat().st_mode, out.lstat().st_ino) == (before.st_mode, before.st_ino)
+    assert (tmp_path / "target").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "target"]
+
+
+def test_a_name_that_no_file_can_have_is_one_error(tmp_path: Path) -> None:
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(StoreError, match="could not write"):
+            write_text(tmp_path / name, "new")

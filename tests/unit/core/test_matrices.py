@@ -18,7 +18,7 @@ LEFT_OUT = {
     "h.0.attn.bias": ((1, 1, 16, 16), "bias"),
     "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": ((32, 8), "bias"),
     "layers.0.blocks.1.attention.relative_position_bias.relative_position_bias_table": ((49, 4), "bias"),
-    "final_logits_bias": ((1, 50265), VECTOR),
+    "final_logits_bias": ((1, 50265), "bias"),
     # tokens and vectors
     "vit.embeddings.cls_token": ((1, 1, 8), VECTOR),
     "class_token": ((1, 1, 8), VECTOR),

@@ -278,6 +278,32 @@ def test_a_ticket_that_could_not_be_read_back_is_not_written(tmp_path: Path, dty
 # a full disk
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_start_that_is_not_finite_is_neither_written_nor_read(tmp_path: Path, value: float) -> None:
+    head = torch.tensor([[1.0, value]])
+    with pytest.raises(TicketError, match=r"'head.weight' holds NaN or infinity, so training has diverged"):
+        ticket(start={"head.weight": head}).save(tmp_path / "t")
+    assert not list(tmp_path.iterdir())
+
+    ticket().save(tmp_path / "t")
+    tensors, facts = files.read_tensors(tmp_path / "t", TicketError, "ticket")
+    tensors["start/head.weight"] = head
+    del facts["checksum"]
+    files.write_tensors(tmp_path / "t", tensors, {**facts, "checksum": checksum(tensors, facts)})
+    with pytest.raises(TicketError, match=r"t is not a sound ticket: it starts 'head.weight' from NaN or infinity"):
+        Ticket.load(tmp_path / "t")
+
+
+def test_zeros_are_written_by_selection_so_that_nan_does_not_survive_where_a_ticket_prunes() -> None:
+    model = torch.nn.Module()
+    model.body = torch.nn.ParameterDict({"a": torch.full((3, 4), torch.nan), "b": torch.full((5, 4), -torch.inf)})
+    bare = ticket(start={})
+    bare.apply(model, check=False)
+    for name, keep in bare.mask.items():
+        bits = model.get_parameter(name).detach()[~keep].view(torch.int32)
+        assert not bits.any(), "not NaN, and not -0.0 either"
+
+
 @pytest.mark.parametrize("when", ["while writing", "when flushed"])
 def test_a_full_disk_keeps_the_old_ticket_and_leaves_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str

@@ -69,8 +69,9 @@ def test_markdown_has_a_section_for_each_table_and_whole_rows(found: Comparison)
     assert page.index("## glue/sst2, nothing pruned") < page.index("## glue/sst2, 50% pruned")
     assert "| instant-soup | 0.817 ± 0.023 | 4 | 89% | 1.62 | +0.102 | better |" in page
     assert "- At equal cost (1.62 T): instant-soup against magnitude (longer) -0.009 (worse)" in page
+    widths = (len(tables.HEADS) + 1, len(tables.BILLED) + 2, len(found.offers) + 2)
     for row in (row for row in page.splitlines() if row.startswith("|")):
-        assert row.replace("\\|", "").count("|") in (len(tables.HEADS) + 1, len(tables.BILLED) + 2)
+        assert row.replace("\\|", "").count("|") in widths
 
 
 def test_a_control_stands_beneath_its_ticket_with_what_it_lacks(found: Comparison) -> None:
@@ -96,6 +97,30 @@ def test_latex_is_balanced_and_escaped_and_bold_only_where_better(found: Compari
 )
 def test_what_latex_would_read_is_escaped(text: str, escaped: str) -> None:
     assert latex.escaped(text) == escaped
+
+
+HOSTILE = "\\\\input{x} [a](http://b) <b> | `c` & _d_ !"
+
+
+def test_a_hostile_name_is_letters_in_every_format() -> None:
+    """A backslash, HTML, links, newlines and formulas take no effect."""
+    made = [record("magnitude", 0.7, task=f"=cmd|' /C'!A0\n\r{HOSTILE}"), record("magnitude", 0.7, task="@SUM(A1)")]
+    comparison = compare(named(made))
+
+    page = latex.latex(comparison)
+    assert "\\input" not in page.replace(r"\textbackslash{}", "")
+    assert page.count("{") == page.count("}")
+
+    text = markdown(comparison)
+    for markup in ("[a](", "<b>", "`c`"):
+        assert markup not in text.replace("\\" + markup[0], "")
+    assert r"\[a\](http://b)" in text
+    assert sum(line.startswith("## =cmd") for line in text.splitlines()) == 1
+
+    rows = list(csv.DictReader(tidy(named(made)).splitlines()))
+    assert len(rows) == 2
+    assert all(row["task"].startswith("'") for row in rows)
+    assert json.loads(as_json(comparison))
 
 
 # a task at a glance

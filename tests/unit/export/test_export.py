@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,3 +105,62 @@ def test_a_missing_extra_is_named(
     with pytest.raises(MissingExtra, match=rf"needs {module} .*pip install 'instant-soup\[{to}\]'"):
         export_model(source("bert"), to, tmp_path / f"out{FORMATS[to].suffix}")
     assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def little_room() -> Iterator[None]:
+    """No file may grow beyond 16 KiB, as on a disk that is about to be full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("to", ["hf", "csr", "bitmask", "onnx"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(source: Source, to: str, tmp_path: Path) -> None:
+    found = source("vit")
+    with little_room(), pytest.raises(StoreError, match=r"could not write .*; free some space"):
+        export_model(found, to, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_whatever_a_library_raises_on_a_full_disk_is_the_same_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill() -> None:
+        with staged(tmp_path / "out"):
+            raise RuntimeError("Check 'm_file.good()' failed")
+
+    with pytest.raises(RuntimeError, match="m_file"):
+        fill()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(StoreError, match=r"could not write .*: the disk is full; free some space"):
+        fill()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf"])
+def test_what_is_not_finite_is_not_exported(source: Source, kind: str, tmp_path: Path) -> None:
+    found = source("bert")
+    name = next(iter(found.ticket.mask))
+    broken = replace(found, model=deepcopy(found.model))
+    broken.tensors[name][0, 0] = float(kind)
+    with pytest.raises(ExportError, match=f"{name!r} holds NaN or infinity, so training has diverged"):
+        export_model(broken, "csr", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a symbolic link", "a link to nothing", "a device", "a folder"])
+@pytest.mark.parametrize("to", ["hf", "csr"])
+def test_what_is_no_regular_file_is_never_replaced(
+    source: Source, to: str, what: str, irregular: Callable[[str], Path]
+) -> None:
+    out = irregular(what)
+    before = out.lstat()
+    with pytest.raises(StoreError):
+        export_model(source("bert"), to, out)
+    assert (out.lstat().st_mode, out.lstat().st_ino) == (before.st_mode, before.st_ino)

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import instant_soup as soup
-from instant_soup.core.contents import content
 from instant_soup.core.errors import DataError
+from instant_soup.core.filetype import file_type
 from instant_soup.export import foreign
 from instant_soup.models import pretrained
 
@@ -150,7 +150,7 @@ def other_files(folder: Path) -> dict[str, Path]:
 
 def test_other_files_are_named_for_what_they_are(tmp_path: Path, tiny_bert: Path) -> None:
     for words, path in other_files(tmp_path).items():
-        assert content(path).words == words
+        assert file_type(path).words == words
         with pytest.raises(DataError, match=f"is {words}, neither safetensors nor a pickle; "):
             soup.import_ticket(path, str(tiny_bert), pickle=True)
 

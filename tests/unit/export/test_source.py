@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import instant_soup as soup
 from instant_soup.core.errors import DataError, ScopeError, TicketError
 from instant_soup.core.ticket import Ticket
 from instant_soup.export.errors import ExportError
+from instant_soup.export.export import export_model
 from instant_soup.export.portable import Portable
 from instant_soup.export.source import portable
+from instant_soup.models import vision
 
 Source = Callable[[str], Portable]
 
@@ -46,6 +49,26 @@ def test_a_recipe_names_the_classes_of_a_known_task(tiny_bert: Path, ticket_for:
     fields = {"task": {"name": "glue/cola", "model": str(tiny_bert)}, "method": {"name": "magnitude"}, "sparsity": 0.9}
     found = portable(ticket_for(tiny_bert, labels=2), soup.Recipe.parse(fields))
     assert found.config.id2label == {0: "unacceptable", 1: "acceptable"}
+
+
+def test_a_recipe_names_the_classes_of_data_of_ones_own(
+    source: Source, tiny_vit: Path, tiny_images: Path, tmp_path: Path
+) -> None:
+    task = {"name": "mine", "kind": "images", "model": str(tiny_vit)}
+    fields = {"task": task, "data": {"folder": str(tiny_images)}, "method": {"name": "magnitude"}, "sparsity": 0.9}
+    loaded = vision.load(str(tiny_vit), classes=3, seed=1)
+    head = {name: loaded.model.get_parameter(name).detach().clone() for name in loaded.fresh}
+    ticket = Ticket(soup.Mask.dense(loaded.scope), head, loaded.base)
+
+    found = portable(ticket, soup.Recipe.parse(fields))
+    assert found.classes == tuple(found.config.id2label.values()) == ("blue", "green", "red")
+    export_model(found, "hf", tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["id2label"] == {"0": "blue", "1": "green", "2": "red"}
+    assert "| 2 | red |" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+    away = soup.Recipe.parse({**fields, "data": {"folder": str(tmp_path / "away")}})
+    assert portable(ticket, away).classes == (), "the data is elsewhere, and the model goes out without the names"
 
 
 def test_a_clip_wants_a_recipe_for_its_head(source: Source, tiny_clip: Path) -> None:

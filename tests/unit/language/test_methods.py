@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import instant_soup as soup
 from instant_soup.core import calibration
-from instant_soup.core.errors import KnobError, ScopeError, SparsityError
+from instant_soup.core.errors import KnobError, ScopeError, SparsityError, TrainingError
 from instant_soup.core.pattern import Pattern, follows, rows
 from instant_soup.methods import METHODS
-from instant_soup.methods.calibration import SCORES, Calibrated
+from instant_soup.methods.calibration import SCORES, Calibrated, Cutter
 from instant_soup.tasks import CourseTask
 
 QUICK: dict[str, dict[str, object]] = {
@@ -104,6 +105,85 @@ def test_another_seed_calibrates_on_other_windows(reading_llama: CourseTask) -> 
     assert Calibrated(samples=6).draw(replace(reading_llama, seed=1), 0.5).mask != ticket.mask
 
 
+def masks_of_subsets(task: CourseTask, count: int) -> tuple[dict[str, list[torch.Tensor]], dict[str, torch.Tensor]]:
+    """The masks that Wanda makes of each subset of six examples in the first block, and the mean of their scores."""
+    learner = task.learner(soup.Meter())
+    seed = learner.seed("calibration")
+    masks: dict[str, list[torch.Tensor]] = {}
+    scores: dict[str, list[torch.Tensor]] = {}
+    for index in range(count):
+        for name, squares in next(learner.inputs(6, seed, subset=(index, count))).items():
+            score = learner.view()[name].abs() * squares.sqrt()
+            order = score.argsort(dim=1, descending=True, stable=True)
+            kept = torch.zeros_like(score, dtype=torch.bool).scatter_(1, order[:, : score.shape[1] // 2], True)
+            masks.setdefault(name, []).append(kept)
+            scores.setdefault(name, []).append(score)
+    return masks, {name: torch.stack(each).mean(0) for name, each in scores.items()}
+
+
+def test_masks_of_disjoint_subsets_vote_and_the_mean_score_settles_ties(reading_llama: CourseTask) -> None:
+    """The same by hand in the first block, which all subsets see unpruned."""
+    ticket = Calibrated(samples=6, subsets=2).draw(reading_llama, 0.5)
+    masks, means = masks_of_subsets(reading_llama, 2)
+    disputed = 0
+    for name, each in masks.items():
+        votes = torch.stack(each).sum(0)
+        mean = means[name].double()
+        order = (votes * (mean.max() + 1) + mean).argsort(dim=1, descending=True, stable=True)
+        expected = torch.zeros_like(votes, dtype=torch.bool).scatter_(1, order[:, : votes.shape[1] // 2], True)
+        assert torch.equal(ticket.mask[name], expected), name
+        disputed += int((votes == 1).sum())
+    assert disputed > 0
+
+
+def test_subsets_divide_the_pooled_examples_and_cost_as_much(reading_llama: CourseTask) -> None:
+    """The control, one mask of all samples, sees the very same examples once."""
+    learner = reading_llama.learner(soup.Meter())
+    pooled = next(learner.inputs(6, 0))
+    parts = [next(learner.inputs(6, 0, subset=(index, 3))) for index in range(3)]
+    for name, squares in pooled.items():
+        torch.testing.assert_close(parts[0][name] + parts[1][name] + parts[2][name], squares)
+
+    bills = []
+    tickets = []
+    for subsets in (1, 3):
+        meter = soup.Meter()
+        tickets.append(Calibrated(samples=6, subsets=subsets).draw(reading_llama, 0.5, meter))
+        bills.append(meter.bill)
+    assert bills[0] == bills[1]
+    assert tickets[0].mask != tickets[1].mask
+
+
+@pytest.mark.parametrize(("pattern", "across"), [("unstructured", "row"), ("unstructured", "layer"), ("2:4", None)])
+@pytest.mark.parametrize("score", ["wanda", "ria"])
+def test_votes_keep_exactly_as_many(score: str, pattern: str, across: Any, reading: CourseTask) -> None:
+    ticket = Calibrated(score, 6, across, pattern, subsets=3).draw(reading, 0.5)
+    assert ticket.mask.kept == round(0.5 * ticket.mask.scope.size)
+    inputs = reading.course.scope.inputs
+    for name in ticket.mask:
+        dim = inputs.get(name, -1)
+        if pattern == "2:4":
+            assert follows(ticket.mask[name], Pattern(2, 4), dim)
+        elif across == "row":
+            kept = rows(ticket.mask[name], dim).sum(1)
+            assert int(kept.max() - kept.min()) <= 1
+        else:
+            assert abs(ticket.mask.kept_by_name[name] - ticket.mask.scope.numel(name) / 2) <= 1
+
+
+def test_subsets_of_equal_masks_change_nothing() -> None:
+    weight, squares = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.rand(8)
+    cutter = Cutter("wanda", "row")
+    alone, together = (cutter.vote(weight, [squares] * count, 24, -1)[0] for count in (1, 4))
+    assert torch.equal(alone, together)
+
+
+def test_more_subsets_than_examples_are_refused(reading_llama: CourseTask) -> None:
+    count = len(reading_llama.course.train) + 1
+    with pytest.raises(TrainingError, match=f"do not make {count} subsets"):
+        Calibrated(samples=count, subsets=count).draw(reading_llama, 0.5)
+
+
 def test_across_rows_and_layers(reading_llama: CourseTask) -> None:
     by_row = Calibrated("ria", 6, across="row").draw(reading_llama, 0.75)
     for name in by_row.mask:
@@ -123,6 +203,14 @@ def test_what_makes_no_sense_is_refused_before_any_work(reading: CourseTask) -> 
     with pytest.raises(ScopeError, match="pattern 3:7 does not divide"):
         METHODS["snip"](pattern="3:7").draw(reading, 4 / 7, meter)
     assert not meter.bill
-    for knobs in ({"across": "model"}, {"score": "sparsegpt", "across": "row"}, {"samples": 0}):
+    refused: list[dict[str, Any]] = [
+        {"across": "model"},
+        {"score": "sparsegpt", "across": "row"},
+        {"samples": 0},
+        {"subsets": 0},
+        {"samples": 4, "subsets": 5},
+        {"score": "sparsegpt", "subsets": 2},
+    ]
+    for knobs in refused:
         with pytest.raises(KnobError):
-            Calibrated(**knobs)  # type: ignore[arg-type]
+            Calibrated(**knobs)

@@ -133,6 +133,9 @@ def test_evaluate_tells_the_perplexity_of_a_ticket(llama: Path, letters: Path, t
         ({"data.window": 65}, "the model reads 2 to 64"),
         ({"data.folder": "short"}, "fewer than a window of 32"),
         ({"data.folder": "empty"}, "holds no train.parquet"),
+        ({"data.folder": "blank"}, "has 0 tokens"),
+        ({"data.test": "short"}, "fewer than a window of 32"),
+        ({"method.subsets": 7}, "expected 1 to 6"),
         ({"data.folder": "nowhere"}, "no text at"),
         ({"method.pattern": "3:7", "sparsity": 4 / 7}, "does not divide"),
         ({"method.pattern": "2:4", "sparsity": 0.6}, "set the sparsity to that"),
@@ -145,6 +148,8 @@ def test_bad_input_is_one_line_and_writes_nothing(
     tiny.bert(tmp_path / "bert")
     (tmp_path / "empty").mkdir()
     (tmp_path / "short").mkdir()
+    (tmp_path / "blank").mkdir()
+    pq.write_table(pa.table({"text": ["", " "]}), tmp_path / "blank" / "train.parquet")
     for split in ("train", "test"):
         pq.write_table(pa.table({"text": ["soup"]}), tmp_path / "short" / f"{split}.parquet")
     foreign = tiny_decoders.llama(tmp_path / "foreign")
@@ -153,7 +158,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     (foreign / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     path = tmp_path / "recipe.toml"
     path.write_text(recipe(llama, letters).toml(), encoding="utf-8")
-    places = {name: tmp_path / name for name in ("bert", "empty", "short", "foreign")}
+    places = {name: tmp_path / name for name in ("bert", "blank", "empty", "short", "foreign")}
     sets = [
         part
         for key, value in change.items()
@@ -162,7 +167,36 @@ def test_bad_input_is_one_line_and_writes_nothing(
     result = CliRunner().invoke(app, ["run", str(path), *sets, "--out", str(tmp_path / "runs"), "--quiet"])
     assert result.exit_code == 2, result.output
     assert words in " ".join(result.output.split())
+    assert "Traceback" not in result.output
     assert not list((tmp_path / "runs").rglob("*.safetensors"))
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"task.model": "bert"}, "is no causal language model"),
+        ({"data.folder": "blank"}, "has 0 tokens"),
+        ({"method.pattern": "3:7", "sparsity": 4 / 7}, "does not divide"),
+    ],
+)
+def test_draw_refuses_the_same_and_writes_no_ticket(
+    change: dict[str, Any], words: str, llama: Path, letters: Path, tmp_path: Path
+) -> None:
+    tiny.bert(tmp_path / "bert")
+    (tmp_path / "blank").mkdir()
+    pq.write_table(pa.table({"text": [""]}), tmp_path / "blank" / "train.parquet")
+    path, ticket = tmp_path / "recipe.toml", tmp_path / "ticket.safetensors"
+    path.write_text(recipe(llama, letters).toml(), encoding="utf-8")
+    sets = []
+    for key, value in change.items():
+        place = tmp_path / str(value)
+        sets += ["--set", f"{key}={json.dumps(str(place) if place.is_dir() else value)}"]
+    arguments = ["draw", str(path), *sets, "-o", str(ticket), "--out", str(tmp_path / "runs"), "--quiet"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert words in " ".join(result.output.split())
+    assert not ticket.exists()
 
 
 def test_texts_are_read_from_parquet_text_files_and_single_files(llama: Path, tmp_path: Path) -> None:

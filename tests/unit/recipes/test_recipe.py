@@ -105,6 +105,7 @@ KNOBS: dict[str, dict[str, Any]] = {
         "settled": 0.01,
         "protocols": {"rate": [1.0, 2.0], "subsets": "disjoint"},
         "across": "layer",
+        "pattern": "2:4",
     },
     "gradual": {
         "rounds": 11,
@@ -136,8 +137,8 @@ KNOBS: dict[str, dict[str, Any]] = {
         "pattern": "2:4",
         "allow_collapse": True,
     },
-    "wanda": {"samples": 64, "across": "layer", "pattern": "2:4"},
-    "ria": {"samples": 64, "across": "row", "pattern": "2:4"},
+    "wanda": {"samples": 64, "across": "layer", "pattern": "2:4", "subsets": 4},
+    "ria": {"samples": 64, "across": "row", "pattern": "2:4", "subsets": 4},
     "sparsegpt": {"samples": 64, "across": "layer", "pattern": "2:4"},
     "lth": {
         "compression": 0.2,

@@ -147,7 +147,13 @@ def test_agreement_is_a_square_with_and_without_chance(pairs: list[Pair], seen: 
 
 
 def test_bars_of_ranks_join_what_is_not_told_apart(seen: dict[str, Look]) -> None:
-    ranks = Ranks({"lth": 1.0, "instant-soup": 2.2, "random": 3.9}, 9, 0.001, 1.3)
+    ranks = Ranks(
+        {"lth": 1.0, "instant-soup": 2.2, "random": 3.9},
+        9,
+        0.001,
+        1.3,
+        {"lth": (4.0, 4.0), "instant-soup": (1.0, 1.5), "random": (1.0, 1.0)},
+    )
     drawn = str(by_rank(ranks, seen).content)
     assert drawn.count('class="critical"') == 2  # the measure and one bar
     assert str(by_rank(replace(ranks, p=0.4), seen).content).count('class="critical"') == 2

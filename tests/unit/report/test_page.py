@@ -125,3 +125,20 @@ def test_errors_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="lht"):
         report(folder, tmp_path / "page.html", reference="lht")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_of_very_many_tasks_draws_the_first_and_says_so(
+    found: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn in full, a page of hundreds of tasks takes minutes to make and to open."""
+    monkeypatch.setattr("instant_soup.report.sections.CHARTED", 1)
+    drawn = render(found, (), "t")
+    assert f"The first 1 of {len(found.tasks)} tasks." in drawn
+    for task in found.tasks:
+        assert f"{task}, 50% pruned".replace("<", "&lt;").replace(">", "&gt;").replace("&task", "&amp;task") in drawn
+
+
+def test_the_first_screen_says_what_to_use(page: str) -> None:
+    first = page[: page.index('<section id="sparsity"')]
+    for words in ("What should I use at my budget?", "up to 1 T", "up to 1.5 T", "any cost", " seeds, "):
+        assert words in first

@@ -18,8 +18,8 @@ from instant_soup.core.score import magnitude
 from instant_soup.core.task import Brief, Training
 from instant_soup.methods import METHODS
 from instant_soup.recipes.recipe import Recipe
-from instant_soup.runs import plan as planning
-from instant_soup.runs.plan import Plan, plan, rehearse
+from instant_soup.runs.environment import peaks
+from instant_soup.runs.plan import Pace, Plan, Planner, plan, rehearse
 from instant_soup.runs.run import evaluate
 from instant_soup.runs.sizes import Sizes
 from instant_soup.runs.stand_in import StandIn, StandInTask
@@ -110,7 +110,24 @@ def work(meter: Meter) -> dict[str, Cost]:
 
 
 def test_every_method_is_among_the_cases() -> None:
-    assert {case.method["name"] for case in CASES.values()} == {*METHODS, "dense"}
+    cases = [*CASES.values(), *BY_BLOCK.values()]
+    assert {case.method["name"] for case in cases} == {*METHODS, "dense"}
+
+
+# what goes through a model block by block, and so needs one that has blocks
+BY_BLOCK = {
+    "wanda": recipe("wanda", samples=6),
+    "wanda, by votes": recipe("wanda", samples=7, subsets=3),
+    "ria": recipe("ria", samples=6),
+    "sparsegpt": recipe("sparsegpt", samples=6),
+}
+
+
+@pytest.mark.parametrize("case", BY_BLOCK)
+def test_samples_to_calibrate_on_are_billed_as_they_are_seen(case: str, mini: CourseTask) -> None:
+    asked, drawn = BY_BLOCK[case], Meter()
+    asked.make_method().draw(mini, asked.sparsity, drawn)
+    assert work(drawn) == work(rehearse(asked, Sizes.of(mini))[0])
 
 
 @pytest.mark.parametrize("name", ["snip", "grasp", "model-soup, learned"])
@@ -167,7 +184,7 @@ def test_rounds_that_do_not_fit_are_found_before_they_are_paid_for(small: Course
 
 def planned(small: CourseTask, monkeypatch: pytest.MonkeyPatch, case: str) -> Plan:
     """A plan on a machine that takes 2 s a step of 8 examples, with 1000 FLOPs a pass."""
-    monkeypatch.setattr(planning, "_timed", lambda _: (2.0, 1000))
+    monkeypatch.setattr(Pace, "of", lambda _: Pace(2.0, 1000, peaks()["process"]))
     return plan(CASES[case], Sizes.of(small), small)
 
 
@@ -210,8 +227,9 @@ def test_memory_holds_weights_thrice_gradients_and_moments(small: CourseTask, mo
 
 
 def test_the_machine_is_timed_on_the_task_itself(small: CourseTask) -> None:
-    step, flops = planning._timed(small)
-    assert step > 0
+    pace = Pace.of(small)
+    flops = pace.flops
+    assert pace.step > 0
     cost = small.course.forward_cost
     batch = small.course.train.batch([0])
     one = cost.of(batch, small.course.train, [0])
@@ -260,3 +278,29 @@ def test_stand_ins_of_a_task_are_alike_and_apart() -> None:
     assert second.steps_taken == 0
     assert torch.equal(first.origin["stand-in"], second.origin["stand-in"])
     assert first.horizon == 10
+
+
+def test_a_task_is_loaded_once_for_all_seeds_and_methods_and_not_timed_unasked(
+    small: CourseTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Recipe] = []
+
+    def build(recipe: Recipe) -> CourseTask:
+        loaded.append(recipe)
+        return small
+
+    monkeypatch.setattr(Pace, "of", lambda _: pytest.fail("timed"))
+    planner = Planner(build, timed=False)
+    plans = [planner.plan(CASES[case]) for case in ("dense", "soup")]
+    seeded = CASES["soup"].model_dump(mode="json") | {"seed": 7}
+    assert planner.plan(Recipe.parse(seeded)) is plans[1]
+    assert plans == [plan(CASES[case], Sizes.of(small)) for case in ("dense", "soup")]
+    assert len(loaded) == 1
+
+
+def test_a_task_is_timed_once_where_that_is_asked_for(small: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[CourseTask] = []
+    monkeypatch.setattr(Pace, "of", lambda task: timed.append(task) or Pace(2.0, 1000, 1))
+    planner = Planner(lambda _: small, timed=True)
+    assert all(planner.plan(CASES[case]).timing for case in ("dense", "soup"))
+    assert len(timed) == 1

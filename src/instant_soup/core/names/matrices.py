@@ -57,10 +57,12 @@ def left_out(shapes: Mapping[str, Shape], *, pooler: bool = False) -> dict[str, 
 def role(name: str, shape: Shape) -> str:
     """What else than a matrix of weights a tensor is, wherever it stands; "" if it is one.
 
-    A tensor that is longer than one in fewer than two dimensions is a vector: a token, a gate, a scale.
+    A tensor that is longer than one in fewer than two dimensions is a vector: a token, a gate, a scale. The layer of
+    a small model that gives one number is a matrix of one row, and none where it stands in a block.
     """
     lengths = [length for length in shape if length > 1]
-    if len(lengths) < 2:
+    is_one_row = len(shape) == 2 and not is_in_block(name)
+    if len(lengths) < 2 and not is_one_row:
         return VECTOR
 
     *_, owner, own = ("", *name.split("."))

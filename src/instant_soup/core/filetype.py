@@ -1,4 +1,4 @@
-"""Contents: what kind of file lies at a path, by its first bytes and never by its name."""
+"""File type: what kind of file lies at a path, by its first bytes and never by its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["safetensors", "pickle", "other"]
 
 
 @dataclass(frozen=True)
-class Content:
+class FileType:
     """What a file is.
 
     Attributes:
@@ -26,8 +26,8 @@ class Content:
 
 
 _HEAD = 300  # bytes that tell all kinds apart
-_SAFETENSORS = Content("safetensors", "a safetensors file")
-_PICKLE = Content("pickle", "a pickle", "it can run code when it is read; save its tensors as safetensors")
+_SAFETENSORS = FileType("safetensors", "a safetensors file")
+_PICKLE = FileType("pickle", "a pickle", "it can run code when it is read; save its tensors as safetensors")
 _UNPACK = "unpack it and give what is in it"
 _OTHERS = (
     (0, b"version https://git-lfs", "a git-LFS pointer", "fetch the file that it stands for: `git lfs pull`"),
@@ -47,19 +47,19 @@ NAMED = frozenset([_PICKLE.words, "no regular file", *(words for _, _, words, _ 
 """What a file can be called with certainty. Anything else may be a damaged file of any kind."""
 
 
-def content(path: Path) -> Content:
+def file_type(path: Path) -> FileType:
     """What the file at *path* is. Raises OSError where it cannot be read.
 
     What is no regular file, such as a pipe or a device, is not opened.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        return Content("other", "no regular file", "give a file")
+        return FileType("other", "no regular file", "give a file")
 
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if not head:
-        return Content("other", "an empty file", "was it written to the end?")
+        return FileType("other", "an empty file", "was it written to the end?")
 
     if _is_safetensors(head, size):
         return _SAFETENSORS
@@ -69,8 +69,8 @@ def content(path: Path) -> Content:
         return _PICKLE
     for place, magic, words, advice in _OTHERS:
         if head[place : place + len(magic)] == magic:
-            return Content("other", words, advice)
-    return Content("other", "a file of another kind", "give a file of weights")
+            return FileType("other", words, advice)
+    return FileType("other", "a file of another kind", "give a file of weights")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
@@ -79,12 +79,12 @@ def _is_safetensors(head: bytes, size: int) -> bool:
     return size > 8 and length <= size - 8 and head[8:9] == b"{"
 
 
-def _in_zip(head: bytes) -> Content:
+def _in_zip(head: bytes) -> FileType:
     """Torch and NumPy both write zip archives; the first name in one tells which of them did."""
     length = int.from_bytes(head[26:28], "little")
     first = head[30 : 30 + length]
     if first.endswith((b"/data.pkl", b"/.format_version", b"/byteorder", b"/version")):
         return _PICKLE
     if first.endswith(b".npy"):
-        return Content("other", "a NumPy archive", "save its tensors as safetensors")
-    return Content("other", "a zip archive", _UNPACK)
+        return FileType("other", "a NumPy archive", "save its tensors as safetensors")
+    return FileType("other", "a zip archive", _UNPACK)

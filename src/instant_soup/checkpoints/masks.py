@@ -1,0 +1,87 @@
+"""Masks: which weights a job over blocks keeps, on disk until the job has ended, and the ticket that they make."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..core import bits
+from ..core.budget import Cost
+from ..core.errors import StoreError
+from ..core.files import write
+from ..core.mask import Mask
+from ..core.task import Base
+from ..core.ticket import Ticket
+from ..core.weights import Lazy, digest
+from .checkpoint import Checkpoint
+from .passed import kept_by_shards
+from .skeleton import Skeleton, aligned
+from .spill import save
+
+
+class Masks:
+    """The masks of blocks that are cut, one file for each block, at one bit a weight."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, number: int, kept: dict[str, Tensor]) -> None:
+        """Write which weights of a block are kept: a bool tensor for each of its matrices."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        packed = {name: bits.pack(flags.cpu()) for name, flags in kept.items()}
+        write(self._folder / f"mask-{number}.safetensors", partial(save, packed, {}))
+
+    def whole(self) -> dict[str, Tensor]:
+        """The packed masks of all blocks that have been put."""
+        packed: dict[str, Tensor] = {}
+        for path in sorted(self._folder.glob("mask-*.safetensors")):
+            packed |= load_file(path)
+        return packed
+
+
+def write_ticket(
+    path: Path,
+    skeleton: Skeleton,
+    folder: Path,
+    masks: Masks,
+    name: str,
+    method: dict[str, Any],
+    cost: Cost,
+) -> None:
+    """Write to *path* the ticket of a job that has written its shards into *folder*, unless that ticket is there.
+
+    Args:
+        name: of the model that was pruned.
+        method: name and knobs.
+
+    Raises:
+        StoreError: the masks are gone, because the job ended without being asked for a ticket.
+    """
+    packed = masks.whole()
+    if any(matrix not in packed for matrix in skeleton.scope):
+        _check_written(path, folder)
+        return
+
+    scope, stored = skeleton.scope, skeleton.names
+    before = Lazy(scope, lambda matrix: aligned(skeleton.checkpoint[stored[matrix]]))
+    base = Base(name, digest(before, scope))
+
+    mask = Mask.from_packed(scope, {matrix: packed[matrix] for matrix in scope})
+    written = Checkpoint.open(folder)
+    updated = Lazy(scope, lambda matrix: written[stored[matrix]])
+    start = updated if method["name"] == "sparsegpt" else {}
+    Ticket(mask, start, base, cost, method=method).save(path)
+
+
+def _check_written(path: Path, folder: Path) -> None:
+    """Refuse to go on unless the ticket at *path* keeps as many weights of each matrix as the shards of *folder*."""
+    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == kept_by_shards(folder):
+        return
+    raise StoreError(
+        f"{folder} was finished without a ticket, and which weights it kept is no longer known; "
+        f"delete it and prune again with --ticket, or make a ticket of its zeros with `instant-soup import`"
+    )

@@ -1,0 +1,64 @@
+"""Escape: names from files and recipes, as Markdown that shows them and does nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, StrictUndefined
+
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""Spaces, newlines, control characters, what turns the direction of writing, and halves of characters."""
+_MARKUP = re.compile(r"([\\`*_<>\[\]|&#~@])")
+_LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)  # what readers make links of without being asked
+
+
+class Ready(str):
+    """Markdown that is to stay as it is."""
+
+    __slots__ = ()
+
+
+def prose(text: str) -> Ready:
+    """*text* on one line, with nothing in it that would be read as markup, HTML or a link."""
+    escaped = _MARKUP.sub(r"\\\1", line(text))
+    return Ready(_LINK.sub(lambda link: "\\" + link[0], escaped))
+
+
+def line(text: str) -> Ready:
+    """*text* on one line, for a block of code, where nothing is markup."""
+    return Ready(_UNSEEN.sub(" ", text))
+
+
+def code(text: str) -> Ready:
+    """*text* on one line, as code in a cell of a table."""
+    flat = line(text).strip().replace("|", r"\|")
+    longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
+    fence = "`" * (longest + 1)
+    room = " " if longest else ""
+    return Ready(f"{fence}{room}{flat}{room}{fence}")
+
+
+def page(template: Path, metadata: Mapping[str, Any], **facts: Any) -> str:
+    """The Markdown page of *template*, with *metadata* at its top. Text among *facts* is escaped unless it is `Ready`.
+
+    *metadata* without a value is left out.
+    """
+    head = {key: value for key, value in metadata.items() if value}
+    environment = Environment(
+        autoescape=False,  # noqa: S701 - that is for HTML; `_shown` escapes for Markdown
+        finalize=_shown,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["code"] = code
+    environment.filters["line"] = line
+    body = environment.from_string(template.read_text(encoding="utf-8"))
+    return body.render(metadata=Ready(ModelCardData(**head).to_yaml() + "\n"), **facts)
+
+
+def _shown(value: Any) -> Any:
+    return prose(value) if isinstance(value, str) and not isinstance(value, Ready) else value

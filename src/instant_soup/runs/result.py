@@ -1,0 +1,37 @@
+"""Result: how good a ticket is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..core.budget import Cost
+from ..core.notebook import facts
+from ..core.weights import Weights
+
+
+@dataclass(frozen=True)
+class Result:
+    """How good a ticket is.
+
+    Attributes:
+        test: the task's figures on the test split, read once.
+        validation: the figure that selection goes by, on the validation split.
+        cost: what fine-tuning and validating it cost, the test reading left out.
+        weights: the fine-tuned weights, zero where the ticket prunes.
+    """
+
+    test: Mapping[str, float]
+    validation: float
+    cost: Cost
+    weights: Weights
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4f}" for name, value in self.test.items())
+        return f"Result({figures}, validation={self.validation:.4f}, steps={self.cost.steps:,})"
+
+    def _repr_html_(self) -> str:
+        """The figures, where a notebook shows them."""
+        figures = {f"test {name}": f"{value:.4f}" for name, value in self.test.items()}
+        cost = f"{self.cost.steps:,} steps, {self.cost.passes:,} passes"
+        return facts("Result", {**figures, "validation": f"{self.validation:.4f}", "cost": cost})

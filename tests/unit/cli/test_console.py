@@ -1,0 +1,223 @@
+"""What meets a terminal: names as letters, tables that cut nothing, lines that fit, commands in order."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+import instant_soup as soup
+from instant_soup.cli import console, live
+from instant_soup.cli.app import FIRST_DAY
+from instant_soup.cli.main import app
+from instant_soup.cli.template import RECIPE
+from instant_soup.core.budget import Cost, Pulse
+from instant_soup.core.printable import printable
+from instant_soup.store.plain import seal
+
+CORPUS = Path(__file__).parents[2] / "corpus" / "records"
+Call = Callable[..., Result]
+HOSTILE = "reviews [/old] [v2]\x1b[31m\nok: \ud800 ↳±"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+def put(folder: Path, method: str, figure: float, task: str = "mine") -> Path:
+    """A record of schema 4 in *folder*."""
+    facts: dict[str, Any] = json.loads((CORPUS / "schema-4-instant-soup.json").read_text(encoding="utf-8"))
+    facts["recipe"]["task"]["name"] = task
+    facts["recipe"]["method"] = {"name": method}
+    facts["test"] = {"accuracy": figure}
+    facts["key"] = hashlib.sha256(f"{method}{figure}{task!r}".encode()).hexdigest()
+    path = folder / facts["key"][:16] / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(seal(facts)), encoding="utf-8")
+    return path
+
+
+# letters
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("Übung ±", "Übung ±"),
+        ("a\nb\r\t", r"a\nb\r\t"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\ud800", r"\ud800"),
+        ("a\u202eb\u2028", r"a\u202eb\u2028"),
+        ("\x00\x7f\x9b", r"\x00\x7f\x9b"),
+    ],
+)
+def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "words", [("compare",), ("compare", "--markdown"), ("compare", "--latex"), ("compare", "--csv")]
+)
+def test_a_hostile_name_is_shown_as_letters(call: Call, tmp_path: Path, words: tuple[str, ...]) -> None:
+    put(tmp_path / "runs", "magnitude", 0.8, task=HOSTILE)
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.stdout
+    assert "old" in result.stdout
+    assert not any(line.startswith("ok:") for line in result.stdout.splitlines())
+
+
+def test_a_hostile_name_makes_a_report(call: Call, tmp_path: Path) -> None:
+    put(tmp_path / "runs", "magnitude", 0.8, task=HOSTILE)
+    assert call("report", "-o", "page.html", "--title", HOSTILE).exit_code == 0
+    assert "[/old]" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_an_error_is_one_line_whatever_the_name(call: Call, tmp_path: Path) -> None:
+    result = call("compare", "no\nsuch [/old] \x1b[31mfolder")
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "[/old]" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+@pytest.mark.parametrize("words", [("compare", "runs"), ("compare", "runs", "--markdown"), ("compare", "nowhere ↳")])
+def test_a_terminal_of_few_letters_gets_what_it_has(tmp_path: Path, encoding: str, words: tuple[str, ...]) -> None:
+    for seed, figure in enumerate((0.8, 0.7)):
+        put(tmp_path / "runs", "magnitude", figure, task=f"ta↳sk{seed}")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "instant_soup", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
+    said = done.stdout.decode(encoding) + done.stderr.decode(encoding)
+    assert done.returncode == (2 if "nowhere ↳" in words else 0), said
+    assert "fault of ours" not in said
+    assert "->" in said
+
+
+# room
+
+
+def test_a_pipe_has_no_width_and_a_narrow_terminal_cuts_nothing() -> None:
+    name = "vision/cifar10-of-a-very-long-name/" * 8
+    shown = console.table(["task"], [[name]])
+    narrow = Console(width=40, force_terminal=True, file=io.StringIO(), record=True)
+    narrow.print(shown)
+    text = narrow.export_text()
+    assert "…" not in text
+    assert "".join(re.findall(r"[a-z0-9/-]+", text.replace("task", ""))) == name
+    assert console.out().width == console.BROAD
+
+
+def test_compare_fits_a_narrow_terminal(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for method, figure in (("magnitude", 0.8), ("random", 0.5), ("instant-soup", 0.85)):
+        put(tmp_path / "runs", method, figure)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    result = call("compare")
+    assert result.exit_code == 0, result.output
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
+    rows = [line for line in plain.splitlines() if line[:1] in "│┃┏┡└"]
+    assert rows
+    assert max(map(len, rows)) <= 60
+    assert "instant-soup" in plain
+    assert "up to 1.5 T: " in plain
+
+
+@pytest.mark.parametrize("width", range(60, 121, 5))
+def test_the_live_line_fits_with_bar_and_time_left(width: int) -> None:
+    terminal = Console(width=width, force_terminal=True, file=io.StringIO(), record=True)
+    pulse = Pulse("look-ahead", Cost(steps=10, passes=300), loss=0.6931, sparsity=0.9)
+    with live.live(terminal) as begin:
+        begin("instant-soup on a-task-of-a-long-name at 90%, seed 0", 1000, 500)("draw", pulse)
+    text = terminal.export_text()
+    line = text[text.rindex("instant-so") :].rstrip("\n")  # the last of what was drawn over each other
+    assert "\n" not in line
+    assert "━" in line
+    assert "0.60 T" in line
+    assert re.search(r"left (\d:\d\d:\d\d|-:--:--)$", line.rstrip())
+    assert len(line) <= width
+    assert ("loss 0.693" in line) == (width >= 85), "what matters least goes first"
+
+
+# commands
+
+
+def test_help_names_commands_in_the_order_of_a_first_day(call: Call) -> None:
+    text = call("--help").stdout
+    places = [text.index(f"│ {name} ") for name in FIRST_DAY]
+    assert places == sorted(places)
+
+
+def test_the_version_is_said(call: Call) -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"instant-soup {soup.__version__}\n"
+
+
+def test_a_new_recipe_parses_and_plans(call: Call, tmp_path: Path) -> None:
+    assert call("new").exit_code == 0
+    recipe = soup.Recipe.read(tmp_path / "recipe.toml")
+    assert recipe.task.name == "demo/polarity"
+    planned = call("plan", "recipe.toml", "--json")
+    assert planned.exit_code == 0, planned.output
+    again = call("new")
+    assert (again.exit_code, "is there already" in again.stderr) == (2, True)
+    assert call("new", "--force").exit_code == 0
+
+
+def test_every_field_that_a_new_recipe_shows_is_one_and_shows_its_default() -> None:
+    shown = re.sub(r"^# (?=[a-z_]+ = )", "", RECIPE, flags=re.MULTILINE)
+    fields = tomllib.loads(shown)
+    assert len(shown.splitlines()) - len(RECIPE.splitlines()) == 0
+    fields["data"].pop("folder")
+    full = soup.Recipe.parse(fields).model_dump(exclude={"data": {"limit"}})
+    assert full == soup.Recipe.parse(tomllib.loads(RECIPE)).model_dump(exclude={"data": {"limit"}})
+
+
+def test_a_damaged_record_is_named_and_the_others_are_compared(call: Call, tmp_path: Path) -> None:
+    put(tmp_path / "runs", "magnitude", 0.8)
+    edited = put(tmp_path / "runs", "random", 0.5)
+    edited.write_text(edited.read_text(encoding="utf-8").replace("0.5", "0.9", 1), encoding="utf-8")
+    for words in (("compare",), ("report", "-o", "page.html")):
+        result = call(*words)
+        assert result.exit_code == 0, result.output
+        assert result.stderr.startswith("warning: left out: ")
+        assert edited.parent.name in result.stderr
+    assert "does not match its checksum" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_missing_recipe_and_a_typo_are_met_before_slow_imports(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from instant_soup.cli.main import app\n"
+        "for words in (['run', 'nowhere.toml'], ['runn'], ['--help'], ['compare', 'nowhere'], ['new', '-x']):\n"
+        "    CliRunner().invoke(app, words)\n"
+        "slow = {'torch', 'transformers', 'scipy', 'datasets'} & sys.modules.keys()\n"
+        "assert not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=120)
+
+
+def test_flags_that_clash_are_an_error_of_their_own(call: Call) -> None:
+    from instant_soup.cli.app import UsageError
+    from instant_soup.core.errors import StoreError
+
+    assert not issubclass(UsageError, StoreError)
+    assert call("compare", "--csv", "--latex").exit_code == 2
