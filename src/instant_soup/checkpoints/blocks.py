@@ -158,6 +158,7 @@ def outline(source: str | Path, job: Job) -> Outline:
     embeddings = 0 if job.score == "magnitude" else 4 * sum(skeleton.numel(name) for name in skeleton.outside)
     work = 16 * largest + job.batch * window * 64 * hidden
     block = 4 * max(sizes)
+
     return Outline(
         blocks=len(blocks),
         block=block,

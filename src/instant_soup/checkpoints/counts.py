@@ -193,6 +193,7 @@ class Tally:
         group.need -= int(above[digit])
         group.prefix = group.prefix << DIGIT | digit
         group.left -= DIGIT
+
         for name in group.names:
             at, times = self._counts[name]
             self._kept[name] += int(times[at > digit].sum())

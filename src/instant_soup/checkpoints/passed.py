@@ -26,16 +26,19 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> int | None:
     if not record.is_file():
         write_text(record, json.dumps({"schema": 1, "blocks": asked, "passed": 0}))
         return 0
+
     try:
         told = json.loads(record.read_text(encoding="utf-8"))
         before, passed = dict(told["blocks"]), told["passed"]
     except (OSError, ValueError, KeyError, TypeError) as reason:
         raise StoreError(f"{record} is of another job or not readable ({reason!r}); choose another folder") from reason
+
     if other := [name for name in asked if before.get(name) != asked[name]]:
         raise StoreError(
             f"{folder} was begun with {other[0]} {before.get(other[0])!r}, and now it is {asked[other[0]]!r}; "
             f"choose another folder, or delete this one"
         )
+
     return None if passed == "all" else int(passed)
 
 

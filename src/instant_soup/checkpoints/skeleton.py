@@ -40,6 +40,7 @@ class Skeleton:
         """Build it. Raises DataError where the checkpoint is of no causal language model, or names things otherwise."""
         checkpoint = Checkpoint.open(source)
         refuse_quantised(source, checkpoint.parts)
+
         with loading(str(source), "give a folder with config.json and safetensors"):
             config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             decoder.check_causal(config, str(source))
@@ -47,6 +48,7 @@ class Skeleton:
             with init_empty_weights(include_buffers=False):
                 make: Any = AutoModelForCausalLM
                 model = make.from_config(config, dtype=torch.float32)
+
         model.eval()
         scope = Scope.of(model)
         stacks = tuple(f"{path}." for path in decoder.stacks(model))
@@ -57,6 +59,7 @@ class Skeleton:
         outside = tuple(
             name for name, p in model.named_parameters() if not name.startswith(stacks) and id(p) not in head
         )
+
         return cls(model, checkpoint, scope, names | {n: _stored(n, prefix, checkpoint) for n in outside}, outside)
 
     def load(self, names: Sequence[str]) -> None:
@@ -99,6 +102,7 @@ def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
     for other in (name, name.removeprefix(prefix), prefix + name):
         if other in checkpoint:
             return other
+
     expert = next((other for other in checkpoint if _EXPERT.search(other)), None)
     if expert is not None:
         raise DataError(
@@ -106,6 +110,7 @@ def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
             f"experts in stacks, so it cannot be pruned block by block; draw a ticket in memory, with a recipe of kind "
             f"'language', or prune by magnitude across 'model' or 'layer'"
         )
+
     raise DataError(
         f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise; "
         f"draw a ticket with a recipe of kind 'language' instead"

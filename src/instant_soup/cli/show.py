@@ -141,12 +141,14 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
     """A model as a tree: what may be pruned, what is trained densely, what is frozen."""
     root = Tree(cell(f"{recipe.task.model}, as {recipe.task.name} learns with it"))
     branches: dict[tuple[str, ...], Tree] = {(): root}
+
     for (path, part), times in _alike(parameters).items():
         for depth in range(1, len(path)):
             if path[:depth] not in branches:
                 branches[path[:depth]] = branches[path[: depth - 1]].add(cell(path[depth - 1]))
         line = cell(f"{path[-1]}  {_part('.'.join(path), part, times)}")
         branches[path[:-1]].add(line, style=None if part.prunable else "dim")
+
     shares = grid()
     for name, size in (
         ("prunable", parameters.prunable),
@@ -155,6 +157,7 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
     ):
         pruned = recipe.sparsity * parameters.prunable / size
         add(shares, name, f"{size:,}", f"sparsity {recipe.sparsity:.0%} prunes {pruned:.1%} of it")
+
     return Group(root, "", shares)
 
 

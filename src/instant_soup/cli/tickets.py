@@ -175,9 +175,11 @@ def _tell(path: Path, ticket: Ticket) -> None:
     say(f"  cost      {ticket.cost.steps:,} steps, {ticket.cost.passes:,} passes, {ticket.cost.flops:.2e} FLOPs")
     say(f"  recipe    {ticket.recipe or 'none'}")
     shown = table(["layer", "kept", "of", "share"])
+
     for name, kept in ticket.mask.kept_by_name.items():
         size = ticket.mask.scope.numel(name)
         add(shown, name, f"{kept:,}", f"{size:,}", f"{kept / size:.1%}", style="red" if not kept else None)
+
     console.out().print(shown)
     if ticket.mask.collapsed:
         say(f"Nothing is kept of {', '.join(ticket.mask.collapsed)}")

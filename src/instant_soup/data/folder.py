@@ -37,6 +37,7 @@ def image_folder(folder: Path) -> tuple[Dataset, Dataset]:
         raise DataError(f"class {unknown[0]!r} is in {tests[0]} and not in train; add images of it to {parts['train']}")
     if len(train) < 2:
         raise DataError(f"{folder} holds one class, {next(iter(train))!r}; expected a folder for each of two or more")
+
     return _rows(train, list(train)), _rows(test, list(train))
 
 
@@ -54,10 +55,12 @@ def _tree(folder: Path) -> Tree:
                 raise DataError(f"class {path.name!r} is empty: no image in {path}; add some or remove the folder")
         elif path.suffix.lower() in SUFFIXES:
             raise DataError(f"{path} is in no class; move it into a folder named after its class")
+
     if not tree:
         raise DataError(
             f"{folder} holds no folder of images and no parquet; expected a folder for each class, named after it"
         )
+
     return tree
 
 

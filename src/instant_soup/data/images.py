@@ -110,14 +110,17 @@ class ImageExamples:
         missing = [i for i in dict.fromkeys(indices) if i not in self._kept]
         fresh = dict(zip(missing, self._decoded(missing), strict=True))
         pixels = [fresh[i] if i in fresh else self._kept[i] for i in indices]
+
         if len(shapes := {tuple(image.shape) for image in pixels}) > 1:
             raise DataError(
                 f"the model's preprocessor leaves images of several sizes, {sorted(shapes)}; expected one: "
                 f"set a crop_size, or a size with height and width, in its preprocessor_config.json"
             )
+
         for i in missing:
             if (len(self._kept) + 1) * fresh[i].numel() <= self._memory:
                 self._kept[i] = fresh[i]
+
         values = torch.stack(pixels).float().mul_(self._factor).sub_(self._shift)
         return {"pixel_values": values, "labels": self.targets[list(indices)]}
 
@@ -158,12 +161,14 @@ def image_splits(
         train, test = image_folder(folder)
     else:
         train, test = read(folder, spec.hub, TESTS)
+
     image = _image_column(train, image, spec.image)
     label = (
         _known(train, label) if label else spec.label if spec.label in train.column_names else _known(train, "label")
     )
     classes = _classes(train, label)
     parts = (_tidy(rows, image, label, classes) for rows in (train, test))
+
     return cut(*parts, validation=validation, limit=limit, origin=data or spec.hub)
 
 
@@ -203,6 +208,7 @@ def _classes(rows: Dataset, label: str) -> ClassLabel:
     else:
         odd = next(value for value in values if not isinstance(value, int | str))
         raise DataError(f"column {label!r} holds {odd!r}; expected the number or the name of a class in every row")
+
     if len(names) < 2:
         raise DataError(f"column {label!r} names {len(names)} classes; expected at least 2")
     return ClassLabel(names=names)
@@ -212,16 +218,19 @@ def _tidy(rows: Dataset, image: str, label: str, classes: ClassLabel) -> Dataset
     """Only images, not decoded, and the numbers of their classes."""
     number = {name: i for i, name in enumerate(classes.names)} | {i: i for i in range(len(classes.names))}
     labels = list(rows[label])
+
     if (wrong := next((i for i, value in enumerate(labels) if value not in number), None)) is not None:
         raise DataError(
             f"label {labels[wrong]!r} in row {wrong} is none of the {len(classes.names)} classes of the training rows, "
             f"{', '.join(classes.names[:10])}{', ...' if len(classes.names) > 10 else ''}; correct it or leave it out"
         )
+
     bare = rows.select_columns(image)
     if isinstance(bare.features[image], Image):
         bare = bare.cast_column(image, Image(decode=False))
     if image != "image":
         bare = bare.rename_column(image, "image")
+
     return bare.add_column("label", [number[value] for value in labels], feature=classes)
 
 

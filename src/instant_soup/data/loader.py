@@ -104,11 +104,13 @@ def _sampler(loader: DataLoader[Any], split: str) -> Sampler[Any]:
             f"the loader of {split} has batch_size=None: its dataset makes the batches; expected a dataset of single "
             f"examples, whose batches can be put together anew"
         )
+
     if type(batches) is not BatchSampler:
         raise DataError(
             f"the loader of {split} has a {type(batches).__name__}, which makes batches of its own, and batches follow "
             f"the regime and the seed; leave it out, and let the collate function pad what differs in size"
         )
+
     return batches.sampler  # type: ignore[return-value]
 
 
@@ -119,11 +121,13 @@ def _refuse_chance(sampler: Any, split: str, size: int) -> None:
             f"the sampler of {split} is rank {sampler.rank}'s share of {sampler.num_replicas}; give the whole, which "
             f"ranks that are launched together share out themselves"
         )
+
     if isinstance(sampler, WeightedRandomSampler):
         raise DataError(
             f"the sampler of {split} draws rows by weights, which is not done here; weight the loss instead, or repeat "
             f"the rows in the dataset"
         )
+
     if isinstance(sampler, RandomSampler):
         if sampler.replacement:
             raise DataError(f"the sampler of {split} draws with replacement; expected each row once a pass")

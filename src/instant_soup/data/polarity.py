@@ -45,13 +45,16 @@ def polarity() -> Splits:
     order = sorted(families)
     random.Random(0).shuffle(order)
     rows: dict[str, list[str]] = {name: [] for name in ("test", "validation", "train")}
+
     for family in order:
         side = next((name for name, share in SHARES.items() if len(rows[name]) < share * len(labels)), "train")
         rows[side] += families[family]
+
     sides = {
         name: Dataset.from_dict({"text": words, "label": [labels[word] for word in words]})
         for name, words in rows.items()
     }
+
     return Splits(sides["train"], sides["validation"], sides["test"])
 
 

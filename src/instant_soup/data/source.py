@@ -69,18 +69,22 @@ def cut(
     """Cut the validation split out of *train*; as `splits`. *origin* is named where a split is empty."""
     if limit is not None and limit < 2:
         raise DataError(f"limit is {limit}; expected at least 2 examples, one to train and one to choose by")
+
     if not 0 < validation < 1:
         raise DataError(
             f"validation is {validation}; expected a share of the training rows between 0 and 1, such as 0.1"
         )
+
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]
     chosen = max(1, round(validation * len(order)))
     if 1 < len(order) <= chosen:
         raise DataError(f"validation is {validation}, which leaves none of {len(order)} rows to train on; lower it")
     whole = Splits(train.select(order[chosen:]), train.select(order[:chosen]), test)
+
     for name, rows in (("train", whole.train), ("validation", whole.validation), ("test", whole.test)):
         if not len(rows):
             raise DataError(f"the {name} split of {origin} is empty; give it at least one row")
+
     return whole
 
 
@@ -108,6 +112,7 @@ def _hub(hub: tuple[str, str | None] | None, tests: tuple[str, ...]) -> tuple[Da
         raise DataError(
             f"this task has no home on the hub; set data to a folder with train.parquet and {tests[0]}.parquet"
         )
+
     try:
         found = load_dataset(*hub)
     except Exception as reason:  # whatever the hub's client raises: offline, not found, gated
@@ -115,9 +120,11 @@ def _hub(hub: tuple[str, str | None] | None, tests: tuple[str, ...]) -> tuple[Da
             f"could not load {'/'.join(filter(None, hub))} from the hub ({reason}); "
             f"set data to a folder with train.parquet and {tests[0]}.parquet"
         ) from reason
+
     named = [next((found[name] for name in names if name in found), None) for names in (TRAIN, tests)]
     if None in named:
         raise DataError(
             f"{hub[0]} has the splits {', '.join(found)}; expected {TRAIN[0]} and one of {', '.join(tests)}"
         )
+
     return named[0], named[1]

@@ -163,6 +163,7 @@ def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tup
     if not (values := _column(rows, label)):
         raise DataError(f"column {label!r} holds no label to tell classes from scores; give at least one row")
     feature = rows.features[label]
+
     if isinstance(feature, ClassLabel):
         labels = tuple(feature.names)
     elif all(isinstance(value, float) for value in values):
@@ -173,6 +174,7 @@ def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tup
         kind = int if isinstance(values[0], int) else float
         bad = next(value for value in values if not isinstance(value, kind))
         raise DataError(f"column {label!r} holds {bad!r}; expected class numbers 0, 1, .. or scores as floats")
+
     if not isinstance(values[0], float) and len(labels) < 2:
         raise DataError(f"column {label!r} names {len(labels)} classes; expected at least 2. Are its labels hidden?")
     return TextSpec(columns, labels, metrics or (("accuracy",) if labels else ("pearson", "spearman")), label=label)
@@ -193,12 +195,15 @@ def _labels(rows: Dataset, spec: TextSpec) -> Tensor:
         raise DataError(
             f"column {spec.label!r} holds labels that are no numbers ({reason}); expected {_range(spec)}"
         ) from reason
+
     if labels.ndim != 1:
         raise DataError(f"column {spec.label!r} holds {values[0]!r}; expected one label a row, {_range(spec)}")
     wrong = ~labels.isfinite() if spec.regression else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
+
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise DataError(f"label {values[row]!r} in row {row} is out of range; expected {_range(spec)}")
+
     return labels
 
 

@@ -91,6 +91,7 @@ class Actors:
         """What the actor of this number has answered; None where it is merely being started again."""
         coming = hand in self._coming
         self._coming.discard(hand)
+
         try:
             kind, value = _opened(ray.get(reference))
         except RayTaskError as error:
@@ -101,6 +102,7 @@ class Actors:
         except RayError as error:
             self._away[hand] = time.monotonic()
             return None if coming else Event(hand, "lost", _reason(error))
+
         return Event(hand, kind, value)
 
     def close(self) -> None:
@@ -152,6 +154,7 @@ def connect(address: str) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it reports to nobody
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, RayError) as reason:
@@ -160,6 +163,7 @@ def connect(address: str) -> bool:
             f"`ray start --head`, give the address 'local' to start one on this machine for this run, or, where a "
             f"cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its nodes"
         ) from reason
+
     return True
 
 

@@ -43,6 +43,7 @@ def latex(comparison: Comparison) -> str:
             caption += f" This table cannot tell good masks from bad ones: {silent}."
         head = rf"method & {escaped(metric)} & seeds & \% of dense & cost in $T$"
         parts.append(_table("lrrrr", head, [_row(comparison, line) for line in lines], caption))
+
     return "\n".join(parts)
 
 
@@ -72,6 +73,7 @@ def _table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
         r"\end{table}",
         "",
     ]
+
     return "\n".join(parts)
 
 

@@ -64,6 +64,7 @@ def _row(run: Run) -> dict[str, Any]:
         "key": run.key,
         "ticket": ticket.digest,
     }
+
     for purpose in (*PURPOSES, "test"):
         work = sum((stage[purpose] for stage in run.bill.values() if purpose in stage), Cost())
         seconds = [stage[purpose] for stage in run.clock.values() if purpose in stage]
@@ -71,6 +72,7 @@ def _row(run: Run) -> dict[str, Any]:
         row[f"{purpose}_examples"] = work.examples
         row[f"{purpose}_flops"] = work.flops
         row[f"{purpose}_seconds"] = sum(seconds) if seconds else ""
+
     return row
 
 
@@ -91,6 +93,7 @@ def as_json(comparison: Comparison, transfers: Sequence[Matrix] = ()) -> str:
         "remarks": comparison.remarks,
         "transfers": [_matrix(matrix) for matrix in transfers],
     }
+
     return json.dumps(whole, indent=2, allow_nan=False)
 
 
@@ -121,6 +124,7 @@ def _line(line: Line) -> dict[str, Any]:
     }
     if line.recovery:
         facts["recovery"] = asdict(line.recovery)
+
     return facts
 
 

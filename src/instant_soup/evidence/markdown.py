@@ -25,16 +25,20 @@ def markdown(comparison: Comparison, transfers: Sequence[Matrix] = (), *, costs:
         parts += ["## What to use at your budget", "", *grid(offered), "", tables.OFFERED, ""]
     remarks = [f"- {escaped(remark)}" for remark in comparison.remarks]
     parts += ["## What the numbers do not show", "", *remarks, ""]
+
     if comparison.ranks:
         rows = [tables.RANKED, *tables.ranked(comparison.ranks)]
         parts += ["## Ranks", "", *grid(rows), "", tables.said(comparison.ranks), ""]
+
     for overview in overviews(comparison):
         parts += [f"## {escaped(overview.task)} at a glance", ""]
         parts += [*grid(tables.glanced(comparison, overview, "**{}**"), names=1)]
         parts += ["", escaped(tables.glance(comparison, overview)), ""]
+
     for matrix in transfers:
         parts += [f"## Transfer: {escaped(matrix.title)}", "", tables.TRANSFERRED, ""]
         parts += [*grid(tables.moved(matrix), names=1), "", escaped(matrix.said), ""]
+
     for task, sparsity in comparison.blocks:
         parts += _section(comparison, task, sparsity, costs=costs)
     return "\n".join(parts).rstrip() + "\n"

@@ -67,6 +67,7 @@ def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]
     """A table of cells, its head first: each figure, what was reached here in as many seeds, and both protocols."""
     known = list(runs)
     rows = [["model", "method", "pruned", "metric", "published", "here", "source", "protocol there", "protocol here"]]
+
     for figure in figures:
         own = [run for run in known if figure.matches(run)]
         mean = sum(run.figure for run in own) / len(own) if own else None
@@ -84,6 +85,7 @@ def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]
                 _protocol(own[0]) if own else "",
             ]
         )
+
     return rows
 
 

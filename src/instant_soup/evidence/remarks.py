@@ -86,6 +86,7 @@ def _steps(comparison: Comparison) -> Iterator[str]:
         steps = [line.steps for line in comparison.of(task, sparsity) if not line.control]
         if steps and max(steps) > (1 + ALIKE) * min(steps):
             unequal.append((max(steps) / max(min(steps), 1e-9), task, sparsity, min(steps), max(steps)))
+
     if unequal:
         _, task, sparsity, least, most = max(unequal)
         yield (

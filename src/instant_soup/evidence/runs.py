@@ -230,6 +230,7 @@ def _worded_budgets(records: list[Record]) -> dict[str, str]:
     own = _budget_of_its_own(records)
     swept = _swept(records)
     words = {}
+
     for record in records:
         budget = record.recipe.budget
         line = _line_of(record)
@@ -241,6 +242,7 @@ def _worded_budgets(records: list[Record]) -> dict[str, str]:
             words[record.key] = LONGER
         else:
             words[record.key] = f"budget={budget}"
+
     return words
 
 
@@ -297,6 +299,7 @@ def _apart(name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]) -> 
     plain = max(sorted(variants), key=lambda key: (not variants[key][0].get("budget"), variants[key][1]))
     usual = variants[plain][0]
     names = {}
+
     for key, (knobs, _) in variants.items():
         differs = [
             _worded(knob, knobs[knob])
@@ -305,6 +308,7 @@ def _apart(name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]) -> 
         ]
         differs += [knobs["budget"]] if knobs.get("budget") else []
         names[key] = f"{name} ({', '.join(differs)})" if differs else name
+
     return names
 
 

@@ -133,6 +133,7 @@ def _matrix(
     cells: dict[tuple[str, str], list[float]] = defaultdict(list)
     seeds: dict[str, set[int]] = defaultdict(set)
     metrics: dict[str, str] = {}
+
     for asked, record in of:
         source = _name(asked, names)
         target = _name(record.recipe, names)
@@ -140,12 +141,15 @@ def _matrix(
             cells[source, target].append(record.figure)
         seeds[target].add(record.recipe.seed)
         metrics[target] = record.metric
+
     sources = tuple(sorted({source for source, _ in cells}))
     drawn = {record.source.key for _, record in of if record.source.key}
     own = _own(method, sparsity, runs, {*sources, *metrics}, drawn)
+
     for run in own:
         if run.task in metrics and run.seed in seeds[run.task]:
             cells[run.task, run.task].append(run.figure)
+
     references = {
         (name, target): interval(figures)
         for name in REFERENCES
@@ -153,6 +157,7 @@ def _matrix(
         if (figures := _figures(runs, name, target, 0.0 if name == "dense" else sparsity, seeds[target]))
     }
     shown = {key: interval(figures) for key, figures in cells.items()}
+
     return Matrix(method, sparsity, sources, dict(sorted(metrics.items())), shown, references)
 
 

@@ -49,6 +49,7 @@ def _page(template: str, ticket: Ticket, metadata: Mapping[str, Any], **facts: A
     mask = ticket.mask
     base, hub = base_of(ticket)
     head = {**metadata, "base_model": ticket.base.name if hub else None, "tags": ["lottery-ticket", "pruned", "sparse"]}
+
     return page(
         _PAGES / template,
         head,

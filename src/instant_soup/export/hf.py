@@ -48,6 +48,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
         model.save_pretrained(out)
         if portable.processor is not None:
             portable.processor.save_pretrained(out)
+
     if isinstance(portable.model, Classifier):
         save_file({"head": portable.model.head, "scale": portable.model.scale}, out / HEAD)
     path = out / "config.json"
@@ -55,6 +56,7 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _REFUSED}
     path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(portable), encoding="utf-8")
+
     return {}
 
 
@@ -93,11 +95,13 @@ def _plain(portable: Portable) -> PreTrainedModel:
     model = portable.model
     if isinstance(model, PreTrainedModel):
         return model
+
     if isinstance(model, Classifier) and isinstance(model.visual, Tower):
         with quiet(), torch.device("meta"):
             tower = CLIPVisionModelWithProjection(tower_config(model.visual))
         tower.load_state_dict(model.visual.state_dict(), assign=True)
         return tower
+
     raise ExportError(
         f"{portable.ticket.base.name!r} is no model of transformers, so no Hugging Face folder can hold it; "
         f"export it to csr, bitmask or onnx"

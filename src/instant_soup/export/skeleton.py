@@ -127,10 +127,12 @@ def _no_more_than(limit: int) -> Iterator[None]:
             return
         size += parameter.nbytes
         count += 1
+
         try:
             check_room(size, limit)
         except DataError as reason:
             raise ExportError(f"the file describes a model that is too large: {reason}") from reason
+
         if count > _MOST_PARAMETERS:
             raise ExportError(
                 f"the file describes a model of more than {_MOST_PARAMETERS:,} parameters, such as {name}"

@@ -120,9 +120,11 @@ def merge_adapters(
     before = _figure(measure, adapted)
     base = _beneath(adapted, mask)
     start = {name: parameter.detach().clone() for name, parameter in base.items()}
+
     for parameter in base.values():
         if parameter.element_size() < torch.float32.itemsize:
             parameter.data = parameter.data.float()
+
     names = None if adapters is None else list(adapters)
     plain: nn.Module = adapted.merge_and_unload(safe_merge=True, adapter_names=names)
     merged = parameters_of(plain, mask.scope)
@@ -131,6 +133,7 @@ def merge_adapters(
         merged[name].data = merged[name].data.to(start[name].dtype)
     unmasked = _figure(measure, plain)
     clear(merged, mask)
+
     return Merged(plain, layers, before, unmasked, _figure(measure, plain))
 
 
@@ -177,6 +180,7 @@ def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None
     for name in adapters or ():
         if name not in model.peft_config:
             raise unknown("adapter", name, model.peft_config)
+
     for name, parameter in _beneath(model, mask).items():
         pruned, sizes = ~mask[name].to(parameter.device), parameter.detach().abs()
         # several adapters that peft put in and took out again, as it does to attention in each step, leave a residue
@@ -187,6 +191,7 @@ def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None
                 f"adapters; call ticket.apply(model) before get_peft_model, unmerge what is merged, and use no "
                 f"initialisation that rewrites the model, such as PiSSA"
             )
+
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise TrainingError(f"{name!r} holds what is not finite; train with a lower rate and merge that")

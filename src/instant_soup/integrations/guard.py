@@ -89,6 +89,7 @@ class Guard:
             for name, parameter in parameters_of(model, mask.scope).items()
             if mask.kept_by_name[name] < mask.scope.numel(name)
         }
+
         self._dead = {name: ~mask[name].to(parameter.device) for name, parameter in self._parameters.items()}
         self._check_whole()
         self._check_trained()
@@ -236,12 +237,14 @@ class Guard:
                 "its gradient is not zero either, so something writes to .grad after the backward pass, such as added "
                 "noise; do that before it, or mask what is added"
             )
+
         for layer, kind, memory in self._memories():
             if layer == name and memory[where] != 0:
                 return (
                     f"the optimiser's {kind} holds something for it, so its state was written to; load state by "
                     f"load_state_dict, which the guard follows"
                 )
+
         if any(isinstance(optimizer, Muon) for optimizer in self._optimizers):
             return "Muon updates a weight by what it knows of the whole matrix; guard it with project=True"
         return _WRITTEN

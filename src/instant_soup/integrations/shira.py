@@ -106,6 +106,7 @@ def _layers(model: nn.Module, mask: Mask, wanted: Sequence[str] | None) -> dict[
     """The layers to adapt, each with the name of its parameter in scope."""
     modules = dict(model.named_modules(remove_duplicate=False))
     found: dict[nn.Module, str] = {}
+
     for name in parameters_of(model, mask.scope):
         place, _, attribute = name.rpartition(".")
         if mask.kept_by_name[name] and (wanted is None or any(f".{place}".endswith(f".{end}") for end in wanted)):
@@ -116,6 +117,7 @@ def _layers(model: nn.Module, mask: Mask, wanted: Sequence[str] | None) -> dict[
                     f"layers to adapt by target_modules"
                 )
             found[layer] = name
+
     if not found:
         raise KnobError(f"no layer to adapt: target_modules is {wanted} and the ticket keeps {mask.kept:,} weights")
     return found

@@ -65,6 +65,7 @@ class Calibrated:
             raise KnobError(f"samples is {self.samples}; expected 1 or more examples to calibrate on")
         if self.across == "model":
             raise KnobError(f"across is 'model', and {self.score} cuts block by block; set it to 'layer' or 'row'")
+
         if self.across == "row" and self.score == "sparsegpt":
             raise KnobError("across is 'row', and sparsegpt cuts across the rows of a matrix; set it to 'layer'")
         if not 1 <= self.subsets <= self.samples:

@@ -44,9 +44,11 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     ticket.check_base(learner.base, learner.scope)
     weights = {**learner.origin, **ticket.start}
     masks = {}
+
     for name in learner.scope:
         dice = torch.Generator().manual_seed(learner.seed("control", kind, name))
         masks[name], weights[name] = CONTROLS[kind](ticket.mask[name], weights[name], learner.origin[name], dice)
+
     learner.apply_mask(Mask(learner.scope, masks))
     learner.restore(weights)
     return Ticket.drawn(learner, {"name": "control", "kind": kind, "of": ticket.digest, "method": dict(ticket.method)})

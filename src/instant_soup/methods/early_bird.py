@@ -84,10 +84,12 @@ class EarlyBird:
         keep = survivors(sparsity, learner.scope.size)
         farthest = 2 * min(keep, learner.scope.size - keep) / learner.scope.size or 1.0
         every = max(1, round(self.check * learner.epoch))
+
         if every > learner.horizon:
             raise KnobError(
                 f"check is {self.check} epochs, or {every} steps, and the budget T has {learner.horizon}; lower it"
             )
+
         agreed = False
         for _ in learner.rounds(range(max(1, int(self.mask_share * learner.horizon / every)))):
             learner.train(every)
@@ -97,6 +99,7 @@ class EarlyBird:
             learner.set_aside([*learner.aside, newest][1 - self.queue :])
             if agreed := len(distances) == self.queue - 1 and max(distances) <= self.epsilon:
                 break
+
         learner.note("agreed", agreed)
         learner.apply_mask(learner.aside[-1])
         return finished(learner, self.finish, describe(self))

@@ -52,6 +52,7 @@ class Gradual:
             raise KnobError(f"rounds is {self.rounds}; expected 1 or more")
         if not 0 <= self.mask_share <= 1:
             raise KnobError(f"mask_share is {self.mask_share}; expected a share of T between 0 and 1")
+
         if not 0 <= self.mask_start <= self.mask_share:
             raise KnobError(
                 f"mask_start is {self.mask_start}; expected a share of T between 0 and mask_share, {self.mask_share}"

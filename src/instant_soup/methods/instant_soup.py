@@ -146,11 +146,13 @@ class InstantSoup:
             raise KnobError("settled is set and carry is 'mean', which counts on all look-aheads; unset one of them")
         if not self.denoisers and not self.own_mask:
             raise KnobError("denoisers is 0 and own_mask is false, so no mask is left to blend; set one of them")
+
         if self.mask_start and (self.spacing != "even" or self.mask_start >= self.mask_share):
             raise KnobError(
                 f"mask_start is {self.mask_start}, with rounds that are spaced {self.spacing!r} up to mask_share "
                 f"{self.mask_share}; set spacing to 'even', and mask_start below mask_share"
             )
+
         if self.inside and self.finish != "continue":
             raise KnobError(
                 f"inside is true and finish is {self.finish!r}, which trains for a fresh T after the look-aheads; "

@@ -65,14 +65,17 @@ class ModelSoup:
         check_pattern(self.pattern, sparsity, learner.scope)
         learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern))
         bowls, values = [], []
+
         for brief in briefs(self.ingredients, learner.horizon, self.protocols, learner.seed("ingredients")):
             learner.restore(learner.origin)
             learner.complete(brief.training)
             bowls.append(learner.weights())
             values.append(learner.evaluate())
+
         soup = AVERAGES[self.average](learner, bowls, values)
         self._report(learner, bowls, values, soup)
         learner.restore(soup.weights)
+
         return Ticket.drawn(learner, describe(self), ready=True)
 
     def _report(self, learner: Learner, bowls: Sequence[Weights], values: Sequence[float], soup: Soup) -> None:

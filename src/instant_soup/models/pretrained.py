@@ -31,4 +31,5 @@ def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageMod
     kind = config.model_type
     if kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
         return vision.load(name, classes=2, seed=0)
+
     return text.load(name, labels=2, seed=0, pooler=pooler)

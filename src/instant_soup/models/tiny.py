@@ -32,6 +32,7 @@ def bert(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, "'", "-", ",", "."]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = BertConfig(
@@ -43,6 +44,7 @@ def bert(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
             max_position_embeddings=64,
         )
         encoder = BertForSequenceClassification(config).bert
+
     encoder.save_pretrained(folder)
     return folder
 
@@ -72,6 +74,7 @@ def clip(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
         "eos_token_id": numbers[end],
         "pad_token_id": numbers[end],
     }
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = CLIPConfig(
@@ -80,6 +83,7 @@ def clip(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
             projection_dim=width // 2,
         )
         CLIPModel(config).save_pretrained(folder)
+
     return folder
 
 
@@ -87,6 +91,7 @@ def vit(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pat
     """Save a miniature ViT without a head that sees 16 x 16 pixels into *folder*, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     ViTImageProcessorPil(size={"height": IMAGE, "width": IMAGE}).save_pretrained(folder)
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = ViTConfig(
@@ -98,6 +103,7 @@ def vit(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pat
             patch_size=PATCH,
         )
         ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+
     return folder
 
 

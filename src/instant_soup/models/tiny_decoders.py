@@ -38,6 +38,7 @@ def llama(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -
         bos_token_id=None,
         eos_token_id=None,
     )
+
     return _saved(folder, LlamaForCausalLM, config, seed)
 
 
@@ -55,6 +56,7 @@ def gpt2(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) ->
         embd_pdrop=0.0,
         attn_pdrop=0.0,
     )
+
     return _saved(folder, GPT2LMHeadModel, config, seed)
 
 
@@ -73,6 +75,7 @@ def mixtral(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH,
         bos_token_id=None,
         eos_token_id=None,
     )
+
     return _saved(folder, MixtralForCausalLM, config, seed)
 
 

@@ -222,6 +222,7 @@ def _marked(fields: Fields, where: str, above: tuple[str, ...] = ()) -> Fields:
             marked[name] = _Axis(tuple(value))
         else:
             marked[name] = value
+
     return marked
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +26,7 @@ from ..engine import Engine
 from ..training.regime import Regime
 from . import toml
 from .known import DRAWN, REFERENCES, TASKS
-from .later import settled
+from .later import nested, settled
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -169,10 +168,12 @@ class Recipe(_Strict):
         preset = knobs.pop("preset", None)
         usual = {**variant.knobs, **variant.preset(None if preset is None else str(preset))}
         knobs = {**usual, **nested(knobs, usual.get("protocols"))}
+
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
             _refuse_size(f"method.{knob}", knobs[knob])
+
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
         return MappingProxyType({"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}})
 
@@ -219,13 +220,16 @@ class Recipe(_Strict):
             raise RecipeError(f"{path} asks for many runs; start them with `instant-soup sweep {path}`")
         if cell is None and cells:
             raise RecipeError(f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}")
+
         if cell is not None and cell not in cells:
             raise RecipeError(
                 f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells; leave --cell out"
             )
+
         whole = toml.merged(fields, cells[cell]) if cell is not None else fields
         for change in changes:
             toml.change(whole, change)
+
         return cls.parse(whole, str(path))
 
     def make_method(self) -> Method:
@@ -273,30 +277,6 @@ class Recipe(_Strict):
         return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
 
 
-def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
-    """*knobs* with those of look-ahead protocols in a table of their own, on top of the *usual* protocols.
-
-    Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
-    written in the old way was set on top of a recipe that spells out its protocols, and so counts.
-    """
-    from ..soup.denoiser import RANGES, Protocols
-
-    if usual is None:
-        return dict(knobs)
-
-    ranges = {name: knobs[name] for name in RANGES if name in knobs}
-    rest = {name: value for name, value in knobs.items() if name not in RANGES}
-    protocols = rest.get("protocols", {})
-    if isinstance(protocols, Protocols):
-        protocols = asdict(protocols)
-    if isinstance(protocols, Mapping):
-        for name in protocols:
-            if name not in asdict(usual):
-                raise unknown("protocol", str(name), asdict(usual))
-        rest["protocols"] = {**asdict(usual), **protocols, **ranges}
-    return rest
-
-
 def _refuse_size(place: str, value: Any) -> None:
     """Raise RecipeError for a knob that no machine could carry out."""
     if isinstance(value, Mapping):
@@ -324,12 +304,15 @@ def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest known name where a field is unknown."""
     problem = error.errors()[0]
     place = ".".join(map(str, problem["loc"])) or "recipe"
+
     if problem["type"] == "extra_forbidden":
         *parents, name = map(str, problem["loc"])
         return f"unknown key {place!r}; {nearest(name, _fields(Recipe, parents))}"
+
     if problem["type"] == "missing":
         return f"{place!r} is missing; {'add a table' if place in ('task', 'method') else 'set it'}"
     reason = problem["msg"].removeprefix("Value error, ")
+
     return (
         reason
         if problem["type"] == "value_error"

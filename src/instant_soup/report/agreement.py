@@ -28,6 +28,7 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
     size = min(40.0, (WIDE - NAMES - RIGHT) / len(names))
     parts: list[Markup] = []
     rows: list[Row] = []
+
     for i, one in enumerate(names):
         y = FIRST + i * size
         label = text(NAMES - 10, y + size / 2 + 4, f"{shortened(one, 22)}  {i + 1}", "end", "name")
@@ -43,6 +44,7 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
                 )
         cells = (f"{values[one, other]:z.3f}" if (one, other) in values else "" for other in names)
         rows.append((looks[one].number, (one, *cells)))
+
     first, what = pairs[0], "beyond chance, within layers" if beyond else "as it is"
     caption = (
         "0 is what masks that keep as much of each layer share by chance; 1 is the most that they can share."
@@ -52,6 +54,7 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
     title = f"{first.task}, {pruned(first.sparsity)}: cosine of masks, {what}"
     side = size * len(names)
     head, width = ("method", *names), max(WIDTH, NAMES + side + RIGHT)
+
     return Chart(title, caption, _said(values, names), parts, head, tuple(rows), FIRST + side + 6, None, width)
 
 

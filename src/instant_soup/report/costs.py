@@ -26,11 +26,13 @@ def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mappin
     bills = sorted(((line, bill(line)) for line in lines), key=lambda pair: pair[1].total)
     x = Scale(0.0, max(one.total for _, one in bills) or 1.0, NAMES, WIDTH - RIGHT - 32)
     parts: list[Markup] = []
+
     for purpose, offset in zip(PURPOSES, (-64, 14, 116, 190), strict=True):
         parts += [
             bar(f"p-{purpose}", NAMES + offset, 6, 11, 11),
             text(NAMES + offset + 15, 16, MEANING[purpose], "start"),
         ]
+
     rows: list[Row] = []
     for i, (line, one) in enumerate(bills):
         look = looks[line.method]
@@ -40,6 +42,7 @@ def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mappin
         shares = tuple(f"{one.items[name].share:.2f}" if name in one.items else "" for name in PURPOSES)
         seconds = f"{one.seconds:.0f}" if one.seconds is not None else ""
         rows.append((look.number, (line.title, *shares, f"{one.total:.2f}", f"{one.uncounted:.2f}", seconds)))
+
     head = ("method", *(f"{MEANING[name]}, T" for name in PURPOSES), "in all, T", "without look-aheads, T", "seconds")
     cheap, dear = bills[0], bills[-1]
     said = f"From {cheap[1].total:.2f} T ({cheap[0].title}) to {dear[1].total:.2f} T ({dear[0].title})."
@@ -48,6 +51,7 @@ def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mappin
         "the table says what that would hide."
     )
     title = f"{task}, {pruned(sparsity)}: what the cost was for"
+
     return Chart(title, caption, said, parts, head, tuple(rows), FIRST + TALL * len(bills) + 6, TALL)
 
 

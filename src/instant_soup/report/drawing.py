@@ -55,15 +55,18 @@ def frame(
     """Lines, ticks and titles of both axes. *marks* name places on the x axis instead of round values."""
     parts = [Markup('<g class="axes">')]
     grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
+
     for value in (ticks := y.ticks):
         parts += [
             grid.format(LEFT, x.end, y(value), y(value)),
             text(LEFT - 8, y(value) + 4, label(value, ticks), "end"),
         ]
+
     for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
         parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
     parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
     upright = Markup('<text class="title" transform="translate(11,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>')
+
     return [*parts, upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title), Markup("</g>")]
 
 
@@ -108,6 +111,7 @@ def beside(
     """Names beside *marks*, most important first, as far as there is room without covering anything."""
     boxes = [*taken, *((x - 7, y - 7, x + 7, y + 7) for _, x, y in marks)]
     parts = []
+
     for look, x, y in marks:
         name = shortened(look.name, 22)
         wide = LETTER * len(name)
@@ -125,6 +129,7 @@ def beside(
             boxes.append(box)
             parts.append(Markup('<g data-m="{}">{}</g>').format(look.number, text(at, line, name, anchor, "name")))
             break
+
     return parts
 
 

@@ -35,6 +35,7 @@ def by_sparsity(task: str, comparison: Comparison, looks: Mapping[str, Look]) ->
     by_method = {method: [line for line in cut if line.method == method] for method in _methods(cut, looks)}
     apart = min(BESIDE, _room(x, levels) / max(len(by_method) - 1, 1))
     ends, dots, base = [], list[tuple[float, float]](), len(parts)
+
     for i, (method, own) in enumerate(by_method.items()):
         aside = (i - (len(by_method) - 1) / 2) * apart  # so that intervals stand side by side
         places = [(x(line.sparsity) + aside, y(line.figure.mean)) for line in own]
@@ -42,6 +43,7 @@ def by_sparsity(task: str, comparison: Comparison, looks: Mapping[str, Look]) ->
         parts.append(path(looks[method], places))
         parts += [_point(looks[method], line, *place, y) for line, place in zip(own, places, strict=True)]
         ends.append((looks[method], *places[-1]))
+
     beneath, taken = _dense(dense, x, y, dots)
     parts += _names(ends, x.end) if several else beside(ends, taken)
     parts[base:base] = beneath
@@ -50,6 +52,7 @@ def by_sparsity(task: str, comparison: Comparison, looks: Mapping[str, Look]) ->
     said = f"{len(by_method)} methods at {at}. Highest: {sentence(best)}."
     dashes = " Dashes: the dense model, its interval as a band." if dense else ""
     caption = f"Means over seeds; 95 % intervals where there are two seeds or more.{dashes}"
+
     return Chart(f"{task}: {metric} against sparsity", caption, said, parts, *_table(cut, looks))
 
 
@@ -76,6 +79,7 @@ def by_cost(task: str, sparsity: float, comparison: Comparison, looks: Mapping[s
         "method beats at no more cost."
     )
     title = f"{task}, {pruned(sparsity)}: {metric} against cost"
+
     return Chart(title, caption, said, parts, *_table(lines, looks))
 
 
@@ -140,6 +144,7 @@ def _names(ends: Sequence[tuple[Look, float, float]], start: float) -> list[Mark
     ends = sorted(ends, key=lambda end: end[2])
     places = spread([y for _, _, y in ends], 12.5, TOP + 4, HEIGHT - BOTTOM)
     lead = Markup('<g data-m="{}"><polyline class="lead {}" points="{:.1f},{:.1f} {:.1f},{:.1f} {:.1f},{:.1f}"/>{}</g>')
+
     return [
         lead.format(
             look.number, look.colour, x, y, start + 4, place, start + 10, place,
@@ -156,15 +161,18 @@ def _dense(
     if line is None:
         return [], []
     parts, place, wide = [], y(line.figure.mean), 74.0
+
     if line.figure.low is not None and line.figure.high is not None:
         top, bottom = max(y(line.figure.high), TOP), min(y(line.figure.low), HEIGHT - BOTTOM)
         parts.append(bar("band", LEFT, top, x.end - LEFT, bottom - top))
+
     dashes = Markup('<line class="dense" x1="{}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
     parts.append(dashes.format(LEFT, x.end, place, place))
     ends = [x.end - 4 - i * (x.end - LEFT - wide) / 5 for i in range(6)]
     boxes = [(end - wide, base - 11, end, base + 3) for base in (place - 5, place + 14) for end in ends]
     box = min(boxes, key=lambda box: sum(_near(box, dot) for dot in dots) + (box[1] < 0) + (box[3] > HEIGHT - BOTTOM))
     parts.append(text(box[2], box[3] - 3, f"dense {line.figure.mean:.3f}", "end", "note"))
+
     return parts, [box]
 
 

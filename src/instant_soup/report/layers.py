@@ -50,6 +50,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
     wide = (WIDE - NAMES - RIGHT) / len(groups)
     parts = _numbers(list(groups), wide)
     rows: list[Row] = []
+
     for i, line in enumerate(known):
         own = shares[line.method]
         cells = [
@@ -59,6 +60,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
         name = text(NAMES - 10, 14, shortened(line.title, 24), "end", "name")
         parts.append(row(looks[line.method], i, FIRST, TALL, [name, *cells]))
         rows.append((looks[line.method].number, (line.title, *(f"{share:.1%}" for share in own.values()))))
+
     first = known[0]
     what = "layer" if whole else "parameter"
     caption = (
@@ -68,6 +70,7 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
     title = f"{first.task}, {pruned(first.sparsity)}: share kept of each {what}"
     said = _said(shares)
     height = FIRST + TALL * len(known) + 6
+
     return Chart(title, caption, said, parts, ("method", *map(brief, groups)), tuple(rows), height, TALL, WIDE)
 
 

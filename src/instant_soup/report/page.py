@@ -112,6 +112,7 @@ def render(comparison: Comparison, pairs: Sequence[Pair], title: str, transfers:
         hidden=len(comparison.lines) - len(shown),
         version=version("instant-soup"),
     )
+
     return page.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no letter
 
 

@@ -29,24 +29,30 @@ def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
     every = ceil(len(ranks.ranks) / 12)
     for rank in range(1, len(ranks.ranks) + 1, every):
         parts += [whisker(x(rank), AXIS - 4, AXIS + 4), text(x(rank), AXIS - 10, str(rank))]
+
     if critical:
         wide = min(x(1 + critical), WIDE - 10.0) - x(1)
         parts += [bar("critical", x(1), 24, wide, 3), text(x(1), 16, f"critical difference {critical:.2f}")]
+
     for i, group in enumerate(groups):
         first, last = x(ranks.ranks[group[0]]) - 4, x(ranks.ranks[group[-1]]) + 4
         parts.append(bar("critical", first, AXIS + 12 + 8 * i, last - first, 3))
+
     top = AXIS + 28 + 8 * len(groups)
     half = ceil(len(ranks.ranks) / 2)
+
     for i, (method, mean) in enumerate(ranks.ranks.items()):
         left = i < half
         y = top + STEP * (i if left else len(ranks.ranks) - 1 - i)
         parts.append(_leader(looks[method], x(mean), y, mean, left=left))
+
     rows: tuple[Row, ...] = tuple((looks[row[0]].number, tuple(row)) for row in tables.ranked(ranks))
     best = next(iter(ranks.ranks))
     said = f"Best mean rank: {best}, {ranks.ranks[best]:.2f} of {len(ranks.ranks)}."
     caption = f"1 is best. A bar joins what is not told apart. {tables.said(ranks)}"
     title = f"Mean ranks over {ranks.blocks} pairs of task and sparsity"
     head = tuple(tables.RANKED)
+
     return Chart(title, caption, said, parts, head, rows, top + STEP * half, None, WIDE)
 
 

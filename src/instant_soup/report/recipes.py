@@ -54,6 +54,7 @@ def _shown(line: Line, looks: Mapping[str, Look]) -> Shown:
     }
     title = f"{line.task}, {pruned(line.sparsity)}: {line.title}"
     kept = {name: fact for name, fact in facts.items() if fact}
+
     return Shown(title, looks[line.method], _toml(run.record.recipe), kept)
 
 

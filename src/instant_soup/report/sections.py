@@ -58,6 +58,7 @@ def sections(
     less = "" if len(blocks) == len(comparison.blocks) else " For each task at the sparsity that has most methods."
     few = "" if len(tasks) == len(comparison.tasks) else f" The first {CHARTED} of {len(comparison.tasks)} tasks."
     priced = blocks if few else comparison.blocks
+
     return (
         _section(
             "sparsity", "How far can one prune?",

@@ -71,11 +71,14 @@ def _chart(
     x, y = across([0.5, longest + 0.5], room=0.0), upwards([*values.values(), *zero])
     every = longest // 20 + 1
     parts = frame(x, y, "ingredient", axis, {float(i): str(i) for i in range(1, longest + 1, every)})
+
     if zero:
         rule = Markup('<line class="axis" x1="{}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(rule.format(LEFT, x.end, y=y(0.0)))
+
     apart = min(12.0, (x(2) - x(1)) * 0.8 / len(lines)) if longest > 1 else min(24.0, WIDTH / 2 / len(lines))
     rows: list[Row] = []
+
     for one in ingredients:
         look, value = looks[one.line.method], values[id(one.line), one.number]
         aside = (lines.index(one.line) - (len(lines) - 1) / 2) * apart
@@ -85,6 +88,7 @@ def _chart(
         barrier = "" if one.barrier is None else f"{one.barrier:.3f}"
         cells = (f"{one.line.title}{at}", str(one.number), f"{one.validation:.3f}", barrier, one.fate)
         rows.append((look.number, cells))
+
     head = ("soup", "ingredient", "validation", "barrier", "what became of it")
     return Chart(title, caption, said, parts, head, tuple(rows))
 

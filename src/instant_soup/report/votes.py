@@ -55,11 +55,14 @@ def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look
     targets = sorted({target for _, rounds in curves for target in rounds})
     x, y = across(targets), upwards([value for _, rounds in curves for value in rounds.values()])
     ticks: dict[float, str] = {}
+
     for target in targets:
         if not ticks or x(target) - x(max(ticks)) > 38:
             ticks[target] = f"{100 * target:.3g}%"
+
     parts = frame(x, y, "sparsity after the round", fact.axis, ticks)
     rows: list[Row] = []
+
     for line, rounds in curves:
         look = looks[line.method]
         parts.append(path(look, [(x(target), y(value)) for target, value in rounds.items()]))
@@ -67,10 +70,12 @@ def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look
             words = f"{line.title} to {line.sparsity:.0%}, round to {target:.0%}: {value:.2%}"
             parts.append(mark(look, x(target), y(value), words))
             rows.append((look.number, (line.title, f"{line.sparsity:.0%}", f"{target:.0%}", f"{value:.3%}")))
+
     values = [value for _, rounds in curves for value in rounds.values()]
     said = f"Between {min(values):.2%} and {max(values):.2%}, over {len(values)} rounds."
     head = ("method", "final sparsity", "round to", fact.axis)
     caption = f"{fact.caption} One line for each final sparsity; means over seeds."
+
     return Chart(f"{task}: {fact.title}", caption, said, parts, head, tuple(rows))
 
 

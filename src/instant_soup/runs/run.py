@@ -128,6 +128,7 @@ def build(recipe: Recipe) -> CourseTask:
         "limit": data.limit,
         "validation": data.validation,
     }
+
     if task.language:
         built = language(task.name, **common, test=data.test, window=data.window, windows=data.windows)
     elif task.images:
@@ -149,6 +150,7 @@ def build(recipe: Recipe) -> CourseTask:
             label=task.label,
             metrics=task.metrics,
         )
+
     check(recipe, built)
     return built
 
@@ -214,6 +216,7 @@ def tuned(
         meter.load(spent)
         cell.bookmark("train").clear()
         return learner, spent
+
     bookmark = cell.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
     spent = {**meter.dump(), "seconds": bookmark.seconds}
@@ -221,6 +224,7 @@ def tuned(
     refuse_divergence(weights)
     cell.keep_model(weights, spent)
     bookmark.clear()
+
     return learner, spent
 
 
@@ -297,6 +301,7 @@ def _record(
         "contents": dict(contents),
         **circumstances(task),
     }
+
     return Record.model_validate(facts)
 
 

@@ -89,6 +89,7 @@ def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HA
         if workers > 1:
             seconds += ceil(log2(used + 1)) * snapshot / link + returned / link
         out, back, held = max(out, used * snapshot), max(back, returned), max(held, snapshot)
+
     return Spread(workers, steps, seconds, out, back, held + tensors(load.weights, load.weights, 4 * load.scope))
 
 

@@ -94,6 +94,7 @@ def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell,
     learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)
     full, bill = Sizes.of(task).full, meter.dump()
+
     return {
         "schema": TRANSFER_SCHEMA,
         "recipe": recipe.model_dump(mode="json"),

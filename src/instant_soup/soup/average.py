@@ -68,6 +68,7 @@ def learned(
     names = [name for name, part in bowls[0].items() if part.is_floating_point()]
     logits = torch.zeros(len(names), len(bowls), requires_grad=True)
     optimizer = torch.optim.AdamW([logits], lr=rate, weight_decay=0.0)
+
     for step in range(steps):
         shares = logits.detach().softmax(1)
         learner.restore(_mix(bowls, names, shares))
@@ -76,6 +77,7 @@ def learned(
         along = learner.scope.shards.team.added(here)
         logits.grad = shares * (along - (shares * along).sum(1, keepdim=True))
         optimizer.step()
+
     return Soup(_mix(bowls, names, logits.detach().softmax(1)), tuple(range(len(bowls))))
 
 

@@ -273,6 +273,7 @@ def _lost(store: Store) -> Iterator[Finding]:
     except StoreError as reason:
         yield Finding(store.index, f"{reason}")
         return
+
     cells = store.by_key()
     for key, entry in known.items():
         cell = cells.get(short(key))

@@ -45,6 +45,7 @@ class Locks:
             return
         except (OSError, NotImplementedError) as reason:
             raise _unusable(self.folder, reason) from reason
+
         try:
             yield True
         finally:

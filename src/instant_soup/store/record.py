@@ -136,6 +136,7 @@ class Record(Outcome):
             "cost": f"{self.cost.multiple_of_T:.2f} T",
             "key": self.key,
         }
+
         return notebook.facts("Record", shown)
 
 

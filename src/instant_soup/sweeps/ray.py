@@ -51,6 +51,7 @@ def cluster(sweep: Sweep, workers: int | None, address: str) -> Iterator[None]:
 def _carried_out(sweep: Sweep, workers: int | None) -> Iterator[None]:
     needs = _Needs(sweep.store)
     under_way: dict[Any, Wanted] = {}
+
     try:
         while True:
             left = [one for one in sweep.wanted if one not in under_way.values()]

@@ -92,6 +92,7 @@ class Sweep:
             raise StoreError(
                 f"{place} is no sweep of this version ({reason}); begin it again from its recipe"
             ) from reason
+
         if not intact(facts):
             raise StoreError(f"{place} does not match its checksum, so it was edited; begin it again from its recipe")
         return sweep
@@ -160,6 +161,7 @@ class Sweep:
         if (known := self.ready(one)) is None:
             return False
         cell = self.store.cell(known.recipe)
+
         with cell.attempt() as mine:
             if not mine or cell.record.exists() or self._failed(cell):
                 return False
@@ -176,6 +178,7 @@ class Sweep:
                     cell.model.unlink(missing_ok=True)
             finally:
                 progress.end()
+
         return True
 
     def note(self, cell: Cell, error: str) -> None:

@@ -61,10 +61,12 @@ def image(
     names = rows.train.features["label"].names
     words = wording(names, classes or spec.words)
     prompts = [sentences(word, templates or spec.templates) for word in words]
+
     if clip.is_clip(model):
         loaded = clip.load(model, prompts=prompts)
     else:
         loaded = vision.load(model, classes=len(names), seed=stream(seed, "head"))
+
     total = len(rows.train) + len(rows.validation) + len(rows.test)
     train, chosen, test = (
         ImageExamples(part, loaded.processor, MEMORY * len(part) // total)
@@ -84,4 +86,5 @@ def image(
         metric=figures(spec.metrics),
         classes=words,
     )
+
     return CourseTask(course, regime or Regime(), seed)

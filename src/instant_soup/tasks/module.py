@@ -71,6 +71,7 @@ def module(
         loss=partial(_loss, loss),
         metric=partial(_metric, metric),
     )
+
     return CourseTask(course, regime or Regime(), seed)
 
 

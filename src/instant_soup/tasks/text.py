@@ -61,6 +61,7 @@ def text(
     for metric in metrics:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS)
+
     if name == DEMO:
         spec, rows = POLARITY, polarity()
     elif name in GLUE_TASKS:
@@ -71,6 +72,7 @@ def text(
         spec = infer_spec(rows.train, tuple(columns), label, tuple(metrics))
     else:
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
+
     _check_metrics(spec)
     loaded = models.load(model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler)
     length = min(max_length, loaded.positions or max_length)
@@ -92,6 +94,7 @@ def text(
         metric=figures(spec.metrics),
         classes=spec.labels,
     )
+
     return CourseTask(course, regime or Regime(), seed)
 
 

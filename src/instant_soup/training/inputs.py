@@ -164,6 +164,7 @@ def blocks_of(model: nn.Module, scope: Scope) -> list[Block]:
     """The blocks of the stacks with something in *scope*, in the order in which the model lists them."""
     blocks: list[Block] = []
     stacks: list[str] = []
+
     for path, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or path.startswith(tuple(f"{outer}." for outer in stacks)):
             continue
@@ -173,6 +174,7 @@ def blocks_of(model: nn.Module, scope: Scope) -> list[Block]:
                 inside = f"{path}.{number}"
                 names = tuple(name for name in scope if name.startswith(f"{inside}."))
                 blocks.append(Block(inside, path, member, names))
+
     return blocks
 
 

@@ -293,6 +293,7 @@ class ModuleLearner:
             "weights": digest(live, sorted(live)),
             "outcome": ["weights", "second moments"],
         }
+
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _leg(self, end: int, purpose: Purpose, training: Training, order: Order, dice: tuple[str | int, ...]) -> None:

@@ -32,9 +32,11 @@ def balanced(targets: Tensor | None, size: int, per_class: int, seed: int) -> li
     order = torch.randperm(size, generator=dice)
     if targets is None:
         return sorted(order[: per_class * TENTHS].tolist())
+
     if targets.is_floating_point():
         tenths = targets.argsort(stable=True).tensor_split(TENTHS)
         members = [part[torch.randperm(len(part), generator=dice)] for part in tenths]
     else:
         members = [order[targets[order] == label] for label in torch.unique(targets)]
+
     return sorted(int(index) for part in members for index in part[:per_class])

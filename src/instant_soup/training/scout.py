@@ -45,13 +45,16 @@ class Scout:
                 f"a worker has {_said(self._course.mark)}, and what was sent to it is of {_said(facts['of'])}; "
                 f"put the same checkpoint and the same data in the same place on all machines"
             )
+
         line = facts["horizon"], facts["seed"], facts["regime"]
         if self._learner is None or self._line != line:
             self._learner = None  # before the next is made, so that there is one in memory
             self._learner, self._line, self._token = self._made(*line), line, ""
+
         if self._token != facts["token"]:  # else it stands there still: a look-ahead leaves no trace
             self._learner.adopt(snapshot)
             self._token = facts["token"]
+
         return self._learner
 
     def _made(self, horizon: int, seed: int, regime: Regime) -> ModuleLearner:
