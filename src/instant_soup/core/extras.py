@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MissingExtra
+from .telemetry import switch_off
 
 
 def extra(module: str, name: str, what: str) -> Any:
@@ -15,6 +16,7 @@ def extra(module: str, name: str, what: str) -> Any:
 
     Raises MissingExtra when it cannot be imported.
     """
+    switch_off()
     try:
         return import_module(module)
     except (ImportError, RuntimeError) as reason:  # the latter where compiled parts do not go with this torch
