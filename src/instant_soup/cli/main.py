@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..core.telemetry import switch_off
 from . import checkpoint, evidence, export, hub, names, recipe, run, sweep, ticket, tickets, transfer
 from .app import app, first_rank, is_full
 from .console import complain, ready_streams
@@ -21,6 +22,7 @@ def main() -> None:
     """Run the command line."""
     from ..engine.memory import keep_freed_memory
 
+    switch_off()
     keep_freed_memory()
     ready_streams()
     with contextlib.ExitStack() as quiet:

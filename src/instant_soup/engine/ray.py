@@ -7,7 +7,6 @@ dies is given to another one rather than tried again by the same: that one may h
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from ray.cloudpickle import CloudPickler
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from ..core.errors import EngineError
+from ..core.telemetry import switch_off
 from . import wire
 from .worker import Make, Warm, compute, place, portable_error
 from .workers import Event
@@ -152,7 +152,7 @@ def connect(address: str) -> bool:
     """
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it reports to nobody
+    switch_off()  # a cluster that is started here reports to nobody
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
 
     try:

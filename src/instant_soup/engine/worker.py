@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ..core.errors import EngineError, SoupError
+from ..core.telemetry import switch_off
 from .memory import keep_freed_memory
 
 Warm = Callable[[Any, Any], Any]
@@ -35,7 +36,8 @@ def settle(threads: int, *, forget: Path | None = None) -> None:
 
 
 def compute(threads: int) -> None:
-    """Compute with so many threads, and keep the memory that a step frees."""
+    """Compute with so many threads, keep the memory that a step frees, and report to nobody."""
+    switch_off()
     keep_freed_memory()
     torch.set_num_threads(threads)
 
