@@ -178,14 +178,14 @@ def test_a_run_by_processes_is_the_run_of_one(call: Call, recipe: Path) -> None:
 
 
 def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -> None:
-    plan = json.loads(call("plan", recipe, "--timed", "--json").stdout)
+    plan = json.loads(call("plan", recipe, "--json").stdout)
     record = json.loads(call("run", recipe, "--json").stdout)
     for stage in ("draw", "train"):
         planned = {purpose: cost["steps"] for purpose, cost in plan[stage].items()}
         assert planned == {purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()}
     assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"], rel=0.1)  # not every batch is full
     assert plan["timing"] is None  # nobody asked
-    shown = call("plan", recipe, "--timed").stdout
+    shown = call("plan", recipe).stdout
     assert "look-ahead" in shown
     assert "Nothing was timed" in " ".join(shown.split())
     timed = json.loads(call("plan", recipe, "--timed", "--json").stdout)

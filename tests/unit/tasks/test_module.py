@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import instant_soup as soup
 from instant_soup.core.task import Brief, Training
+from instant_soup.soup.denoiser import Protocols
 from instant_soup.tasks import CourseTask
 
 Make = Callable[..., CourseTask]
@@ -88,7 +89,7 @@ def test_a_predict_of_ones_own_reads_any_batch(make: Make) -> None:
 
 def test_label_smoothing_is_refused_where_the_loss_has_no_such_knob(make: Make) -> None:
     with pytest.raises(soup.SoupError, match="label_smoothing"):
-        soup.InstantSoup(label_smoothing=(0.1, 0.2), compression=0.5).draw(make(), 0.5)
+        soup.InstantSoup(protocols=Protocols(label_smoothing=(0.1, 0.2)), compression=0.5).draw(make(), 0.5)
 
 
 def test_an_empty_or_unindexed_dataset_is_refused(make: Make) -> None:
