@@ -17,9 +17,10 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError, nearest
 from . import prompts
-from .folder import image_folder
+from .folder import class_folders, holds_tables
+from .labels import are_hidden, classes_of, numbers_of
 from .pixels import decode
-from .source import Splits, cut, read
+from .source import Data, Splits, Tables, cut, halved, origin, read
 
 TESTS = ("test", "validation")
 MEMORY = 2 * 2**30
@@ -135,7 +136,7 @@ class ImageExamples:
 
 
 def image_splits(
-    data: str | Path | None,
+    data: Data | None,
     spec: ImageSpec,
     *,
     validation: float,
@@ -146,7 +147,8 @@ def image_splits(
     """Read images from *data*, or from the hub if it is None, into rows of ``image`` and ``label``.
 
     Args:
-        data: a folder of train.parquet and test.parquet, or of images in one folder per class.
+        data: a folder of images in one folder per class; a folder or file of tables with a column of images, of their
+            bytes or of paths; or a table in memory, or several by split.
         validation, limit: as of `splits`.
         image, label: the columns, where they are not those of *spec* and cannot be told.
 
@@ -156,20 +158,26 @@ def image_splits(
     Raises:
         DataError: there is nothing to read, no such column, or labels are no classes.
     """
-    folder = Path(data) if data else None
-    if folder and folder.is_dir() and not any(folder.glob("*.parquet")):
-        train, test = image_folder(folder)
+    folder = Path(data) if isinstance(data, str | Path) else None
+    beside = folder.parent if folder and folder.is_file() else folder
+    if folder and folder.is_dir() and not holds_tables(folder):
+        tables, beside = class_folders(folder), None
     else:
-        train, test = read(folder, spec.hub, TESTS)
+        tables = read(data, spec.hub, TESTS, all_three=True)
 
+    train = tables.train
     image = _image_column(train, image, spec.image)
-    label = (
-        _known(train, label) if label else spec.label if spec.label in train.column_names else _known(train, "label")
-    )
-    classes = _classes(train, label)
-    parts = (_tidy(rows, image, label, classes) for rows in (train, test))
+    usual = spec.label if spec.label in train.column_names else "label"
+    label = _known(train, label or usual)
 
-    return cut(*parts, validation=validation, limit=limit, origin=data or spec.hub)
+    classes = classes_of(train, label, scores=False)
+    if classes is None:
+        raise DataError(f"column {label!r} holds scores; expected the number or the name of a class in every row")
+    whole = _tidied(tables, image, label, classes, beside)
+    where = origin(data, spec.hub)
+    if whole.test is None:
+        whole = halved(whole.train, "label", where)
+    return cut(whole, validation=validation, limit=limit, origin=where)
 
 
 def _image_column(rows: Dataset, wanted: str | None, usual: str) -> str:
@@ -194,44 +202,26 @@ def _known(rows: Dataset, name: str) -> str:
     return name
 
 
-def _classes(rows: Dataset, label: str) -> ClassLabel:
-    """The classes of a column: named by the data, or its different words in order, or 0 to the largest."""
-    feature, values = rows.features[label], set(rows[label])
-    if isinstance(feature, ClassLabel):
-        names = list(feature.names)
-    elif all(isinstance(value, str) for value in values):
-        names = sorted(values)
-    elif all(isinstance(value, int) for value in values):
-        names = [str(number) for number in range(max(values, default=0) + 1)]
-        if gap := set(range(len(names))) - values:
-            raise DataError(f"class {min(gap)} of column {label!r} has no example; number the classes from 0 on")
-    else:
-        odd = next(value for value in values if not isinstance(value, int | str))
-        raise DataError(f"column {label!r} holds {odd!r}; expected the number or the name of a class in every row")
-
-    if len(names) < 2:
-        raise DataError(f"column {label!r} names {len(names)} classes; expected at least 2")
-    return ClassLabel(names=names)
-
-
-def _tidy(rows: Dataset, image: str, label: str, classes: ClassLabel) -> Dataset:
+def _tidied(tables: Tables, image: str, label: str, classes: ClassLabel, folder: Path | None) -> Tables:
     """Only images, not decoded, and the numbers of their classes."""
-    number = {name: i for i, name in enumerate(classes.names)} | {i: i for i in range(len(classes.names))}
-    labels = list(rows[label])
+    parts = {"train": tables.train, "validation": tables.validation, "test": tables.test}
+    if parts["test"] is not None and tables.validation is not None and are_hidden(parts["test"], label):
+        parts = {"train": tables.train, "test": tables.validation}
+    tidy = {name: _tidy(rows, image, label, classes, folder) for name, rows in parts.items() if rows is not None}
+    return Tables(**tidy)
 
-    if (wrong := next((i for i, value in enumerate(labels) if value not in number), None)) is not None:
-        raise DataError(
-            f"label {labels[wrong]!r} in row {wrong} is none of the {len(classes.names)} classes of the training rows, "
-            f"{', '.join(classes.names[:10])}{', ...' if len(classes.names) > 10 else ''}; correct it or leave it out"
-        )
 
-    bare = rows.select_columns(image)
+def _tidy(rows: Dataset, image: str, label: str, classes: ClassLabel, folder: Path | None) -> Dataset:
+    numbers = numbers_of(rows, _known(rows, label), classes)
+    bare = rows.select_columns(_known(rows, image))
     if isinstance(bare.features[image], Image):
         bare = bare.cast_column(image, Image(decode=False))
     if image != "image":
         bare = bare.rename_column(image, "image")
-
-    return bare.add_column("label", [number[value] for value in labels], feature=classes)
+    if bare.features["image"] == Value("string") and folder:
+        paths = [str(folder / path) for path in bare["image"][:]]  # in tables they are relative to these
+        bare = bare.remove_columns("image").add_column("image", paths)
+    return bare.add_column("label", numbers, feature=classes)
 
 
 def _affine(processor: BaseImageProcessor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..core.errors import DataError, nearest
+from .labels import MOST, are_hidden, classes_of, numbered, of_benchmark, scored
+from .source import Data, Splits, Tables, cut, halved, origin, read, splits
 
 GLUE = "nyu-mll/glue"
 _ENOUGH = 8  # different texts that cannot all be the same tokens by chance
@@ -158,6 +160,58 @@ def _refuse_sameness(texts: list[list[Any]], encoded: list[list[int]], tokenizer
         )
 
 
+def own_text(
+    data: Data | None,
+    columns: tuple[str, ...],
+    label: str,
+    metrics: tuple[str, ...],
+    *,
+    validation: float,
+    limit: int | None,
+) -> tuple[Splits, TextSpec]:
+    """Labelled text that no table lists, and what it looks like.
+
+    Classes are read from all training rows. Where *data* brings a validation set beside a test set whose labels are
+    not hidden, selection looks at that one; data without splits keeps a fifth of each class to test on.
+
+    Args:
+        columns: of texts: one, or the two of pairs.
+        label: the column of classes, as numbers or words, or of scores.
+        metrics: what to report; those that fit the labels if empty.
+        validation, limit: as of `splits`.
+
+    Raises:
+        DataError: there is nothing to read, a column is missing, or labels are neither classes nor scores.
+    """
+    tables = read(data, None, wanted=(*columns, label), all_three=True)
+    parts = {"train": tables.train, "validation": tables.validation, "test": tables.test}
+    if tables.test is not None and tables.validation is not None and are_hidden(tables.test, label):
+        parts = {"train": tables.train, "test": tables.validation}
+    present = {name: rows for name, rows in parts.items() if rows is not None}
+    for rows in present.values():
+        _column(rows, label)
+
+    classes = classes_of(tables.train, label, scores=True)
+    if classes is None:
+        present = {name: scored(rows, label) for name, rows in present.items()}
+    else:
+        present = {name: numbered(rows, label, classes) for name, rows in present.items()}
+
+    whole = Tables(**present)
+    where = origin(data, None)
+    if whole.test is None:
+        whole = halved(whole.train, label, where)
+    rows = cut(whole, validation=validation, limit=limit, origin=where)
+    return rows, infer_spec(rows.train, columns, label, metrics)
+
+
+def benchmark(data: Data | None, spec: TextSpec, *, validation: float, limit: int | None) -> Splits:
+    """The splits of a benchmark, from *data* or from the hub if it is None. Raises DataError."""
+    rows = splits(data, spec.hub, validation=validation, limit=limit)
+    parts = (of_benchmark(part, spec.label, spec.labels) for part in (rows.train, rows.validation, rows.test))
+    return Splits(*parts)
+
+
 def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tuple[str, ...]) -> TextSpec:
     """The spec of labelled text that no table lists: classes from the labels, a score if they are floats."""
     if not (values := _column(rows, label)):
@@ -169,6 +223,8 @@ def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tup
     elif all(isinstance(value, float) for value in values):
         labels = ()
     elif all(isinstance(value, int) for value in values):
+        if max(values) >= MOST:
+            raise DataError(f"column {label!r} holds {max(values):,}; expected at most {MOST:,} classes, from 0 on")
         labels = tuple(str(number) for number in range(max(values) + 1))
     else:
         kind = int if isinstance(values[0], int) else float

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..core.errors import unknown
 from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_splits
 from ..data.prompts import sentences, wording
+from ..data.source import Data
 from ..models import clip, vision
 from ..models.classifier import loss, predict
 from ..training.course import Course
@@ -21,7 +21,7 @@ def image(
     name: str,
     *,
     model: str,
-    data: str | Path | None = None,
+    data: Data | None = None,
     regime: Regime | None = None,
     seed: int = 0,
     limit: int | None = None,

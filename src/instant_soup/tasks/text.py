@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..core.errors import DataError, unknown
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
-from ..data.source import splits
-from ..data.text import GLUE_TASKS, TextExamples, TextSpec, infer_spec
+from ..data.source import Data
+from ..data.text import GLUE_TASKS, TextExamples, TextSpec, benchmark, own_text
 from ..models import text as models
 from ..models.classifier import loss, predict
 from ..training.course import Course
@@ -25,7 +24,7 @@ def text(
     name: str,
     *,
     model: str = models.PACKAGED,
-    data: str | Path | None = None,
+    data: Data | None = None,
     regime: Regime | None = None,
     seed: int = 0,
     limit: int | None = None,
@@ -66,10 +65,9 @@ def text(
         spec, rows = POLARITY, polarity()
     elif name in GLUE_TASKS:
         spec = GLUE_TASKS[name]
-        rows = splits(data, spec.hub, validation=validation, limit=limit)
+        rows = benchmark(data, spec, validation=validation, limit=limit)
     elif columns:
-        rows = splits(data, None, validation=validation, limit=limit)
-        spec = infer_spec(rows.train, tuple(columns), label, tuple(metrics))
+        rows, spec = own_text(data, tuple(columns), label, tuple(metrics), validation=validation, limit=limit)
     else:
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from instant_soup.core.errors import DataError
-from instant_soup.data.folder import image_folder
+from instant_soup.data.folder import class_folders
 
 
 def grow(root: Path, *files: str) -> Path:
@@ -29,7 +29,8 @@ def names(paths: list[str], root: Path) -> list[str]:
 @pytest.mark.parametrize("test", ["test", "validation", "val"])
 def test_train_and_test_are_read_with_classes_in_the_order_of_their_names(tmp_path: Path, test: str) -> None:
     grow(tmp_path, "train/dog/1.png", "train/dog/2.png", "train/cat/1.png", f"{test}/dog/9.png")
-    train, tested = image_folder(tmp_path)
+    tables = class_folders(tmp_path)
+    train, tested = tables.train, tables.test
     assert names(train["image"], tmp_path) == ["train/cat/1.png", "train/dog/1.png", "train/dog/2.png"]
     assert list(train["label"]) == [0, 1, 1]
     assert train.features["label"].names == tested.features["label"].names == ["cat", "dog"]
@@ -39,19 +40,20 @@ def test_train_and_test_are_read_with_classes_in_the_order_of_their_names(tmp_pa
 
 def test_a_test_folder_goes_before_a_validation_folder(tmp_path: Path) -> None:
     grow(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png", "test/b/3.png")
-    assert names(image_folder(tmp_path)[1]["image"], tmp_path) == ["test/b/3.png"]
+    assert names(class_folders(tmp_path).test["image"], tmp_path) == ["test/b/3.png"]
 
 
 def test_suffixes_may_be_of_any_case_and_hidden_files_do_not_count(tmp_path: Path) -> None:
     grow(tmp_path, "train/a/1.JPG", "train/b/1.Jpeg", "test/a/2.WebP", "train/a/.DS_Store", "train/.cache/x.txt")
     grow(tmp_path, "test/.hidden", "README.txt", "train/labels.csv")
-    train, _ = image_folder(tmp_path)
+    train = class_folders(tmp_path).train
     assert names(train["image"], tmp_path) == ["train/a/1.JPG", "train/b/1.Jpeg"]
 
 
 def test_a_fifth_of_each_class_is_cut_out_where_there_is_no_test_folder(tmp_path: Path) -> None:
     grow(tmp_path, *many("a", count=50), *many("b", count=10), *many("c", count=2))
-    train, test = image_folder(tmp_path)
+    tables = class_folders(tmp_path)
+    train, test = tables.train, tables.test
     assert Counter(test["label"]) == {0: 10, 1: 2, 2: 1}
     assert Counter(train["label"]) == {0: 40, 1: 8, 2: 1}
     assert not set(train["image"]) & set(test["image"])
@@ -60,7 +62,7 @@ def test_a_fifth_of_each_class_is_cut_out_where_there_is_no_test_folder(tmp_path
 
 def test_the_fifth_is_drawn_at_random_and_the_same_each_time(tmp_path: Path) -> None:
     grow(tmp_path, *many("a", "b", count=50))
-    first, again = image_folder(tmp_path)[1], image_folder(tmp_path)[1]
+    first, again = class_folders(tmp_path).test, class_folders(tmp_path).test
     assert list(first["image"]) == list(again["image"])
     assert names(first["image"], tmp_path)[:10] != sorted(many("a", count=50))[:10]
 
@@ -84,4 +86,4 @@ def test_the_fifth_is_drawn_at_random_and_the_same_each_time(tmp_path: Path) -> 
 )
 def test_what_is_wrong_is_named_with_what_to_do(tmp_path: Path, files: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        image_folder(grow(tmp_path, *files))
+        class_folders(grow(tmp_path, *files))

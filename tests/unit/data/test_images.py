@@ -214,7 +214,7 @@ def test_the_test_file_goes_before_validation_because_images_hide_no_labels(tmp_
     [
         ([0, 1, 2, 0], [3], r"label 3 in row 0 is none of the 3 classes of the training rows, 0, 1, 2; correct it"),
         ([0, 1, -1, 0], [0], r"label -1 in row 2 is none of the 2 classes"),
-        ([1, 2, 1, 2], [1], r"class 0 of column 'label' has no example; number the classes from 0 on"),
+        ([0, 2, 0, 2], [0], r"class 1 of column 'label' has no example; number the classes from 0 on"),
         ([0, 0, 0, 0], [0], r"column 'label' names 1 classes; expected at least 2"),
         ([0.5, 1.0, 1.0, 0.5], [1.0], r"column 'label' holds .*; expected the number or the name of a class"),
         ([0, None, 1, 1], [0], r"column 'label' holds None; expected the number or the name of a class"),

@@ -111,8 +111,8 @@ def test_a_missing_folder_is_named_with_what_should_be_in_it(tmp_path: Path) -> 
 
 
 def test_a_missing_file_is_named_with_what_was_found_instead(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,label")
-    with pytest.raises(DataError, match=r"holds no train\.parquet; found train\.csv"):
+    (tmp_path / "train.xlsx").write_text("text,label")
+    with pytest.raises(DataError, match=r"holds no train\.parquet; found train\.xlsx"):
         read(tmp_path)
 
 
