@@ -75,19 +75,15 @@ def prune(
             f"sparsity {sparsity} keeps {keep:,} weights and only {mask.kept:,} are left in the mask "
             f"(sparsity {mask.sparsity:.4f}); ask for a higher sparsity"
         )
-
     if across not in ACROSS:
         raise unknown("across", across, ACROSS)
     groups = Pattern.named(pattern)
-
     if groups is not None:
         _check_scores(scores, mask)
         return cut_by_pattern(scores, mask, groups, groups.kept_at(sparsity))
-
     if across == "row":
         _check_scores(scores, mask)
         return cut_by_row(scores, mask, shares(mask.scope, mask.kept_by_name, keep))
-
     return _best(scores, mask, cut_together(mask.scope, mask.kept_by_name, keep, across))
 
 
@@ -127,13 +123,11 @@ def shares(scope: Scope, alive: Mapping[str, int], keep: int) -> dict[str, int]:
         upto = round(keep * seen / scope.size)
         found[name] = min(upto - given, alive[name])
         given = upto
-
     missing = keep - sum(found.values())
     for name in scope:  # parameters already below their share leave room for the others
         more = min(missing, alive[name] - found[name])
         found[name] += more
         missing -= more
-
     return found
 
 
@@ -147,7 +141,6 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
     _check_scores(scores, mask)
     kept: dict[str, Tensor] = {}
     space = Workspace(mask, CHUNK)
-
     for names, keep in groups.items():
         alive = sum(mask.kept_by_name[name] for name in names)
         if keep == alive:
@@ -156,7 +149,6 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
             kept |= {name: torch.zeros_like(mask.packed(name)) for name in names}
         else:
             kept |= _cut(_Field(scores, mask, names, space), keep, alive)
-
     return Mask.from_packed(mask.scope, {name: kept[name] for name in mask})
 
 
@@ -272,18 +264,15 @@ class _Sweep:
         source = fields.read(name)
         above, below = fields.space.packed[name], torch.empty_like(alive := fields.mask.packed(name))
         score = fields.space.chunk(source.device, fields.dtype)
-
         for start in range(0, len(source), CHUNK):
             chunk = fields.scores(source[start : start + CHUNK], out=score)
             span = slice(start // 8, -(-(start + len(chunk)) // 8))
             above[span] = bits.above(chunk, self.high)
             below[span] = bits.below(chunk, self.low)
-
         self.above[name] = above.bitwise_and_(alive)
         self.count_above += bits.count(above)
         inside = below.bitwise_or_(above).bitwise_not_().bitwise_and_(alive)  # and so NaN is inside
         self.count_inside += bits.count(inside)
-
         if self.count_inside > fields.room:
             self.overfull = 1
             self.inside.clear()
@@ -297,7 +286,6 @@ def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
     low, high = -inf, inf  # the cut lies in [low, high]; it is the keep-th best score
     over, under = 0, 0  # how many living weights are known to score above high, below low
     spread = 2.0
-
     while True:
         sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread)).read(fields)
         spread = 0.0 if sweep.overfull else 2 * spread
@@ -341,7 +329,6 @@ def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
             _set(sweep.above[name], where[scores > cut])
             tied[name] = torch.zeros_like(sweep.above[name])
             _set(tied[name], where[scores == cut])
-
     for name, first in zip(tied, quotas([bits.count(part) for part in tied.values()], need, fields.team), strict=True):
         _set(sweep.above[name], bits.positions(tied[name])[:first])
     return sweep.above
