@@ -123,7 +123,7 @@ def numbers_of(rows: Dataset, label: str, classes: ClassLabel) -> list[int]:
 def numbered(rows: Dataset, label: str, classes: ClassLabel) -> Dataset:
     """*rows* with the numbers of *classes* in the column *label*. Raises DataError at a label that is none of them."""
     numbers = numbers_of(rows, label, classes)
-    return rows.remove_columns(label).add_column(label, numbers, feature=classes)
+    return _replaced(rows, label, numbers, classes)
 
 
 def scored(rows: Dataset, label: str) -> Dataset:
@@ -131,7 +131,7 @@ def scored(rows: Dataset, label: str) -> Dataset:
     if rows.features[label].dtype != "string":
         return rows
     values = [float(value) for value in rows[label][:]]
-    return rows.remove_columns(label).add_column(label, values, feature=Value("float64"))
+    return _replaced(rows, label, values, Value("float64"))
 
 
 def are_hidden(rows: Dataset, label: str) -> bool:
@@ -154,4 +154,10 @@ def of_benchmark(rows: Dataset, label: str, names: Sequence[str]) -> Dataset:
         values = [list(names).index(value) for value in values]
     if any(isinstance(value, str) for value in values):
         return rows
-    return rows.remove_columns(label).add_column(label, values)
+    return _replaced(rows, label, values, None)
+
+
+def _replaced(rows: Dataset, label: str, values: list[Any], feature: Any) -> Dataset:
+    """*rows* with *values* in the column *label*, which may be the only one: without columns there are no rows."""
+    beside = rows.add_column(f"{label} anew", values, feature=feature)
+    return beside.remove_columns(label).rename_column(f"{label} anew", label)

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from instant_soup.core.budget import Cost, Meter
 from instant_soup.core.task import Sample
-from instant_soup.data.source import cut
+from instant_soup.data.source import Tables, cut
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.sizes import Sizes
 from instant_soup.tasks import TASKS, CourseTask
@@ -59,8 +59,8 @@ def test_the_sizes_are_those_of_the_published_sets(name: str, train: int, test: 
 def test_the_splits_are_as_large_as_the_real_cut_makes_them(name: str, data: dict[str, Any]) -> None:
     asked, spec = recipe(name, data=data), TASKS[name]
     assert spec.sizes is not None
-    rows = [Dataset.from_dict({"row": range(size)}) for size in spec.sizes]
-    real = cut(*rows, validation=asked.data.validation, limit=asked.data.limit, origin=name)
+    train, test = (Dataset.from_dict({"row": range(size)}) for size in spec.sizes)
+    real = cut(Tables(train, test=test), validation=asked.data.validation, limit=asked.data.limit, origin=name)
     sizes = known(asked)
     assert (sizes.train, sizes.validation, sizes.test) == (len(real.train), len(real.validation), len(real.test))
 
