@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.budget import Meter
-from ..core.errors import KnobError, unknown
+from ..core.errors import KnobError
 from ..core.pattern import UNSTRUCTURED, check_pattern
 from ..core.prune import Across, prune, survivors
-from ..core.score import SALIENCIES, saliency
+from ..core.score import saliency
 from ..core.task import Task
 from ..core.ticket import Ticket
 from .finish import Finish, check_finish, finished
@@ -61,8 +61,7 @@ class EarlyBird:
             raise KnobError(f"epsilon is {self.epsilon}; expected a distance between 0 and 1, such as 0.1")
         if not 0 < self.mask_share <= 1:
             raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
-        if self.score not in SALIENCIES:
-            raise unknown("score", self.score, SALIENCIES)
+        saliency(self.score)  # raises where there is none of that name
         check_finish(self.finish)
 
     @property

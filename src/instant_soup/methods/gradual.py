@@ -13,7 +13,7 @@ from ..core.errors import KnobError, unknown
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import SCHEDULES
-from ..core.score import SALIENCIES, saliency
+from ..core.score import saliency
 from ..core.task import Task
 from ..core.ticket import Ticket
 from .method import describe
@@ -46,8 +46,7 @@ class Gradual:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
-        if self.score not in SALIENCIES:
-            raise unknown("score", self.score, SALIENCIES)
+        saliency(self.score)  # raises where there is none of that name
         if self.rounds < 1:
             raise KnobError(f"rounds is {self.rounds}; expected 1 or more")
         if not 0 <= self.mask_share <= 1:

@@ -28,7 +28,7 @@ from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import Share, steps_to
-from ..core.score import SALIENCIES, Saliency, saliency
+from ..core.score import Saliency, saliency
 from ..core.task import Brief, Learner, Task
 from ..core.ticket import Ticket
 from ..soup.blend import BLENDS, Standing
@@ -110,8 +110,7 @@ class InstantSoup:
     pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
-        if self.score not in SALIENCIES:
-            raise unknown("score", self.score, SALIENCIES)
+        saliency(self.score)  # raises where there is none of that name
         if self.blend not in BLENDS:
             raise unknown("blend", self.blend, BLENDS)
         for knob, choices in _CHOICES.items():

@@ -8,8 +8,6 @@ goes on are files of their own.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -23,6 +21,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from ..core.budget import Cost, Meter, Purpose
+from ..core.content import content_key
 from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
 from ..core.ranks.agreement import check_agreement
@@ -294,7 +293,7 @@ class ModuleLearner:
             "outcome": ["weights", "second moments"],
         }
 
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return content_key(facts)
 
     def _leg(self, end: int, purpose: Purpose, training: Training, order: Order, dice: tuple[str | int, ...]) -> None:
         self._clock.leg += 1

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
-KEEP_DENSE = ("*embed*", "*head*", "*classifier*")
-"""What a model in memory keeps dense unless its owner says otherwise: whatever could be an embedding or a head."""
-
 HEADS = (
     "head*",
     "*.head*",
