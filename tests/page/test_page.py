@@ -47,6 +47,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from instant_soup.evidence.statistics import interval
     from instant_soup.evidence.transfers import Matrix
     from instant_soup.report.page import render
+    from instant_soup.store.record import Record, upgraded
 
     made = [
         scale.record(task, sparsity, method, seed)
@@ -67,7 +68,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     others = {(name, "glue/rte"): interval([0.8]) for name in ("magnitude", "random", "dense")}
     moved = Matrix("instant-soup", 0.5, tasks, dict.fromkeys(tasks, "spearman"), cells, others)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(compare(named([*made, soup, *dense])), pairs, "Report", [moved]), encoding="utf-8")
+    records = [Record.model_validate(upgraded(facts)) for facts in (*made, soup, *dense)]
+    path.write_text(render(compare(named(records)), pairs, "Report", [moved]), encoding="utf-8")
     return path
 
 
