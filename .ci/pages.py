@@ -7,7 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-SECTIONS = {"adr": "Decisions", "methods": "Methods", "reference": "Reference", "": "Guides"}
+SECTIONS = {
+    "adr": "Decisions",
+    "methods": "Methods",
+    "reference": "Reference",
+    "": "Guides",
+}
 _LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#]+)(#[^)]*)?\)")
 
 
@@ -15,7 +20,12 @@ def on_config(config: Any) -> Any:
     """Put every page into the section of its folder."""
     docs = Path(config["docs_dir"])
     listed = set(_listed(config["nav"]))
-    sections = {title: pages for entry in config["nav"] if isinstance(entry, dict) for title, pages in entry.items()}
+    sections = {
+        title: pages
+        for entry in config["nav"]
+        if isinstance(entry, dict)
+        for title, pages in entry.items()
+    }
 
     for path in sorted(docs.rglob("*.md")):
         page = path.relative_to(docs).as_posix()
@@ -36,7 +46,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         if place.startswith("docs/"):
             return match[0]
         if not (tree / place).exists():
-            raise FileNotFoundError(f"{page.file.src_uri} links to {target}, and there is no {place} in the tree")
+            raise FileNotFoundError(
+                f"{page.file.src_uri} links to {target}, and there is no {place} in the tree"
+            )
         return f"{words} (`{place}`)"
 
     return _LINK.sub(named, markdown)

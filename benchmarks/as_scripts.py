@@ -56,14 +56,22 @@ class Scripts:
         optimizer = AdamW(model.parameters(), lr=self.job.rate)
         for leg, target in zip(self.job.legs, self.job.targets, strict=True):
             self.train(model, optimizer, batches, range(taken, taken := taken + leg))
-            found = [deepcopy(self.look_ahead(model, masks, target, taken)) for _ in range(self.job.denoisers)]
-            union = {name: torch.stack([mask[name] for mask in found]).sum(0).clamp(0, 1) for name in masks}
+            found = [
+                deepcopy(self.look_ahead(model, masks, target, taken))
+                for _ in range(self.job.denoisers)
+            ]
+            union = {
+                name: torch.stack([mask[name] for mask in found]).sum(0).clamp(0, 1)
+                for name in masks
+            }
             masks = cut(model, union, target) if target == self.job.targets[-1] else union
             remask(model, deepcopy(masks))
         self.train(model, optimizer, batches, range(taken, self.job.steps))
         return masks
 
-    def look_ahead(self, main: nn.Module, masks: Masks, target: float, taken: int) -> Masks:
+    def look_ahead(
+        self, main: nn.Module, masks: Masks, target: float, taken: int
+    ) -> Masks:
         """Load everything anew, train for a moment, prune."""
         model = self.load()
         reparametrise(model, deepcopy(masks))
@@ -72,7 +80,13 @@ class Scripts:
         self.train(model, optimizer, self.loader(), repeat(taken, self.job.lookahead))
         return cut(model, masks, target)
 
-    def train(self, model: nn.Module, optimizer: AdamW, batches: Iterator[Any], steps: Iterable[int]) -> None:
+    def train(
+        self,
+        model: nn.Module,
+        optimizer: AdamW,
+        batches: Iterator[Any],
+        steps: Iterable[int],
+    ) -> None:
         """Take *steps*, by their number on the line that the rate falls in."""
         model.train()
         for step in steps:
@@ -85,13 +99,19 @@ class Scripts:
 
     def load(self) -> nn.Module:
         """The pre-trained model, from its file."""
-        model: nn.Module = AutoModelForSequenceClassification.from_pretrained(self.model, num_labels=2)
+        model: nn.Module = AutoModelForSequenceClassification.from_pretrained(
+            self.model, num_labels=2
+        )
         return model
 
     def loader(self) -> Iterator[Any]:
         """Batches without end, tokenised as they are asked for."""
         tokenizer = AutoTokenizer.from_pretrained(self.model)
-        how = {"padding": "max_length", "max_length": self.padded} if self.padded else {"padding": True}
+        how = (
+            {"padding": "max_length", "max_length": self.padded}
+            if self.padded
+            else {"padding": True}
+        )
 
         def collate(rows: Rows) -> Any:
             texts, labels = zip(*rows, strict=True)
@@ -104,7 +124,11 @@ class Scripts:
 
 def prunable(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The layers that are pruned: the matrices of the encoder."""
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
     return [(name, module) for name, module in found if ".encoder." in name]
 
 
@@ -132,9 +156,17 @@ def remask(model: nn.Module, masks: Masks) -> None:
 def cut(model: nn.Module, masks: Masks, target: float) -> Masks:
     """Prune the smallest weights until *target* of all is gone: one `topk` over everything at once."""
     layers = dict(prunable(model))
-    sizes = torch.cat([(layers[name].weight_orig * mask).abs().flatten() for name, mask in masks.items()])
+    sizes = torch.cat(
+        [
+            (layers[name].weight_orig * mask).abs().flatten()
+            for name, mask in masks.items()
+        ]
+    )
     flat = torch.cat([mask.flatten() for mask in masks.values()])
     gone = len(flat) - round((1 - target) * len(flat))
     flat[sizes.topk(gone, largest=False).indices] = 0
     parts = flat.split([mask.numel() for mask in masks.values()])
-    return {name: part.view_as(mask) for (name, mask), part in zip(masks.items(), parts, strict=True)}
+    return {
+        name: part.view_as(mask)
+        for (name, mask), part in zip(masks.items(), parts, strict=True)
+    }

@@ -25,7 +25,9 @@ from instant_soup.store.store import Store
 
 def main() -> None:
     """Copy what is new."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", type=Path)
     parser.add_argument("results", type=Path)
     options = parser.parse_args()
@@ -34,10 +36,19 @@ def main() -> None:
     for sentence in collection.damaged:
         raise SystemExit(f"{options.runs} is damaged: {sentence}")
     runs = list(collection.runs)
-    there = {record.key: record for record in filter(None, map(read, paths(options.results)))}
-    tasks = {run.key: run.task for run in named({**there, **{run.key: run.record for run in runs}}.values())}
+    there = {
+        record.key: record for record in filter(None, map(read, paths(options.results)))
+    }
+    tasks = {
+        run.key: run.task
+        for run in named({**there, **{run.key: run.record for run in runs}}.values())
+    }
 
-    copied = sum(copy(run, tasks[run.key], options.runs, options.results) for run in runs if run.key not in there)
+    copied = sum(
+        copy(run, tasks[run.key], options.runs, options.results)
+        for run in runs
+        if run.key not in there
+    )
     transfers = sorted((options.runs / "transfers").glob("*.json"))
     moved = sum(carry(path, options.results) for path in transfers)
 
@@ -45,7 +56,9 @@ def main() -> None:
     notes = options.results / "agreement.json"
     known = read_json(notes) if notes.exists() else {}
     write_json(notes, {**known, **read_json(options.runs / "agreement.json")})
-    print(f"{copied} of {len(runs)} records and {moved} transfers are new; agreement of {len(pairs)} pairs of tickets")
+    print(
+        f"{copied} of {len(runs)} records and {moved} transfers are new; agreement of {len(pairs)} pairs of tickets"
+    )
 
 
 def copy(run: Run, task: str, runs: Path, results: Path) -> bool:
@@ -80,7 +93,9 @@ def put(path: Path, source: Path, key: str) -> bool:
 
     there = read_json(path)["key"]
     if there != key:
-        raise SystemExit(f"{path} holds {there[:16]}, not {key[:16]}; remove one of the two")
+        raise SystemExit(
+            f"{path} holds {there[:16]}, not {key[:16]}; remove one of the two"
+        )
     return False
 
 

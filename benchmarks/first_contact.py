@@ -36,9 +36,15 @@ class Contact:
 
 def main() -> None:
     """Do all of it and print how long it took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--install", action="store_true", help="into a new environment, by pip")
-    parser.add_argument("--skip-demo", action="store_true", help="all but the demo itself")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--install", action="store_true", help="into a new environment, by pip"
+    )
+    parser.add_argument(
+        "--skip-demo", action="store_true", help="all but the demo itself"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
@@ -61,9 +67,21 @@ def meet(place: Path, *, install: bool, demo: bool) -> list[Contact]:
     command = [str(python), "-m", "instant_soup"]
     contacts.append(typed("--help", [*command, "--help"], place))
     contacts.append(typed("a misspelt command", [*command, "dmeo"], place))
-    contacts.append(typed("a misspelt field", [*command, "plan", str(DEMO), "--set", "method.denoiser=2"], place))
+    contacts.append(
+        typed(
+            "a misspelt field",
+            [*command, "plan", str(DEMO), "--set", "method.denoiser=2"],
+            place,
+        )
+    )
     contacts.append(typed("plan", [*command, "plan", str(DEMO)], place))
-    contacts.append(first_line("first line of progress", [*command, "run", str(DEMO), "--out", "first"], place))
+    contacts.append(
+        first_line(
+            "first line of progress",
+            [*command, "run", str(DEMO), "--out", "first"],
+            place,
+        )
+    )
     if demo:
         contacts.append(typed("demo", [*command, "demo", "--out", "demo"], place))
     return contacts
@@ -72,9 +90,20 @@ def meet(place: Path, *, install: bool, demo: bool) -> list[Contact]:
 def typed(what: str, command: Sequence[str], place: Path) -> Contact:
     """A command from its prompt to its return."""
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=place, env=_environment(), capture_output=True, text=True, check=False)
-    lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip(" ╭╮╰╯─")] or [""]
-    errors = [line for line in lines if "error" in line.lower() or "no such" in line.lower()]
+    done = subprocess.run(
+        command,
+        cwd=place,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [
+        line for line in (done.stdout or done.stderr).splitlines() if line.strip(" ╭╮╰╯─")
+    ] or [""]
+    errors = [
+        line for line in lines if "error" in line.lower() or "no such" in line.lower()
+    ]
     shown = lines[0] if what == "--help" else [*lines, *errors][-1]
     return Contact(what, time.perf_counter() - began, done.returncode, shown.strip(" │"))
 
@@ -103,7 +132,14 @@ def timed(what: str, work: Callable[[], str]) -> Contact:
 def _install(environment: Path) -> str:
     """As `make demo` does."""
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    pip = [
+        str(environment / "bin" / "python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "install",
+    ]
     for what in (["torch"], [f"{ROOT}[demo]"]):
         subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), *what], check=True)
     return str(environment)

@@ -24,7 +24,15 @@ from torch.optim import AdamW
 from instant_soup.core.budget import Meter
 from instant_soup.core.task import Brief, Training
 from instant_soup.tasks import CourseTask, text
-from measure import Goal, Ratio, extra_peak, in_fresh_process, interleaved, options, report
+from measure import (
+    Goal,
+    Ratio,
+    extra_peak,
+    in_fresh_process,
+    interleaved,
+    options,
+    report,
+)
 
 STEPS = 3
 
@@ -33,7 +41,11 @@ def main() -> None:
     """Time the three, measure the memory of each, report."""
     parser = options(__doc__)
     parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--only-memory", choices=("fork", "carrying fork", "deepcopy"), help="print that and stop")
+    parser.add_argument(
+        "--only-memory",
+        choices=("fork", "carrying fork", "deepcopy"),
+        help="print that and stop",
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     task = text("demo/polarity")
@@ -44,9 +56,16 @@ def main() -> None:
     interleaved(contenders, 1)
     taken = interleaved(contenders, chosen.repetitions)
     threads = f"--threads={chosen.threads}"
-    copies = {name: in_fresh_process(__file__, f"--only-memory={name}", threads) for name in contenders}
+    copies = {
+        name: in_fresh_process(__file__, f"--only-memory={name}", threads)
+        for name in contenders
+    }
     for name, times in taken.items():
-        held = "not measured: no /proc/self/clear_refs" if copies[name] is None else f"{copies[name]:.2f} weights"
+        held = (
+            "not measured: no /proc/self/clear_refs"
+            if copies[name] is None
+            else f"{copies[name]:.2f} weights"
+        )
         print(
             f"{name:>13}: median {1000 * median(times):.1f} ms ({1000 * min(times):.1f} to {1000 * max(times):.1f})",
             end="",
@@ -75,7 +94,9 @@ def deep_copying(task: CourseTask) -> Callable[[], object]:
     model = deepcopy(task.course.model)
     optimizer = AdamW(model.parameters(), lr=task.regime.rate, fused=True)
     for step in range(STEPS):
-        task.course.batch_loss(model, task.course.train.batch(range(32 * step, 32 * (step + 1))), 0.0).backward()
+        task.course.batch_loss(
+            model, task.course.train.batch(range(32 * step, 32 * (step + 1))), 0.0
+        ).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return lambda: deepcopy((model, optimizer))
@@ -91,7 +112,11 @@ CONTENDERS: dict[str, Callable[[CourseTask], Callable[[], object]]] = {
 def memory(task: CourseTask, act: Callable[[], object]) -> float | None:
     """Extra peak of *act* in multiples of the weights' bytes."""
     extra = extra_peak(act)
-    return None if extra is None else extra / sum(p.nbytes for p in task.course.model.parameters())
+    return (
+        None
+        if extra is None
+        else extra / sum(p.nbytes for p in task.course.model.parameters())
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,12 @@ LINES: dict[str, dict[str, Any]] = {
     "dense": {"name": "dense"},
     "one-shot": {"name": "magnitude"},
     "cuts-by-magnitude": {"name": "gradual", "schedule": "cubic", **CUTS},
-    "cuts-by-curvature": {"name": "gradual", "schedule": "cubic", "score": "curved", **CUTS},
+    "cuts-by-curvature": {
+        "name": "gradual",
+        "schedule": "cubic",
+        "score": "curved",
+        **CUTS,
+    },
     "soup": {
         "name": "instant-soup",
         **CUTS,
@@ -66,13 +71,31 @@ ONCE = ("dense-longer", "imp")
 """Lines that get one seed."""
 
 NUMBERS = [
-    f"number {word}" for word in ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    f"number {word}"
+    for word in (
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+    )
 ]
 SENTENCES = ["a photo of a {}.", "a small picture of a {}.", "{}"]
 TASKS: dict[str, dict[str, Any]] = {
     "digits": {
         "sparsities": (0.90, 0.95),
-        "regime": {"rate": 3e-4, "weight_decay": 0.1, "batch": 64, "steps": 2500, "line": "flat"},
+        "regime": {
+            "rate": 3e-4,
+            "weight_decay": 0.1,
+            "batch": 64,
+            "steps": 2500,
+            "line": "flat",
+        },
     },
     "polarity": {
         "sparsities": (0.80, 0.90),
@@ -99,10 +122,14 @@ class Job:
 def jobs(seeds: Sequence[int]) -> Iterator[Job]:
     """Every run, those that tell most first."""
     usual = [line for line in LINES if line not in ONCE]
-    plan = [(seed, line) for seed in seeds for line in usual] + [(seeds[0], line) for line in ONCE]
+    plan = [(seed, line) for seed in seeds for line in usual] + [
+        (seeds[0], line) for line in ONCE
+    ]
     for seed, line in plan:
         for task, settings in TASKS.items():
-            for sparsity in (0.0,) if LINES[line]["name"] == "dense" else settings["sparsities"]:
+            for sparsity in (
+                (0.0,) if LINES[line]["name"] == "dense" else settings["sparsities"]
+            ):
                 yield Job(task, line, sparsity, seed)
 
 
@@ -114,7 +141,10 @@ class Words:
 
     def __init__(self, part: Mapping[str, np.ndarray], name: str) -> None:
         ends = np.cumsum(part[f"{name}/lengths"])[:-1]
-        self._ids = [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(part[f"{name}/ids"], ends)]
+        self._ids = [
+            torch.from_numpy(ids.astype(np.int64))
+            for ids in np.split(part[f"{name}/ids"], ends)
+        ]
         self.lengths = part[f"{name}/lengths"].tolist()
         self.targets = torch.from_numpy(part[f"{name}/labels"].astype(np.int64))
 
@@ -123,10 +153,16 @@ class Words:
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Texts put together, padded to the longest of them."""
-        ids = torch.nn.utils.rnn.pad_sequence([self._ids[index] for index in indices], batch_first=True)
+        ids = torch.nn.utils.rnn.pad_sequence(
+            [self._ids[index] for index in indices], batch_first=True
+        )
         lengths = torch.tensor([self.lengths[index] for index in indices])
         seen = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        return {"input_ids": ids, "attention_mask": seen, "labels": self.targets[list(indices)]}
+        return {
+            "input_ids": ids,
+            "attention_mask": seen,
+            "labels": self.targets[list(indices)],
+        }
 
 
 class Digits:
@@ -136,7 +172,9 @@ class Digits:
 
     def __init__(self, part: Mapping[str, np.ndarray], name: str) -> None:
         self._pixels = torch.from_numpy(part[f"{name}/pixels"])
-        self._factor, self._shift = (torch.from_numpy(part[key]) for key in ("factor", "shift"))
+        self._factor, self._shift = (
+            torch.from_numpy(part[key]) for key in ("factor", "shift")
+        )
         self.targets = torch.from_numpy(part[f"{name}/labels"].astype(np.int64))
 
     def __len__(self) -> int:
@@ -171,17 +209,24 @@ class Bench:
         """A new learner at the pre-trained weights."""
         from instant_soup.training.learner import ModuleLearner
 
-        return ModuleLearner(self.course, self.regime, meter, seed=self.seed, horizon=horizon)
+        return ModuleLearner(
+            self.course, self.regime, meter, seed=self.seed, horizon=horizon
+        )
 
 
 @cache
-def read(packed: Path, task: str) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Tensor]]:
+def read(
+    packed: Path, task: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Tensor]]:
     """Facts, data and pre-trained weights of a task, as they were packed."""
     folder = packed / task
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz") as data:
         arrays = {name: data[name] for name in data.files}
-    weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    weights = {
+        name: tensor.float()
+        for name, tensor in load_file(folder / "model.safetensors").items()
+    }
     return facts, arrays, weights
 
 
@@ -200,18 +245,24 @@ def load(packed: Path, task: str, seed: int, changes: Mapping[str, Any]) -> Benc
     model = MODELS[task](facts, weights)
     fresh = frozenset(model.load_state_dict(weights, strict=False).missing_keys)
 
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    shapes = {
+        name: tuple(parameter.shape) for name, parameter in model.named_parameters()
+    }
     scope = Scope({name: shapes[name] for name in facts["scope"]})
     base = Base(facts["base"], digest(dict(model.named_parameters()), scope))
     splits = [EXAMPLES[task](arrays, name) for name in ("train", "validation", "test")]
-    course = Course(task, model, scope, base, fresh, *splits, predict, loss, figures(("accuracy",)))
+    course = Course(
+        task, model, scope, base, fresh, *splits, predict, loss, figures(("accuracy",))
+    )
     return Bench(course, Regime(**{**TASKS[task]["regime"], **changes}), seed)
 
 
 def _bert(facts: Mapping[str, Any], _: Mapping[str, Tensor]) -> Any:
     from transformers import AutoModelForSequenceClassification, BertConfig
 
-    return AutoModelForSequenceClassification.from_config(BertConfig(**facts["config"], num_labels=2))
+    return AutoModelForSequenceClassification.from_config(
+        BertConfig(**facts["config"], num_labels=2)
+    )
 
 
 def _clip(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
@@ -220,11 +271,21 @@ def _clip(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
 
     from instant_soup.models.clip import Classifier, Tower
 
-    text = {"num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "vocab_size": 8}
+    text = {
+        "num_hidden_layers": 1,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_attention_heads": 1,
+        "vocab_size": 8,
+    }
     ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     settings = {"vision_config": facts["config"], "projection_dim": facts["projection"]}
     whole = CLIPModel(CLIPConfig(text_config={**text, **ends}, **settings))
-    return Classifier(Tower(whole.vision_model, whole.visual_projection), weights["head"], weights["scale"])
+    return Classifier(
+        Tower(whole.vision_model, whole.visual_projection),
+        weights["head"],
+        weights["scale"],
+    )
 
 
 MODELS = {"polarity": _bert, "digits": _clip}
@@ -280,10 +341,16 @@ def machine() -> dict[str, str]:
     import transformers
 
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return {"device": card, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {
+        "device": card,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
-def work(packed: Path, changes: Mapping[str, Any], ends: float, wanted: Any, records: Any) -> None:
+def work(
+    packed: Path, changes: Mapping[str, Any], ends: float, wanted: Any, records: Any
+) -> None:
     """Take runs until none is left that would end in time. A process of its own."""
     reach(packed)
     torch.set_num_threads(1)
@@ -307,11 +374,22 @@ def work(packed: Path, changes: Mapping[str, Any], ends: float, wanted: Any, rec
     records.put(None)
 
 
-def bench(packed: Path, out: Path, minutes: float, workers: int, chosen: Sequence[Job], changes: dict[str, Any]) -> int:
+def bench(
+    packed: Path,
+    out: Path,
+    minutes: float,
+    workers: int,
+    chosen: Sequence[Job],
+    changes: dict[str, Any],
+) -> int:
     """Run what is not there yet, side by side; how many records are new."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "records.jsonl"
-    there = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    there = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.exists()
+        else []
+    )
     done = {record["name"] for record in there if "failed" not in record}
     left = [job for job in chosen if job.name not in done]
 
@@ -320,7 +398,10 @@ def bench(packed: Path, out: Path, minutes: float, workers: int, chosen: Sequenc
     for job in left:
         wanted.put(job)
     hands = [
-        context.Process(target=work, args=(packed, changes, ends, wanted, records), daemon=True) for _ in range(workers)
+        context.Process(
+            target=work, args=(packed, changes, ends, wanted, records), daemon=True
+        )
+        for _ in range(workers)
     ]
     for hand in hands:
         hand.start()
@@ -339,7 +420,12 @@ def bench(packed: Path, out: Path, minutes: float, workers: int, chosen: Sequenc
             file.write(json.dumps(record, sort_keys=True) + "\n")
             file.flush()
             new += "failed" not in record
-            print(record["name"], record.get("test", record.get("failed")), record.get("seconds", ""), flush=True)
+            print(
+                record["name"],
+                record.get("test", record.get("failed")),
+                record.get("seconds", ""),
+                flush=True,
+            )
     for hand in hands:
         hand.terminate()
     print(f"{new} new records in {path}, {len(left) - new} runs left")
@@ -380,7 +466,9 @@ def pack(folder: Path, clip: Path, digits: Path, limit: int | None) -> None:
     site = folder / "stand-ins"
     (site / "instant_soup-0.1.0.dist-info").mkdir(parents=True, exist_ok=True)
     about = "Metadata-Version: 2.1\nName: instant-soup\nVersion: 0.1.0\n"
-    (site / "instant_soup-0.1.0.dist-info" / "METADATA").write_text(about, encoding="utf-8")
+    (site / "instant_soup-0.1.0.dist-info" / "METADATA").write_text(
+        about, encoding="utf-8"
+    )
     (site / "pydantic.py").write_text(PYDANTIC, encoding="utf-8")
 
     _pack_polarity(folder / "polarity", limit)
@@ -395,17 +483,36 @@ def _pack_polarity(folder: Path, limit: int | None) -> None:
 
     course = soup.tasks.text("demo/polarity").course
     parts = {name: getattr(course, name) for name in ("train", "validation", "test")}
-    texts = {name: [part.batch([index]) for index in range(len(part))][:limit] for name, part in parts.items()}
-    rows = {name: [batch["input_ids"][0] for batch in batches] for name, batches in texts.items()}
-    used = torch.cat([torch.zeros(1, dtype=torch.long), *(ids for part in rows.values() for ids in part)]).unique()
+    texts = {
+        name: [part.batch([index]) for index in range(len(part))][:limit]
+        for name, part in parts.items()
+    }
+    rows = {
+        name: [batch["input_ids"][0] for batch in batches]
+        for name, batches in texts.items()
+    }
+    used = torch.cat(
+        [
+            torch.zeros(1, dtype=torch.long),
+            *(ids for part in rows.values() for ids in part),
+        ]
+    ).unique()
 
     arrays = {}
     for name, part in rows.items():
-        arrays[f"{name}/ids"] = torch.searchsorted(used, torch.cat(part)).numpy().astype(np.int32)
+        arrays[f"{name}/ids"] = (
+            torch.searchsorted(used, torch.cat(part)).numpy().astype(np.int32)
+        )
         arrays[f"{name}/lengths"] = np.array([len(ids) for ids in part], dtype=np.int32)
-        arrays[f"{name}/labels"] = np.array([int(batch["labels"]) for batch in texts[name]], dtype=np.int8)
+        arrays[f"{name}/labels"] = np.array(
+            [int(batch["labels"]) for batch in texts[name]], dtype=np.int8
+        )
 
-    weights = {name: p.detach() for name, p in course.model.named_parameters() if name not in course.fresh}
+    weights = {
+        name: p.detach()
+        for name, p in course.model.named_parameters()
+        if name not in course.fresh
+    }
     words = "bert.embeddings.word_embeddings.weight"
     weights[words] = weights[words][used]
     kept = (
@@ -435,53 +542,98 @@ def _pack_digits(folder: Path, clip: Path, digits: Path, limit: int | None) -> N
     from instant_soup.models import vision
 
     wording: dict[str, Any] = (
-        {"classes": NUMBERS, "templates": SENTENCES} if (digits / "train.parquet").exists() else {}
+        {"classes": NUMBERS, "templates": SENTENCES}
+        if (digits / "train.parquet").exists()
+        else {}
     )
     name = "vision/mnist" if wording else "own images"
     course = soup.tasks.image(name, model=str(clip), data=digits, **wording).course
     how = vision.processor(str(clip)).to_dict()
     spread = torch.tensor(how["image_std"]).reshape(-1, 1, 1)
-    factor, shift = how["rescale_factor"] / spread, torch.tensor(how["image_mean"]).reshape(-1, 1, 1) / spread
+    factor, shift = (
+        how["rescale_factor"] / spread,
+        torch.tensor(how["image_mean"]).reshape(-1, 1, 1) / spread,
+    )
 
     arrays = {"factor": factor.numpy(), "shift": shift.numpy()}
     for part in ("train", "validation", "test"):
         examples = getattr(course, part)
         count = min(len(examples), limit or len(examples))
-        values = torch.cat([examples.batch([index])["pixel_values"] for index in range(count)])
+        values = torch.cat(
+            [examples.batch([index])["pixel_values"] for index in range(count)]
+        )
         pixels = ((values + shift) / factor).round().to(torch.uint8)
         grey = bool((pixels == pixels[:, :1]).all())
         arrays[f"{part}/pixels"] = (pixels[:, :1] if grey else pixels).numpy()
         arrays[f"{part}/labels"] = examples.targets[:count].numpy().astype(np.int16)
 
-    weights = {name: parameter.detach() for name, parameter in course.model.named_parameters()}
+    weights = {
+        name: parameter.detach() for name, parameter in course.model.named_parameters()
+    }
     head = {"head": course.model.head, "scale": course.model.scale}
     tower = course.model.visual.vision_model.config.to_dict()
     kept = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "image_size", "patch_size",
             "hidden_act", "layer_norm_eps", "attention_dropout")  # fmt: skip
     projection = course.model.visual.visual_projection.weight.shape[0]
-    facts = {"base": f"{clip.name} (half precision)", "scope": list(course.scope), "projection": projection}
-    _write(folder, {**facts, "config": {key: tower[key] for key in kept}}, arrays, {**weights, **head})
+    facts = {
+        "base": f"{clip.name} (half precision)",
+        "scope": list(course.scope),
+        "projection": projection,
+    }
+    _write(
+        folder,
+        {**facts, "config": {key: tower[key] for key in kept}},
+        arrays,
+        {**weights, **head},
+    )
 
 
-def _write(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray], weights: dict[str, Tensor]) -> None:
+def _write(
+    folder: Path,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    weights: dict[str, Tensor],
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "facts.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
     np.savez_compressed(folder / "data.npz", **arrays)
-    save_file({name: tensor.half().contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+    save_file(
+        {name: tensor.half().contiguous() for name, tensor in weights.items()},
+        folder / "model.safetensors",
+    )
 
 
 def main() -> None:
     """Pack, or run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("packed", type=Path, nargs="?", help="a folder that --pack wrote")
     parser.add_argument("--pack", type=Path, metavar="DIR", help="write that folder")
     parser.add_argument("--clip", type=Path, help="with --pack: the folder of a CLIP")
-    parser.add_argument("--digits", type=Path, help="with --pack: a folder of images, as tasks read them")
-    parser.add_argument("--limit", type=int, help="with --pack: how many examples of each split; all by default")
-    parser.add_argument("--out", type=Path, default=Path("gpu-records"), help="where records.jsonl is kept")
-    parser.add_argument("--minutes", type=float, default=9.0, help="after so many, all ends")
-    parser.add_argument("--workers", type=int, help="how many runs side by side; 12 on a card, 1 without")
-    parser.add_argument("--only", metavar="WORDS", help="runs whose names hold these words")
+    parser.add_argument(
+        "--digits", type=Path, help="with --pack: a folder of images, as tasks read them"
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        help="with --pack: how many examples of each split; all by default",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("gpu-records"),
+        help="where records.jsonl is kept",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="after so many, all ends"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="how many runs side by side; 12 on a card, 1 without"
+    )
+    parser.add_argument(
+        "--only", metavar="WORDS", help="runs whose names hold these words"
+    )
     parser.add_argument("--steps", type=int, help="T; as the tasks have it by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     options = parser.parse_args()
@@ -498,7 +650,12 @@ def main() -> None:
     chosen = [job for job in jobs(options.seeds) if (options.only or "") in job.name]
     workers = options.workers or (12 if torch.cuda.is_available() else 1)
     bench(
-        options.packed, options.out, options.minutes, workers, chosen, {"steps": options.steps} if options.steps else {}
+        options.packed,
+        options.out,
+        options.minutes,
+        workers,
+        chosen,
+        {"steps": options.steps} if options.steps else {},
     )
 
 

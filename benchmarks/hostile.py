@@ -110,7 +110,10 @@ def facts_changed(facts: Any, dice: random.Random) -> Any:
 
     if isinstance(facts, list) and facts and dice.random() < 0.8:
         place = dice.randrange(len(facts))
-        return [facts_changed(value, dice) if index == place else value for index, value in enumerate(facts)]
+        return [
+            facts_changed(value, dice) if index == place else value
+            for index, value in enumerate(facts)
+        ]
 
     return dice.choice(ODD)
 
@@ -145,7 +148,13 @@ def records(dice: random.Random, folder: Path) -> list[list[str]]:
         written(odd, facts)
 
     page = str(folder / "page.html")
-    choices = [["compare"], ["compare", "--csv"], ["compare", "--latex"], ["compare", "--markdown"], ["status"]]
+    choices = [
+        ["compare"],
+        ["compare", "--csv"],
+        ["compare", "--latex"],
+        ["compare", "--markdown"],
+        ["status"],
+    ]
     command = dice.choice(choices)
     return [
         [command[0], str(runs), *command[1:]],
@@ -172,9 +181,30 @@ def recipes(dice: random.Random, folder: Path) -> list[list[str]]:
 
     path.write_text(RECIPE, encoding="utf-8")
     place = dice.choice(
-        ("sparsity", "seed", "task.name", "method.denoisers", "training.epochs", "training.rate", "budget")
+        (
+            "sparsity",
+            "seed",
+            "task.name",
+            "method.denoisers",
+            "training.epochs",
+            "training.rate",
+            "budget",
+        )
     )
-    value = dice.choice(("1e308", "inf", "nan", "-1", "9" * 5000, "[]", "[" * 2000, '"[/old]"', "'\\u0000'", "1e-300"))
+    value = dice.choice(
+        (
+            "1e308",
+            "inf",
+            "nan",
+            "-1",
+            "9" * 5000,
+            "[]",
+            "[" * 2000,
+            '"[/old]"',
+            "'\\u0000'",
+            "1e-300",
+        )
+    )
     return [["plan", str(path), "--set", f"{place}={value}"]]
 
 
@@ -221,7 +251,15 @@ def imports(dice: random.Random, folder: Path) -> list[list[str]]:
     else:
         torch.save(tensors, path)
     path.write_bytes(bytes_changed(path.read_bytes(), dice))
-    return [["import", str(path), "-o", str(folder / "ticket.safetensors"), *dice.choice(([], ["--pickle"]))]]
+    return [
+        [
+            "import",
+            str(path),
+            "-o",
+            str(folder / "ticket.safetensors"),
+            *dice.choice(([], ["--pickle"])),
+        ]
+    ]
 
 
 def tickets(dice: random.Random, folder: Path) -> list[list[str]]:
@@ -274,7 +312,10 @@ def fault_of(result: Any) -> str:
 def fingerprints(folder: Path) -> dict[str, str]:
     """Every file below *folder* with its digest."""
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def lost(before: Mapping[str, str], after: Mapping[str, str], command: str) -> int:
@@ -303,12 +344,16 @@ def counted(tally: Tally) -> Iterator[None]:
         socket.socket.connect = connect  # type: ignore[method-assign]
 
 
-def tried(kind: str, *, seed: int, count: int | None = None, seconds: float | None = None) -> Tally:
+def tried(
+    kind: str, *, seed: int, count: int | None = None, seconds: float | None = None
+) -> Tally:
     """Odd inputs of one *kind*: so many, or for so long."""
     tally = Tally()
     began = time.monotonic()
     number = 0
-    while (count is None or number < count) and (seconds is None or time.monotonic() - began < seconds):
+    while (count is None or number < count) and (
+        seconds is None or time.monotonic() - began < seconds
+    ):
         attempt(KINDS[kind], seed + number, tally)
         number += 1
     return tally
@@ -316,9 +361,13 @@ def tried(kind: str, *, seed: int, count: int | None = None, seconds: float | No
 
 def main() -> None:
     """Try every kind, or one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kind", choices=KINDS, action="append")
-    parser.add_argument("--seconds", type=float, help="in all; a minute if no count is given")
+    parser.add_argument(
+        "--seconds", type=float, help="in all; a minute if no count is given"
+    )
     parser.add_argument("--count", type=int, help="inputs of each kind")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -327,7 +376,9 @@ def main() -> None:
     seconds = options.seconds or (None if options.count else 60.0)
     share = None if seconds is None else seconds / len(kinds)
     clean = True
-    print(f"{'kind':<12} {'commands':>8} {'accepted':>8} {'refused':>8} {'faults':>7} {'lost':>5} {'connections':>11}")
+    print(
+        f"{'kind':<12} {'commands':>8} {'accepted':>8} {'refused':>8} {'faults':>7} {'lost':>5} {'connections':>11}"
+    )
     for kind in kinds:
         tally = tried(kind, seed=options.seed, count=options.count, seconds=share)
         clean &= tally.clean

@@ -49,9 +49,13 @@ PARTS = {  # by the file and the function that a part is all of
 def main() -> None:
     """Run once under the profiler, print the parts."""
     parser = options(__doc__)
-    parser.add_argument("--words", action="store_true", help="the demo's words in place of sentences")
+    parser.add_argument(
+        "--words", action="store_true", help="the demo's words in place of sentences"
+    )
     parser.add_argument("--steps", type=int, default=60, help="T (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "bfloat16")
+    )
     chosen = parser.parse_args()
     compute(chosen.threads)
     with tempfile.TemporaryDirectory() as room:
@@ -62,7 +66,9 @@ def main() -> None:
     for name, spent in sorted(taken.items(), key=lambda item: -item[1]):
         print(f"{name:>30} {spent:7.2f} s {spent / sum(taken.values()):6.1%}")
     print(f"{'all':>30} {sum(taken.values()):7.2f} s")
-    line = json.dumps({"parts": taken, "threads": chosen.threads, "torch": torch.__version__})
+    line = json.dumps(
+        {"parts": taken, "threads": chosen.threads, "torch": torch.__version__}
+    )
     if chosen.json:
         chosen.json.write_text(line + "\n", encoding="utf-8")
     print(line)
@@ -70,12 +76,26 @@ def main() -> None:
 
 def recipe(room: Path, steps: int, precision: str, *, words: bool) -> Recipe:
     """Instant Soup Pruning with the knobs of the demo."""
-    task = {"name": "demo/polarity"} if words else {"name": "sentences", "columns": ["sentence"]}
+    task = (
+        {"name": "demo/polarity"}
+        if words
+        else {"name": "sentences", "columns": ["sentence"]}
+    )
     data = {} if words else {"data": {"folder": str(sentences.write(room, 960, 96))}}
-    method = {"name": "instant-soup", "blend": "lookahead", "denoisers": 4, "lookahead_steps": 5, "compression": 0.25}
-    method |= {"carry": "none", "finish": "rewind"}  # a look-ahead is fork, steps and cut, and no more
+    method = {
+        "name": "instant-soup",
+        "blend": "lookahead",
+        "denoisers": 4,
+        "lookahead_steps": 5,
+        "compression": 0.25,
+    }
+    # a look-ahead is fork, steps and cut, and no more
+    method |= {"carry": "none", "finish": "rewind"}
     training = {"steps": steps, "precision": precision}
-    return Recipe.parse({"task": task, **data, "method": method, "training": training, "sparsity": 0.7}, "profile")
+    return Recipe.parse(
+        {"task": task, **data, "method": method, "training": training, "sparsity": 0.7},
+        "profile",
+    )
 
 
 def parts(stats: pstats.Stats) -> dict[str, float]:
@@ -84,7 +104,9 @@ def parts(stats: pstats.Stats) -> dict[str, float]:
     for (file, _, function), (_, _, _, cumulative, _) in stats.stats.items():
         for name, (where, what) in PARTS.items():
             if file.endswith(where) and function == what:
-                taken[name] += cumulative - (inside(stats, "_answers") if what == "_answers" else 0.0)
+                taken[name] += cumulative - (
+                    inside(stats, "_answers") if what == "_answers" else 0.0
+                )
     taken["the rest"] = stats.total_tt - sum(taken.values())
     return taken
 
@@ -92,8 +114,15 @@ def parts(stats: pstats.Stats) -> dict[str, float]:
 def inside(stats: pstats.Stats, caller: str) -> float:
     """Seconds of what is done inside *caller* and is a part of its own."""
     own = ("batch", "_charge")
-    callers = [by for (_, _, function), (*_, by) in stats.stats.items() if function in own]
-    return sum(spent[3] for by in callers for (_, _, function), spent in by.items() if function == caller)
+    callers = [
+        by for (_, _, function), (*_, by) in stats.stats.items() if function in own
+    ]
+    return sum(
+        spent[3]
+        for by in callers
+        for (_, _, function), spent in by.items()
+        if function == caller
+    )
 
 
 if __name__ == "__main__":

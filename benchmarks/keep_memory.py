@@ -29,9 +29,23 @@ WARM = 5
 def main() -> None:
     """Start the processes one after another and compare their steps."""
     parser = options(__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="processes of each kind (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=15, help="timed in each process (default: %(default)s)")
-    parser.add_argument("--only", choices=KINDS, help="train in this process, print the times of the steps and stop")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=6,
+        help="processes of each kind (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=15,
+        help="timed in each process (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--only",
+        choices=KINDS,
+        help="train in this process, print the times of the steps and stop",
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     if chosen.only:
@@ -42,10 +56,16 @@ def main() -> None:
     taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for turn in range(chosen.rounds):
         for kind in KINDS[:: -1 if turn % 2 else 1]:
-            arguments = (f"--only={kind}", f"--steps={chosen.steps}", f"--threads={chosen.threads}")
+            arguments = (
+                f"--only={kind}",
+                f"--steps={chosen.steps}",
+                f"--threads={chosen.threads}",
+            )
             taken[kind].append(median(in_fresh_process(__file__, *arguments)))
     for kind, times in taken.items():
-        print(f"freed memory {kind:>8}: median {1000 * median(times):.1f} ms a step in {len(times)} processes")
+        print(
+            f"freed memory {kind:>8}: median {1000 * median(times):.1f} ms a step in {len(times)} processes"
+        )
     ratio = Ratio.of(taken["kept"], taken["returned"])
     print(f"a step with freed memory kept takes {ratio} of one without")
     report(

@@ -30,24 +30,44 @@ SPARSITY = 0.7
 def main() -> None:
     """Train both in turn and compare."""
     parser = options(__doc__)
-    parser.add_argument("--legs", type=int, default=20, help="of each learner (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=10, help="of a leg (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=32, help="examples of a step (default: %(default)s)")
+    parser.add_argument(
+        "--legs", type=int, default=20, help="of each learner (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=10, help="of a leg (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="examples of a step (default: %(default)s)"
+    )
     chosen = parser.parse_args()
     compute(chosen.threads)
-    task = text("demo/polarity", regime=Regime(batch=chosen.batch, steps=WARM + chosen.steps * chosen.legs))
+    task = text(
+        "demo/polarity",
+        regime=Regime(batch=chosen.batch, steps=WARM + chosen.steps * chosen.legs),
+    )
     dense, masked = task.learner(Meter()), task.learner(Meter())
     masked.apply_mask(prune(magnitude(masked), masked.mask, SPARSITY))
     for learner in (dense, masked):
         learner.train(WARM)
-    legs = {"dense": lambda: dense.train(chosen.steps), "masked": lambda: masked.train(chosen.steps)}
+    legs = {
+        "dense": lambda: dense.train(chosen.steps),
+        "masked": lambda: masked.train(chosen.steps),
+    }
     taken = interleaved(legs, chosen.legs)
-    assert dense.meter.spent == masked.meter.spent, "the learners did not see the same batches"
-    steps = {name: [1000 * leg / chosen.steps for leg in each] for name, each in taken.items()}
+    assert dense.meter.spent == masked.meter.spent, (
+        "the learners did not see the same batches"
+    )
+    steps = {
+        name: [1000 * leg / chosen.steps for leg in each] for name, each in taken.items()
+    }
     for name, each in steps.items():
-        print(f"{name:>8}: median {median(each):.1f} ms a step ({min(each):.1f} to {max(each):.1f})")
+        print(
+            f"{name:>8}: median {median(each):.1f} ms a step ({min(each):.1f} to {max(each):.1f})"
+        )
     ratio = Ratio.of(taken["masked"], taken["dense"])
-    print(f"under the mask of {masked.mask.sparsity:.0%} a step takes {ratio} of a dense one")
+    print(
+        f"under the mask of {masked.mask.sparsity:.0%} a step takes {ratio} of a dense one"
+    )
     report(
         {"masked step over dense step": Goal.on(ratio, "at most", 1.03)},
         chosen.json,

@@ -33,8 +33,14 @@ class Ratio:
         """The ratio of two series that were measured in pairs, one beside the other."""
         dice = torch.Generator().manual_seed(0)
         pairs = torch.tensor([above, below], dtype=torch.float64)
-        upper, lower = pairs[:, torch.randint(len(above), (DRAWS, len(above)), generator=dice)].quantile(0.5, dim=2)
-        low, high = (upper / lower).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        upper, lower = pairs[
+            :, torch.randint(len(above), (DRAWS, len(above)), generator=dice)
+        ].quantile(0.5, dim=2)
+        low, high = (
+            (upper / lower)
+            .quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+            .tolist()
+        )
         return cls(median(above) / median(below), (low, high))
 
     def __str__(self) -> str:
@@ -52,7 +58,9 @@ class Goal:
     interval: tuple[float, float] | None = None
 
     @classmethod
-    def on(cls, ratio: Ratio, bound: Literal["at least", "at most", "under"], limit: float) -> Goal:
+    def on(
+        cls, ratio: Ratio, bound: Literal["at least", "at most", "under"], limit: float
+    ) -> Goal:
         """What a ratio should be."""
         return cls(ratio.value, bound, limit, ratio.interval)
 
@@ -63,7 +71,11 @@ class Goal:
             return None
         if self.bound == "at least":
             return self.figure >= self.limit
-        return self.figure <= self.limit if self.bound == "at most" else self.figure < self.limit
+        return (
+            self.figure <= self.limit
+            if self.bound == "at most"
+            else self.figure < self.limit
+        )
 
     def __str__(self) -> str:
         if self.figure is None:
@@ -82,7 +94,12 @@ def options(doc: str | None) -> ArgumentParser:
     """
     parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the last line as well")
-    parser.add_argument("--threads", type=int, default=1, help="that torch computes with (default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="that torch computes with (default: %(default)s)",
+    )
     return parser
 
 
@@ -95,7 +112,9 @@ def seconds(act: Callable[[], object]) -> float:
     return taken
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]], repetitions: int
+) -> dict[str, list[float]]:
     """Seconds of each call. All take their turn in each repetition; every other time in reverse order."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for repetition in range(repetitions):
@@ -142,13 +161,20 @@ def extra_peak(act: Callable[[], object]) -> int | None:
 
 
 def _kernel(field: str) -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    line = next(
+        line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:")
+    )
     return 1024 * int(line.split()[1])
 
 
 def in_fresh_process(script: str, *arguments: str) -> Any:
     """What *script*, run with *arguments* in a process of its own, prints as JSON."""
-    done = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -157,7 +183,14 @@ def report(goals: Mapping[str, Goal], path: Path | None, **facts: Any) -> None:
     print()
     for name, goal in goals.items():
         print(f"{name}: {goal}")
-    line = json.dumps({"goals": {name: asdict(goal) | {"met": goal.met} for name, goal in goals.items()}, **facts})
+    line = json.dumps(
+        {
+            "goals": {
+                name: asdict(goal) | {"met": goal.met} for name, goal in goals.items()
+            },
+            **facts,
+        }
+    )
     if path:
         path.write_text(line + "\n", encoding="utf-8")
     print(line)

@@ -22,7 +22,13 @@ GIB = 2**30
 def main() -> None:
     """Make the model, and prune it in a fresh process."""
     parser = argparse.ArgumentParser()
-    for name, value in (("width", 4096), ("inner", 11008), ("blocks", 2), ("samples", 8), ("window", 256)):
+    for name, value in (
+        ("width", 4096),
+        ("inner", 11008),
+        ("blocks", 2),
+        ("samples", 8),
+        ("window", 256),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--limit", type=float, default=8.0, help="GiB of address space")
     parser.add_argument("--score", default="sparsegpt")
@@ -31,7 +37,13 @@ def main() -> None:
         folder = Path(place)
         make(folder, options)
         told = subprocess.run(
-            [sys.executable, __file__, "--worker", str(folder), json.dumps(vars(options))],
+            [
+                sys.executable,
+                __file__,
+                "--worker",
+                str(folder),
+                json.dumps(vars(options)),
+            ],
             check=True,
             capture_output=True,
             text=True,
@@ -64,7 +76,9 @@ def make(folder: Path, options: argparse.Namespace) -> None:
     model.save_pretrained(folder / "model")
     tokenizer().save_pretrained(folder / "model")
     (folder / "text").mkdir()
-    (folder / "text" / "train.txt").write_text("a soup of tickets, and some words. " * 4000, encoding="utf-8")
+    (folder / "text" / "train.txt").write_text(
+        "a soup of tickets, and some words. " * 4000, encoding="utf-8"
+    )
 
 
 def work(folder: Path, options: dict[str, float]) -> None:
@@ -88,11 +102,15 @@ def work(folder: Path, options: dict[str, float]) -> None:
     plan = outline(folder / "model", job)
     prune_blocks(folder / "model", folder / "out", job)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"block {plan.block / GIB:.2f} GiB in float32; planned {plan.memory / GIB:.2f} GiB beside Python")
+    print(
+        f"block {plan.block / GIB:.2f} GiB in float32; planned {plan.memory / GIB:.2f} GiB beside Python"
+    )
     print(
         f"Python and torch {before / GIB:.2f} GiB; peak {peak / GIB:.2f} GiB, under a limit of {options['limit']} GiB"
     )
-    print(f"peak without Python as a multiple of one block in float32: {(peak - before) / plan.block:.2f}")
+    print(
+        f"peak without Python as a multiple of one block in float32: {(peak - before) / plan.block:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -37,30 +37,62 @@ WIDTH, INNER, WORDS = 4096, 11008, 32000
 def main() -> None:
     """Make, prune, read and write, report, delete."""
     parser = options(__doc__)
-    parser.add_argument("--billions", type=float, default=7, help="of weights, about (default: %(default)s)")
-    parser.add_argument("--limit", type=float, default=3, help="of the address space, GiB (default: %(default)s)")
+    parser.add_argument(
+        "--billions",
+        type=float,
+        default=7,
+        help="of weights, about (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=3,
+        help="of the address space, GiB (default: %(default)s)",
+    )
     parser.add_argument("--folder", type=Path, help="where there is room on the disk")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as made:
         source, out = Path(made, "dense"), Path(made, "sparse")
         size = make(source, max(1, round(32 * chosen.billions / 6.74)))
-        print(f"made {len(list(source.glob('*.safetensors')))} shards, {size / 1e9:.1f} GB", flush=True)
+        print(
+            f"made {len(list(source.glob('*.safetensors')))} shards, {size / 1e9:.1f} GB",
+            flush=True,
+        )
         plain = [seconds(lambda: plainly(source, out))]
         shutil.rmtree(out)
         forget(source)
         peak = [0]
-        ours = seconds(lambda: peak.__setitem__(0, job(source, out, int(chosen.limit * 2**30))))
+        ours = seconds(
+            lambda: peak.__setitem__(0, job(source, out, int(chosen.limit * 2**30)))
+        )
         check(source, out)
         shutil.rmtree(out)
         plain.append(seconds(lambda: plainly(source, out)))
-    print(f"job {ours:.1f} s; two readings and a writing before and after it {plain[0]:.1f} s and {plain[1]:.1f} s")
-    print(f"peak resident memory of the job {peak[0] / 2**20:,.0f} MiB, under a limit of {chosen.limit:g} GiB")
+    print(
+        f"job {ours:.1f} s; two readings and a writing before and after it {plain[0]:.1f} s and {plain[1]:.1f} s"
+    )
+    print(
+        f"peak resident memory of the job {peak[0] / 2**20:,.0f} MiB, under a limit of {chosen.limit:g} GiB"
+    )
     goals = {
-        "time of the job as a multiple of two readings and a writing": Goal(2 * ours / sum(plain), "at most", 1.5),
-        "peak resident memory as a share of the limit": Goal(peak[0] / (chosen.limit * 2**30), "under", 1),
-        "peak resident memory as a share of the checkpoint": Goal(peak[0] / size, "under", 0.25),
+        "time of the job as a multiple of two readings and a writing": Goal(
+            2 * ours / sum(plain), "at most", 1.5
+        ),
+        "peak resident memory as a share of the limit": Goal(
+            peak[0] / (chosen.limit * 2**30), "under", 1
+        ),
+        "peak resident memory as a share of the checkpoint": Goal(
+            peak[0] / size, "under", 0.25
+        ),
     }
-    report(goals, chosen.json, seconds={"job": ours, "plain": plain}, bytes=size, peak=peak[0], limit=chosen.limit)
+    report(
+        goals,
+        chosen.json,
+        seconds={"job": ours, "plain": plain},
+        bytes=size,
+        peak=peak[0],
+        limit=chosen.limit,
+    )
 
 
 def make(folder: Path, layers: int) -> int:
@@ -80,7 +112,9 @@ def make(folder: Path, layers: int) -> int:
         file = f"model-{number + 1:05}-of-{len(shards):05}.safetensors"
         index |= dict.fromkeys(shard, file)
         write_shard(folder / file, shard, block)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": index})
+    )
     (folder / "config.json").write_text('{"model_type": "llama"}')
     forget(folder)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
@@ -91,10 +125,17 @@ def tensors(layers: int) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (WORDS, WIDTH)}
     for layer in range(layers):
         begin = f"model.layers.{layer}."
-        found |= {f"{begin}self_attn.{name}_proj.weight": (WIDTH, WIDTH) for name in "qkvo"}
-        found |= {f"{begin}mlp.{name}_proj.weight": (INNER, WIDTH) for name in ("gate", "up")}
+        found |= {
+            f"{begin}self_attn.{name}_proj.weight": (WIDTH, WIDTH) for name in "qkvo"
+        }
+        found |= {
+            f"{begin}mlp.{name}_proj.weight": (INNER, WIDTH) for name in ("gate", "up")
+        }
         found |= {f"{begin}mlp.down_proj.weight": (WIDTH, INNER)}
-        found |= {f"{begin}{name}_layernorm.weight": (WIDTH,) for name in ("input", "post_attention")}
+        found |= {
+            f"{begin}{name}_layernorm.weight": (WIDTH,)
+            for name in ("input", "post_attention")
+        }
     return found | {"model.norm.weight": (WIDTH,), "lm_head.weight": (WORDS, WIDTH)}
 
 
@@ -110,7 +151,10 @@ def write_shard(path: Path, shard: dict[str, tuple[int, ...]], block: bytes) -> 
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         for fact in facts.values():
-            left, at = fact["data_offsets"][1] - fact["data_offsets"][0], 2 * (file.tell() % 4096)
+            left, at = (
+                fact["data_offsets"][1] - fact["data_offsets"][0],
+                2 * (file.tell() % 4096),
+            )
             while left:
                 part = block[at : at + left]
                 file.write(part)
@@ -151,7 +195,17 @@ def through(read: Callable[[memoryview], int | None], path: Path | None) -> None
 
 def job(source: Path, out: Path, limit: int) -> int:
     """`instant-soup prune` under *limit* bytes of address space; returns its peak resident memory."""
-    command = [sys.executable, "-m", "instant_soup", "prune", source, "-o", out, f"--sparsity={SPARSITY}", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "instant_soup",
+        "prune",
+        source,
+        "-o",
+        out,
+        f"--sparsity={SPARSITY}",
+        "--json",
+    ]
     subprocess.run(
         [str(word) for word in command],
         check=True,

@@ -25,7 +25,16 @@ from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
 from instant_soup.core.weights import Elementwise
-from measure import Goal, Ratio, extra_peak, in_fresh_process, interleaved, options, report, seconds
+from measure import (
+    Goal,
+    Ratio,
+    extra_peak,
+    in_fresh_process,
+    interleaved,
+    options,
+    report,
+    seconds,
+)
 
 LAYERS, WIDTH = 12, 768
 MATRICES = {
@@ -40,7 +49,11 @@ def main() -> None:
     """Time, compare the masks, measure the memory, report."""
     parser = options(__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--only-memory", action="store_true", help="print the extra memory of ours and stop")
+    parser.add_argument(
+        "--only-memory",
+        action="store_true",
+        help="print the extra memory of ours and stop",
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     weights = bert_base()
@@ -51,22 +64,38 @@ def main() -> None:
     theirs = reference(weights)
     agree(ours(weights, everything), theirs[1], weights)
     taken = interleaved(
-        {"ours": lambda: ours(weights, everything), "one pass": lambda: one_pass(weights)}, chosen.repetitions
+        {
+            "ours": lambda: ours(weights, everything),
+            "one pass": lambda: one_pass(weights),
+        },
+        chosen.repetitions,
     )
     taken["torch"] = [theirs[0], reference(weights)[0]]
     for name, times in taken.items():
-        print(f"{name:>10}: median {median(times):.3f} s of {len(times)} ({min(times):.3f} to {max(times):.3f})")
-    passes, faster = Ratio.of(taken["ours"], taken["one pass"]), median(taken["torch"]) / median(taken["ours"])
+        print(
+            f"{name:>10}: median {median(times):.3f} s of {len(times)} ({min(times):.3f} to {max(times):.3f})"
+        )
+    passes, faster = (
+        Ratio.of(taken["ours"], taken["one pass"]),
+        median(taken["torch"]) / median(taken["ours"]),
+    )
     print(f"ours takes {passes} passes")
     share = in_fresh_process(__file__, "--only-memory", f"--threads={chosen.threads}")
     if share is None:
-        print("extra memory: this system has no /proc/self/clear_refs, so it is not measured")
+        print(
+            "extra memory: this system has no /proc/self/clear_refs, so it is not measured"
+        )
     goals = {
         "times faster than torch": Goal(faster, "at least", 15),
         "passes over the weights": Goal.on(passes, "at most", 8),
         "extra memory as a share of the weights": Goal(share, "under", 0.10),
     }
-    report(goals, chosen.json, medians={name: median(times) for name, times in taken.items()}, threads=chosen.threads)
+    report(
+        goals,
+        chosen.json,
+        medians={name: median(times) for name, times in taken.items()},
+        threads=chosen.threads,
+    )
 
 
 def bert_base() -> dict[str, Tensor]:
@@ -81,7 +110,9 @@ def bert_base() -> dict[str, Tensor]:
 
 def dense(weights: dict[str, Tensor]) -> Mask:
     """The mask that keeps all weights."""
-    return Mask.dense(Scope({name: tuple(tensor.shape) for name, tensor in weights.items()}))
+    return Mask.dense(
+        Scope({name: tuple(tensor.shape) for name, tensor in weights.items()})
+    )
 
 
 def ours(weights: dict[str, Tensor], mask: Mask) -> Mask:
@@ -100,7 +131,11 @@ def reference(weights: dict[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
     for name, module in modules.items():
         module.weight = nn.Parameter(weights[name], requires_grad=False)
     pairs = [(module, "weight") for module in modules.values()]
-    taken = seconds(lambda: torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=SPARSITY))
+    taken = seconds(
+        lambda: torch_prune.global_unstructured(
+            pairs, torch_prune.L1Unstructured, amount=SPARSITY
+        )
+    )
     return taken, {name: module.weight_mask.bool() for name, module in modules.items()}
 
 
@@ -110,8 +145,12 @@ def agree(mask: Mask, theirs: dict[str, Tensor], weights: dict[str, Tensor]) -> 
     assert mask.kept == kept, f"ours keeps {mask.kept:,} and torch {kept:,}"
     cut = min(float(weights[name].abs()[mask[name]].min()) for name in mask)
     tied = torch.cat([weights[name].abs()[mask[name] != theirs[name]] for name in mask])
-    assert bool((tied == cut).all()), "the masks differ in weights that are not tied at the cut"
-    print(f"both keep {kept:,} of {mask.scope.size:,} weights and differ in {len(tied)} that are tied at the cut")
+    assert bool((tied == cut).all()), (
+        "the masks differ in weights that are not tied at the cut"
+    )
+    print(
+        f"both keep {kept:,} of {mask.scope.size:,} weights and differ in {len(tied)} that are tied at the cut"
+    )
 
 
 def memory(weights: dict[str, Tensor]) -> float | None:
@@ -120,7 +159,11 @@ def memory(weights: dict[str, Tensor]) -> float | None:
     ours(few, dense(few))  # what is loaded at the first call is not the weights' fault
     everything = dense(weights)
     extra = extra_peak(lambda: ours(weights, everything))
-    return None if extra is None else extra / sum(tensor.nbytes for tensor in weights.values())
+    return (
+        None
+        if extra is None
+        else extra / sum(tensor.nbytes for tensor in weights.values())
+    )
 
 
 if __name__ == "__main__":

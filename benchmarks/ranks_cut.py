@@ -95,7 +95,10 @@ def main() -> None:
     chosen = parser.parse_args()
     found = {size: launched(size, chosen.layers, chosen.repetitions) for size in SIZES}
     assert len({result["digest"] for result in found.values()}) == 1, "the masks differ"
-    ratios = {size: Ratio.of(result["global"], result["local"]) for size, result in found.items()}
+    ratios = {
+        size: Ratio.of(result["global"], result["local"])
+        for size, result in found.items()
+    }
     for size, result in found.items():
         print(
             f"{size} ranks: global {median(result['global']):.3f} s, local {median(result['local']):.3f} s, ratio "
@@ -103,39 +106,69 @@ def main() -> None:
         )
     goals = {
         "2 ranks, global over local": Goal.on(ratios[2], "at most", 2),
-        "share of the weights' bytes put in at 4 ranks": Goal(4 * found[4]["share"], "under", 0.01),
+        "share of the weights' bytes put in at 4 ranks": Goal(
+            4 * found[4]["share"], "under", 0.01
+        ),
     }
-    medians = {size: {what: median(result[what]) for what in ("global", "local")} for size, result in found.items()}
-    report(goals, chosen.json, medians=medians, cores=os.cpu_count(), layers=chosen.layers)
+    medians = {
+        size: {what: median(result[what]) for what in ("global", "local")}
+        for size, result in found.items()
+    }
+    report(
+        goals, chosen.json, medians=medians, cores=os.cpu_count(), layers=chosen.layers
+    )
 
 
 def launched(size: int, layers: int, repetitions: int) -> dict[str, Any]:
     """What the first of *size* ranks measures."""
     with tempfile.TemporaryDirectory() as folder:
         answer = multiprocessing.get_context("spawn").SimpleQueue()
-        multiprocessing.spawn(work, (size, layers, repetitions, folder, answer), nprocs=size)
+        multiprocessing.spawn(
+            work, (size, layers, repetitions, folder, answer), nprocs=size
+        )
         return answer.get()
 
 
-def work(rank: int, size: int, layers: int, repetitions: int, folder: str, answer: Any) -> None:
+def work(
+    rank: int, size: int, layers: int, repetitions: int, folder: str, answer: Any
+) -> None:
     """One rank: hold its rows, cut with the others and alone, in turns."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{Path(folder) / 'meeting'}", rank=rank, world_size=size)
+    dist.init_process_group(
+        "gloo", f"file://{Path(folder) / 'meeting'}", rank=rank, world_size=size
+    )
     team, scope = Ranks(), shaped(layers)
-    shards = Shards({n: (s[0] * rank // size, s[0] * (rank + 1) // size) for n, s in scope.shapes.items()}, team)
-    weights = {name: shards.part(name, drawn(i, shape)).clone() for i, (name, shape) in enumerate(scope.shapes.items())}
+    shards = Shards(
+        {
+            n: (s[0] * rank // size, s[0] * (rank + 1) // size)
+            for n, s in scope.shapes.items()
+        },
+        team,
+    )
+    weights = {
+        name: shards.part(name, drawn(i, shape)).clone()
+        for i, (name, shape) in enumerate(scope.shapes.items())
+    }
     mine = Scope({name: tuple(part.shape) for name, part in weights.items()})
-    scores, together, alone = Elementwise(weights, torch.abs), Mask.dense(scope.cut(shards)), Mask.dense(mine)
+    scores, together, alone = (
+        Elementwise(weights, torch.abs),
+        Mask.dense(scope.cut(shards)),
+        Mask.dense(mine),
+    )
     taken: dict[str, list[float]] = {"global": [], "local": []}
     for repetition in range(repetitions + 1):  # the first is to warm up
-        for what, mask in (("global", together), ("local", alone))[:: -1 if repetition % 2 else 1]:
+        for what, mask in (("global", together), ("local", alone))[
+            :: -1 if repetition % 2 else 1
+        ]:
             dist.barrier()
             time = seconds(lambda mask=mask: prune(scores, mask, SPARSITY))
             slowest = max(row[0] for row in team.table([round(1e9 * time)]))
             if repetition:
                 taken[what].append(slowest / 1e9)
     counted = Counted(team)
-    digest = prune(scores, Mask.dense(scope.cut(Shards(shards.rows, counted))), SPARSITY).digest
+    digest = prune(
+        scores, Mask.dense(scope.cut(Shards(shards.rows, counted))), SPARSITY
+    ).digest
     bytes_ = sum(part.nbytes for part in weights.values())
     if rank == 0:
         answer.put(
@@ -154,13 +187,21 @@ def work(rank: int, size: int, layers: int, repetitions: int, folder: str, answe
 def shaped(layers: int) -> Scope:
     """The matrices of so many layers of BERT-base."""
     parts = {"query": 1, "key": 1, "value": 1, "output": 1, "up": 4}
-    shapes = {f"{layer}.{part}": (rows * WIDTH, WIDTH) for layer in range(layers) for part, rows in parts.items()}
-    return Scope({**shapes, **{f"{layer}.down": (WIDTH, 4 * WIDTH) for layer in range(layers)}})
+    shapes = {
+        f"{layer}.{part}": (rows * WIDTH, WIDTH)
+        for layer in range(layers)
+        for part, rows in parts.items()
+    }
+    return Scope(
+        {**shapes, **{f"{layer}.down": (WIDTH, 4 * WIDTH) for layer in range(layers)}}
+    )
 
 
 def drawn(number: int, shape: tuple[int, ...]) -> Tensor:
     """One matrix, the same on every rank."""
-    return torch.empty(shape).normal_(0, 0.02, generator=torch.Generator().manual_seed(number))
+    return torch.empty(shape).normal_(
+        0, 0.02, generator=torch.Generator().manual_seed(number)
+    )
 
 
 if __name__ == "__main__":

@@ -41,10 +41,19 @@ from measure import Goal, options, report
 NODES = 3
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
-FAST = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}
+FAST = {
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+    "worker_niceness": 0,
+}
 HANG = 300.0
 METHOD = soup.InstantSoup(
-    denoisers=5, lookahead_steps=2, mask_share=0.5, carry="none", blend="lookahead", carry_optimizer=True
+    denoisers=5,
+    lookahead_steps=2,
+    mask_share=0.5,
+    carry="none",
+    blend="lookahead",
+    carry_optimizer=True,
 )
 OF_THE_MACHINE = ("seconds", "clock", "memory", "made", "checksum")
 SWEEP = """
@@ -84,13 +93,18 @@ method = {{ name = "lth", compression = 0.25 }}
 def main() -> None:
     """Kill, compare, report."""
     parser = options(__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="of draws, and as many of sweeps")
+    parser.add_argument(
+        "--kills", type=int, default=20, help="of draws, and as many of sweeps"
+    )
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
     with tempfile.TemporaryDirectory() as folder, nodes() as cluster:
-        home, chaos = Path(folder), Chaos(cluster, random.Random(chosen.seed), chosen.kills)
+        home, chaos = (
+            Path(folder),
+            Chaos(cluster, random.Random(chosen.seed), chosen.kills),
+        )
         model, data = tiny.bert(made(home / "model")), sentences(made(home / "data"))
         draws = draw(chaos, model, data)
         chaos.left = chosen.kills
@@ -126,7 +140,9 @@ class Chaos:
         if self.dice.random() < 0.75 or not self.cluster.worker_nodes:
             os.kill(self.dice.choice(pids), signal.SIGKILL)
             return "worker"
-        self.cluster.remove_node(self.dice.choice(list(self.cluster.worker_nodes)), allow_graceful=False)
+        self.cluster.remove_node(
+            self.dice.choice(list(self.cluster.worker_nodes)), allow_graceful=False
+        )
         return "node"
 
     def replace(self) -> None:
@@ -160,16 +176,29 @@ class Chaos:
 def draw(chaos: Chaos, model: Path, data: Path) -> dict[str, Any]:
     """Draw again and again while workers and nodes are killed."""
     regime = soup.Regime(steps=24, batch=8, rate=1e-3, precision="float32")
-    task = soup.tasks.text("mini", model=str(model), data=data, columns=("sentence",), regime=regime, validation=0.25)
+    task = soup.tasks.text(
+        "mini",
+        model=str(model),
+        data=data,
+        columns=("sentence",),
+        regime=regime,
+        validation=0.25,
+    )
     alone, found = METHOD.draw(task, 0.6), {"draws": 0, "different": 0, "longest": 0.0}
     with task.on("ray", workers=3) as shared:
         while chaos.left:
 
             def watch(pulse: Any) -> None:
-                if pulse.purpose == "look-ahead" and chaos.left and chaos.dice.random() < 0.25:
+                if (
+                    pulse.purpose == "look-ahead"
+                    and chaos.left
+                    and chaos.dice.random() < 0.25
+                ):
                     places = shared.crew.places.values()
                     pids = [int(place["pid"]) for place in places]
-                    threading.Timer(chaos.dice.uniform(0, 0.05), chaos.strike, (pids,)).start()
+                    threading.Timer(
+                        chaos.dice.uniform(0, 0.05), chaos.strike, (pids,)
+                    ).start()
                     time.sleep(0.1)  # so that it has struck before the next is thought of
                     chaos.replace()
 
@@ -177,15 +206,24 @@ def draw(chaos: Chaos, model: Path, data: Path) -> dict[str, Any]:
             ticket = METHOD.draw(shared, 0.6, soup.Meter(watch=watch))
             found["longest"] = max(found["longest"], time.monotonic() - start)
             found["draws"] += 1
-            found["different"] += (ticket.digest, ticket.cost, ticket.notes) != (alone.digest, alone.cost, alone.notes)
+            found["different"] += (ticket.digest, ticket.cost, ticket.notes) != (
+                alone.digest,
+                alone.cost,
+                alone.notes,
+            )
             print(f"{found}, {chaos.left} kills left", flush=True)
     return found
 
 
 def sweep(chaos: Chaos, model: Path, data: Path, home: Path) -> dict[str, Any]:
     """Run a sweep anew again and again while workers and nodes are killed."""
-    (home / "sweep.toml").write_text(SWEEP.format(model=model, data=data), encoding="utf-8")
-    wanted, found = expand(home / "sweep.toml"), {"sweeps": 0, "different": 0, "again": 0, "longest": 0.0}
+    (home / "sweep.toml").write_text(
+        SWEEP.format(model=model, data=data), encoding="utf-8"
+    )
+    wanted, found = (
+        expand(home / "sweep.toml"),
+        {"sweeps": 0, "different": 0, "again": 0, "longest": 0.0},
+    )
     Sweep(wanted, Store(home / "alone")).work()
     alone = table(home / "alone")
     while chaos.left:
@@ -193,8 +231,13 @@ def sweep(chaos: Chaos, model: Path, data: Path, home: Path) -> dict[str, Any]:
         start, seen = time.monotonic(), dict[str, int]()
         with chaos.over(store := Store(out)):
             for _ in on_ray(Sweep(wanted, store), None, "auto"):
-                stamps = {str(path): path.stat().st_mtime_ns for path in out.glob("*/record.json")}
-                found["again"] += any(stamps.get(path) != stamp for path, stamp in seen.items())
+                stamps = {
+                    str(path): path.stat().st_mtime_ns
+                    for path in out.glob("*/record.json")
+                }
+                found["again"] += any(
+                    stamps.get(path) != stamp for path, stamp in seen.items()
+                )
                 seen = stamps
                 chaos.replace()
         found["longest"] = max(found["longest"], time.monotonic() - start)
@@ -210,7 +253,9 @@ def table(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("*/record.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         del record["cost"]["reused"]
-        facts = {name: part for name, part in record.items() if name not in OF_THE_MACHINE}
+        facts = {
+            name: part for name, part in record.items() if name not in OF_THE_MACHINE
+        }
         found[path.parent.name] = facts, (path.parent / "ticket.safetensors").read_bytes()
     return found
 
@@ -236,8 +281,13 @@ def sentences(folder: Path) -> Path:
     dice = random.Random(0)
     for split, count in (("train", 96), ("validation", 32)):
         labels = [dice.randrange(2) for _ in range(count)]
-        texts = [f"{dice.choice(['the film is', 'a plot was very'])} {('bad', 'good')[label]}" for label in labels]
-        pq.write_table(pa.table({"sentence": texts, "label": labels}), folder / f"{split}.parquet")
+        texts = [
+            f"{dice.choice(['the film is', 'a plot was very'])} {('bad', 'good')[label]}"
+            for label in labels
+        ]
+        pq.write_table(
+            pa.table({"sentence": texts, "label": labels}), folder / f"{split}.parquet"
+        )
     return folder
 
 

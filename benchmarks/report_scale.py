@@ -26,29 +26,56 @@ from typing import Any
 
 from instant_soup.store.plain import seal
 
-TASKS = [f"glue/{name}" for name in ("cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte")]
+TASKS = [
+    f"glue/{name}" for name in ("cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte")
+]
 TASKS += ["vision/mnist", "vision/cifar10", "vision/cifar100"]
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
-PLAIN = ("magnitude", "random", "snip", "grasp", "lth", "lth-rewind", "early-bird", "gradual", "lottery-pools")
+PLAIN = (
+    "magnitude",
+    "random",
+    "snip",
+    "grasp",
+    "lth",
+    "lth-rewind",
+    "early-bird",
+    "gradual",
+    "lottery-pools",
+)
 METHODS = [{"name": name} for name in PLAIN]
-METHODS += [{"name": "instant-soup", "denoisers": count} for count in (4, 2, 6, 8, 10, 12, 16, 20, 24, 32, 48)]
-PARTS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+METHODS += [
+    {"name": "instant-soup", "denoisers": count}
+    for count in (4, 2, 6, 8, 10, 12, 16, 20, 24, 32, 48)
+]
+PARTS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+)
 PARTS += ("intermediate.dense", "output.dense")
 FULL = {"steps": 100, "examples": 3200, "passes": 9600}
 
 
 def main() -> None:
     """Make records, run both commands, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--records", type=int, default=10_000)
-    parser.add_argument("--tasks", type=int, default=len(TASKS), help="many tasks have few seeds each")
+    parser.add_argument(
+        "--tasks", type=int, default=len(TASKS), help="many tasks have few seeds each"
+    )
     parser.add_argument("--keep", type=Path, help="copy the page to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as room:
         folder, page = Path(room) / "runs", options.keep or Path(room) / "report.html"
         for one in records(options.records, options.tasks):
             write(folder, one)
-        for command in (["compare", str(folder), "--json"], ["report", str(folder), "-o", str(page)]):
+        for command in (
+            ["compare", str(folder), "--json"],
+            ["report", str(folder), "-o", str(page)],
+        ):
             seconds, mebibytes = measured(command)
             size = f"{options.records:,} records of {options.tasks} tasks"
             print(f"{command[0]}: {size} in {seconds:.1f} s, {mebibytes:.0f} MiB at most")
@@ -58,7 +85,9 @@ def main() -> None:
 def measured(command: list[str]) -> tuple[float, float]:
     """Seconds and peak memory in MiB of one command in a process of its own."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "instant_soup", *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "instant_soup", *command], stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, f"{command[0]} ended with {process.returncode}"
@@ -83,7 +112,9 @@ def write(folder: Path, one: dict[str, Any]) -> None:
     (place / "record.json").write_text(json.dumps(seal(one)), encoding="utf-8")
 
 
-def record(task: str, sparsity: float, method: dict[str, Any], seed: int) -> dict[str, Any]:
+def record(
+    task: str, sparsity: float, method: dict[str, Any], seed: int
+) -> dict[str, Any]:
     """A record that looks like that of a run."""
     recipe = {
         "task": {"name": task}, "method": method, "sparsity": sparsity, "seed": seed, "budget": 1.0, "control": None,
@@ -94,10 +125,19 @@ def record(task: str, sparsity: float, method: dict[str, Any], seed: int) -> dic
     name, many = method["name"], method.get("denoisers", 0)
     ability = 0.95 - 0.02 * PLAIN.index(name) if name in PLAIN else 0.9 + many / 1000
     figure = ability - 0.4 * sparsity**4 - 0.01 * (len(task) % 7) + dice.gauss(0, 0.01)
-    drawing = {"train": 0.2 + 5 * (name == "lth"), "look-ahead": many / 20, "score": 0.05 * (name in ("snip", "grasp"))}
+    drawing = {
+        "train": 0.2 + 5 * (name == "lth"),
+        "look-ahead": many / 20,
+        "score": 0.05 * (name in ("snip", "grasp")),
+    }
     draw = {purpose: _work(share) for purpose, share in drawing.items() if share}
     train = {"train": _work(1.0), "select": _work(0.02), "test": _work(0.1)}
-    total = sum(one["passes"] for stage in (draw, train) for name, one in stage.items() if name != "test")
+    total = sum(
+        one["passes"]
+        for stage in (draw, train)
+        for name, one in stage.items()
+        if name != "test"
+    )
     return {
         "schema": 3, "key": key, "recipe": recipe, "metric": "accuracy", "test": {"accuracy": figure},
         "validation": figure, "seconds": {"draw": 10.0, "train": 20.0},
@@ -122,7 +162,10 @@ def layers(sparsity: float, dice: random.Random) -> dict[str, list[int]]:
     found = {}
     for layer, part in product(range(12), PARTS):
         kept = (1 - sparsity) * (1.3 - layer / 20) * dice.uniform(0.9, 1.1)
-        found[f"bert.encoder.layer.{layer}.{part}.weight"] = [round(589_824 * min(kept, 1.0)), 589_824]
+        found[f"bert.encoder.layer.{layer}.{part}.weight"] = [
+            round(589_824 * min(kept, 1.0)),
+            589_824,
+        ]
     return found
 
 
@@ -138,7 +181,9 @@ def rounds(sparsity: float, dice: random.Random) -> list[dict[str, float]]:
 
 
 def _work(share: float) -> dict[str, int]:
-    return {unit: round(share * amount) for unit, amount in FULL.items()} | {"flops": round(1e12 * share)}
+    return {unit: round(share * amount) for unit, amount in FULL.items()} | {
+        "flops": round(1e12 * share)
+    }
 
 
 if __name__ == "__main__":

@@ -38,7 +38,10 @@ class Model:
         """One round."""
         step = 6 * self.weights * self.tokens / SPEED / self.devices
         return Load(
-            [Round((STEPS,) * looks, returned, carried=False)], round(2 * self.weights), round(self.scope), step
+            [Round((STEPS,) * looks, returned, carried=False)],
+            round(2 * self.weights),
+            round(self.scope),
+            step,
         )
 
 
@@ -61,11 +64,15 @@ def main() -> None:
     for model in MODELS:
         for looks in (16, 1000):
             for blend, returned in (("votes", 1 / 8), ("mean", 1 / 8 + 4)):
-                found = [spread(model.load(looks, returned), workers) for workers in WORKERS]
+                found = [
+                    spread(model.load(looks, returned), workers) for workers in WORKERS
+                ]
                 times = " | ".join(said(one.seconds) for one in found)
                 moved = f"{size(found[-1].out)} | {size(found[-1].back)}"
                 each = f"{model.devices} | {size(16 * model.weights / model.devices)}"
-                print(f"| {model.name} | {each} | {looks:,} | {blend} | {times} | {moved} |")
+                print(
+                    f"| {model.name} | {each} | {looks:,} | {blend} | {times} | {moved} |"
+                )
 
 
 def said(seconds: float) -> str:

@@ -43,10 +43,24 @@ WARM = 2
 def main() -> None:
     """Prune, let both take turns, and compare."""
     parser = options(__doc__)
-    parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9, 0.95], help="(default: %(default)s)")
-    parser.add_argument("--turns", type=int, default=25, help="of each (default: %(default)s)")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="(default: %(default)s)")
-    parser.add_argument("--kernels", action="store_true", help="compare ways to multiply instead of models")
+    parser.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        default=[0.9, 0.95],
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--turns", type=int, default=25, help="of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[1, 32], help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="compare ways to multiply instead of models",
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     with torch.inference_mode():
@@ -63,28 +77,49 @@ def main() -> None:
     report(goals, chosen.json, milliseconds=milliseconds, threads=chosen.threads)
 
 
-def models(sparsity: float, turns: int, batches: list[int]) -> list[tuple[str, Ratio, dict[str, float]]]:
+def models(
+    sparsity: float, turns: int, batches: list[int]
+) -> list[tuple[str, Ratio, dict[str, float]]]:
     """For each batch and length: its name, sparse over dense, and the medians."""
     loaded = load("packaged", labels=2, seed=0)
     dense = loaded.model.eval()
     weights = dict(dense.named_parameters())
-    mask = prune({name: weights[name].abs() for name in loaded.scope}, Mask.dense(loaded.scope), sparsity)
+    mask = prune(
+        {name: weights[name].abs() for name in loaded.scope},
+        Mask.dense(loaded.scope),
+        sparsity,
+    )
     for name in mask:
         weights[name].masked_fill_(~mask[name], 0)
     shapes = [shape for shape in SHAPES if shape[0] in batches]
-    sparse = sparsify(deepcopy(dense), mask, sorted({batch * length for batch, length in shapes}))
+    sparse = sparsify(
+        deepcopy(dense), mask, sorted({batch * length for batch, length in shapes})
+    )
     found = []
     for batch, length in shapes:
-        ids = torch.randint(1000, 20000, (batch, length), generator=torch.Generator().manual_seed(0))
-        acts = {"dense": partial(forward, dense, ids), "sparse": partial(forward, sparse, ids)}
-        torch.testing.assert_close(acts["sparse"](), acts["dense"](), rtol=1e-3, atol=1e-4)
+        ids = torch.randint(
+            1000, 20000, (batch, length), generator=torch.Generator().manual_seed(0)
+        )
+        acts = {
+            "dense": partial(forward, dense, ids),
+            "sparse": partial(forward, sparse, ids),
+        }
+        torch.testing.assert_close(
+            acts["sparse"](), acts["dense"](), rtol=1e-3, atol=1e-4
+        )
         for act in acts.values():
             for _ in range(WARM):
                 act()
         taken = interleaved(acts, max(7, turns * 512 // max(512, batch * length)))
-        ratio, times = Ratio.of(taken["sparse"], taken["dense"]), {k: 1000 * median(v) for k, v in taken.items()}
+        ratio, times = (
+            Ratio.of(taken["sparse"], taken["dense"]),
+            {k: 1000 * median(v) for k, v in taken.items()},
+        )
         name = f"batch {batch}, {length} tokens, {sparsity:.0%} sparse"
-        print(f"{name}: sparse takes {ratio} of dense ({times['sparse']:.2f} and {times['dense']:.2f} ms)", flush=True)
+        print(
+            f"{name}: sparse takes {ratio} of dense ({times['sparse']:.2f} and {times['dense']:.2f} ms)",
+            flush=True,
+        )
         found.append((name, ratio, times))
     return found
 
@@ -102,14 +137,24 @@ def kernels(sparsity: float, turns: int) -> None:
         matrix = torch.randn((height, width), generator=dice)
         matrix *= torch.rand((height, width), generator=dice) >= sparsity
         for tokens in TOKENS:
-            x, bias = torch.randn((tokens, width), generator=dice), torch.randn(height, generator=dice)
+            x, bias = (
+                torch.randn((tokens, width), generator=dice),
+                torch.randn(height, generator=dice),
+            )
             acts = ways(matrix, x, bias)
             for act in acts.values():
                 torch.testing.assert_close(act(), acts["dense"](), rtol=1e-3, atol=1e-3)
             taken = interleaved(acts, 2 * turns)
-            shares = {name: Ratio.of(times, taken["dense"]).value for name, times in taken.items() if name != "dense"}
+            shares = {
+                name: Ratio.of(times, taken["dense"]).value
+                for name, times in taken.items()
+                if name != "dense"
+            }
             said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-            print(f"{height} x {width}, {sparsity:.0%} sparse, {tokens} tokens, of dense: {said}", flush=True)
+            print(
+                f"{height} x {width}, {sparsity:.0%} sparse, {tokens} tokens, of dense: {said}",
+                flush=True,
+            )
 
 
 def ways(matrix: Tensor, x: Tensor, bias: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -125,7 +170,9 @@ def ways(matrix: Tensor, x: Tensor, bias: Tensor) -> dict[str, Callable[[], Tens
         "linear": lambda: F.linear(x, layer.matrix) + bias,
         "reduce": lambda: torch.sparse.mm(rows, x.t().contiguous(), "sum").t() + bias,
         "bsr": lambda: F.linear(x, blocks) + bias,
-        "scipy": lambda: torch.from_numpy(np.ascontiguousarray((other @ x.numpy().T).T)) + bias,
+        "scipy": lambda: (
+            torch.from_numpy(np.ascontiguousarray((other @ x.numpy().T).T)) + bias
+        ),
     }
 
 

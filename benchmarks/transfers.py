@@ -19,9 +19,17 @@ from instant_soup.runs.run import build, draw
 
 def main() -> None:
     """Draw, fine-tune and judge whatever is not there yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipes", type=Path, nargs="+")
-    parser.add_argument("--set", dest="changes", action="append", default=[], help="change a field of all recipes")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        help="change a field of all recipes",
+    )
     parser.add_argument("--runs", type=Path, required=True)
     options = parser.parse_args()
     keep_freed_memory()
@@ -38,7 +46,11 @@ def main() -> None:
 
 def told(what: str, figures: dict[str, float]) -> None:
     """A line for what is done."""
-    print(what, ", ".join(f"{name} {value:.4f}" for name, value in figures.items()), flush=True)
+    print(
+        what,
+        ", ".join(f"{name} {value:.4f}" for name, value in figures.items()),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

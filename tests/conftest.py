@@ -57,8 +57,11 @@ def irregular(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name != "test_chaos.py")  # by far the longest: others go on beside it
-    missing = pytest.mark.skip(reason=f"needs the data folder {SHARED.name}/ beside the checkout")
+    # by far the longest: others go on beside it
+    items.sort(key=lambda item: item.path.name != "test_chaos.py")
+    missing = pytest.mark.skip(
+        reason=f"needs the data folder {SHARED.name}/ beside the checkout"
+    )
     for item in items:
         if "shared" in item.keywords and not SHARED.is_dir():
             item.add_marker(missing)
@@ -80,21 +83,35 @@ def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, dice = tmp_path_factory.mktemp("text"), random.Random(0)
     for split, count in (("train", 96), ("validation", 32)):
         labels = [dice.randrange(2) for _ in range(count)]
-        filler = ["the film is", "a plot was very", "the plot is a", "film was the very very"]
+        filler = [
+            "the film is",
+            "a plot was very",
+            "the plot is a",
+            "film was the very very",
+        ]
         texts = [f"{dice.choice(filler)} {('bad', 'good')[label]}" for label in labels]
-        pq.write_table(pa.table({"sentence": texts, "label": labels}), folder / f"{split}.parquet")
+        pq.write_table(
+            pa.table({"sentence": texts, "label": labels}), folder / f"{split}.parquet"
+        )
     return folder
 
 
 @pytest.fixture(scope="session")
 def quick_regime() -> soup.Regime:
-    return soup.Regime(steps=12, batch=8, rate=1e-3, weight_decay=0.1, precision="float32")
+    return soup.Regime(
+        steps=12, batch=8, rate=1e-3, weight_decay=0.1, precision="float32"
+    )
 
 
 @pytest.fixture(scope="session")
 def mini(tiny_bert: Path, tiny_text: Path, quick_regime: soup.Regime) -> CourseTask:
     return soup.tasks.text(
-        "mini", model=str(tiny_bert), data=tiny_text, columns=("sentence",), regime=quick_regime, validation=0.25
+        "mini",
+        model=str(tiny_bert),
+        data=tiny_text,
+        columns=("sentence",),
+        regime=quick_regime,
+        validation=0.25,
     )
 
 
@@ -113,7 +130,9 @@ def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Noise, a little red, green or blue, in one folder per class."""
     folder, dice = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for split, counts in (("train", (32, 32, 32)), ("test", (11, 11, 10))):
-        for channel, (name, count) in enumerate(zip(("red", "green", "blue"), counts, strict=True)):
+        for channel, (name, count) in enumerate(
+            zip(("red", "green", "blue"), counts, strict=True)
+        ):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = dice.integers(0, 160, (16, 20, 3), dtype=np.uint8)
@@ -123,8 +142,16 @@ def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mini_clip_task(tiny_clip: Path, tiny_images: Path, quick_regime: soup.Regime) -> CourseTask:
-    return soup.tasks.image("mini images", model=str(tiny_clip), data=tiny_images, regime=quick_regime, validation=0.25)
+def mini_clip_task(
+    tiny_clip: Path, tiny_images: Path, quick_regime: soup.Regime
+) -> CourseTask:
+    return soup.tasks.image(
+        "mini images",
+        model=str(tiny_clip),
+        data=tiny_images,
+        regime=quick_regime,
+        validation=0.25,
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ def test_the_script_for_slurm_is_a_script() -> None:
     subprocess.run(["bash", "-n", FOLDER / "slurm.sh"], check=True)  # noqa: S607 - whatever bash there is
     text = (FOLDER / "slurm.sh").read_text(encoding="utf-8")
     directives = re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE)
-    assert text.index("#SBATCH") < text.index("set -euo pipefail")  # Slurm stops reading them at the first command
+    # Slurm stops reading them at the first command
+    assert text.index("#SBATCH") < text.index("set -euo pipefail")
     assert all(re.fullmatch(r"--[a-z-]+=\S+", one) for one in directives)
 
 
@@ -31,7 +32,9 @@ def specs(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return whole, whole["spec"].get("rayClusterSpec", whole["spec"])
 
 
-@pytest.mark.parametrize(("name", "kind"), [("rayjob.yaml", "RayJob"), ("raycluster.yaml", "RayCluster")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("rayjob.yaml", "RayJob"), ("raycluster.yaml", "RayCluster")]
+)
 def test_what_kubernetes_is_given_is_whole(name: str, kind: str) -> None:
     whole, cluster = specs(name)
     assert (whole["apiVersion"], whole["kind"]) == ("ray.io/v1", kind)
@@ -41,7 +44,10 @@ def test_what_kubernetes_is_given_is_whole(name: str, kind: str) -> None:
     for group in groups:
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         pod = group["template"]["spec"]
-        (container,), volumes = pod["containers"], {volume["name"] for volume in pod["volumes"]}
+        (container,), volumes = (
+            pod["containers"],
+            {volume["name"] for volume in pod["volumes"]},
+        )
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert {"name": "OMP_NUM_THREADS", "value": "4"} in container["env"]
@@ -49,8 +55,12 @@ def test_what_kubernetes_is_given_is_whole(name: str, kind: str) -> None:
 
 def test_the_commands_in_them_have_the_options_that_the_command_line_has() -> None:
     job = shlex.split(specs("rayjob.yaml")[0]["spec"]["entrypoint"])
-    slurm = shlex.split((FOLDER / "slurm.sh").read_text(encoding="utf-8").splitlines()[-1])
+    slurm = shlex.split(
+        (FOLDER / "slurm.sh").read_text(encoding="utf-8").splitlines()[-1]
+    )
     for words, command in ((job, job[1]), (slurm, "sweep"), (slurm, "run")):
-        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+        shown = (
+            CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+        )
         assert words[0] == "instant-soup"
         assert all(word in shown for word in words if word.startswith("--"))

@@ -16,7 +16,9 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 def cells(path: Path, kind: str) -> list[str]:
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
+    return [
+        "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind
+    ]
 
 
 def test_there_are_two() -> None:
@@ -28,7 +30,12 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     program = "\n".join(cells(path, "code"))
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
 
@@ -36,5 +43,7 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_kept_without_outputs(path: Path) -> None:
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    assert all(not cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert all(
+        not cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"
+    )
     assert notebook["nbformat"] == 4

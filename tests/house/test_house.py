@@ -22,7 +22,11 @@ def test_every_module_has_its_line_in_architecture_and_every_line_its_module() -
     listed = re.findall(r"^- `([a-z_/]+\.py)`: \S", page, flags=re.MULTILINE)
     rooms = re.findall(r"^### (\w+)$", page, flags=re.MULTILINE)
 
-    modules = {str(path.relative_to(PACKAGE)) for path in SOURCES if not path.name.startswith("__")}
+    modules = {
+        str(path.relative_to(PACKAGE))
+        for path in SOURCES
+        if not path.name.startswith("__")
+    }
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
     assert sorted(listed) == sorted(modules)
@@ -58,8 +62,13 @@ def test_the_demo_recipe_in_the_tree_is_the_one_that_the_demo_runs() -> None:
 
 def test_every_recipe_in_the_tree_reads() -> None:
     benches = [ROOT / "recipes" / "bench", ROOT / "recipes" / "equal-steps"]
-    parts = [path for bench in benches for path in (bench / "methods.toml", *(bench / "settings").iterdir())]
-    parts.append(ROOT / "recipes" / "language" / "published.toml")  # no recipe: figures that papers print
+    parts = [
+        path
+        for bench in benches
+        for path in (bench / "methods.toml", *(bench / "settings").iterdir())
+    ]
+    # no recipe: figures that papers print
+    parts.append(ROOT / "recipes" / "language" / "published.toml")
     for path in (ROOT / "recipes").rglob("*.toml"):
         if path not in parts:
             wanted = expand(path)
@@ -108,7 +117,9 @@ def test_records_of_transfers_in_the_tree_are_whole() -> None:
 
     for record in transfers.records(ROOT / "results"):
         assert record.source.recipe, record.key
-        assert record.ticket.kept == round((1 - record.source.sparsity) * record.ticket.prunable)
+        assert record.ticket.kept == round(
+            (1 - record.source.sparsity) * record.ticket.prunable
+        )
 
 
 def test_the_page_of_results_is_made_from_the_records() -> None:

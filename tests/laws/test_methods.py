@@ -57,18 +57,65 @@ LATE: dict[str, Any] = {
 WAYS: dict[str, dict[str, Any]] = {
     "instant-soup union continue": {"blend": "union", "finish": "continue"},
     "instant-soup lookahead restart": {"blend": "lookahead", "finish": "restart"},
-    "instant-soup intersection geometric": {"blend": "intersection", "share": "geometric", "carry_optimizer": True},
-    "instant-soup mean restart": {"carry": "mean", "finish": "restart", "denoisers": 1, "lookahead_steps": 1},
-    "instant-soup mean": {"carry": "mean", "finish": "continue", "denoisers": 1, "lookahead_steps": 1},
+    "instant-soup intersection geometric": {
+        "blend": "intersection",
+        "share": "geometric",
+        "carry_optimizer": True,
+    },
+    "instant-soup mean restart": {
+        "carry": "mean",
+        "finish": "restart",
+        "denoisers": 1,
+        "lookahead_steps": 1,
+    },
+    "instant-soup mean": {
+        "carry": "mean",
+        "finish": "continue",
+        "denoisers": 1,
+        "lookahead_steps": 1,
+    },
     "instant-soup no denoisers": {"denoisers": 0},
-    "instant-soup layers settled": {"across": "layer", "own_mask": False, "round_steps": 1, "settled": 0.1},
-    "instant-soup curved": {"score": "curved", "blend": "lookahead", "carry_optimizer": True},
-    "instant-soup bound disjoint": {"score": "curved", "blend": "bound", "protocols": Protocols(subsets="disjoint")},
-    "instant-soup extrapolated": {"blend": "extrapolated", "protocols": Protocols(subsets="classes")},
+    "instant-soup layers settled": {
+        "across": "layer",
+        "own_mask": False,
+        "round_steps": 1,
+        "settled": 0.1,
+    },
+    "instant-soup curved": {
+        "score": "curved",
+        "blend": "lookahead",
+        "carry_optimizer": True,
+    },
+    "instant-soup bound disjoint": {
+        "score": "curved",
+        "blend": "bound",
+        "protocols": Protocols(subsets="disjoint"),
+    },
+    "instant-soup extrapolated": {
+        "blend": "extrapolated",
+        "protocols": Protocols(subsets="classes"),
+    },
     "instant-soup inside": {**LATE, "score": "curved", "carry": "none", "inside": True},
-    "instant-soup inside mean": {**LATE, "score": "curved", "carry": "mean", "inside": True, "carry_optimizer": True},
-    "instant-soup inside row": {**LATE, "score": "curved", "carry": "mean", "progress": "row", "inside": True},
-    "instant-soup row": {**LATE, "blend": "extrapolated", "carry": "mean", "progress": "row"},
+    "instant-soup inside mean": {
+        **LATE,
+        "score": "curved",
+        "carry": "mean",
+        "inside": True,
+        "carry_optimizer": True,
+    },
+    "instant-soup inside row": {
+        **LATE,
+        "score": "curved",
+        "carry": "mean",
+        "progress": "row",
+        "inside": True,
+    },
+    "instant-soup row": {
+        **LATE,
+        "blend": "extrapolated",
+        "carry": "mean",
+        "progress": "row",
+    },
     "gradual curved": {"schedule": "cubic", "score": "curved", "mask_start": 0.1},
     "early-bird curved": {"score": "curved"},
     "lth curved": {"score": "curved", "share": "cubic", "rounds": 2},
@@ -78,7 +125,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "magnitude layers": {"across": "layer"},
     "wanda subsets": {"subsets": 3},
     "early-bird continue": {"finish": "continue"},
-    "lottery-pools beyond": {"beyond": 1, "compression": 0.5, "share": "geometric", "rewind": 0.1, "rewind_head": True},
+    "lottery-pools beyond": {
+        "beyond": 1,
+        "compression": 0.5,
+        "share": "geometric",
+        "rewind": 0.1,
+        "rewind_head": True,
+    },
 }
 SPARSITY = 0.6
 # masks that look at nothing but the pre-trained weights
@@ -148,13 +201,20 @@ def observed() -> Callable[[str, CourseTask], Drawn]:
 
 
 @pytest.fixture
-def drawn(way: str, task: CourseTask, observed: Callable[[str, CourseTask], Drawn]) -> Drawn:
+def drawn(
+    way: str, task: CourseTask, observed: Callable[[str, CourseTask], Drawn]
+) -> Drawn:
     return observed(way, task)
 
 
 def _observed(method: Method, task: CourseTask) -> Drawn:
     worked, test = Counted(task.course.model), Watched(task.course.test)
-    watched = replace(task, course=replace(task.course, predict=worked.predict(task.course.predict), test=test))
+    watched = replace(
+        task,
+        course=replace(
+            task.course, predict=worked.predict(task.course.predict), test=test
+        ),
+    )
     drawing, tuning, before = soup.Meter(), soup.Meter(), random_state()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.autograd, "grad", worked.grad(torch.autograd.grad))
@@ -166,7 +226,11 @@ def _observed(method: Method, task: CourseTask) -> Drawn:
 
 def random_state() -> tuple[object, ...]:
     """Of everything that draws at random behind the scenes."""
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
+    return (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )  # type: ignore[index]
 
 
 @dataclass
@@ -231,12 +295,16 @@ class Watched:
 
 
 @pytest.mark.parametrize("sparsity", [0.31, 0.95])
-def test_the_count_of_survivors_is_exact(method: Method, task: CourseTask, sparsity: float) -> None:
+def test_the_count_of_survivors_is_exact(
+    method: Method, task: CourseTask, sparsity: float
+) -> None:
     ticket = method.draw(task, sparsity)
     assert ticket.mask.kept == round((1 - sparsity) * ticket.mask.scope.size)
 
 
-def test_what_is_pruned_is_bit_zero_after_fine_tuning_and_in_every_file(drawn: Drawn, tmp_path: Any) -> None:
+def test_what_is_pruned_is_bit_zero_after_fine_tuning_and_in_every_file(
+    drawn: Drawn, tmp_path: Any
+) -> None:
     ticket, weights = drawn.ticket, drawn.result.weights
     assert ticket.mask.kept == round((1 - SPARSITY) * ticket.mask.scope.size)
     ticket.save(tmp_path / "ticket.safetensors")
@@ -275,23 +343,41 @@ def test_drawing_leaves_the_global_random_state_alone(drawn: Drawn) -> None:
 def test_every_pass_through_the_model_is_charged(method: Method, drawn: Drawn) -> None:
     worked, spent = drawn.worked, drawn.drawing.spent + drawn.tuning.spent
     by_block = 2 * drawn.drawing.bill["score"].examples if method.name in BY_BLOCK else 0
-    assert spent.passes == 3 * worked.trained + 6 * worked.differentiated_twice + worked.evaluated + by_block
+    assert (
+        spent.passes
+        == 3 * worked.trained
+        + 6 * worked.differentiated_twice
+        + worked.evaluated
+        + by_block
+    )
     assert spent.flops > 0
-    assert drawn.ticket.cost == drawn.drawing.spent == sum(drawn.drawing.bill.values(), Cost())
+    assert (
+        drawn.ticket.cost
+        == drawn.drawing.spent
+        == sum(drawn.drawing.bill.values(), Cost())
+    )
 
 
-def test_drawing_never_looks_at_the_test_split_and_it_is_read_once_in_the_end(drawn: Drawn) -> None:
+def test_drawing_never_looks_at_the_test_split_and_it_is_read_once_in_the_end(
+    drawn: Drawn,
+) -> None:
     assert drawn.looked_while_drawing == []
-    assert sorted(index for index in drawn.test.looked if index >= 0) == list(range(len(drawn.test)))
+    assert sorted(index for index in drawn.test.looked if index >= 0) == list(
+        range(len(drawn.test))
+    )
     assert "test" not in drawn.drawing.bill
     assert drawn.tuning.bill["test"].examples == len(drawn.test)
 
 
-def test_pre_trained_weights_are_never_initialised_anew(method: Method, task: CourseTask) -> None:
+def test_pre_trained_weights_are_never_initialised_anew(
+    method: Method, task: CourseTask
+) -> None:
     """Trained at next to no rate, what survives is what the checkpoint holds."""
     if method.name in UPDATES:
         return
-    frozen = replace(task, regime=task.regime.model_copy(update={"rate": 1e-12, "weight_decay": 0.0}))
+    frozen = replace(
+        task, regime=task.regime.model_copy(update={"rate": 1e-12, "weight_decay": 0.0})
+    )
     ticket = method.draw(frozen, SPARSITY)
     weights = soup.evaluate(ticket, frozen).weights
     for name, tensor in task.course.model.named_parameters():
@@ -299,22 +385,38 @@ def test_pre_trained_weights_are_never_initialised_anew(method: Method, task: Co
         assert torch.allclose(weights[name], tensor.detach() * keep, atol=1e-7), name
 
 
-def test_the_head_is_not_pruned_and_starts_the_same_for_all(method: Method, task: CourseTask, drawn: Drawn) -> None:
+def test_the_head_is_not_pruned_and_starts_the_same_for_all(
+    method: Method, task: CourseTask, drawn: Drawn
+) -> None:
     ticket, model = drawn.ticket, task.course.model
     assert not any(name in ticket.mask for name in task.course.fresh)
-    if not ticket.ready and getattr(method, "finish", "rewind") == "rewind" and method.name not in STARTS_ELSEWHERE:
+    if (
+        not ticket.ready
+        and getattr(method, "finish", "rewind") == "rewind"
+        and method.name not in STARTS_ELSEWHERE
+    ):
         assert set(ticket.start) == task.course.fresh
-        assert all(torch.equal(part, model.get_parameter(name).detach()) for name, part in ticket.start.items())
+        assert all(
+            torch.equal(part, model.get_parameter(name).detach())
+            for name, part in ticket.start.items()
+        )
 
 
-def test_a_frozen_head_is_no_part_of_a_ticket(way: str, mini_clip_task: CourseTask, observed: Any) -> None:
-    drawn, frozen = observed(way, mini_clip_task), dict(mini_clip_task.course.model.named_buffers())
+def test_a_frozen_head_is_no_part_of_a_ticket(
+    way: str, mini_clip_task: CourseTask, observed: Any
+) -> None:
+    drawn, frozen = (
+        observed(way, mini_clip_task),
+        dict(mini_clip_task.course.model.named_buffers()),
+    )
     assert {"head", "scale"} <= frozen.keys()
     assert not drawn.ticket.start.keys() & {"head", "scale"}
     assert not drawn.result.weights.keys() & {"head", "scale"}
 
 
-def test_the_ticket_is_trained_for_exactly_one_full_fine_tune(method: Method, task: CourseTask, drawn: Drawn) -> None:
+def test_the_ticket_is_trained_for_exactly_one_full_fine_tune(
+    method: Method, task: CourseTask, drawn: Drawn
+) -> None:
     drawing, tuning = drawn.drawing.bill, drawn.tuning.bill
     assert method.trains == drawn.ticket.ready
     if drawn.ticket.ready:
@@ -345,7 +447,9 @@ def counted(method: Method, drawing: Mapping[str, Cost]) -> int:
     return taken // knobs.denoisers if knobs.progress == "row" else taken
 
 
-def test_a_sparsity_that_makes_no_sense_is_refused_before_any_work(method: Method, task: CourseTask) -> None:
+def test_a_sparsity_that_makes_no_sense_is_refused_before_any_work(
+    method: Method, task: CourseTask
+) -> None:
     for sparsity in (1.0, 1.5, -0.2, float("nan")):
         meter = soup.Meter()
         with pytest.raises(soup.SoupError, match="sparsity"):
@@ -362,11 +466,18 @@ class Page:
     """A bookmark in memory that is always due, keeps no order of names, and kills after so many saves."""
 
     saves: int
-    places: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = field(default_factory=dict)
+    places: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = field(
+        default_factory=dict
+    )
     due: bool = True
 
-    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.places[place] = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}, dict(facts)
+    def save(
+        self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
+        self.places[place] = (
+            {name: tensors[name].clone() for name in sorted(tensors, reverse=True)},
+            dict(facts),
+        )
         self.saves -= 1
         if self.saves == 0:
             raise KilledError

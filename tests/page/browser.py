@@ -34,7 +34,9 @@ class Browser:
         self._number, self._rest, self._session = 0, b"", ""
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
@@ -55,7 +57,9 @@ class Browser:
     def _next(self, patience: float = 60.0) -> dict[str, Any]:
         until = time.monotonic() + patience
         while b"\0" not in self._rest:
-            if not select.select([self._read], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not select.select(
+                [self._read], [], [], max(0.0, until - time.monotonic())
+            )[0]:
                 raise TimeoutError(f"no word from the browser for {patience:.0f} s")
             if not (more := os.read(self._read, 1 << 20)):
                 raise RuntimeError("the browser is gone")
@@ -64,11 +68,19 @@ class Browser:
         answer: dict[str, Any] = json.loads(message)
         return answer
 
-    def open(self, path: Path, *, width: int = 1400, height: int = 900, dark: bool = False) -> None:
+    def open(
+        self, path: Path, *, width: int = 1400, height: int = 900, dark: bool = False
+    ) -> None:
         """Show a file."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=scheme)
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         self.call("Page.navigate", url=path.resolve().as_uri())
         until = time.monotonic() + 60
         while self.run("document.readyState") != "complete" and time.monotonic() < until:
@@ -76,7 +88,9 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """What *script* comes to, awaited if it is a promise."""
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         if "exceptionDetails" in answer:
             raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
@@ -92,7 +106,9 @@ class Browser:
 
     def picture(self, path: Path, *, whole: bool = True) -> None:
         """Save what is shown as PNG; the *whole* page or what is in sight."""
-        found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        found = self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=whole
+        )
         path.write_bytes(base64.b64decode(found["data"]))
 
 

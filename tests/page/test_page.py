@@ -33,7 +33,8 @@ def _module(path: Path) -> Any:
 chromium = _module(Path(__file__).with_name("browser.py"))
 scale = _module(ROOT / "benchmarks" / "report_scale.py")
 pytestmark = pytest.mark.skipif(
-    chromium.found() is None, reason="no Chromium on this machine: apt-get install chromium"
+    chromium.found() is None,
+    reason="no Chromium on this machine: apt-get install chromium",
 )
 
 
@@ -57,19 +58,40 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in (0, 1, 2)
     ]
     soup = scale.record("glue/sst2", 0.0, {"name": "model-soup"}, 0)
-    fates = ({"taken": True, "barrier": None}, {"taken": False, "barrier": 0.1}, {"share": 0.3, "barrier": -0.1})
-    soup["ticket"]["notes"] = {"ingredients": [{"validation": 0.8, **fate} for fate in fates]}
+    fates = (
+        {"taken": True, "barrier": None},
+        {"taken": False, "barrier": 0.1},
+        {"share": 0.3, "barrier": -0.1},
+    )
+    soup["ticket"]["notes"] = {
+        "ingredients": [{"validation": 0.8, **fate} for fate in fates]
+    }
     names = [method["name"] for method in scale.METHODS[:6]]
     alike = Agreement(50, 50, 30, 0.6, 0.4, 0.4, 0.3, 0.2, 0.25, 0.15)
-    pairs = [Pair("glue/sst2", 0.5, 0, one, other, alike) for one in names for other in names if one < other]
+    pairs = [
+        Pair("glue/sst2", 0.5, 0, one, other, alike)
+        for one in names
+        for other in names
+        if one < other
+    ]
     dense = [scale.record("glue/sst2", 0.0, {"name": "dense"}, seed) for seed in (0, 1)]
     tasks = ("glue/cola", "glue/rte", "glue/sst2 (limit=4000)", "glue/stsb")
-    cells = {(one, to): interval([0.9 - 0.2 * i, 0.8 - 0.2 * i]) for i, one in enumerate(tasks) for to in tasks}
-    others = {(name, "glue/rte"): interval([0.8]) for name in ("magnitude", "random", "dense")}
-    moved = Matrix("instant-soup", 0.5, tasks, dict.fromkeys(tasks, "spearman"), cells, others)
+    cells = {
+        (one, to): interval([0.9 - 0.2 * i, 0.8 - 0.2 * i])
+        for i, one in enumerate(tasks)
+        for to in tasks
+    }
+    others = {
+        (name, "glue/rte"): interval([0.8]) for name in ("magnitude", "random", "dense")
+    }
+    moved = Matrix(
+        "instant-soup", 0.5, tasks, dict.fromkeys(tasks, "spearman"), cells, others
+    )
     path = tmp_path_factory.mktemp("page") / "report.html"
     records = [Record.model_validate(upgraded(facts)) for facts in (*made, soup, *dense)]
-    path.write_text(render(compare(named(records)), pairs, "Report", [moved]), encoding="utf-8")
+    path.write_text(
+        render(compare(named(records)), pairs, "Report", [moved]), encoding="utf-8"
+    )
     return path
 
 
@@ -89,9 +111,16 @@ def test_nothing_is_asked_for_nothing_goes_wrong_and_nothing_is_too_wide(
 ) -> None:
     browser.events.clear()
     browser.open(page, width=width, height=height)
-    requests = {request["request"]["url"] for request in told(browser, "Network.requestWillBeSent")}
+    requests = {
+        request["request"]["url"]
+        for request in told(browser, "Network.requestWillBeSent")
+    }
     assert requests == {page.resolve().as_uri()}
-    for trouble in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
+    for trouble in (
+        "Runtime.exceptionThrown",
+        "Runtime.consoleAPICalled",
+        "Log.entryAdded",
+    ):
         assert told(browser, trouble) == []
     assert browser.run("document.documentElement.scrollWidth") <= width
 
@@ -106,7 +135,9 @@ def test_every_chart_has_marks_that_can_be_seen(browser: Any, page: Path) -> Non
     assert all(marks)
 
 
-def test_no_words_of_a_chart_are_cut_off_or_on_top_of_each_other(browser: Any, page: Path) -> None:
+def test_no_words_of_a_chart_are_cut_off_or_on_top_of_each_other(
+    browser: Any, page: Path
+) -> None:
     browser.open(page)
     found = browser.run(
         """[...document.querySelectorAll('.chart')].flatMap(chart => {
@@ -136,20 +167,31 @@ def test_the_picker_filters_charts_tables_and_recipes(browser: Any, page: Path) 
     assert browser.run(seen) == 0
     assert "of" in browser.run("document.getElementById('picked').textContent")
     browser.run("document.querySelector('[data-pick=none]').click()")
-    assert browser.run("[...document.querySelectorAll('.mark[data-m]')].every(mark => !mark.getClientRects().length)")
+    assert browser.run(
+        "[...document.querySelectorAll('.mark[data-m]')].every(mark => !mark.getClientRects().length)"
+    )
     assert browser.run(height) < tall
     assert browser.run(stairs) == ""
     browser.run("document.querySelector('[data-pick=all]').click()")
     assert (browser.run(seen), browser.run(height)) == (before, pytest.approx(tall))
-    again = [round(float(place)) for place in browser.run(stairs).replace(",", " ").split()]
+    again = [
+        round(float(place)) for place in browser.run(stairs).replace(",", " ").split()
+    ]
     assert again == [round(float(place)) for place in steps.replace(",", " ").split()]
 
 
-def test_marks_can_be_walked_with_arrows_and_say_what_they_are(browser: Any, page: Path) -> None:
+def test_marks_can_be_walked_with_arrows_and_say_what_they_are(
+    browser: Any, page: Path
+) -> None:
     browser.open(page)
     browser.run("document.querySelector('.chart').scrollIntoView({behavior: 'instant'})")
     browser.run("new Promise(done => setTimeout(done, 300))")
-    assert browser.run("document.querySelectorAll('.chart')[0].querySelectorAll('[tabindex=\"0\"]').length") == 1
+    assert (
+        browser.run(
+            "document.querySelectorAll('.chart')[0].querySelectorAll('[tabindex=\"0\"]').length"
+        )
+        == 1
+    )
     browser.run("document.querySelector('.chart .mark[tabindex=\"0\"]').focus()")
     tip = "document.getElementById('tip').hidden ? '' : document.getElementById('tip').textContent"
     first = browser.run(tip)
@@ -179,21 +221,35 @@ def test_pointing_at_a_mark_tells(browser: Any, page: Path) -> None:
     assert not browser.run("document.getElementById('tip').hidden")
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: `npm pack axe-core`, and name its axe.min.js in AXE")
+@pytest.mark.skipif(
+    not AXE.is_file(),
+    reason="no axe-core: `npm pack axe-core`, and name its axe.min.js in AXE",
+)
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1400])
-def test_axe_finds_nothing_serious(browser: Any, page: Path, width: int, dark: bool) -> None:
+def test_axe_finds_nothing_serious(
+    browser: Any, page: Path, width: int, dark: bool
+) -> None:
     browser.open(page, width=width, dark=dark)
-    browser.run("document.querySelectorAll('details').forEach((one, i) => { if (i < 30) one.open = true })")
+    browser.run(
+        "document.querySelectorAll('details').forEach((one, i) => { if (i < 30) one.open = true })"
+    )
     browser.run(
         "(async () => { document.documentElement.style.scrollBehavior = 'auto';"
         "for (const chart of document.querySelectorAll('.chart')) { chart.scrollIntoView();"
         "await new Promise(requestAnimationFrame) } scrollTo(0, 0) })()"
     )
     browser.run(AXE.read_text(encoding="utf-8"))
-    found = browser.run("axe.run({resultTypes: ['violations']}).then(one => JSON.stringify(one.violations))")
+    found = browser.run(
+        "axe.run({resultTypes: ['violations']}).then(one => JSON.stringify(one.violations))"
+    )
     serious = [
-        (one["id"], one["help"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"][:300])
+        (
+            one["id"],
+            one["help"],
+            one["nodes"][0]["html"][:200],
+            one["nodes"][0]["failureSummary"][:300],
+        )
         for one in json.loads(found)
         if one["impact"] in ("serious", "critical")
     ]

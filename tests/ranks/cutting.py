@@ -19,9 +19,19 @@ from instant_soup.core.ranks.team import Ranks
 from instant_soup.core.scope import Scope
 from instant_soup.core.weights import Elementwise
 
-UNEVEN = Scope({"first": (13, 7), "one": (1,), "third": (3, 5, 11), "few": (2, 9), "flat": (257,), "last": (8, 6)})
+UNEVEN = Scope(
+    {
+        "first": (13, 7),
+        "one": (1,),
+        "third": (3, 5, 11),
+        "few": (2, 9),
+        "flat": (257,),
+        "last": (8, 6),
+    }
+)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)
-SETTINGS = [(1 << 18, 1 << 16, 1 << 19), (7, 1, 8), (64, 2, 64), (1 << 18, 1, 16)]  # SAMPLE, ASIDE, CHUNK
+# SAMPLE, ASIDE, CHUNK
+SETTINGS = [(1 << 18, 1 << 16, 1 << 19), (7, 1, 8), (64, 2, 64), (1 << 18, 1, 16)]
 
 
 def evenly(scope: Scope) -> Shards:
@@ -46,9 +56,14 @@ def lopsided(scope: Scope) -> Shards:
     return Shards(rows, team)
 
 
-def kinds(dtype: torch.dtype, dice: torch.Generator) -> Iterator[Callable[[tuple[int, ...]], Tensor]]:
+def kinds(
+    dtype: torch.dtype, dice: torch.Generator
+) -> Iterator[Callable[[tuple[int, ...]], Tensor]]:
     """Scores of several kinds: noise, few levels, all the same, both zeros, infinities, huge numbers."""
-    levels = lambda count: lambda s: (torch.randint(count, s, generator=dice) - count // 2).to(dtype)  # noqa: E731
+
+    def levels(count):
+        return lambda s: (torch.randint(count, s, generator=dice) - count // 2).to(dtype)
+
     yield lambda s: (torch.randn(s, generator=dice) * 1000).to(dtype)
     yield levels(4)
     yield levels(1)
@@ -60,11 +75,20 @@ def kinds(dtype: torch.dtype, dice: torch.Generator) -> Iterator[Callable[[tuple
 
 
 def cases() -> Iterator[tuple[dict[str, Tensor], Mask, float]]:
-    dice, wanted = torch.Generator().manual_seed(0), itertools.cycle(((1.0, 0.3), (0.6, 0.45), (0.6, 0.995)))
+    dice, wanted = (
+        torch.Generator().manual_seed(0),
+        itertools.cycle(((1.0, 0.3), (0.6, 0.45), (0.6, 0.995))),
+    )
     for dtype in DTYPES:
         for draw, (living, sparsity) in zip(kinds(dtype, dice), wanted, strict=False):
             scores = {name: draw(shape) for name, shape in UNEVEN.shapes.items()}
-            mask = Mask(UNEVEN, {n: torch.rand(s, generator=dice) < living for n, s in UNEVEN.shapes.items()})
+            mask = Mask(
+                UNEVEN,
+                {
+                    n: torch.rand(s, generator=dice) < living
+                    for n, s in UNEVEN.shapes.items()
+                },
+            )
             yield scores, mask, sparsity
 
 
@@ -83,7 +107,10 @@ def cut_all_cases() -> int:
             parts = {name: shards.part(name, score) for name, score in scores.items()}
             mine = prune(parts, mask.cut(shards), sparsity, across=across)
             for name in UNEVEN:
-                assert torch.equal(mine[name], shards.part(name, whole[name])), (done, name)
+                assert torch.equal(mine[name], shards.part(name, whole[name])), (
+                    done,
+                    name,
+                )
             assert mine.kept_by_name == whole.kept_by_name
             assert mine.sparsity == whole.sparsity
             assert mine.digest == whole.digest
@@ -100,9 +127,13 @@ def cut_many_weights() -> tuple[str, int]:
     scope = Scope({"up": (700, 401), "down": (401, 600)})
     dice, sweeps, read = torch.Generator().manual_seed(1), [], room._Sweep.read
     room._Sweep.read = lambda self, fields: sweeps.append(self) or read(self, fields)
-    scores = {name: torch.randn(shape, generator=dice) for name, shape in scope.shapes.items()}
+    scores = {
+        name: torch.randn(shape, generator=dice) for name, shape in scope.shapes.items()
+    }
     shards = evenly(scope)
-    parts = Elementwise({name: shards.part(name, part) for name, part in scores.items()}, torch.abs)
+    parts = Elementwise(
+        {name: shards.part(name, part) for name, part in scores.items()}, torch.abs
+    )
     mine = prune(parts, Mask.dense(scope).cut(shards), 0.7)
     assert max(len(at) for sweep in sweeps for at, _ in sweep.inside.values()) < 10_000
     return mine.digest, len(sweeps)
@@ -112,7 +143,10 @@ def refuse_nan() -> str:
     """What is said where one rank alone holds a NaN."""
     room.SAMPLE, room.ASIDE, room.CHUNK = SETTINGS[0]
     shards = evenly(UNEVEN)
-    scores = {name: shards.part(name, torch.ones(shape)).clone() for name, shape in UNEVEN.shapes.items()}
+    scores = {
+        name: shards.part(name, torch.ones(shape)).clone()
+        for name, shape in UNEVEN.shapes.items()
+    }
     if shards.team.rank == 0:
         scores["first"][0, 0] = torch.nan
     with pytest.raises(ScopeError, match="NaN") as found:

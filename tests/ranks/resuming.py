@@ -36,7 +36,8 @@ def trained(folder: Path, *, cut: bool = False, breaks: int = 0) -> Outcome | No
     def watch(pulse: Pulse) -> None:
         steps.append(pulse)
         if len(steps) == breaks - 1:
-            bookmark._every = 0.0  # the place is saved in the middle of a leg once, just before it breaks
+            # the place is saved in the middle of a leg once, just before it breaks
+            bookmark._every = 0.0
         if len(steps) == breaks:
             raise Broken
 

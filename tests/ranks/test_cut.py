@@ -23,5 +23,8 @@ def test_ranks_cut_as_one_does(size: int, tmp_path: Path) -> None:
     assert sweeps == 1
     dice = torch.Generator().manual_seed(1)
     scope = Scope({"up": (700, 401), "down": (401, 600)})
-    scores = {name: torch.randn(shape, generator=dice).abs() for name, shape in scope.shapes.items()}
+    scores = {
+        name: torch.randn(shape, generator=dice).abs()
+        for name, shape in scope.shapes.items()
+    }
     assert digest == prune(scores, Mask.dense(scope), 0.7).digest

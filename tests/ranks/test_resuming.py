@@ -20,7 +20,14 @@ from together import free_port, together
 import instant_soup as soup
 from instant_soup.store.store import Store
 
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1", "--multi_gpu"]
+LAUNCH = [
+    sys.executable,
+    "-m",
+    "accelerate.commands.launch",
+    "--num_processes=2",
+    "--num_machines=1",
+    "--multi_gpu",
+]
 
 
 def alike(found: Outcome | None, wanted: Outcome) -> None:
@@ -33,7 +40,9 @@ def alike(found: Outcome | None, wanted: Outcome) -> None:
         torch.testing.assert_close(found[0][name], tensor, rtol=1e-4, atol=1e-5)
 
 
-def test_a_training_goes_on_where_it_was_broken_off_on_another_number_of_ranks_too(tmp_path: Path) -> None:
+def test_a_training_goes_on_where_it_was_broken_off_on_another_number_of_ranks_too(
+    tmp_path: Path,
+) -> None:
     wanted = trained(tmp_path / "never broken")
     assert wanted is not None
     alike(together(2, broken_and_resumed, tmp_path / "two", tmp_path)[0], wanted)
@@ -43,7 +52,9 @@ def test_a_training_goes_on_where_it_was_broken_off_on_another_number_of_ranks_t
             shutil.copytree(tmp_path / place, tmp_path / f"{place} {who}")
         alike(trained(tmp_path / f"{place} one"), wanted)
     jobs = [
-        (tmp_path / f"{place} {who}", "rows" in who) for place in ("cut", "whole") for who in ("four by rows", "four")
+        (tmp_path / f"{place} {who}", "rows" in who)
+        for place in ("cut", "whole")
+        for who in ("four by rows", "four")
     ]
     for found in together(4, taken_up, tmp_path / "fourth", jobs)[0]:
         alike(found, wanted)
@@ -56,12 +67,18 @@ def test_a_killed_rank_ends_them_all_within_a_minute_and_the_run_goes_on(
     (tmp_path / "recipe.json").write_text(json.dumps(mini_recipe), encoding="utf-8")
     recipe = soup.Recipe.parse(mini_recipe)
     (tmp_path / "recipe.toml").write_text(recipe.toml(), encoding="utf-8")
-    [record, _] = together(2, whole_run, tmp_path / "ranks", mini_recipe, tmp_path / "undisturbed")
+    [record, _] = together(
+        2, whole_run, tmp_path / "ranks", mini_recipe, tmp_path / "undisturbed"
+    )
     command = [*LAUNCH, f"--main_process_port={free_port()}", "-m", "instant_soup", "run"]
     command += [str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "runs"), "--json"]
-    launch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    launch = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
-        place = Store(tmp_path / "runs").cell(recipe).folder / "draw" / "round.safetensors"
+        place = (
+            Store(tmp_path / "runs").cell(recipe).folder / "draw" / "round.safetensors"
+        )
         await_(place.exists, launch)
         began = time.monotonic()
         os.kill(rank_of(launch, 1), signal.SIGKILL)
@@ -72,10 +89,15 @@ def test_a_killed_rank_ends_them_all_within_a_minute_and_the_run_goes_on(
     assert launch.returncode
     ours = "rank 0 has lost the others: one of them failed, was killed"
     launchers = "Signal 9 (SIGKILL) received by PID"
-    assert any(words in " ".join(said.split()) for words in (ours, launchers))  # whoever notices first
+    # whoever notices first
+    assert any(words in " ".join(said.split()) for words in (ours, launchers))
     assert not (place.parents[1] / "record.json").exists()
-    [found, _] = together(2, whole_run, tmp_path / "resumed", mini_recipe, tmp_path / "runs")
-    assert {part: found[part] for part in ("ticket", "test")} == {part: record[part] for part in ("ticket", "test")}
+    [found, _] = together(
+        2, whole_run, tmp_path / "resumed", mini_recipe, tmp_path / "runs"
+    )
+    assert {part: found[part] for part in ("ticket", "test")} == {
+        part: record[part] for part in ("ticket", "test")
+    }
     assert found["cost"] == record["cost"]
 
 
@@ -90,7 +112,13 @@ def await_(what: Any, launch: subprocess.Popen[str]) -> None:
 
 def rank_of(launch: subprocess.Popen[str], rank: int) -> int:
     """The process of one rank."""
-    for child in Path(f"/proc/{launch.pid}/task/{launch.pid}/children").read_text(encoding="ascii").split():
-        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+    for child in (
+        Path(f"/proc/{launch.pid}/task/{launch.pid}/children")
+        .read_text(encoding="ascii")
+        .split()
+    ):
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(
+            b"\0"
+        ):
             return int(child)
     pytest.fail(f"no rank {rank} below {launch.pid}")

@@ -20,7 +20,9 @@ def alone() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def two(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return together(2, both_layouts, tmp_path_factory.mktemp("two"))
 
 
@@ -32,7 +34,9 @@ def test_two_ranks_train_prune_and_look_ahead_as_one_does(
     assert first["digest"] == second["digest"]
     for part in ("bill", "layers", "looks", "curved"):
         assert first[part] == second[part] == alone[part], part
-    assert first["figures"] == second["figures"] == pytest.approx(alone["figures"], abs=1e-5)
+    assert (
+        first["figures"] == second["figures"] == pytest.approx(alone["figures"], abs=1e-5)
+    )
     (mask, start), (wanted, reached) = first["ticket"], alone["ticket"]
     assert all(torch.equal(mask[name], kept) for name, kept in wanted.items())
     for name, tensor in reached.items():
@@ -66,10 +70,14 @@ def test_ranks_share_the_examples_that_weights_are_scored_by(
     for found in (ddp, fsdp, other):
         assert found["gradient"].keys() == wanted.keys()
         for name, slope in wanted.items():
-            torch.testing.assert_close(found["gradient"][name], slope, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(
+                found["gradient"][name], slope, rtol=1e-4, atol=1e-6
+            )
 
 
-def test_ranks_learn_the_soup_that_one_learns(two: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+def test_ranks_learn_the_soup_that_one_learns(
+    two: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
     wanted = learned_soup(points().learner(Meter()))
     for rank in two:
         for layout in rank:
@@ -92,13 +100,23 @@ def test_another_mask_on_one_rank_is_an_error_that_names_the_tensor(
     two: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> None:
     for ddp, _ in two:
-        assert "rank 1 keeps other weights of 'blocks.1.weight' than rank 0 (1 of 4 parameters" in ddp["disagreement"]
+        assert (
+            "rank 1 keeps other weights of 'blocks.1.weight' than rank 0 (1 of 4 parameters"
+            in ddp["disagreement"]
+        )
 
 
-def test_tickets_of_the_same_scores_are_the_same_file_whoever_saves_them(tmp_path: Path) -> None:
+def test_tickets_of_the_same_scores_are_the_same_file_whoever_saves_them(
+    tmp_path: Path,
+) -> None:
     found = saved(tmp_path)
     for size in (2, 4):
-        assert all(rank == found for rank in together(size, saved, tmp_path / str(size), tmp_path))
+        assert all(
+            rank == found
+            for rank in together(size, saved, tmp_path / str(size), tmp_path)
+        )
     files = sorted(tmp_path.glob("*.safetensors"))
-    assert [file.name for file in files] == [f"{n}-{use}.safetensors" for n in (1, 2, 4) for use in ("false", "true")]
+    assert [file.name for file in files] == [
+        f"{n}-{use}.safetensors" for n in (1, 2, 4) for use in ("false", "true")
+    ]
     assert len({file.read_bytes() for file in files}) == 1

@@ -27,9 +27,16 @@ def together(size: int, work: Callable[..., Any], folder: Path, *given: Any) -> 
     folder.mkdir(parents=True, exist_ok=True)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(
-        ["instant_soup.runs.run", "torch.distributed.tensor", "transformers.models.bert.modeling_bert"]
+        [
+            "instant_soup.runs.run",
+            "torch.distributed.tensor",
+            "transformers.models.bert.modeling_bert",
+        ]
     )
-    ranks = [server.Process(target=_rank, args=(rank, size, folder, work, given)) for rank in range(size)]
+    ranks = [
+        server.Process(target=_rank, args=(rank, size, folder, work, given))
+        for rank in range(size)
+    ]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -38,15 +45,28 @@ def together(size: int, work: Callable[..., Any], folder: Path, *given: Any) -> 
     for rank in late:
         rank.kill()
         rank.join()
-    said = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("failed-*"))}
+    said = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(folder.glob("failed-*"))
+    }
     assert not late, f"{len(late)} of {size} ranks took too long; {said}"
-    assert not any(rank.exitcode for rank in ranks), said or [rank.exitcode for rank in ranks]
-    return [pickle.loads((folder / f"result-{rank}").read_bytes()) for rank in range(size)]  # noqa: S301 - our own
+    assert not any(rank.exitcode for rank in ranks), said or [
+        rank.exitcode for rank in ranks
+    ]
+    files = [folder / f"result-{rank}" for rank in range(size)]
+    return [pickle.loads(file.read_bytes()) for file in files]  # noqa: S301  # written above
 
 
-def _rank(rank: int, size: int, folder: Path, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
+def _rank(
+    rank: int, size: int, folder: Path, work: Callable[..., Any], given: tuple[Any, ...]
+) -> None:
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "LOCAL_RANK": str(rank),
+        "OMP_NUM_THREADS": "1",
+    }
     os.environ |= {"LOCAL_WORLD_SIZE": str(size), "HF_HUB_OFFLINE": "1"}
     meeting = f"file://{folder / 'meeting'}"
     try:

@@ -52,21 +52,41 @@ def points(**regime: Any) -> CourseTask:
     torch.manual_seed(1)
     blocks = nn.ModuleList([nn.Linear(7, 7), nn.Linear(7, 7)])
     model = Net(
-        OrderedDict({"up": nn.Linear(6, 7), "blocks": blocks, "narrow": nn.Linear(7, 3), "head": nn.Linear(3, 3)})
+        OrderedDict(
+            {
+                "up": nn.Linear(6, 7),
+                "blocks": blocks,
+                "narrow": nn.Linear(7, 3),
+                "head": nn.Linear(3, 3),
+            }
+        )
     )
     dice = torch.Generator().manual_seed(0)
     splits = {}
     for name, count in (("train", 61), ("validation", 300), ("test", 40)):
         inputs = torch.randn(count, 6, generator=dice)
-        splits[name] = Rows(inputs, (inputs[:, :3] + 0.5 * torch.randn(count, 3, generator=dice)).argmax(1))
+        splits[name] = Rows(
+            inputs,
+            (inputs[:, :3] + 0.5 * torch.randn(count, 3, generator=dice)).argmax(1),
+        )
     loader: Any = DataLoader(TensorDataset(torch.zeros(1)))
-    settings = {"steps": 16, "batch": 8, "rate": 0.02, "weight_decay": 0.1, "precision": "float32", "clip": 0.5}
+    settings = {
+        "steps": 16,
+        "batch": 8,
+        "rate": 0.02,
+        "weight_decay": 0.1,
+        "precision": "float32",
+        "clip": 0.5,
+    }
     made = soup.tasks.module(
         "points", model, train=loader, validation=loader, test=loader, loss=F.cross_entropy,
         metric=lambda outputs, targets: float((outputs.argmax(1) == targets).float().mean()),
         fresh=("head.weight", "head.bias"), regime=soup.Regime(**{**settings, **regime}),
     )  # fmt: skip
-    smooth = lambda outputs, targets, by: F.cross_entropy(outputs, targets, label_smoothing=by)  # noqa: E731
+
+    def smooth(outputs, targets, by):
+        return F.cross_entropy(outputs, targets, label_smoothing=by)
+
     return replace(made, course=replace(made.course, loss=smooth, **splits))
 
 
@@ -94,8 +114,13 @@ def story(*, accumulation: int = 1) -> dict[str, Any]:
     learner.apply_mask(prune(chance(learner), learner.mask, 0.3))
     learner.train(4)
     before, memory, seen = learner.weights(), dict(learner.second_moments()), []
-    looks = [Brief(3, Training(rate=2.0, seed=seed, subset=0.5), carry_optimizer=seed == 1) for seed in (0, 1)]
-    for masks, weights in learner.look_ahead(looks, lambda scout: (weak(scout), scout.weights())):
+    looks = [
+        Brief(3, Training(rate=2.0, seed=seed, subset=0.5), carry_optimizer=seed == 1)
+        for seed in (0, 1)
+    ]
+    for masks, weights in learner.look_ahead(
+        looks, lambda scout: (weak(scout), scout.weights())
+    ):
         seen += [mask.digest for mask in masks]
         assert not all(torch.equal(weights[name], part) for name, part in before.items())
     after = learner.view()
@@ -107,7 +132,11 @@ def story(*, accumulation: int = 1) -> dict[str, Any]:
     whole_moments = {name: put_together(name, part) for name, part in memory.items()}
     learner.apply_mask(prune(magnitude(learner), learner.mask, 0.6))
     learner.train(4)
-    dead = {name: part[~learner.mask[name]] for name, part in learner.view().items() if name in learner.mask}
+    dead = {
+        name: part[~learner.mask[name]]
+        for name, part in learner.view().items()
+        if name in learner.mask
+    }
     assert not any(part.any() for part in dead.values())
     ticket = Ticket.drawn(learner, {"name": "story"})
     return {
@@ -125,7 +154,9 @@ def story(*, accumulation: int = 1) -> dict[str, Any]:
 
 def weak(learner: Any) -> tuple[Mask, Mask]:
     """What a look-ahead cuts, by magnitude and by curvature."""
-    return tuple(prune(score(learner), learner.mask, 0.6) for score in (magnitude, curved))  # type: ignore[return-value]
+    return tuple(
+        prune(score(learner), learner.mask, 0.6) for score in (magnitude, curved)
+    )  # type: ignore[return-value]
 
 
 def unpacked(ticket: Ticket | None) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:
@@ -138,7 +169,10 @@ def told() -> dict[str, Any]:
     found = story()
     learner = points().learner(Meter())
     put_together = learner.scope.shards.whole
-    found["gradient"] = {name: put_together(name, part) for name, part in learner.gradient(Sample(4)).items()}
+    found["gradient"] = {
+        name: put_together(name, part)
+        for name, part in learner.gradient(Sample(4)).items()
+    }
     found["soup"] = learned_soup(learner)
     if ranks.sharded():
         with pytest.raises(RankError, match="Hessian is not computed under FSDP2"):
@@ -146,14 +180,18 @@ def told() -> dict[str, Any]:
         found["bf16"] = in_bf16()
     else:
         found["disagreement"] = disagreement(learner)
-    with pytest.raises(TrainingError, match="loss is nan"):  # on all ranks, though one alone sees it
+    # on all ranks, though one alone sees it
+    with pytest.raises(TrainingError, match="loss is nan"):
         diverge(points())
     return found
 
 
 def learned_soup(learner: ModuleLearner) -> list[float]:
     """Figures of the learned soup of two bowls of weights."""
-    bowls = [learner.weights(), {name: 0.5 * part for name, part in learner.weights().items()}]
+    bowls = [
+        learner.weights(),
+        {name: 0.5 * part for name, part in learner.weights().items()},
+    ]
     learner.restore(learned(learner, bowls, [0.0, 0.0], steps=5, per_class=4).weights)
     return [learner.loss(), learner.evaluate()]
 
@@ -164,7 +202,11 @@ def in_bf16() -> tuple[float, set[torch.dtype]]:
     learner.train(4)
     learner.apply_mask(prune(magnitude(learner), learner.mask, 0.5))
     learner.train(12)
-    dead = {name: part[~learner.mask[name]] for name, part in learner.view().items() if name in learner.mask}
+    dead = {
+        name: part[~learner.mask[name]]
+        for name, part in learner.view().items()
+        if name in learner.mask
+    }
     assert not any(part.any() for part in dead.values())
     with pytest.raises(RankError, match="gathers parameters in bf16"):
         learner.gradient(Sample(2))

@@ -36,7 +36,9 @@ class Rows:
 def rows() -> Callable[[int, int], Rows]:
     def draw(count: int, seed: int) -> Rows:
         inputs = torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
-        blurred = inputs[:, :3] + 0.7 * torch.randn(count, 3, generator=torch.Generator().manual_seed(seed + 100))
+        blurred = inputs[:, :3] + 0.7 * torch.randn(
+            count, 3, generator=torch.Generator().manual_seed(seed + 100)
+        )
         return Rows(inputs, blurred.argmax(1))
 
     return draw
@@ -49,9 +51,21 @@ def points(rows: Callable[[int, int], Rows]) -> Callable[..., CourseTask]:
     def task(**regime: Any) -> CourseTask:
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            layers = {"one": nn.Linear(6, 12), "a": nn.Tanh(), "two": nn.Linear(12, 8), "b": nn.Tanh()}
+            layers = {
+                "one": nn.Linear(6, 12),
+                "a": nn.Tanh(),
+                "two": nn.Linear(12, 8),
+                "b": nn.Tanh(),
+            }
             model = nn.Sequential(OrderedDict({**layers, "head": nn.Linear(8, 3)}))
-        settings = {"steps": 15, "batch": 8, "rate": 0.05, "weight_decay": 0.1, "precision": "float32", **regime}
+        settings = {
+            "steps": 15,
+            "batch": 8,
+            "rate": 0.05,
+            "weight_decay": 0.1,
+            "precision": "float32",
+            **regime,
+        }
         splits = {"train": rows(60, 0), "validation": rows(40, 1), "test": rows(40, 2)}
         loader: Any = DataLoader(TensorDataset(torch.zeros(1)))
         made = soup.tasks.module(
@@ -61,11 +75,16 @@ def points(rows: Callable[[int, int], Rows]) -> Callable[..., CourseTask]:
             validation=loader,
             test=loader,
             loss=F.cross_entropy,
-            metric=lambda outputs, targets: float((outputs.argmax(1) == targets).float().mean()),
+            metric=lambda outputs, targets: float(
+                (outputs.argmax(1) == targets).float().mean()
+            ),
             fresh=("head.weight", "head.bias"),
             regime=soup.Regime(**settings),
         )
-        smooth = lambda outputs, targets, by: F.cross_entropy(outputs, targets, label_smoothing=by)  # noqa: E731
+
+        def smooth(outputs, targets, by):
+            return F.cross_entropy(outputs, targets, label_smoothing=by)
+
         return replace(made, course=replace(made.course, loss=smooth, **splits))
 
     return task

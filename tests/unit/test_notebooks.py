@@ -21,13 +21,27 @@ CORPUS = Path(__file__).parents[1] / "corpus" / "records"
 
 
 def values() -> list[object]:
-    mask = soup.Mask(soup.Scope({"a.<b>": (2, 3)}), {"a.<b>": torch.ones(2, 3, dtype=torch.bool)})
-    ticket = soup.Ticket(
-        mask, {"head": torch.zeros(1000)}, Base("a <model>", "0" * 64), method={"name": "snip", "k": 1}
+    mask = soup.Mask(
+        soup.Scope({"a.<b>": (2, 3)}), {"a.<b>": torch.ones(2, 3, dtype=torch.bool)}
     )
-    result = soup.Result({"accuracy": 0.5}, 0.6, soup.Cost(1, 2, 3, 4), {"w": torch.zeros(1000)})
+    ticket = soup.Ticket(
+        mask,
+        {"head": torch.zeros(1000)},
+        Base("a <model>", "0" * 64),
+        method={"name": "snip", "k": 1},
+    )
+    result = soup.Result(
+        {"accuracy": 0.5}, 0.6, soup.Cost(1, 2, 3, 4), {"w": torch.zeros(1000)}
+    )
     record = read_run(CORPUS / "schema-3-lth.json")
-    return [mask, mask.scope, ticket, result, record, compare(collect(CORPUS), "magnitude")]
+    return [
+        mask,
+        mask.scope,
+        ticket,
+        result,
+        record,
+        compare(collect(CORPUS), "magnitude"),
+    ]
 
 
 @pytest.mark.parametrize("value", values(), ids=lambda value: type(value).__name__)
@@ -58,4 +72,7 @@ def test_drawing_and_judging_show_how_far_they_are(mini: CourseTask) -> None:
 
 def test_evaluate_takes_progress(mini: CourseTask) -> None:
     ticket = soup.OneShot().draw(mini, 0.5)
-    assert soup.evaluate(ticket, mini, progress=True).test == soup.evaluate(ticket, mini).test
+    assert (
+        soup.evaluate(ticket, mini, progress=True).test
+        == soup.evaluate(ticket, mini).test
+    )

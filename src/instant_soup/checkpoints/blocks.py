@@ -72,22 +72,36 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.score in SCORES:
-            Calibrated(self.score, self.samples, self.across, self.pattern)  # the same knobs have to make sense
+            # the same knobs have to make sense
+            Calibrated(self.score, self.samples, self.across, self.pattern)
             if self.calibrate is None:
-                raise KnobError(f"{self.score} needs text to calibrate on; give a folder with --calibrate")
+                raise KnobError(
+                    f"{self.score} needs text to calibrate on; give a folder with --calibrate"
+                )
         elif self.score != "magnitude":
-            raise KnobError(f"score is {self.score!r}; expected one of magnitude, {', '.join(SCORES)}")
+            raise KnobError(
+                f"score is {self.score!r}; expected one of magnitude, {', '.join(SCORES)}"
+            )
+
         if self.across == "model":
-            raise KnobError("across is 'model', and this cuts block by block; set it to 'layer' or 'row'")
+            raise KnobError(
+                "across is 'model', and this cuts block by block; set it to 'layer' or 'row'"
+            )
+
         if self.batch < 1:
-            raise KnobError(f"batch is {self.batch}; expected 1 or more windows at a time")
+            raise KnobError(
+                f"batch is {self.batch}; expected 1 or more windows at a time"
+            )
+
         check_pattern(self.pattern, self.sparsity)
 
     @property
     def described(self) -> dict[str, Any]:
         """Name and knobs, as a ticket records them."""
         if self.score in SCORES:
-            return describe(Calibrated(self.score, self.samples, self.across, self.pattern))
+            return describe(
+                Calibrated(self.score, self.samples, self.across, self.pattern)
+            )
         return {"name": self.score, "across": self.cutter.across, "pattern": self.pattern}
 
     @property
@@ -100,7 +114,11 @@ class Job:
     @property
     def cutter(self) -> Cutter:
         """What cuts one matrix."""
-        return Cutter(self.score, self.across or USUAL.get(self.score, "layer"), Pattern.named(self.pattern))
+        return Cutter(
+            self.score,
+            self.across or USUAL.get(self.score, "layer"),
+            Pattern.named(self.pattern),
+        )
 
 
 @dataclass(frozen=True)
@@ -147,15 +165,27 @@ def outline(source: str | Path, job: Job) -> Outline:
     skeleton = Skeleton.of(Path(source))
     _check(skeleton.scope, job)
     blocks = blocks_of(skeleton.model, skeleton.scope)
-    sizes = [sum(skeleton.numel(name) for name in skeleton.of_block(block)) for block in blocks]
-    stored = max(sum(skeleton.checkpoint.parts[skeleton.names[n]].nbytes for n in skeleton.of_block(b)) for b in blocks)
+    sizes = [
+        sum(skeleton.numel(name) for name in skeleton.of_block(block)) for block in blocks
+    ]
+    stored = max(
+        sum(
+            skeleton.checkpoint.parts[skeleton.names[n]].nbytes
+            for n in skeleton.of_block(b)
+        )
+        for b in blocks
+    )
     widths = [_statistic(skeleton.scope, block, job) for block in blocks]
     config: Any = skeleton.model.config
     window = _window(job, config)
     hidden = int(config.get_text_config().hidden_size)
     largest = max(skeleton.numel(name) for name in skeleton.scope)
     states = 0 if job.score == "magnitude" else 2 * 4 * job.samples * window * hidden
-    embeddings = 0 if job.score == "magnitude" else 4 * sum(skeleton.numel(name) for name in skeleton.outside)
+    embeddings = (
+        0
+        if job.score == "magnitude"
+        else 4 * sum(skeleton.numel(name) for name in skeleton.outside)
+    )
     work = 16 * largest + job.batch * window * 64 * hidden
     block = 4 * max(sizes)
 
@@ -198,7 +228,11 @@ def prune_blocks(
     skeleton = Skeleton.of(source)
     scope = skeleton.scope
     _check(scope, job)
-    parts = shares(scope, {name: scope.numel(name) for name in scope}, survivors(job.sparsity, scope.size))
+    parts = shares(
+        scope,
+        {name: scope.numel(name) for name in scope},
+        survivors(job.sparsity, scope.size),
+    )
     batches = [] if job.score == "magnitude" else _batches(source, job, skeleton.model)
 
     with alone(folder, source):
@@ -210,7 +244,13 @@ def prune_blocks(
         if ticket is not None:
             method = job.described
             write_ticket(
-                Path(ticket), skeleton, folder, Masks(folder / FLOW), source.resolve().name, method, job.charged
+                Path(ticket),
+                skeleton,
+                folder,
+                Masks(folder / FLOW),
+                source.resolve().name,
+                method,
+                job.charged,
             )
         if done is not None:
             note(folder, "all")
@@ -282,16 +322,23 @@ class _Work:
             if name in scope:
                 live, dim = model.get_parameter(name).data, scope.inputs.get(name, -1)
                 statistic = statistics.pop(name, torch.empty(0))
-                flags, weight = self.job.cutter.cut(live, statistic, self.parts[name], dim)
+                flags, weight = self.job.cutter.cut(
+                    live, statistic, self.parts[name], dim
+                )
                 updated = self.job.cutter.second_moment
-                stored = weight.to(stored.dtype) if updated else stored.masked_fill(~flags, 0)
+                stored = (
+                    weight.to(stored.dtype) if updated else stored.masked_fill(~flags, 0)
+                )
                 live.copy_(stored)
                 kept[name] = flags
             shard[self.skeleton.names[name]] = stored.contiguous()
 
         Masks(self.folder / FLOW).put(number, kept)
         counts = {name: int(flags.sum()) for name, flags in kept.items()}
-        write(self.shard(number), partial(save, shard, {"kept": json.dumps(counts), "format": "pt"}))
+        write(
+            self.shard(number),
+            partial(save, shard, {"kept": json.dumps(counts), "format": "pt"}),
+        )
         self.watch("block", number + 1, len(self.blocks))
 
 
@@ -315,7 +362,9 @@ def _window(job: Job, config: Any) -> int:
     most = decoder.positions(config)
     window = job.window or min(decoder.MOST, most)
     if not 2 <= window <= most:
-        raise DataError(f"a window has {window:,} tokens, and the model reads 2 to {most:,}; set --window in between")
+        raise DataError(
+            f"a window has {window:,} tokens, and the model reads 2 to {most:,}; set --window in between"
+        )
     return window
 
 
@@ -325,21 +374,32 @@ def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     config: Any = model.config
     decoder.check_vocabulary(tokenizer, config.get_text_config().vocab_size, str(source))
-    windows = calibration_windows(str(job.calibrate), tokenizer, _window(job, config), job.samples)
+    windows = calibration_windows(
+        str(job.calibrate), tokenizer, _window(job, config), job.samples
+    )
     return list(torch.split(windows, job.batch))
 
 
 def _finish(work: _Work, source: Path) -> None:
     """Write what is in no block, the index and what is no weight."""
     skeleton = work.skeleton
-    inside = {skeleton.names[name] for block in work.blocks for name in skeleton.of_block(block)}
-    rest = {name: skeleton.checkpoint[name].contiguous() for name in skeleton.checkpoint if name not in inside}
+    inside = {
+        skeleton.names[name] for block in work.blocks for name in skeleton.of_block(block)
+    }
+    rest = {
+        name: skeleton.checkpoint[name].contiguous()
+        for name in skeleton.checkpoint
+        if name not in inside
+    }
     last = work.shard(len(work.blocks))
     write(last, partial(save, rest, {"format": "pt"}))
 
     places = dict.fromkeys(rest, last.name)
     for number, block in enumerate(work.blocks):
-        places |= {skeleton.names[name]: work.shard(number).name for name in skeleton.of_block(block)}
+        places |= {
+            skeleton.names[name]: work.shard(number).name
+            for name in skeleton.of_block(block)
+        }
     size = sum(part.nbytes for part in skeleton.checkpoint.parts.values())
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
     write_text(work.folder / INDEX, json.dumps(index, indent=2))

@@ -41,7 +41,9 @@ class State:
         try:
             facts = path.stat()
         except OSError as reason:
-            raise DataError(f"{path} is not a readable safetensors file ({reason}); restore it") from reason
+            raise DataError(
+                f"{path} is not a readable safetensors file ({reason}); restore it"
+            ) from reason
         if not path.is_file():
             raise DataError(f"{path} is no regular file; expected safetensors")
         return cls(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
@@ -59,7 +61,12 @@ class Checkpoint(Mapping[str, Tensor]):
         states: the state of each shard when it was looked over.
     """
 
-    def __init__(self, files: Sequence[Path], parts: Mapping[str, Stored], states: Mapping[Path, State]) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        parts: Mapping[str, Stored],
+        states: Mapping[Path, State],
+    ) -> None:
         self.files = tuple(files)
         self.parts = dict(parts)
         self.states = dict(states)
@@ -83,18 +90,26 @@ class Checkpoint(Mapping[str, Tensor]):
             tensors, _ = header(file)
             for name in tensors:
                 if name in parts:
-                    raise DataError(f"{name!r} is both in {parts[name].path} and in {file}; expected each tensor once")
+                    raise DataError(
+                        f"{name!r} is both in {parts[name].path} and in {file}; expected each tensor once"
+                    )
             parts |= tensors
 
         for name, file in promised.items():
             if name not in parts or parts[name].path != file:
-                raise DataError(f"{path / INDEX} promises {name!r} in {file.name}, which lacks it; restore the file")
-        return cls(files, {name: parts[name] for name in sorted(parts, key=_natural)}, states)
+                raise DataError(
+                    f"{path / INDEX} promises {name!r} in {file.name}, which lacks it; restore the file"
+                )
+        return cls(
+            files, {name: parts[name] for name in sorted(parts, key=_natural)}, states
+        )
 
     def refuse_change(self, file: Path) -> None:
         """Raise DataError unless the shard *file* is as it was when it was looked over."""
         if State.of(file) != self.states[file]:
-            raise DataError(f"{file} was changed meanwhile; begin again when nobody writes to it any more")
+            raise DataError(
+                f"{file} was changed meanwhile; begin again when nobody writes to it any more"
+            )
 
     def __getitem__(self, name: str) -> Tensor:
         return self.parts[name].read()
@@ -120,7 +135,11 @@ def ahead(items: Iterator[Item], depth: int = 8) -> Iterator[Item]:
 
 def threads() -> int:
     """How many threads work on a checkpoint: as many as this process has cores, up to eight."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
     return min(8, cores)
 
 
@@ -147,12 +166,23 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Path]]:
 def _index(path: Path) -> dict[str, str]:
     """The file of each tensor. Raises DataError unless every file is a plain name, for it is also written under it."""
     if path.stat().st_size > _MOST_INDEX:
-        raise DataError(f"{path} has more than {_MOST_INDEX:,} bytes, and an index a few thousand; restore it")
+        raise DataError(
+            f"{path} has more than {_MOST_INDEX:,} bytes, and an index a few thousand; restore it"
+        )
     try:
         files = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
         plain = all(_SHARD.fullmatch(file) for file in files.values())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
-        raise DataError(f"{path} is not a readable index ({reason!r}); restore it") from reason
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as reason:
+        raise DataError(
+            f"{path} is not a readable index ({reason!r}); restore it"
+        ) from reason
 
     if not files or not plain:
         raise DataError(

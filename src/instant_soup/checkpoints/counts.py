@@ -25,8 +25,18 @@ Numbers = np.ndarray[Any, Any]
 DIGIT = 16  # bits
 _MARGIN = 0.004  # share of the weights around the cut of a sample
 _FEW = 12  # how many digits are told apart at the most
-_RAW = {torch.float16: "<u2", torch.bfloat16: "<u2", torch.float32: "<u4", torch.float64: "<u8"}
-_INF = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80, torch.float32: 0x7F80_0000, torch.float64: 0x7FF0 << 48}
+_RAW = {
+    torch.float16: "<u2",
+    torch.bfloat16: "<u2",
+    torch.float32: "<u4",
+    torch.float64: "<u8",
+}
+_INF = {
+    torch.float16: 0x7C00,
+    torch.bfloat16: 0x7F80,
+    torch.float32: 0x7F80_0000,
+    torch.float64: 0x7FF0 << 48,
+}
 FLOATS = tuple(_RAW)
 
 
@@ -61,7 +71,9 @@ def keys(numbers: Numbers, dtype: torch.dtype, bits: int) -> Numbers:
 def refuse_nan(magnitudes: Numbers, dtype: torch.dtype) -> None:
     """Raise ScopeError if one of the keys *magnitudes* is of a NaN. *dtype* is the one that they are ordered as."""
     if len(magnitudes) and int(magnitudes.max()) > _INF[dtype]:
-        raise ScopeError("a weight is NaN, which has no magnitude; restore the checkpoint, or leave the parameter out")
+        raise ScopeError(
+            "a weight is NaN, which has no magnitude; restore the checkpoint, or leave the parameter out"
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,11 @@ class Tally:
         kind = magnitudes.dtype.type
         if group.left < self._bits:
             magnitudes = magnitudes[magnitudes >> kind(group.left) == kind(group.prefix)]
-        digits = magnitudes if self._bits == DIGIT else (magnitudes >> kind(group.left - DIGIT)).astype("<u2")
+        digits = (
+            magnitudes
+            if self._bits == DIGIT
+            else (magnitudes >> kind(group.left - DIGIT)).astype("<u2")
+        )
 
         counts = _all(digits) if group.around is None else _around(digits, *group.around)
         before = self._counts.get(name)
@@ -156,7 +172,8 @@ class Tally:
         """Take what was added so far for a sample of parameters of these *sizes*, and begin the first reading."""
         for group in self._groups:
             whole = self._whole(group)
-            above = (whole.sum() - whole.cumsum()) / max(1, whole.sum())  # the share of higher digits
+            # the share of higher digits
+            above = (whole.sum() - whole.cumsum()) / max(1, whole.sum())
             share = group.need / sum(sizes[name] for name in group.names)
             low = int(np.argmax(above <= share + _MARGIN))
             high = int(np.argmax(above <= share - _MARGIN))
@@ -179,13 +196,16 @@ class Tally:
             for name in group.names:
                 ties = min(need, self._tied[name])
                 need -= ties
-                cuts[name] = Cut(group.prefix, ties, self._tied[name], self._kept[name] + ties)
+                cuts[name] = Cut(
+                    group.prefix, ties, self._tied[name], self._kept[name] + ties
+                )
         return cuts
 
     def _settle(self, group: _Group) -> None:
         whole = self._whole(group)
         above = whole.sum() - whole.cumsum()  # how many have a higher digit
-        digit = int(np.argmax(above < group.need)) if group.need else (1 << DIGIT) - 1  # above all
+        # above all
+        digit = int(np.argmax(above < group.need)) if group.need else (1 << DIGIT) - 1
         around = group.around
         group.around = None
         if around and not around[0] <= digit <= around[1]:
@@ -202,7 +222,8 @@ class Tally:
     def _whole(self, group: _Group) -> Numbers:
         """How often each digit occurs in a group: int64 [65536]."""
         counts = np.concatenate([self._counts[name] for name in group.names], axis=1)
-        return np.bincount(counts[0], counts[1], minlength=1 << DIGIT).astype(np.int64)  # exact below 2**53
+        # exact below 2**53
+        return np.bincount(counts[0], counts[1], minlength=1 << DIGIT).astype(np.int64)
 
 
 def _all(digits: Numbers) -> Numbers:
@@ -214,7 +235,10 @@ def _all(digits: Numbers) -> Numbers:
 
 def _around(digits: Numbers, low: int, high: int) -> Numbers:
     """The same with all digits below *low* taken for the one before it, and all above *high* for the one after it."""
-    least = [int(np.count_nonzero(digits >= digits.dtype.type(digit))) for digit in range(low, high + 2)]
+    least = [
+        int(np.count_nonzero(digits >= digits.dtype.type(digit)))
+        for digit in range(low, high + 2)
+    ]
     at = np.arange(low - 1, high + 2)
     times = -np.diff([len(digits), *least, 0])
     return np.stack([at, times])[:, times > 0]

@@ -58,12 +58,25 @@ class PruneJob:
             _check(facts)
             before = dict(facts["job"])
             cuts = {name: Cut(*cut) for name, cut in facts["cuts"].items()}
-            shards = dict(facts.get("shards", {}))  # schema 1 noted none: they are written again
+            # schema 1 noted none: they are written again
+            shards = dict(facts.get("shards", {}))
             size = int(facts["prunable"])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
-            raise StoreError(f"{path} is not readable ({reason!r}); delete {folder} and begin again") from reason
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+        ) as reason:
+            raise StoreError(
+                f"{path} is not readable ({reason!r}); delete {folder} and begin again"
+            ) from reason
 
-        if before.get("source") == asked["source"] and before.get("files") != asked["files"]:
+        if (
+            before.get("source") == asked["source"]
+            and before.get("files") != asked["files"]
+        ):
             raise StoreError(
                 f"the files of {asked['source']} have changed since {folder} was begun; delete it and begin again"
             )
@@ -115,7 +128,9 @@ def checksum_of(path: Path) -> int:
             while chunk := file.read(_READ):
                 checksum = crc32(chunk, checksum)
     except OSError as reason:
-        raise StoreError(f"could not read {path} ({reason}); delete it, and it is written again") from reason
+        raise StoreError(
+            f"could not read {path} ({reason}); delete it, and it is written again"
+        ) from reason
     return checksum
 
 
@@ -126,20 +141,32 @@ def alone(folder: Path, source: Path) -> Iterator[None]:
     Raises StoreError where somebody else is at it, or it holds something else.
     """
     if folder.resolve() in (source.resolve(), source.resolve().parent):
-        raise StoreError(f"{folder} is where the source is; choose another folder to write to")
+        raise StoreError(
+            f"{folder} is where the source is; choose another folder to write to"
+        )
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is no folder; choose another name to write to")
-    if folder.is_dir() and not (folder / RECORD).is_file() and any(folder.glob("*.safetensors")):
-        raise StoreError(f"{folder} holds a checkpoint that is not of this job; choose another folder")
+    if (
+        folder.is_dir()
+        and not (folder / RECORD).is_file()
+        and any(folder.glob("*.safetensors"))
+    ):
+        raise StoreError(
+            f"{folder} holds a checkpoint that is not of this job; choose another folder"
+        )
 
     lock = folder / f"{RECORD}.lock"
     for path in (lock, folder / RECORD):
         if path.is_symlink():
-            raise StoreError(f"{path} is a symbolic link, and it would be written to; choose another folder")
+            raise StoreError(
+                f"{path} is a symbolic link, and it would be written to; choose another folder"
+            )
 
     with Locks(folder).attempt(RECORD) as free:
         if not free:
-            raise StoreError(f"another process is at work in {folder}; wait for it, or choose another folder")
+            raise StoreError(
+                f"another process is at work in {folder}; wait for it, or choose another folder"
+            )
         try:
             yield
         finally:

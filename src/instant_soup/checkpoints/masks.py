@@ -79,7 +79,9 @@ def write_ticket(
 
 def _check_written(path: Path, folder: Path) -> None:
     """Refuse to go on unless the ticket at *path* keeps as many weights of each matrix as the shards of *folder*."""
-    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == kept_by_shards(folder):
+    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == kept_by_shards(
+        folder
+    ):
         return
     raise StoreError(
         f"{folder} was finished without a ticket, and which weights it kept is no longer known; "

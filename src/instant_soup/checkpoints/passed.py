@@ -16,7 +16,10 @@ from .job import RECORD
 
 def facts(source: Path, checkpoint: Checkpoint, job: Mapping[str, Any]) -> dict[str, Any]:
     """What a job is known by: *job*, what was asked for, and of which files."""
-    files = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in checkpoint.files]
+    files = [
+        [file.name, file.stat().st_size, file.stat().st_mtime_ns]
+        for file in checkpoint.files
+    ]
     return {"source": source.resolve().name, "files": files, **job}
 
 
@@ -31,7 +34,9 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> int | None:
         told = json.loads(record.read_text(encoding="utf-8"))
         before, passed = dict(told["blocks"]), told["passed"]
     except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise StoreError(f"{record} is of another job or not readable ({reason!r}); choose another folder") from reason
+        raise StoreError(
+            f"{record} is of another job or not readable ({reason!r}); choose another folder"
+        ) from reason
 
     if other := [name for name in asked if before.get(name) != asked[name]]:
         raise StoreError(

@@ -32,19 +32,27 @@ def prunable(
     refuse_codes(parts)
     for pattern in (*include, *exclude):
         if not any(fnmatch(name, pattern) for name in parts):
-            raise ScopeError(f"no tensor's name matches {pattern!r}; the first are {', '.join([*parts][:3])}")
-    reasons = {name: _why_not(name, part, include, exclude) for name, part in parts.items()}
+            raise ScopeError(
+                f"no tensor's name matches {pattern!r}; the first are {', '.join([*parts][:3])}"
+            )
+    reasons = {
+        name: _why_not(name, part, include, exclude) for name, part in parts.items()
+    }
     if not include:
         rule = left_out({name: part.shape for name, part in parts.items()})
         reasons = {name: why or rule.get(name, "") for name, why in reasons.items()}
 
     shapes = {name: parts[name].shape for name, why in reasons.items() if not why}
     if not shapes:
-        raise ScopeError(f"none of {len(parts)} tensors is a matrix to prune; include some by their names")
+        raise ScopeError(
+            f"none of {len(parts)} tensors is a matrix to prune; include some by their names"
+        )
     return Scope(shapes), {name: why for name, why in reasons.items() if why}
 
 
-def _why_not(name: str, part: Stored, include: Sequence[str], exclude: Sequence[str]) -> str:
+def _why_not(
+    name: str, part: Stored, include: Sequence[str], exclude: Sequence[str]
+) -> str:
     """Why a tensor cannot be pruned, or is not asked for."""
     if len(part.shape) < 2:
         return VECTOR

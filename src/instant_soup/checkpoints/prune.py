@@ -104,7 +104,10 @@ def prune_checkpoint(
     groups = cut_together(scope, sizes, keep, across)
     asked = {
         "source": Path(source).resolve().name,
-        "files": [[file.name, state.size, state.modified] for file, state in checkpoint.states.items()],
+        "files": [
+            [file.name, state.size, state.modified]
+            for file, state in checkpoint.states.items()
+        ],
         "sparsity": sparsity,
         "across": across,
         "include": list(include),
@@ -137,11 +140,14 @@ def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
         flags = []
         for chunk in ahead(part.chunks()):
             kept, seen = cut.keep(_keys(chunk, part, order), seen)
-            flags.append(np.packbits(kept, bitorder="little"))  # chunks have a multiple of 8 weights
+            # chunks have a multiple of 8 weights
+            flags.append(np.packbits(kept, bitorder="little"))
         packed[name] = torch.from_numpy(np.concatenate(flags))
 
     base = Base(Path(source).resolve().name, digest(checkpoint, pruned.scope))
-    return Ticket(Mask.from_packed(pruned.scope, packed), {}, base, method={"name": "magnitude"})
+    return Ticket(
+        Mask.from_packed(pruned.scope, packed), {}, base, method={"name": "magnitude"}
+    )
 
 
 class _Told:
@@ -161,7 +167,12 @@ class _Told:
             self._watch(self._stage, self._done, max(self._done, self._size))
 
 
-def _count(checkpoint: Checkpoint, scope: Scope, groups: Mapping[tuple[str, ...], int], watch: Watch) -> dict[str, Cut]:
+def _count(
+    checkpoint: Checkpoint,
+    scope: Scope,
+    groups: Mapping[tuple[str, ...], int],
+    watch: Watch,
+) -> dict[str, Cut]:
     """Where each parameter is cut. Several threads count, a parameter each."""
     parts = {name: checkpoint.parts[name] for name in scope}
     order = width(part.dtype for part in parts.values())
@@ -198,7 +209,9 @@ def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
     told = _Told(watch, "write", sum(part.nbytes for part in checkpoint.parts.values()))
 
     def one(file: Path) -> None:
-        parts = {name: part for name, part in checkpoint.parts.items() if part.path == file}
+        parts = {
+            name: part for name, part in checkpoint.parts.items() if part.path == file
+        }
         if job.has(file.name):
             told.more(sum(part.nbytes for part in parts.values()))
             return
@@ -214,7 +227,9 @@ def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
         _all_of(pool, one, checkpoint.files)
 
 
-def _all_of(pool: ThreadPoolExecutor, act: Callable[[Item], None], items: Iterable[Item]) -> None:
+def _all_of(
+    pool: ThreadPoolExecutor, act: Callable[[Item], None], items: Iterable[Item]
+) -> None:
     """Do *act* with each of *items*; what goes wrong with one ends those that have not begun."""
     coming = [pool.submit(act, item) for item in items]
     try:
@@ -234,7 +249,12 @@ class _Shard:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, file: Path, parts: Mapping[str, Stored], job: PruneJob, told: _Told
+        self,
+        checkpoint: Checkpoint,
+        file: Path,
+        parts: Mapping[str, Stored],
+        job: PruneJob,
+        told: _Told,
     ) -> None:
         self.checksum = 0
         self._checkpoint = checkpoint
@@ -251,13 +271,19 @@ class _Shard:
         kept = dict.fromkeys(self._parts, 0)
 
         with self._file.open("rb") as old, new_file.open("wb") as new:
-            first = min((part.start for part in self._parts.values()), default=self._checkpoint.states[self._file].size)
+            first = min(
+                (part.start for part in self._parts.values()),
+                default=self._checkpoint.states[self._file].size,
+            )
             self._put(new, old.read(first))
             for name, chunk in ahead(_chunks(self._parts)):
                 if name in cuts:
                     numbers = raw(chunk, self._parts[name].dtype)
-                    keep, seen[name] = cuts[name].keep(_keys(chunk, self._parts[name], order), seen[name])
-                    np.multiply(numbers, keep, out=numbers)  # of bits, so that no -0.0 is left
+                    keep, seen[name] = cuts[name].keep(
+                        _keys(chunk, self._parts[name], order), seen[name]
+                    )
+                    # of bits, so that no -0.0 is left
+                    np.multiply(numbers, keep, out=numbers)
                     kept[name] += int(np.count_nonzero(keep))
                 self._put(new, chunk.data)
                 self._told.more(len(chunk))
@@ -293,6 +319,8 @@ def _keys(chunk: Numbers, part: Stored, order: int) -> Numbers:
 
 def _refuse_nan(name: str, keys_of_chunk: Numbers, part: Stored, order: int) -> None:
     try:
-        refuse_nan(keys_of_chunk, {32: torch.float32, 64: torch.float64}.get(order, part.dtype))
+        refuse_nan(
+            keys_of_chunk, {32: torch.float32, 64: torch.float64}.get(order, part.dtype)
+        )
     except ScopeError as reason:
         raise ScopeError(f"{name!r} of {part.path}: {reason}") from None

@@ -20,7 +20,9 @@ SIGNS = frozenset(
     }
 )  # fmt: skip
 """What stands beside codes: the last steps of the names that quantisers give."""
-ADVICE = "quantise after pruning: give the checkpoint in 16 or 32 bits that it was made from"
+ADVICE = (
+    "quantise after pruning: give the checkpoint in 16 or 32 bits that it was made from"
+)
 
 
 def refuse_quantised(path: Path, parts: Mapping[str, Stored]) -> None:
@@ -32,7 +34,9 @@ def refuse_quantised(path: Path, parts: Mapping[str, Stored]) -> None:
     """
     method = _stated(path if path.is_dir() else path.parent)
     if method:
-        raise DataError(f"{path} is quantised ({method}, says its config.json), and codes have no magnitude; {ADVICE}")
+        raise DataError(
+            f"{path} is quantised ({method}, says its config.json), and codes have no magnitude; {ADVICE}"
+        )
     refuse_codes(parts)
 
 
@@ -40,9 +44,13 @@ def refuse_codes(parts: Mapping[str, Stored]) -> None:
     """Raise DataError where some of *parts* are codes, or what belongs to codes."""
     for name, part in parts.items():
         if part.dtype in FLOAT8 and len(part.shape) > 1:
-            raise DataError(f"{name!r} holds numbers of 8 bits, which are codes beside a scale; {ADVICE}")
+            raise DataError(
+                f"{name!r} holds numbers of 8 bits, which are codes beside a scale; {ADVICE}"
+            )
         if name.rpartition(".")[2] in SIGNS:
-            raise DataError(f"{name!r} says that the weights beside it are quantised; {ADVICE}")
+            raise DataError(
+                f"{name!r} says that the weights beside it are quantised; {ADVICE}"
+            )
 
 
 def _stated(folder: Path) -> str:

@@ -12,8 +12,20 @@ from pathlib import Path
 from ..core.files import write
 from .checkpoint import INDEX
 
-WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json"}
-_MODULE = re.compile(r"[0-9]+_[A-Za-z0-9_]+")  # a folder of sentence-transformers, such as 1_Pooling
+WEIGHTS = {
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".gguf",
+    ".index.json",
+}
+# a folder of sentence-transformers, such as 1_Pooling
+_MODULE = re.compile(r"[0-9]+_[A-Za-z0-9_]+")
 _MOST_CONFIG = 50_000_000  # bytes
 
 
@@ -34,14 +46,21 @@ def _beside(source: Path) -> Iterator[Path]:
     """The files that go along: nothing hidden, which may be secrets, and nothing that a link fetches from elsewhere."""
     if not source.is_dir():
         return
+
     for path in sorted(source.iterdir()):
         if path.name.startswith(".") or not _inside(path, source):
             continue
-        weights = path.name != INDEX and any(path.name.endswith(ending) for ending in WEIGHTS)
+        weights = path.name != INDEX and any(
+            path.name.endswith(ending) for ending in WEIGHTS
+        )
         if path.is_file() and not weights:
             yield path
         if path.is_dir() and _MODULE.fullmatch(path.name):
-            yield from (part for part in sorted(path.rglob("*")) if part.is_file() and _inside(part, source))
+            yield from (
+                part
+                for part in sorted(path.rglob("*"))
+                if part.is_file() and _inside(part, source)
+            )
 
 
 def _inside(path: Path, source: Path) -> bool:
@@ -67,7 +86,11 @@ def _without_sparsity_config(content: bytes) -> bytes:
         return content
 
     changed = False
-    for place in (config, config.get("quantization_config"), config.get("compression_config")):
+    for place in (
+        config,
+        config.get("quantization_config"),
+        config.get("compression_config"),
+    ):
         if isinstance(place, dict) and place.pop("sparsity_config", None) is not None:
             changed = True
     return json.dumps(config, indent=2).encode() if changed else content

@@ -57,10 +57,18 @@ class Skeleton:
         names = {name: _stored(name, prefix, checkpoint) for name in inside}
         head = {id(parameter) for parameter in _head(model)}
         outside = tuple(
-            name for name, p in model.named_parameters() if not name.startswith(stacks) and id(p) not in head
+            name
+            for name, p in model.named_parameters()
+            if not name.startswith(stacks) and id(p) not in head
         )
 
-        return cls(model, checkpoint, scope, names | {n: _stored(n, prefix, checkpoint) for n in outside}, outside)
+        return cls(
+            model,
+            checkpoint,
+            scope,
+            names | {n: _stored(n, prefix, checkpoint) for n in outside},
+            outside,
+        )
 
     def load(self, names: Sequence[str]) -> None:
         """Put parameters into the model, in float32."""
@@ -74,7 +82,9 @@ class Skeleton:
         for name in names:
             module, leaf = self._place(name)
             shape = module.get_parameter(leaf).shape
-            module._parameters[leaf] = nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False)
+            module._parameters[leaf] = nn.Parameter(
+                torch.empty(shape, device="meta"), requires_grad=False
+            )
 
     def _place(self, name: str) -> tuple[nn.Module, str]:
         path, _, leaf = name.rpartition(".")
@@ -121,4 +131,8 @@ def _head(model: nn.Module) -> list[nn.Parameter]:
     """What the head has for its own."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()  # type: ignore[operator]
     shared = {id(parameter) for parameter in embeddings.parameters()}
-    return [parameter for parameter in head.parameters() if id(parameter) not in shared] if head is not None else []
+    return (
+        [parameter for parameter in head.parameters() if id(parameter) not in shared]
+        if head is not None
+        else []
+    )

@@ -37,12 +37,15 @@ class Spill:
 
     def __setitem__(self, number: int, state: Tensor) -> None:
         self._put(self._passed + 1, number, state)
-        self._path(self._passed - 1, number).unlink(missing_ok=True)  # nobody goes on from there any more
+        # nobody goes on from there any more
+        self._path(self._passed - 1, number).unlink(missing_ok=True)
         if number == self._count - 1:  # the last one: the block is passed
             self._passed += 1
 
     def _put(self, passed: int, number: int, state: Tensor) -> None:
-        write(self._path(passed, number), partial(save, {"state": state.contiguous()}, {}))
+        write(
+            self._path(passed, number), partial(save, {"state": state.contiguous()}, {})
+        )
 
     def _path(self, passed: int, number: int) -> Path:
         return self._folder / f"{passed}-{number}.safetensors"

@@ -29,34 +29,72 @@ class UsageError(SoupError, ValueError):
 def _there(path: Path) -> Path:
     """*path*, if anything is there: found out before the slow imports. Raises RecipeError."""
     if not path.exists():
-        raise RecipeError(f"no recipe at {path}; check the path, or let `instant-soup new {path}` write one")
+        raise RecipeError(
+            f"no recipe at {path}; check the path, or let `instant-soup new {path}` write one"
+        )
     return path
 
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.", callback=_there)]
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.", callback=_there)
+]
 CellName = Annotated[
-    str | None, typer.Option("--cell", metavar="NAME", help="Which recipe, in a file that holds several.")
+    str | None,
+    typer.Option(
+        "--cell", metavar="NAME", help="Which recipe, in a file that holds several."
+    ),
 ]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a field, as in method.denoisers=8."
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept; what is there is not run again.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Where runs are kept; what is there is not run again.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Most = Annotated[int | None, typer.Option("--most", min=1, help="How many runs RECIPE may ask for; 10,000.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
+Most = Annotated[
+    int | None,
+    typer.Option("--most", min=1, help="How many runs RECIPE may ask for; 10,000."),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the file if it is there already.")
+]
 Track = Annotated[
     list[str] | None,
-    typer.Option("--track", metavar="NAME", help="Log to tensorboard, mlflow, wandb or trackio; again for more."),
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="Log to tensorboard, mlflow, wandb or trackio; again for more.",
+    ),
 ]
 EngineName = Annotated[
-    str | None, typer.Option("--engine", metavar="NAME", help="Where the work is done: here, processes or ray.")
+    str | None,
+    typer.Option(
+        "--engine", metavar="NAME", help="Where the work is done: here, processes or ray."
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="How many work side by side; as many as there is room for.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="How many work side by side; as many as there is room for.",
+    ),
 ]
 Address = Annotated[
-    str | None, typer.Option("--address", help="Of the Ray cluster; 'local' starts one for the time of the command.")
+    str | None,
+    typer.Option(
+        "--address",
+        help="Of the Ray cluster; 'local' starts one for the time of the command.",
+    ),
 ]
 RUNS = Path("runs")
 TOGETHER = ("run", "draw", "evaluate")
@@ -68,16 +106,26 @@ FIRST_DAY = (
 """Commands in the order in which a newcomer meets them; others come after them."""
 
 
-def placed(changes: list[str] | None, engine: str | None, workers: int | None, address: str | None) -> list[str]:
+def placed(
+    changes: list[str] | None,
+    engine: str | None,
+    workers: int | None,
+    address: str | None,
+) -> list[str]:
     """*changes* with what the options say of where the work is done."""
     options = {"engine": engine, "workers": workers, "address": address}
-    return [*(changes or ()), *(f"run.{name}={value}" for name, value in options.items() if value is not None)]
+    return [
+        *(changes or ()),
+        *(f"run.{name}={value}" for name, value in options.items() if value is not None),
+    ]
 
 
 def free(path: Path, *, force: bool) -> None:
     """Refuse to replace what is at *path* unless told to. Raises StoreError."""
     if path.exists() and not force:
-        raise StoreError(f"{path} is there already; give another name, or --force to replace it")
+        raise StoreError(
+            f"{path} is there already; give another name, or --force to replace it"
+        )
 
 
 def put(ticket: Ticket, path: Path, *, force: bool) -> None:
@@ -111,7 +159,11 @@ def going_on() -> Iterator[None]:
 
 def is_full(error: BaseException) -> bool:
     """Whether *error* says that the disk, or what standard output goes to, has no room left."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    )
 
 
 class Guarded(typer.core.TyperGroup):
@@ -124,12 +176,19 @@ class Guarded(typer.core.TyperGroup):
         except SoupError as error:
             complain(str(error), _who())
             raise typer.Exit(2) from None
-        except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):  # the last: nobody reads on, as with head
+        except (
+            typer.Exit,
+            typer.Abort,
+            KeyboardInterrupt,
+            BrokenPipeError,
+        ):  # the last: nobody reads on, as with head
             raise
         except Exception as error:
             if is_full(error):
                 raise  # `main` says it, for help and what is still to be written too
-            if type(error).__module__.startswith(("click", "typer")) or os.environ.get("INSTANT_SOUP_TRACEBACK"):
+            if type(error).__module__.startswith(("click", "typer")) or os.environ.get(
+                "INSTANT_SOUP_TRACEBACK"
+            ):
                 raise
             fault = f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where"
             complain(fault, _who())
@@ -138,7 +197,12 @@ class Guarded(typer.core.TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Commands in the order of a first day."""
         names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: FIRST_DAY.index(name) if name in FIRST_DAY else len(FIRST_DAY))
+        return sorted(
+            names,
+            key=lambda name: (
+                FIRST_DAY.index(name) if name in FIRST_DAY else len(FIRST_DAY)
+            ),
+        )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, and refuse it to ranks that would do everything once each. Raises RankError."""
@@ -169,7 +233,12 @@ def _version(*, wanted: bool) -> None:
 def instant_soup(
     show_version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=lambda wanted: _version(wanted=wanted), help="Say which."),
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda wanted: _version(wanted=wanted),
+            help="Say which.",
+        ),
     ] = False,
 ) -> None:
     """Draw lottery tickets from large pre-trained transformers."""

@@ -10,7 +10,14 @@ from ..sweeps.sweep import State
 from . import console, show
 
 _ORDER: tuple[State, ...] = ("running", "failed", "begun", "waits", "to do", "done")
-_STYLE: dict[State, str] = {"running": "bold", "failed": "red", "done": "dim", "to do": "", "begun": "", "waits": ""}
+_STYLE: dict[State, str] = {
+    "running": "bold",
+    "failed": "red",
+    "done": "dim",
+    "to do": "",
+    "begun": "",
+    "waits": "",
+}
 
 
 def table(standing: Standing, most: int | None = None) -> Table:
@@ -18,11 +25,15 @@ def table(standing: Standing, most: int | None = None) -> Table:
     heads = ["run", "state", "done", "time", "where it stands"]
     shown = console.table(heads, title=counts(standing))
     rows = sorted(standing.rows, key=lambda row: _ORDER.index(row.state))
+
     for row in rows[:most]:
         time = show.minutes(row.seconds) if row.seconds is not None else ""
         share = f"{row.share:.0%}" if row.state in ("running", "done") else ""
         note = f"{row.note}, on {row.host}" if row.host else row.note
-        console.add(shown, row.name, row.state, share, time, note, style=_STYLE[row.state])
+        console.add(
+            shown, row.name, row.state, share, time, note, style=_STYLE[row.state]
+        )
+
     if most is not None and len(rows) > most:
         shown.caption = f"and {len(rows) - most} more"
     return shown
@@ -45,7 +56,9 @@ class Log:
 
     def __call__(self, standing: Standing) -> None:
         """Say what is new."""
-        ended = {row.name: row for row in standing.rows if row.state in ("done", "failed")}
+        ended = {
+            row.name: row for row in standing.rows if row.state in ("done", "failed")
+        }
         if self._known is None:
             self._say(counts(standing))
         else:

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ..core.names.layers import without_numbers
 from ..core.names.matrices import unusual
@@ -31,44 +38,84 @@ Patterns = list[str] | None
 
 @app.command()
 def prune(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder of safetensors, or one file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The folder to write.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A folder of safetensors, or one file."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="The folder to write.")
+    ],
     sparsity: Annotated[
         float | None,
-        typer.Option("--sparsity", help="Share of the prunable weights that goes; a pattern's own if not given."),
+        typer.Option(
+            "--sparsity",
+            help="Share of the prunable weights that goes; a pattern's own if not given.",
+        ),
     ] = None,
     across: Annotated[
         str | None,
         typer.Option(
-            "--across", help="Cut once across the 'model', or evenly in each 'layer' or 'row'; 'model' for magnitudes."
+            "--across",
+            help="Cut once across the 'model', or evenly in each 'layer' or 'row'; 'model' for magnitudes.",
         ),
     ] = None,
     include: Annotated[
         Patterns,
-        typer.Option("--include", metavar="PATTERN", help="Prune matrices of such names only; again for more."),
+        typer.Option(
+            "--include",
+            metavar="PATTERN",
+            help="Prune matrices of such names only; again for more.",
+        ),
     ] = None,
     exclude: Annotated[
-        Patterns, typer.Option("--exclude", metavar="PATTERN", help="Leave such names as they are; again for more.")
+        Patterns,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave such names as they are; again for more.",
+        ),
     ] = None,
     ticket: Annotated[
         Path | None,
-        typer.Option("--ticket", metavar="TICKET", help="Write a ticket file, too; it reads once or twice more."),
+        typer.Option(
+            "--ticket",
+            metavar="TICKET",
+            help="Write a ticket file, too; it reads once or twice more.",
+        ),
     ] = None,
-    score: Annotated[str, typer.Option("--score", help="'magnitude', or of language models wanda, ria, sparsegpt.")] = (
-        "magnitude"
-    ),
-    pattern: Annotated[str, typer.Option("--pattern", metavar="N:M", help="Keep N of every M inputs, such as 2:4.")] = (
-        "unstructured"
-    ),
+    score: Annotated[
+        str,
+        typer.Option(
+            "--score", help="'magnitude', or of language models wanda, ria, sparsegpt."
+        ),
+    ] = ("magnitude"),
+    pattern: Annotated[
+        str,
+        typer.Option(
+            "--pattern", metavar="N:M", help="Keep N of every M inputs, such as 2:4."
+        ),
+    ] = ("unstructured"),
     calibrate: Annotated[
         str | None,
-        typer.Option("--calibrate", metavar="FOLDER", help="The text to calibrate on: parquet or text files."),
+        typer.Option(
+            "--calibrate",
+            metavar="FOLDER",
+            help="The text to calibrate on: parquet or text files.",
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Windows of that text.")] = 128,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Windows of that text.")
+    ] = 128,
     window: Annotated[
-        int | None, typer.Option("--window", min=2, help="Tokens of a window; 2,048 or the limit.")
+        int | None,
+        typer.Option("--window", min=2, help="Tokens of a window; 2,048 or the limit."),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Windows that go through a block at a time.")] = 1,
+    batch: Annotated[
+        int,
+        typer.Option("--batch", min=1, help="Windows that go through a block at a time."),
+    ] = 1,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +130,9 @@ def prune(
     groups = Pattern.named(pattern)
     share = groups.sparsity if sparsity is None and groups else sparsity
     if share is None:
-        raise SparsityError("no sparsity is given; say how much goes with --sparsity, such as 0.5")
+        raise SparsityError(
+            "no sparsity is given; say how much goes with --sparsity, such as 0.5"
+        )
 
     if score != "magnitude" or groups or across == "row":
         if include or exclude:
@@ -111,14 +160,30 @@ def prune(
     if ticket:
         ticket_of(checkpoint, done).save(ticket)
     if as_json:
-        facts = {"kept": done.kept, "prunable": done.scope.size, "left_out": dict(done.left_out)}
-        layers = {name: [cut.kept, done.scope.numel(name)] for name, cut in done.cuts.items()}
-        typer.echo(json.dumps({"checkpoint": str(output), **facts, "layers": layers}, indent=2))
+        facts = {
+            "kept": done.kept,
+            "prunable": done.scope.size,
+            "left_out": dict(done.left_out),
+        }
+        layers = {
+            name: [cut.kept, done.scope.numel(name)] for name, cut in done.cuts.items()
+        }
+        typer.echo(
+            json.dumps({"checkpoint": str(output), **facts, "layers": layers}, indent=2)
+        )
         return
     _tell(done)
 
 
-def _by_block(checkpoint: Path, output: Path, job: Job, ticket: Path | None, *, quiet: bool, as_json: bool) -> None:
+def _by_block(
+    checkpoint: Path,
+    output: Path,
+    job: Job,
+    ticket: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     from ..checkpoints.blocks import outline, prune_blocks
 
     plan = outline(checkpoint, job)
@@ -136,11 +201,21 @@ def _by_block(checkpoint: Path, output: Path, job: Job, ticket: Path | None, *, 
         output,
         job,
         ticket=ticket,
-        watch=lambda stage, at, of: progress.print(f"{stage} {at} of {of}", highlight=False),
+        watch=lambda stage, at, of: progress.print(
+            f"{stage} {at} of {of}", highlight=False
+        ),
     )
     if as_json:
-        layers = {name: [kept, done.scope.numel(name)] for name, kept in done.kept_by_name.items()}
-        facts = {"kept": done.kept, "prunable": done.scope.size, "plan": asdict(plan), "layers": layers}
+        layers = {
+            name: [kept, done.scope.numel(name)]
+            for name, kept in done.kept_by_name.items()
+        }
+        facts = {
+            "kept": done.kept,
+            "prunable": done.scope.size,
+            "plan": asdict(plan),
+            "layers": layers,
+        }
         typer.echo(json.dumps({"checkpoint": str(output), **facts}, indent=2))
         return
     say(
@@ -151,16 +226,39 @@ def _by_block(checkpoint: Path, output: Path, job: Job, ticket: Path | None, *, 
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A sparse model of another tool: file or folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A sparse model of another tool: file or folder."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="TICKET", help="The ticket file to write."
+        ),
+    ],
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="What it was pruned from: 'packaged', a folder or a hub id.")
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="What it was pruned from: 'packaged', a folder or a hub id.",
+        ),
     ] = "packaged",
     trained: Annotated[
-        bool, typer.Option("--trained", help="It is trained to the end for its task: judge it without fine-tuning.")
+        bool,
+        typer.Option(
+            "--trained",
+            help="It is trained to the end for its task: judge it without fine-tuning.",
+        ),
     ] = False,
-    pooler: Annotated[bool, typer.Option("--pooler", help="A text model's pooler is in scope.")] = False,
-    pickle: Annotated[bool, typer.Option("--pickle", help="Read a pickle, its tensors alone.")] = False,
+    pooler: Annotated[
+        bool, typer.Option("--pooler", help="A text model's pooler is in scope.")
+    ] = False,
+    pickle: Annotated[
+        bool, typer.Option("--pickle", help="Read a pickle, its tensors alone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a ticket of SOURCE: zeros in a checkpoint, weight_orig and weight_mask, masks, or a sparse-bitmask."""
@@ -170,15 +268,31 @@ def import_(
     made.ticket.save(output)
     mask, start = made.ticket.mask, sorted(made.ticket.start)
     if as_json:
-        facts = {"ticket": str(output), "digest": made.ticket.digest, "kept": mask.kept, "sparsity": mask.sparsity}
-        more = {"kind": made.kind, "renamed": made.renamed, "starts_elsewhere": start, "remarks": dict(made.remarks)}
+        facts = {
+            "ticket": str(output),
+            "digest": made.ticket.digest,
+            "kept": mask.kept,
+            "sparsity": mask.sparsity,
+        }
+        more = {
+            "kind": made.kind,
+            "renamed": made.renamed,
+            "starts_elsewhere": start,
+            "remarks": dict(made.remarks),
+        }
         typer.echo(json.dumps(facts | more, indent=2))
         return
     say(f"{source}: {made.kind}{f', names taken {made.renamed}' if made.renamed else ''}")
     for line in _alike(made.remarks):
         say(f"  {line}")
-    say(f"{len(start)} tensors differ from those of the masked {model}, and are the ticket's start weights")
-    state = "trained" if trained else "to be fine-tuned (--trained if it is trained for its task)"
+    say(
+        f"{len(start)} tensors differ from those of the masked {model}, and are the ticket's start weights"
+    )
+    state = (
+        "trained"
+        if trained
+        else "to be fine-tuned (--trained if it is trained for its task)"
+    )
     say(f"{output}: {mask}, {state}")
 
 
@@ -186,9 +300,18 @@ def _tell(done: Pruned) -> None:
     inside = {}
     for name, shape in done.scope.shapes.items():
         remark = unusual(name, shape)
-        inside[name] = f"{' x '.join(map(str, shape))}, in scope{f', unusual: {remark}' if remark else ''}"
-    for line in _alike({**inside, **{name: f"left as it is: {why}" for name, why in done.left_out.items()}}):
+        inside[name] = (
+            f"{' x '.join(map(str, shape))}, in scope{f', unusual: {remark}' if remark else ''}"
+        )
+
+    for line in _alike(
+        {
+            **inside,
+            **{name: f"left as it is: {why}" for name, why in done.left_out.items()},
+        }
+    ):
         say(f"  {line}")
+
     say(
         f"{done.folder}: {done.kept:,} of {done.scope.size:,} prunable weights kept, "
         f"sparsity {1 - done.kept / done.scope.size:.4%}"
@@ -198,7 +321,10 @@ def _tell(done: Pruned) -> None:
 def _alike(said: Mapping[str, str]) -> list[str]:
     """Lines about tensors, those of numbered layers taken as one."""
     lines = Counter((without_numbers(name, "*"), what) for name, what in said.items())
-    return [f"{name}{f' ({times} times)' if times > 1 else ''}: {what}" for (name, what), times in lines.items()]
+    return [
+        f"{name}{f' ({times} times)' if times > 1 else ''}: {what}"
+        for (name, what), times in lines.items()
+    ]
 
 
 @contextmanager
@@ -208,7 +334,11 @@ def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     if quiet or not err.is_terminal:
         yield lambda *_: None
         return
-    columns = (TextColumn("{task.description:<8}"), BarColumn(32), DownloadColumn(binary_units=True))
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(32),
+        DownloadColumn(binary_units=True),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
         bars: dict[str, TaskID] = {}
 

@@ -18,7 +18,8 @@ from rich.text import Text
 
 from ..core.printable import printable
 
-BROAD = 10_000  # columns of what is no terminal: nothing is cut for who reads on by program
+# columns of what is no terminal: nothing is cut for who reads on by program
+BROAD = 10_000
 NARROW = 80  # columns of a terminal below which tables leave out what can be done without
 
 _PLAIN = {
@@ -39,7 +40,10 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
-    plain = "".join(_PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in letters)
+    plain = "".join(
+        _PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode()
+        for letter in letters
+    )
     return plain, error.end
 
 
@@ -95,7 +99,11 @@ def warn(text: str) -> None:
 def complain(text: str, who: str = "") -> None:
     """One line of what went wrong, on standard error."""
     console = err()
-    console.print(cell(f"error{who}: {' '.join(text.split())}", console), soft_wrap=True, style="red")
+    console.print(
+        cell(f"error{who}: {' '.join(text.split())}", console),
+        soft_wrap=True,
+        style="red",
+    )
 
 
 def cell(text: str, console: Console | None = None) -> Text:
@@ -121,9 +129,13 @@ def table(
         title_justify="left",
         caption=None if caption is None else cell(caption),
     )
+
     for place, head in enumerate(heads):
         right = figures and place and head
-        shown.add_column(cell(head), overflow="fold", justify="right" if right else "left")
+        shown.add_column(
+            cell(head), overflow="fold", justify="right" if right else "left"
+        )
+
     for row in rows:
         add(shown, *row)
     return shown
@@ -139,4 +151,6 @@ def grid(rows: Iterable[Sequence[str]] = ()) -> Table:
 
 def add(shown: Table, *cells: str | Text, style: str | None = None) -> None:
     """One more row."""
-    shown.add_row(*(text if isinstance(text, Text) else cell(text) for text in cells), style=style)
+    shown.add_row(
+        *(text if isinstance(text, Text) else cell(text) for text in cells), style=style
+    )

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from ..evidence.runs import Run
     from ..evidence.transfers import Matrix
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or of records copied out of one.")]
-Reference = Annotated[str, typer.Option("--reference", metavar="NAME", help="What the others are set against.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="A folder of runs, or of records copied out of one."
+    ),
+]
+Reference = Annotated[
+    str,
+    typer.Option("--reference", metavar="NAME", help="What the others are set against."),
+]
 MANY = 12  # methods in a table from which on only the best variant of each is shown
 
 
@@ -30,18 +38,37 @@ def compare(
     folder: Folder = RUNS,
     reference: Reference = "magnitude",
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task; give it again for more.")
+        list[str] | None,
+        typer.Option(
+            "--task", metavar="NAME", help="Only this task; give it again for more."
+        ),
     ] = None,
-    costs: Annotated[bool, typer.Option("--costs", help="Show what everything cost, by purpose.")] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Show what everything cost, by purpose.")
+    ] = False,
     variants: Annotated[
-        bool, typer.Option("--variants", help="Show every variant of a method where there are many.")
+        bool,
+        typer.Option(
+            "--variants", help="Show every variant of a method where there are many."
+        ),
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one row a run.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything for machines.")] = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="Print tables for booktabs.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything for machines.")
+    ] = False,
+    as_latex: Annotated[
+        bool, typer.Option("--latex", help="Print tables for booktabs.")
+    ] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print tables in Markdown.")
+    ] = False,
     published: Annotated[
-        Path | None, typer.Option("--published", metavar="FILE", help="Set the figures of papers in FILE beside ours.")
+        Path | None,
+        typer.Option(
+            "--published",
+            metavar="FILE",
+            help="Set the figures of papers in FILE beside ours.",
+        ),
     ] = None,
 ) -> None:
     """Say what to use at which budget, and compare the methods whose runs are in DIR.
@@ -50,7 +77,9 @@ def compare(
     beats at no more cost.
     """
     if sum((as_csv, as_json, as_latex, as_markdown)) > 1:
-        raise UsageError("--csv, --json, --latex and --markdown exclude each other; give one of them")
+        raise UsageError(
+            "--csv, --json, --latex and --markdown exclude each other; give one of them"
+        )
 
     from ..core.errors import UnknownName, unknown
     from ..evidence import latex, machines, markdown
@@ -95,9 +124,9 @@ def compare(
 @app.command()
 def report(
     folder: Folder = RUNS,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")
+    ] = Path("report.html"),
     reference: Reference = "magnitude",
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "",
 ) -> None:
@@ -122,10 +151,14 @@ def _beside(path: Path, runs: Sequence[Run], *, as_markdown: bool) -> None:
     if as_markdown:
         typer.echo("\n".join(grid([head, *rows])))
         return
-    console.out().print(console.table(head, rows, title="Published figures beside those of runs here"))
+    console.out().print(
+        console.table(head, rows, title="Published figures beside those of runs here")
+    )
 
 
-def _show(comparison: Comparison, transfers: Sequence[Matrix], *, costs: bool, variants: bool) -> None:
+def _show(
+    comparison: Comparison, transfers: Sequence[Matrix], *, costs: bool, variants: bool
+) -> None:
     from ..evidence import tables
     from ..evidence.overview import overviews
 
@@ -139,7 +172,9 @@ def _show(comparison: Comparison, transfers: Sequence[Matrix], *, costs: bool, v
         say()
     for matrix in transfers:
         head, *rows = tables.moved(matrix)
-        out.print(console.table(head, rows, title=f"Transfer: {matrix.title}", figures=True))
+        out.print(
+            console.table(head, rows, title=f"Transfer: {matrix.title}", figures=True)
+        )
         say(tables.TRANSFERRED)
         say(matrix.said)
         say()
@@ -174,7 +209,9 @@ def _offers(comparison: Comparison) -> None:
     say(tables.OFFERED)
 
 
-def _block(comparison: Comparison, task: str, sparsity: float, *, costs: bool, variants: bool) -> None:
+def _block(
+    comparison: Comparison, task: str, sparsity: float, *, costs: bool, variants: bool
+) -> None:
     from ..evidence import tables
     from ..evidence.ledger import bill
 
@@ -189,18 +226,27 @@ def _block(comparison: Comparison, task: str, sparsity: float, *, costs: bool, v
         heads = [heads[place] for place in keep]
         rows = [[row[place] for place in keep] for row in rows]
 
-    shown = console.table(heads, title=tables.title(comparison, task, sparsity), figures=True)
+    shown = console.table(
+        heads, title=tables.title(comparison, task, sparsity), figures=True
+    )
     for line, row in zip(lines, rows, strict=True):
         console.add(shown, *row, style="dim" if line.control else None)
     out.print(shown)
     if len(lines) < len(every):
-        say(f"and {len(every) - len(lines)} more variants and controls; --variants shows them")
+        say(
+            f"and {len(every) - len(lines)} more variants and controls; --variants shows them"
+        )
     for sentence in tables.notes(comparison, task, sparsity):
         say(sentence)
     if costs:
         ledger = console.table(["what it cost", *tables.BILLED], figures=True)
         for line in lines:
-            console.add(ledger, line.title, *tables.billed(bill(line)), style="dim" if line.control else None)
+            console.add(
+                ledger,
+                line.title,
+                *tables.billed(bill(line)),
+                style="dim" if line.control else None,
+            )
         out.print(ledger)
 
 
@@ -229,7 +275,8 @@ def _glance(comparison: Comparison, overview: Overview) -> Table:
         return text
 
     rows: list[list[str | Text]] = [
-        [name, *figures, cost] for name, figures, cost in tables.glance_rows(overview, figure, Text(""))
+        [name, *figures, cost]
+        for name, figures, cost in tables.glance_rows(overview, figure, Text(""))
     ]
     title = f"{overview.task} at a glance"
     return console.table(tables.glance_heads(overview), rows, title=title, figures=True)

@@ -27,20 +27,45 @@ if TYPE_CHECKING:
 @app.command()
 def export(
     ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")],
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="hf, bitmask, onnx, csr or openvino.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The file, or for hf the folder.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="FORMAT", help="hf, bitmask, onnx, csr or openvino."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="The file, or for hf the folder."
+        ),
+    ],
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="'packaged', a folder or a hub id of a classifier.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="'packaged', a folder or a hub id of a classifier.",
+        ),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="RECIPE", help="Instead of --model; a CLIP needs it.")
+        Path | None,
+        typer.Option(
+            "--recipe", metavar="RECIPE", help="Instead of --model; a CLIP needs it."
+        ),
     ] = None,
     changes: Changes = None,
     cell: CellName = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="Fine-tuned weights: model.safetensors of a run.")
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Fine-tuned weights: model.safetensors of a run.",
+        ),
     ] = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Measure size and latency on this machine.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure size and latency on this machine.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write TICKET in its model for others to use, and compare what was written with the model.
@@ -59,19 +84,25 @@ def export(
     if as_json:
         typer.echo(json.dumps(_facts(done, measured), indent=2))
         return
-    say(f"{output}: {done.size:,} bytes, {_checked(done)}, {'fine-tuned' if source.trained else 'not fine-tuned yet'}")
+    say(
+        f"{output}: {done.size:,} bytes, {_checked(done)}, {'fine-tuned' if source.trained else 'not fine-tuned yet'}"
+    )
     if measured:
         _tell(measured)
 
 
-def _model(model: str | None, recipe: Path | None, changes: list[str] | None, cell: str | None) -> str | Recipe:
+def _model(
+    model: str | None, recipe: Path | None, changes: list[str] | None, cell: str | None
+) -> str | Recipe:
     from ..recipes.recipe import Recipe
 
     if model and not recipe and not changes and not cell:
         return model
     if recipe and not model:
         return Recipe.read(recipe, changes or (), cell=cell)
-    raise UsageError("which model? give --model NAME, or --recipe RECIPE, which --cell and --set belong to; not both")
+    raise UsageError(
+        "which model? give --model NAME, or --recipe RECIPE, which --cell and --set belong to; not both"
+    )
 
 
 def _measured(source: Portable, done: Exported) -> Measured:
@@ -82,7 +113,8 @@ def _measured(source: Portable, done: Exported) -> Measured:
 
 def _checked(done: Exported) -> str:
     said = [
-        f"{name} {value:.4%}" if isinstance(value, float) else f"{name} {value}" for name, value in done.facts.items()
+        f"{name} {value:.4%}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in done.facts.items()
     ]
     if done.difference is not None:
         said.append(f"outputs as the model's (largest difference {done.difference:.1e})")
@@ -98,7 +130,9 @@ def _facts(done: Exported, measured: Measured | None) -> dict[str, Any]:
 
 def _tell(measured: Measured) -> None:
     console.out().print(_sizes(measured.sizes), _layers(measured.picked))
-    say(f"Times on this machine with {measured.threads} threads, medians of calls in turn, and 95 % intervals:")
+    say(
+        f"Times on this machine with {measured.threads} threads, medians of calls in turn, and 95 % intervals:"
+    )
     for sentence in measured.sentences():
         say(sentence)
 
@@ -111,16 +145,43 @@ def _sizes(found: Sizes) -> Table:
         **found.formats,
         "mask entropy + survivors": found.bound,
     }
+
     for name, size in rows.items():
-        add(shown, name, f"{size:,}", f"{size / found.dense:.1%}", f"{size / found.bound:.1%}")
+        add(
+            shown,
+            name,
+            f"{size:,}",
+            f"{size / found.dense:.1%}",
+            f"{size / found.bound:.1%}",
+        )
+
     return shown
 
 
 def _layers(picked: Sequence[Picked]) -> Table:
     kernels = list(picked[0].seconds) if picked else []
-    shown = table(["matrix", "layers", "sparsity", "tokens", *(f"{kernel}, µs" for kernel in kernels), "fastest"])
+    shown = table(
+        [
+            "matrix",
+            "layers",
+            "sparsity",
+            "tokens",
+            *(f"{kernel}, µs" for kernel in kernels),
+            "fastest",
+        ]
+    )
+
     for one in picked:
         times = (f"{1e6 * one.seconds[kernel]:.0f}" for kernel in kernels)
         shape = f"{one.shape[0]} x {one.shape[1]}"
-        add(shown, shape, str(one.layers), f"{one.sparsity:.1%}", str(one.tokens), *times, one.fastest)
+        add(
+            shown,
+            shape,
+            str(one.layers),
+            f"{one.sparsity:.1%}",
+            str(one.tokens),
+            *times,
+            one.fastest,
+        )
+
     return shown

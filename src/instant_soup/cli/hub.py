@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from ..core.ticket import Ticket
     from ..store.record import Record
 
-Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository on the hub.")]
-Revision = Annotated[str | None, typer.Option("--revision", metavar="REV", help="A branch, a tag or a commit.")]
+Repository = Annotated[
+    str, typer.Argument(metavar="OWNER/NAME", help="A repository on the hub.")
+]
+Revision = Annotated[
+    str | None,
+    typer.Option("--revision", metavar="REV", help="A branch, a tag or a commit."),
+]
 
 
 @app.command()
@@ -25,9 +30,15 @@ def push(
     repo: Repository,
     record: Annotated[
         Path | None,
-        typer.Option("--record", metavar="FILE", help="record.json of its run; by default the one beside TICKET."),
+        typer.Option(
+            "--record",
+            metavar="FILE",
+            help="record.json of its run; by default the one beside TICKET.",
+        ),
     ] = None,
-    private: Annotated[bool | None, typer.Option("--private/--public", help="Of a new repository.")] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a new repository.")
+    ] = None,
     revision: Revision = None,
     as_json: Json = False,
 ) -> None:
@@ -37,18 +48,31 @@ def push(
 
     loaded = Ticket.load(ticket)
     evidence = _record(record, ticket, loaded)
-    address = push_to_hub(loaded, repo, record=evidence, private=private, revision=revision)
+    address = push_to_hub(
+        loaded, repo, record=evidence, private=private, revision=revision
+    )
     if as_json:
-        facts = {"repository": address, "ticket": loaded.digest, "record": evidence.key if evidence else None}
+        facts = {
+            "repository": address,
+            "ticket": loaded.digest,
+            "record": evidence.key if evidence else None,
+        }
         typer.echo(json.dumps(facts, indent=2))
         return
-    say(f"{address}: {loaded.mask}, {'with the figures of its run' if evidence else 'without figures'}")
+    say(
+        f"{address}: {loaded.mask}, {'with the figures of its run' if evidence else 'without figures'}"
+    )
 
 
 @app.command()
 def pull(
     repo: Repository,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="TICKET", help="The ticket file to write."
+        ),
+    ],
     revision: Revision = None,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +84,12 @@ def pull(
     loaded = pull_from_hub(repo, revision=revision)
     loaded.save(output)
     if as_json:
-        facts = {"ticket": str(output), "digest": loaded.digest, "kept": loaded.mask.kept, "ready": loaded.ready}
+        facts = {
+            "ticket": str(output),
+            "digest": loaded.digest,
+            "kept": loaded.mask.kept,
+            "ready": loaded.ready,
+        }
         typer.echo(json.dumps(facts, indent=2))
         return
     say(f"{output}: {loaded.mask}, {'trained' if loaded.ready else 'to be fine-tuned'}")

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ..core.budget import Pulse
 from ..core.printable import printable
@@ -149,7 +156,9 @@ class _Plain:
 
         left = _left(now - self._begun, passes, self._expected)
         state = fitted(stage, pulse, passes / self._full, 200)
-        self._console.print(cell(f"{self._title}: {state}  {left}", self._console), soft_wrap=True)
+        self._console.print(
+            cell(f"{self._title}: {state}  {left}", self._console), soft_wrap=True
+        )
         self._stage = stage
         self._told = now
 

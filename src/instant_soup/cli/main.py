@@ -8,7 +8,19 @@ import sys
 from pathlib import Path
 
 from ..core.telemetry import switch_off
-from . import checkpoint, evidence, export, hub, names, recipe, run, sweep, ticket, tickets, transfer
+from . import (
+    checkpoint,
+    evidence,
+    export,
+    hub,
+    names,
+    recipe,
+    run,
+    sweep,
+    ticket,
+    tickets,
+    transfer,
+)
 from .app import app, first_rank, is_full
 from .console import complain, ready_streams
 
@@ -27,7 +39,11 @@ def main() -> None:
     ready_streams()
     with contextlib.ExitStack() as quiet:
         if not first_rank():
-            quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(Path(os.devnull).open("w"))))
+            quiet.enter_context(
+                contextlib.redirect_stdout(
+                    quiet.enter_context(Path(os.devnull).open("w"))
+                )
+            )
         _run()
 
 
@@ -42,7 +58,9 @@ def _run() -> None:
         if not is_full(error):
             raise
         _forget_output()
-        complain(f"there is no room left to write to ({error}); free some space, or send the output elsewhere")
+        complain(
+            f"there is no room left to write to ({error}); free some space, or send the output elsewhere"
+        )
         sys.exit(2)
 
 

@@ -23,7 +23,9 @@ def methods(as_json: Json = False) -> None:
             name: {
                 "summary": variant.summary,
                 "knobs": variant.knobs,
-                "presets": {preset: dict(knobs) for preset, knobs in variant.presets.items()},
+                "presets": {
+                    preset: dict(knobs) for preset, knobs in variant.presets.items()
+                },
             }
             for name, variant in table.items()
         }
@@ -39,6 +41,8 @@ def tasks(as_json: Json = False) -> None:
     from . import show
 
     if as_json:
-        typer.echo(json.dumps({name: asdict(spec) for name, spec in TASKS.items()}, indent=2))
+        typer.echo(
+            json.dumps({name: asdict(spec) for name, spec in TASKS.items()}, indent=2)
+        )
     else:
         console.out().print(show.tasks(TASKS))

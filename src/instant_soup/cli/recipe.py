@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from ..runs.plan import Plan, Planner
 
-Timed = Annotated[bool, typer.Option("--timed", help="Load model and data, and measure time and memory here.")]
+Timed = Annotated[
+    bool,
+    typer.Option(
+        "--timed", help="Load model and data, and measure time and memory here."
+    ),
+]
 
 
 @app.command()
 def new(
-    output: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe to write.")] = Path("recipe.toml"),
+    output: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="The recipe to write.")
+    ] = Path("recipe.toml"),
     force: Force = False,
 ) -> None:
     """Write a recipe with a comment at every field, to be changed into one's own. As it is, it runs without network."""
@@ -46,7 +53,10 @@ def plan(
     cell: CellName = None,
     timed: Timed = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Say too what up to so many workers make of one run.")
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Say too what up to so many workers make of one run."
+        ),
     ] = None,
     most: Most = None,
     as_json: Json = False,
@@ -70,7 +80,10 @@ def plan(
     several = len(wanted) > 1 or (cell is None and wanted[0].name != "")
     planned = {each.name: _of_cell(each, planner) for each in wanted}
     if as_json:
-        plans = {name: {**asdict(cost), "ratio": cost.ratio} for name, (_, cost) in planned.items()}
+        plans = {
+            name: {**asdict(cost), "ratio": cost.ratio}
+            for name, (_, cost) in planned.items()
+        }
         typer.echo(json.dumps(plans if several else next(iter(plans.values())), indent=2))
     elif several:
         console.out().print(show.plans(planned))
@@ -88,7 +101,9 @@ def _in_all(plans: list[Plan]) -> str:
     steps = sum(cost.total.steps for cost in plans)
     ratio = sum(cost.ratio for cost in plans)
     seconds = sum(cost.timing.seconds for cost in plans if cost.timing)
-    about = f", about {seconds / 3600:.1f} hours one after the other here" if seconds else ""
+    about = (
+        f", about {seconds / 3600:.1f} hours one after the other here" if seconds else ""
+    )
     return f"{len(plans):,} runs, {steps:,} steps, {ratio:,.2f} T in all{about}."
 
 
@@ -108,12 +123,21 @@ def _advise(planned: dict[str, tuple[Recipe, Plan]]) -> None:
     from .advice import pointless
 
     for sentence in dict.fromkeys(
-        sentence for recipe, cost in planned.values() for sentence in pointless(recipe, cost.full.steps)
+        sentence
+        for recipe, cost in planned.values()
+        for sentence in pointless(recipe, cost.full.steps)
     ):
         warn(sentence)
 
 
-def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: int, *, as_json: bool) -> None:
+def _spread(
+    recipe: Path,
+    changes: list[str] | None,
+    cell: str | None,
+    workers: int,
+    *,
+    as_json: bool,
+) -> None:
     from ..recipes.recipe import Recipe
     from ..runs.plan import plan as make
     from ..runs.run import build
@@ -127,7 +151,11 @@ def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: 
     load = Load.of(wanted, task, cost)
     forecasts = [spread(load, number) for number in numbers(workers)]
     if as_json:
-        facts = {**asdict(cost), "ratio": cost.ratio, "workers": [asdict(forecast) for forecast in forecasts]}
+        facts = {
+            **asdict(cost),
+            "ratio": cost.ratio,
+            "workers": [asdict(forecast) for forecast in forecasts],
+        }
         typer.echo(json.dumps(facts, indent=2))
         return
     say(f"{wanted.label}, key {wanted.short_key}")
@@ -136,7 +164,12 @@ def _spread(recipe: Path, changes: list[str] | None, cell: str | None, workers: 
 
 
 @app.command()
-def scope(recipe: RecipePath, changes: Changes = None, cell: CellName = None, as_json: Json = False) -> None:
+def scope(
+    recipe: RecipePath,
+    changes: Changes = None,
+    cell: CellName = None,
+    as_json: Json = False,
+) -> None:
     """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
     from ..core.parameters import Survey
     from ..recipes.recipe import Recipe
@@ -147,7 +180,11 @@ def scope(recipe: RecipePath, changes: Changes = None, cell: CellName = None, as
     course = build(wanted).course
     survey = Survey.of(course.model, course.scope)
     if as_json:
-        sizes = {"prunable": survey.prunable, "encoder": survey.encoder, "whole": survey.whole}
+        sizes = {
+            "prunable": survey.prunable,
+            "encoder": survey.encoder,
+            "whole": survey.whole,
+        }
         parts = {name: asdict(part) for name, part in survey.parts.items()}
         typer.echo(json.dumps({**sizes, "parts": parts}, indent=2))
     else:

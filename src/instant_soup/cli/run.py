@@ -38,16 +38,25 @@ if TYPE_CHECKING:
 @app.command()
 def demo(
     out: Out = RUNS / "demo",
-    sparsity: Annotated[float, typer.Option(help="Share of the prunable weights that goes.")] = 0.9,
+    sparsity: Annotated[
+        float, typer.Option(help="Share of the prunable weights that goes.")
+    ] = 0.9,
     language: Annotated[
-        bool, typer.Option("--language", help="Prune the packaged language model to 2:4 instead.")
+        bool,
+        typer.Option(
+            "--language", help="Prune the packaged language model to 2:4 instead."
+        ),
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
     if language:
-        _demo_language(RUNS / "demo-language" if out == RUNS / "demo" else out, quiet=quiet, as_json=as_json)
+        _demo_language(
+            RUNS / "demo-language" if out == RUNS / "demo" else out,
+            quiet=quiet,
+            as_json=as_json,
+        )
         return
 
     from ..engine.threads import use_spare_threads
@@ -59,15 +68,27 @@ def demo(
 
     progress = console.err(quiet=quiet or as_json)
     threads = use_spare_threads()
-    progress.print(f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough.")
-    progress.print(f"Three trainings with as many steps each; threads: {threads}; about three minutes in all.\n")
+    progress.print(
+        f"Task {TASK}: is a word or phrase good or bad? Real model, real labels, two cores are enough."
+    )
+    progress.print(
+        f"Three trainings with as many steps each; threads: {threads}; about three minutes in all.\n"
+    )
     store = Store(out)
     rows = []
     with going_on(), live(progress, quiet=quiet or as_json) as begin:
-        for row in rows_of(sparsity, store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
+        for row in rows_of(
+            sparsity,
+            store,
+            lambda title, wanted, task: begin(title, *expected(wanted, task)),
+        ):
             rows.append(row)
     if as_json:
-        typer.echo(json.dumps([{"title": row.title, **row.record.facts()} for row in rows], indent=2))
+        typer.echo(
+            json.dumps(
+                [{"title": row.title, **row.record.facts()} for row in rows], indent=2
+            )
+        )
         return
 
     console.out().print(show.demo(rows))
@@ -77,13 +98,19 @@ def demo(
     )
     for row in rows:
         say(f"  {row.title:<22}{store.cell(row.recipe).folder}")
-    soup = store.cell(next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup"))
+    soup = store.cell(
+        next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup")
+    )
     say(f"The ticket: {soup.ticket}")
 
     say("\nWhat to do next:")
     say(f"  instant-soup ticket info {soup.ticket}")
-    say(f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}")
-    say("  instant-soup new: a recipe for your own text or images; docs/quick-start.md goes through it")
+    say(
+        f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}"
+    )
+    say(
+        "  instant-soup new: a recipe for your own text or images; docs/quick-start.md goes through it"
+    )
 
 
 def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
@@ -93,18 +120,28 @@ def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
     from .live import live
 
     progress = console.err(quiet=quiet or as_json)
-    progress.print("The packaged SmolLM2-135M, two of every four weights pruned; about three minutes on two cores.\n")
+    progress.print(
+        "The packaged SmolLM2-135M, two of every four weights pruned; about three minutes on two cores.\n"
+    )
     store = Store(out)
     rows = []
     with going_on(), live(progress, quiet=quiet or as_json) as begin:
-        for row in demo_language(store, lambda title, wanted, task: begin(title, *expected(wanted, task))):
+        for row in demo_language(
+            store, lambda title, wanted, task: begin(title, *expected(wanted, task))
+        ):
             rows.append(row)
     if as_json:
-        typer.echo(json.dumps([{"title": row.title, **row.record.facts()} for row in rows], indent=2))
+        typer.echo(
+            json.dumps(
+                [{"title": row.title, **row.record.facts()} for row in rows], indent=2
+            )
+        )
         return
 
     console.out().print(show.demo_language(rows))
-    say("Perplexity of text that the model was not calibrated on; lower is better. Nothing was trained.")
+    say(
+        "Perplexity of text that the model was not calibrated on; lower is better. Nothing was trained."
+    )
     say(f"The ticket: {store.cell(rows[-1].recipe).ticket}")
 
 
@@ -138,7 +175,9 @@ def run(
     with (
         going_on(),
         live(console.err(), quiet=quiet or as_json or not first_rank()) as begin,
-        tracked((track or ()) if first_rank() else (), wanted, store.cell(wanted).folder) as trackers,
+        tracked(
+            (track or ()) if first_rank() else (), wanted, store.cell(wanted).folder
+        ) as trackers,
     ):
 
         def begun(task: CourseTask) -> Watch:

@@ -70,17 +70,27 @@ def record(outcome: Record) -> Table:
         f"{ticket.sparsity:.4%}  ({ticket.kept:,} of {ticket.prunable:,} prunable weights kept; "
         f"{pruned:.1%} of the whole model pruned)",
     )
-    add(shown, "cost", f"{cost.multiple_of_T:.2f} T, where T is {cost.full_fine_tune.steps:,} steps")
+    add(
+        shown,
+        "cost",
+        f"{cost.multiple_of_T:.2f} T, where T is {cost.full_fine_tune.steps:,} steps",
+    )
     for stage, costs in cost.stages.items():
         add(shown, "", f"{stage}: {bill(costs)}")
-    add(shown, "time", f"draw {outcome.seconds.draw:.0f} s, train {outcome.seconds.train:.0f} s")
+    add(
+        shown,
+        "time",
+        f"draw {outcome.seconds.draw:.0f} s, train {outcome.seconds.train:.0f} s",
+    )
     return shown
 
 
 def bill(costs: Mapping[str, Cost]) -> str:
     """A bill in one line."""
     parts = (
-        f"{purpose} {cost.steps:,} steps" if cost.steps else f"{purpose} {cost.examples:,} examples"
+        f"{purpose} {cost.steps:,} steps"
+        if cost.steps
+        else f"{purpose} {cost.examples:,} examples"
         for purpose, cost in costs.items()
     )
     return ", ".join(parts) or "nothing"
@@ -93,10 +103,21 @@ def figures(test: Mapping[str, float]) -> str:
 
 def plan(cost: Plan) -> Table:
     """What a recipe will cost."""
-    shown = table(["stage", "purpose", "steps", "examples", "cost in T"], caption=_known(cost))
+    shown = table(
+        ["stage", "purpose", "steps", "examples", "cost in T"], caption=_known(cost)
+    )
+
     for stage, bill in (("draw", cost.draw), ("fine-tune", cost.train)):
         for purpose, work in bill.items():
-            add(shown, stage, purpose, f"{work.steps:,}", f"{work.examples:,}", f"{work.ratio(cost.full):.2f}")
+            add(
+                shown,
+                stage,
+                purpose,
+                f"{work.steps:,}",
+                f"{work.examples:,}",
+                f"{work.ratio(cost.full):.2f}",
+            )
+
     add(shown, "total", "test left out", "", "", f"{cost.ratio:.2f}", style="bold")
     return shown
 
@@ -116,24 +137,53 @@ def _known(cost: Plan) -> str:
 
 def spread(forecasts: Iterable[Spread]) -> Table:
     """What numbers of workers make of a run."""
-    heads = ["workers", "steps in a row", "time", "sent a round", "returned a round", "memory each"]
+    heads = [
+        "workers",
+        "steps in a row",
+        "time",
+        "sent a round",
+        "returned a round",
+        "memory each",
+    ]
     shown = table(
         heads,
         caption="At most, with a node for each worker and 10 Gbit/s between them; docs/scaling.md says how this is "
         "known.",
     )
+
     for forecast in forecasts:
-        moved = (f"{size / 2**20:,.1f} MiB" for size in (forecast.out, forecast.back, forecast.memory))
-        add(shown, str(forecast.workers), f"{forecast.steps:,}", minutes(forecast.seconds), *moved)
+        moved = (
+            f"{size / 2**20:,.1f} MiB"
+            for size in (forecast.out, forecast.back, forecast.memory)
+        )
+        add(
+            shown,
+            str(forecast.workers),
+            f"{forecast.steps:,}",
+            minutes(forecast.seconds),
+            *moved,
+        )
+
     return shown
 
 
 def plans(costs: Mapping[str, tuple[Recipe, Plan]]) -> Table:
     """What each cell of a file of recipes will cost."""
-    shown = table(["cell", "method", "sparsity", "T in steps", "steps in all", "cost in T"])
+    shown = table(
+        ["cell", "method", "sparsity", "T in steps", "steps in all", "cost in T"]
+    )
+
     for name, (recipe, cost) in costs.items():
         steps = (f"{cost.full.steps:,}", f"{cost.total.steps:,}")
-        add(shown, name, str(recipe.method["name"]), f"{recipe.sparsity:.0%}", *steps, f"{cost.ratio:.2f}")
+        add(
+            shown,
+            name,
+            str(recipe.method["name"]),
+            f"{recipe.sparsity:.0%}",
+            *steps,
+            f"{cost.ratio:.2f}",
+        )
+
     return shown
 
 
@@ -145,7 +195,9 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
     for (path, part), times in _alike(parameters).items():
         for depth in range(1, len(path)):
             if path[:depth] not in branches:
-                branches[path[:depth]] = branches[path[: depth - 1]].add(cell(path[depth - 1]))
+                branches[path[:depth]] = branches[path[: depth - 1]].add(
+                    cell(path[depth - 1])
+                )
         line = cell(f"{path[-1]}  {_part('.'.join(path), part, times)}")
         branches[path[:-1]].add(line, style=None if part.prunable else "dim")
 
@@ -156,7 +208,12 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
         ("whole model", parameters.whole),
     ):
         pruned = recipe.sparsity * parameters.prunable / size
-        add(shares, name, f"{size:,}", f"sparsity {recipe.sparsity:.0%} prunes {pruned:.1%} of it")
+        add(
+            shares,
+            name,
+            f"{size:,}",
+            f"sparsity {recipe.sparsity:.0%} prunes {pruned:.1%} of it",
+        )
 
     return Group(root, "", shares)
 
@@ -164,18 +221,30 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
 def _alike(parameters: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
     """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
     return Counter(
-        (tuple(step.replace("#", "0 ..") for step in without_numbers(name, "#").split(".")), part)
+        (
+            tuple(
+                step.replace("#", "0 ..")
+                for step in without_numbers(name, "#").split(".")
+            ),
+            part,
+        )
         for name, part in parameters.parts.items()
     )
 
 
 def _part(name: str, part: Part, times: int) -> str:
-    state = "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
-    marks = [*(["fused"] if part.fused else []), *(f"tied to {other}" for other in part.names)]
+    state = (
+        "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
+    )
+    marks = [
+        *(["fused"] if part.fused else []),
+        *(f"tied to {other}" for other in part.names),
+    ]
     remark = unusual(name, part.shape)
     if part.prunable and remark:
         marks.append(f"unusual: {remark}")
     count = f"{times} times " if times > 1 else ""
+
     return f"{count}{' x '.join(map(str, part.shape))}: {', '.join([state, *marks])}"
 
 

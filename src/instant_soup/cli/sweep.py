@@ -39,11 +39,18 @@ if TYPE_CHECKING:
 
 Runs = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs.")]
 Cells = Annotated[
-    list[str] | None, typer.Option("--cell", metavar="NAME", help="Only this cell; give the option again for more.")
+    list[str] | None,
+    typer.Option(
+        "--cell", metavar="NAME", help="Only this cell; give the option again for more."
+    ),
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", metavar="NAME", help="This method in place of RECIPE's own; give it again for more."),
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="This method in place of RECIPE's own; give it again for more.",
+    ),
 ]
 UNDONE = 3  # exit code of a sweep in which a run failed
 
@@ -59,11 +66,19 @@ def sweep(
     workers: Workers = None,
     address: Address = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on with a sweep that was begun in DIR; refuse to begin another.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Only go on with a sweep that was begun in DIR; refuse to begin another.",
+        ),
     ] = False,
     most: Most = None,
     slim: Annotated[
-        bool, typer.Option("--slim", help="Keep tickets and records, remove fine-tuned weights when a run is done.")
+        bool,
+        typer.Option(
+            "--slim",
+            help="Keep tickets and records, remove fine-tuned weights when a run is done.",
+        ),
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -75,7 +90,13 @@ def sweep(
     """
     from ..recipes.grid import expand
 
-    wanted = expand(recipe, placed(changes, engine, workers, address), cells or (), methods or (), most=most)
+    wanted = expand(
+        recipe,
+        placed(changes, engine, workers, address),
+        cells or (),
+        methods or (),
+        most=most,
+    )
 
     from ..store.store import Store
     from ..sweeps.sweep import Sweep
@@ -83,9 +104,19 @@ def sweep(
     asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
     if resume:
         asked.must_have_begun()
-    standing = _carried_out(asked, wanted[0].recipe.run, console.err(quiet=quiet or as_json))
+    standing = _carried_out(
+        asked, wanted[0].recipe.run, console.err(quiet=quiet or as_json)
+    )
     if as_json:
-        typer.echo(json.dumps({"counts": standing.counts, "runs": [asdict(row) for row in standing.rows]}, indent=2))
+        typer.echo(
+            json.dumps(
+                {
+                    "counts": standing.counts,
+                    "runs": [asdict(row) for row in standing.rows],
+                },
+                indent=2,
+            )
+        )
     else:
         _closing(standing, out)
     if standing.having("failed"):
@@ -130,7 +161,9 @@ def _shown(err: Console) -> Iterator[Callable[[Standing], None]]:
         yield board.Log(err)
     else:
         with Live(console=err, auto_refresh=False, transient=True) as live:
-            yield lambda standing: live.update(board.table(standing, most=err.height - 8), refresh=True)
+            yield lambda standing: live.update(
+                board.table(standing, most=err.height - 8), refresh=True
+            )
 
 
 def _closing(standing: Standing, out: Path) -> None:
@@ -153,7 +186,11 @@ def status(folder: Runs = RUNS, as_json: Json = False) -> None:
     standing = Board(sweeps(Store(folder))).look()
     if as_json:
         rows = [asdict(row) for row in standing.rows]
-        typer.echo(json.dumps({"counts": standing.counts, "left": standing.left, "runs": rows}, indent=2))
+        typer.echo(
+            json.dumps(
+                {"counts": standing.counts, "left": standing.left, "runs": rows}, indent=2
+            )
+        )
     else:
         console.out().print(board.table(standing))
 
@@ -161,7 +198,9 @@ def status(folder: Runs = RUNS, as_json: Json = False) -> None:
 @app.command()
 def doctor(
     folder: Runs = RUNS,
-    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong; move nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is wrong; move nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read everything in DIR, check it against its checksums, and put what is damaged into DIR/quarantine.
@@ -177,10 +216,15 @@ def doctor(
         typer.echo(json.dumps(asdict(health), indent=2, default=str))
     else:
         for finding in health.findings:
-            say(f"{finding.path}: {finding.what}" + (f"; now {finding.aside}" if finding.aside else ""))
+            say(
+                f"{finding.path}: {finding.what}"
+                + (f"; now {finding.aside}" if finding.aside else "")
+            )
         busy = f", {health.busy} at work and not looked at" if health.busy else ""
         moved = f", {health.transfers} transfers" if health.transfers else ""
-        say(f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{moved}{busy}.")
+        say(
+            f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{moved}{busy}."
+        )
         say(f"{len(health.findings)} damaged." if health.findings else "All is whole.")
     if health.findings:
         raise typer.Exit(2)

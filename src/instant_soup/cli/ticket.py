@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from ..tasks import CourseTask
 
 TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
-TicketOut = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
+TicketOut = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write."),
+]
 
 
 @app.command()
@@ -67,15 +70,29 @@ def draw(
     if not holds(ticket, lambda there: there.recipe == wanted.key):
         free(ticket, force=force)  # before hours of work, not after
     task = build(wanted)
-    with going_on(), live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
-        drawn = carry_out(wanted, task, Store(out), begin(wanted.label, *expected(wanted, task)))
+    with (
+        going_on(),
+        live(console.err(), quiet=quiet or as_json or not first_rank()) as begin,
+    ):
+        drawn = carry_out(
+            wanted, task, Store(out), begin(wanted.label, *expected(wanted, task))
+        )
 
     whole = drawn.whole()
     if whole and first_rank():
         whole.save(ticket)
     if as_json:
-        facts = {"digest": drawn.digest, "kept": drawn.mask.kept, "sparsity": drawn.sparsity, "ready": drawn.ready}
-        typer.echo(json.dumps({"ticket": str(ticket), **facts, "cost": asdict(drawn.cost)}, indent=2))
+        facts = {
+            "digest": drawn.digest,
+            "kept": drawn.mask.kept,
+            "sparsity": drawn.sparsity,
+            "ready": drawn.ready,
+        }
+        typer.echo(
+            json.dumps(
+                {"ticket": str(ticket), **facts, "cost": asdict(drawn.cost)}, indent=2
+            )
+        )
         return
     say(f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}")
 
@@ -87,7 +104,12 @@ def evaluate(
     changes: Changes = None,
     cell: CellName = None,
     lm_eval: Annotated[
-        str | None, typer.Option("--lm-eval", metavar="TASKS", help="Judge a language model by tasks of lm-eval, too.")
+        str | None,
+        typer.Option(
+            "--lm-eval",
+            metavar="TASKS",
+            help="Judge a language model by tasks of lm-eval, too.",
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -103,22 +125,43 @@ def evaluate(
     from .live import live
 
     loaded = Ticket.load(ticket)
-    wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
+    wanted = Recipe.read(
+        recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell
+    )
     task = build(wanted)
     full = Sizes.of(task).full
     with live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
-        result = judge(loaded, task, budget=wanted.budget, meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)))
+        result = judge(
+            loaded,
+            task,
+            budget=wanted.budget,
+            meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)),
+        )
     if lm_eval:
-        result = replace(result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)})
+        result = replace(
+            result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)}
+        )
     if as_json:
-        facts = {"test": result.test, "validation": result.validation, "cost_in_T": result.cost.ratio(full)}
-        typer.echo(json.dumps({"ticket": loaded.digest, "sparsity": loaded.sparsity, **facts}, indent=2))
+        facts = {
+            "test": result.test,
+            "validation": result.validation,
+            "cost_in_T": result.cost.ratio(full),
+        }
+        typer.echo(
+            json.dumps(
+                {"ticket": loaded.digest, "sparsity": loaded.sparsity, **facts}, indent=2
+            )
+        )
         return
-    say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T")
+    say(
+        f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T"
+    )
 
 
-def _benchmarks(recipe: Recipe, task: CourseTask, result: Result, names: str) -> dict[str, float]:
+def _benchmarks(
+    recipe: Recipe, task: CourseTask, result: Result, names: str
+) -> dict[str, float]:
     """What the judged weights reach on tasks of lm-eval."""
     from copy import deepcopy
 
@@ -133,7 +176,11 @@ def _benchmarks(recipe: Recipe, task: CourseTask, result: Result, names: str) ->
 
     model = deepcopy(task.course.model)
     model.load_state_dict(dict(result.weights), strict=False)
-    return harness(model, tokenizer_of(recipe.task.model), [name.strip() for name in names.split(",")])
+    return harness(
+        model,
+        tokenizer_of(recipe.task.model),
+        [name.strip() for name in names.split(",")],
+    )
 
 
 @app.command()
@@ -141,7 +188,9 @@ def control(
     ticket: TicketPath,
     recipe: RecipePath,
     output: TicketOut,
-    kind: Annotated[str, typer.Option("--kind", help="'layers' or 'shuffled'.")] = "layers",
+    kind: Annotated[
+        str, typer.Option("--kind", help="'layers' or 'shuffled'.")
+    ] = "layers",
     changes: Changes = None,
     cell: CellName = None,
     force: Force = False,

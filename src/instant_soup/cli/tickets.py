@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from ..core.agreement import Agreement
     from ..core.ticket import Ticket
 
-tickets = typer.Typer(cls=Guarded, no_args_is_help=True, help="Look into ticket files, and make tickets of tickets.")
+tickets = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    help="Look into ticket files, and make tickets of tickets.",
+)
 app.add_typer(tickets, name="ticket")
 
 Files = Annotated[list[Path], typer.Argument(metavar="TICKET...", help="Ticket files.")]
 File = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write.")]
+Output = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write."),
+]
 
 
 @tickets.command()
@@ -54,7 +61,9 @@ def verify(files: Files) -> None:
             damaged += 1
             say(f"{path}: damaged: {reason}")
         else:
-            say(f"{path}: ok, {ticket.digest[:16]}, {ticket.mask.kept:,} of {ticket.mask.scope.size:,} kept")
+            say(
+                f"{path}: ok, {ticket.digest[:16]}, {ticket.mask.kept:,} of {ticket.mask.scope.size:,} kept"
+            )
     if damaged:
         raise typer.Exit(2)
 
@@ -75,18 +84,34 @@ def diff(one: File, other: File, as_json: Json = False) -> None:
     }
     if as_json:
         parts = {name: asdict(layer) for name, layer in layers.items()}
-        typer.echo(json.dumps({"same": same, "whole": asdict(whole), "layers": parts}, indent=2))
+        typer.echo(
+            json.dumps({"same": same, "whole": asdict(whole), "layers": parts}, indent=2)
+        )
         return
     for name, value in same.items():
         say(f"{'same' if value else 'other'} {name}")
-    shown = table(["layer", "first only", "second only", "both", "cosine", "Jaccard", "beyond chance"])
+    shown = table(
+        [
+            "layer",
+            "first only",
+            "second only",
+            "both",
+            "cosine",
+            "Jaccard",
+            "beyond chance",
+        ]
+    )
     for name, layer in layers.items():
         add(shown, name, *_row(layer), f"{layer.cosine_in_layers:.3f}")
     shown.add_section()
     add(shown, "all", *_row(whole), f"{whole.cosine_in_layers:.3f}", style="bold")
     console.out().print(shown)
-    say("Beyond chance: the cosine above what as many survivors at random places within each layer would have, as a")
-    say(f"share of what is possible. Against random places anywhere in the model it is {whole.cosine_in_model:.3f}.")
+    say(
+        "Beyond chance: the cosine above what as many survivors at random places within each layer would have, as a"
+    )
+    say(
+        f"share of what is possible. Against random places anywhere in the model it is {whole.cosine_in_model:.3f}."
+    )
 
 
 @tickets.command()
@@ -109,7 +134,9 @@ def intersection(files: Files, output: Output, force: Force = False) -> None:
 def vote(
     files: Files,
     output: Output,
-    sparsity: Annotated[float, typer.Option("--sparsity", help="Share of the prunable weights that goes.")],
+    sparsity: Annotated[
+        float, typer.Option("--sparsity", help="Share of the prunable weights that goes.")
+    ],
     force: Force = False,
 ) -> None:
     """Keep the weights that most of the tickets keep, exactly as many as asked for. Starts where the first one does."""
@@ -138,7 +165,13 @@ def shuffle(
     say(f"{output}: {made.mask}, to be fine-tuned")
 
 
-def _combine(files: list[Path], output: Path, how: Callable[[Sequence[Ticket]], Ticket], *, force: bool) -> None:
+def _combine(
+    files: list[Path],
+    output: Path,
+    how: Callable[[Sequence[Ticket]], Ticket],
+    *,
+    force: bool,
+) -> None:
     from ..core.ticket import Ticket
 
     made = how([Ticket.load(path) for path in files])
@@ -161,24 +194,44 @@ def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:
         "cost": asdict(ticket.cost),
         "recipe": ticket.recipe,
         "starts_elsewhere": sorted(ticket.start),
-        "layers": {name: [kept, ticket.mask.scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
+        "layers": {
+            name: [kept, ticket.mask.scope.numel(name)]
+            for name, kept in ticket.mask.kept_by_name.items()
+        },
     }
 
 
 def _tell(path: Path, ticket: Ticket) -> None:
-    knobs = ", ".join(f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name")
-    say(f"{path}: {path.stat().st_size:,} bytes, {'trained' if ticket.ready else 'to be fine-tuned'}")
+    knobs = ", ".join(
+        f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name"
+    )
+    say(
+        f"{path}: {path.stat().st_size:,} bytes, {'trained' if ticket.ready else 'to be fine-tuned'}"
+    )
     say(f"  digest    {ticket.digest}")
     say(f"  model     {ticket.base.name} ({ticket.base.digest[:16]})")
-    say(f"  method    {ticket.method.get('name', 'unknown')}{f': {knobs}' if knobs else ''}")
-    say(f"  sparsity  {ticket.sparsity:.4%}: {ticket.mask.kept:,} of {ticket.mask.scope.size:,} prunable weights kept")
-    say(f"  cost      {ticket.cost.steps:,} steps, {ticket.cost.passes:,} passes, {ticket.cost.flops:.2e} FLOPs")
+    say(
+        f"  method    {ticket.method.get('name', 'unknown')}{f': {knobs}' if knobs else ''}"
+    )
+    say(
+        f"  sparsity  {ticket.sparsity:.4%}: {ticket.mask.kept:,} of {ticket.mask.scope.size:,} prunable weights kept"
+    )
+    say(
+        f"  cost      {ticket.cost.steps:,} steps, {ticket.cost.passes:,} passes, {ticket.cost.flops:.2e} FLOPs"
+    )
     say(f"  recipe    {ticket.recipe or 'none'}")
     shown = table(["layer", "kept", "of", "share"])
 
     for name, kept in ticket.mask.kept_by_name.items():
         size = ticket.mask.scope.numel(name)
-        add(shown, name, f"{kept:,}", f"{size:,}", f"{kept / size:.1%}", style="red" if not kept else None)
+        add(
+            shown,
+            name,
+            f"{kept:,}",
+            f"{size:,}",
+            f"{kept / size:.1%}",
+            style="red" if not kept else None,
+        )
 
     console.out().print(shown)
     if ticket.mask.collapsed:
@@ -186,5 +239,13 @@ def _tell(path: Path, ticket: Ticket) -> None:
 
 
 def _row(agreement: Agreement) -> list[str]:
-    counts = (agreement.one - agreement.both, agreement.other - agreement.both, agreement.both)
-    return [*(f"{count:,}" for count in counts), f"{agreement.cosine:.3f}", f"{agreement.jaccard:.3f}"]
+    counts = (
+        agreement.one - agreement.both,
+        agreement.other - agreement.both,
+        agreement.both,
+    )
+    return [
+        *(f"{count:,}" for count in counts),
+        f"{agreement.cosine:.3f}",
+        f"{agreement.jaccard:.3f}",
+    ]

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import RUNS, CellName, Changes, Force, Json, Out, Quiet, RecipePath, app, going_on, put
+from .app import (
+    RUNS,
+    CellName,
+    Changes,
+    Force,
+    Json,
+    Out,
+    Quiet,
+    RecipePath,
+    app,
+    going_on,
+    put,
+)
 from .console import say
 
 if TYPE_CHECKING:
@@ -26,16 +38,29 @@ def transfer(
     changes: Changes = None,
     cell: CellName = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="TICKET", help="Also write the fitted ticket to this file.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="TICKET",
+            help="Also write the fitted ticket to this file.",
+        ),
     ] = None,
     names: Annotated[
         Path | None,
         typer.Option(
-            "--map", metavar="FILE", help="TOML: names of the model = names of the ticket, {} for any number."
+            "--map",
+            metavar="FILE",
+            help="TOML: names of the model = names of the ticket, {} for any number.",
         ),
     ] = None,
     heads: Annotated[
-        int | None, typer.Option("--heads", min=1, help="Attention heads a layer, where a fused matrix needs them.")
+        int | None,
+        typer.Option(
+            "--heads",
+            min=1,
+            help="Attention heads a layer, where a fused matrix needs them.",
+        ),
     ] = None,
     out: Out = RUNS,
     force: Force = False,
@@ -56,7 +81,9 @@ def transfer(
     from .live import live
 
     loaded = Ticket.load(ticket)
-    wanted = Recipe.read(recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell)
+    wanted = Recipe.read(
+        recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell
+    )
     pairs = _read(names) if names else None
     task = None
     if output:
@@ -66,10 +93,16 @@ def transfer(
 
         def begun(target: CourseTask) -> Watch:
             full = Sizes.of(target).full
-            return begin(f"{ticket.name} on {target.name}", round(wanted.budget * full.passes), full.passes)
+            return begin(
+                f"{ticket.name} on {target.name}",
+                round(wanted.budget * full.passes),
+                full.passes,
+            )
 
         load = (lambda _: task) if task else None
-        record = carry_out(loaded, wanted, Store(out), names=pairs, heads=heads, begin=begun, load=load)
+        record = carry_out(
+            loaded, wanted, Store(out), names=pairs, heads=heads, begin=begun, load=load
+        )
     if as_json:
         typer.echo(json.dumps(record.facts(), indent=2))
     else:
@@ -84,7 +117,9 @@ def _read(path: Path) -> Mapping[str, str]:
     pairs = toml.read(path)
     for name, value in pairs.items():
         if not isinstance(value, str):
-            raise RecipeError(f"{path}: {name!r} is {value!r}; expected a name, both of them in quotes")
+            raise RecipeError(
+                f"{path}: {name!r} is {value!r}; expected a name, both of them in quotes"
+            )
     return pairs
 
 
@@ -94,10 +129,18 @@ def _show(record: TransferRecord, out: Path) -> None:
     heads = ["outcome", "name", "of the ticket", "kept", "why"]
     console.out().print(console.table(heads, record.fit.rows))
     came = record.source.task or record.source.base.name
-    weights = "" if record.fit.same_base else ", not known to be at the weights it was drawn from"
-    say(f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}")
+    weights = (
+        ""
+        if record.fit.same_base
+        else ", not known to be at the weights it was drawn from"
+    )
+    say(
+        f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}"
+    )
     figures = show.figures(record.test)
-    say(f"test {figures}   validation {record.validation:.4f}   cost {record.cost.multiple_of_T:.2f} T")
+    say(
+        f"test {figures}   validation {record.validation:.4f}   cost {record.cost.multiple_of_T:.2f} T"
+    )
     from ..store.store import Store
 
     say(f"Record: {Store(out).transfer(record.key)}")

@@ -57,7 +57,9 @@ def _masks(tickets: Sequence[Ticket]) -> list[Mask]:
                 f"({other.base.digest[:12]}) do not combine; take tickets of one model"
             )
         if other.mask.scope != first.mask.scope:
-            raise ScopeError(f"tickets of {first.mask.scope} and {other.mask.scope} do not combine")
+            raise ScopeError(
+                f"tickets of {first.mask.scope} and {other.mask.scope} do not combine"
+            )
 
     return [ticket.mask for ticket in tickets]
 

@@ -19,7 +19,8 @@ _COMPILED = "_orig_mod."
 _PARALLEL = "module."
 _ADAPTED = "base_model.model."
 _BASE = re.compile(r"\b(base_layer|original_module)\.")  # peft's, beside an adapter
-_COPY = re.compile(r"\bmodules_to_save\.[^.]+\.")  # and beside a copy that is trained whole
+# and beside a copy that is trained whole
+_COPY = re.compile(r"\bmodules_to_save\.[^.]+\.")
 
 
 def named(model: nn.Module) -> dict[str, Tensor]:
@@ -28,17 +29,28 @@ def named(model: nn.Module) -> dict[str, Tensor]:
     A tensor that goes by several names is listed under each of them. In a model of peft, the base model's have their
     old names.
     """
-    parameters = {name.replace(_COMPILED, ""): p for name, p in model.named_parameters(remove_duplicate=False)}
-    buffers = {name.replace(_COMPILED, ""): b for name, b in model.named_buffers(remove_duplicate=False)}
+    parameters = {
+        name.replace(_COMPILED, ""): p
+        for name, p in model.named_parameters(remove_duplicate=False)
+    }
+    buffers = {
+        name.replace(_COMPILED, ""): b
+        for name, b in model.named_buffers(remove_duplicate=False)
+    }
     tensors = buffers | parameters
 
     # a wrapper is told by its prefix on every parameter; buffers may be outside
     if all(name.startswith(_PARALLEL) for name in parameters):
         parameters = {name.removeprefix(_PARALLEL): p for name, p in parameters.items()}
-        tensors = {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+        tensors = {
+            name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()
+        }
 
     if all(name.startswith(_ADAPTED) for name in parameters):
-        tensors = {_BASE.sub("", name.removeprefix(_ADAPTED)): tensor for name, tensor in tensors.items()}
+        tensors = {
+            _BASE.sub("", name.removeprefix(_ADAPTED)): tensor
+            for name, tensor in tensors.items()
+        }
     return tensors
 
 
@@ -51,7 +63,9 @@ def parameters_of(model: nn.Module, scope: Scope) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def apply(model: nn.Module, mask: Mask, start: Weights, base: Base, *, check: bool = True) -> None:
+def apply(
+    model: nn.Module, mask: Mask, start: Weights, base: Base, *, check: bool = True
+) -> None:
     """Put *start* into *model* and zeros where *mask* prunes, in place.
 
     Args:
@@ -70,7 +84,9 @@ def apply(model: nn.Module, mask: Mask, start: Weights, base: Base, *, check: bo
     copies = {_COPY.sub("", name) for name in tensors if _COPY.search(name)}
     copied = sorted(copies & (start.keys() | parameters.keys()))
     if copied:
-        raise ScopeError(f"peft trains a copy of {copied[0]!r}; apply the ticket before get_peft_model")
+        raise ScopeError(
+            f"peft trains a copy of {copied[0]!r}; apply the ticket before get_peft_model"
+        )
 
     if check:
         _check_base(model, digest(parameters, mask.scope), base)
@@ -84,7 +100,8 @@ def apply(model: nn.Module, mask: Mask, start: Weights, base: Base, *, check: bo
 def clear(parameters: Weights, mask: Mask) -> None:
     """Zero what *mask* drops, in place."""
     for name, parameter in parameters.items():
-        parameter.masked_fill_(~mask[name].to(parameter.device), 0)  # a product would leave -0.0, and NaN
+        # a product would leave -0.0, and NaN
+        parameter.masked_fill_(~mask[name].to(parameter.device), 0)
 
 
 def _check_base(model: nn.Module, weights: str, base: Base) -> None:

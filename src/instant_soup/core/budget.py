@@ -73,8 +73,12 @@ class Meter:
     watch: Callable[[Pulse], None] | None = field(default=None, repr=False, compare=False)
     reused: Cost = field(default_factory=Cost)
     reused_seconds: float = field(default=0.0, compare=False)
-    _spans: dict[Purpose, float] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _running: tuple[Purpose, float] | None = field(default=None, init=False, repr=False, compare=False)
+    _spans: dict[Purpose, float] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _running: tuple[Purpose, float] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def spent(self) -> Cost:
@@ -88,7 +92,9 @@ class Meter:
         self._mark(running)
         return dict(self._spans)
 
-    def charge(self, purpose: Purpose, cost: Cost, *, reused: bool = False, seconds: float = 0.0) -> None:
+    def charge(
+        self, purpose: Purpose, cost: Cost, *, reused: bool = False, seconds: float = 0.0
+    ) -> None:
         """Add *cost* to the bill. Raises BudgetSpent, and adds nothing, past the limit.
 
         Work that was *reused* takes no time now; *seconds* is what it took when it was done.
@@ -117,7 +123,13 @@ class Meter:
             self._spans[running] = before + now - since
         self._running = (purpose, now) if purpose else None
 
-    def tell(self, purpose: Purpose, *, loss: float | None = None, sparsity: float | None = None) -> None:
+    def tell(
+        self,
+        purpose: Purpose,
+        *,
+        loss: float | None = None,
+        sparsity: float | None = None,
+    ) -> None:
         """Let whoever watches know that work just charged is done."""
         if self.watch:
             self.watch(Pulse(purpose, self.spent, loss, sparsity))

@@ -40,7 +40,9 @@ def ria(weight: Tensor, squares: Tensor, dim: int = -1, power: float = POWER) ->
     Arguments and result as for `wanda`.
     """
     size = weight.movedim(dim, -1).float().abs()
-    relative = size / _above_zero(size.sum(-1, keepdim=True)) + size / _above_zero(size.sum(-2, keepdim=True))
+    relative = size / _above_zero(size.sum(-1, keepdim=True)) + size / _above_zero(
+        size.sum(-2, keepdim=True)
+    )
     return (relative * _norms(squares) ** power).movedim(-1, dim)
 
 
@@ -56,7 +58,12 @@ def _above_zero(sums: Tensor) -> Tensor:
 
 
 def sparsegpt(
-    weight: Tensor, moment: Tensor, keep: int, pattern: Pattern | None = None, dim: int = -1, damping: float = DAMPING
+    weight: Tensor,
+    moment: Tensor,
+    keep: int,
+    pattern: Pattern | None = None,
+    dim: int = -1,
+    damping: float = DAMPING,
 ) -> tuple[Tensor, Tensor]:
     """Prune by optimal brain surgery (Frantar and Alistarh, 2023): what survives of a row makes up for what goes.
 
@@ -83,7 +90,9 @@ def sparsegpt(
     share, rest = divmod(keep, len(matrices))
     for number, matrix in enumerate(matrices):
         quota = keep if pattern else share + (number < rest)
-        kept[number] = _surgery(matrix, _root(moments[number], matrix, damping), quota, pattern)
+        kept[number] = _surgery(
+            matrix, _root(moments[number], matrix, damping), quota, pattern
+        )
 
     matrices.masked_fill_(~kept, 0.0)
     return (
@@ -99,22 +108,30 @@ def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:
     """
     diagonal = moment.diagonal()
     if not bool(diagonal.isfinite().all()):
-        raise TrainingError("the second moment of some inputs is not finite; calibrate in float32, or on other text")
+        raise TrainingError(
+            "the second moment of some inputs is not finite; calibrate in float32, or on other text"
+        )
 
     silent = diagonal == 0
     matrix[:, silent] = 0.0
     whole = moment + torch.diag(silent.to(moment.dtype))
     mean = whole.diagonal().mean()
     for power in range(8):
-        damped = whole + torch.eye(len(whole), dtype=whole.dtype, device=whole.device) * (damping * 10**power * mean)
+        damped = whole + torch.eye(len(whole), dtype=whole.dtype, device=whole.device) * (
+            damping * 10**power * mean
+        )
         factor, failed = torch.linalg.cholesky_ex(damped)
         if failed:
             continue
         root: Tensor
-        root, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+        root, failed = torch.linalg.cholesky_ex(
+            torch.cholesky_inverse(factor), upper=True
+        )
         if not failed:
             return root
-    raise TrainingError("the second moment of some inputs has no Cholesky factor; calibrate on more text")
+    raise TrainingError(
+        "the second moment of some inputs has no Cholesky factor; calibrate on more text"
+    )
 
 
 def _surgery(matrix: Tensor, root: Tensor, keep: int, pattern: Pattern | None) -> Tensor:
@@ -130,16 +147,21 @@ def _surgery(matrix: Tensor, root: Tensor, keep: int, pattern: Pattern | None) -
         diagonal = corner.diagonal()
         errors = torch.zeros_like(part)
         if pattern is None:
-            quota = round(keep * last / inputs) - done  # so that shares are even and add up
+            # so that shares are even and add up
+            quota = round(keep * last / inputs) - done
             done += quota
             score = (part / diagonal).square()
-            kept[:, first:last] = best(score.reshape(1, -1), kept[:, first:last].reshape(1, -1), quota).view_as(part)
+            kept[:, first:last] = best(
+                score.reshape(1, -1), kept[:, first:last].reshape(1, -1), quota
+            ).view_as(part)
 
         for column in range(last - first):
             if pattern is not None and column % pattern.of == 0:
                 group = slice(column, column + pattern.of)
                 score = (part[:, group] / diagonal[group]).square()
-                kept[:, first + group.start : first + group.stop] = best(score, torch.ones_like(score).bool(), keep)
+                kept[:, first + group.start : first + group.stop] = best(
+                    score, torch.ones_like(score).bool(), keep
+                )
             gone = part[:, column].masked_fill(kept[:, first + column], 0.0)
             error = gone / diagonal[column]
             part[:, column:] -= error[:, None] * corner[column, column:]

@@ -22,7 +22,10 @@ def extra(module: str, name: str, what: str) -> Any:
     switch_off()
     try:
         return import_module(module)
-    except (ImportError, RuntimeError) as reason:  # the latter where compiled parts do not go with this torch
+    except (
+        ImportError,
+        RuntimeError,
+    ) as reason:  # the latter where compiled parts do not go with this torch
         first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
         raise missing(f"{what} needs {module} ({first})", name) from reason
 

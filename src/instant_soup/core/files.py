@@ -20,7 +20,8 @@ from .errors import DataError, SoupError, StoreError
 from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
-_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)  # as `write` names a file until it is whole
+# as `write` names a file until it is whole
+_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -33,7 +34,8 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
-        mode = beside.stat().st_mode  # what the user's umask gives; safetensors would make it private
+        # what the user's umask gives; safetensors would make it private
+        mode = beside.stat().st_mode
 
         fill(beside)
         beside.chmod(mode)
@@ -43,7 +45,9 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
             os.fsync(written.fileno())
         beside.replace(path)
     except (OSError, SafetensorError) as reason:
-        raise StoreError(f"could not write {path} ({reason}); free some space or choose another folder") from reason
+        raise StoreError(
+            f"could not write {path} ({reason}); free some space or choose another folder"
+        ) from reason
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -58,10 +62,18 @@ def refuse_irregular(path: Path) -> None:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return
-    except (OSError, ValueError) as reason:  # a name that is too long, or that no file can have
-        raise StoreError(f"could not write {path} ({reason}); choose another name") from reason
+    except (
+        OSError,
+        ValueError,
+    ) as reason:  # a name that is too long, or that no file can have
+        raise StoreError(
+            f"could not write {path} ({reason}); choose another name"
+        ) from reason
+
     if not stat.S_ISREG(mode):
-        raise StoreError(f"{path} is {_kind(mode)} and no regular file; choose another name, nothing was written")
+        raise StoreError(
+            f"{path} is {_kind(mode)} and no regular file; choose another name, nothing was written"
+        )
 
 
 def _kind(mode: int) -> str:
@@ -74,7 +86,9 @@ def _kind(mode: int) -> str:
         stat.S_ISCHR: "a device",
         stat.S_ISBLK: "a device",
     }
-    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")
+    return next(
+        (name for is_kind, name in kinds.items() if is_kind(mode)), "something else"
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,7 +96,9 @@ def write_text(path: Path, text: str) -> None:
     write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
     """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
     solid = {}
     for name, tensor in tensors.items():
@@ -92,7 +108,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     write(path, lambda beside: save_file(solid, beside, metadata))
 
 
-def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(
+    path: Path, error: type[SoupError], what: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
     if not path.is_file():
         raise error(f"no {what} at {path}; check the path")
@@ -101,8 +119,17 @@ def read_tensors(path: Path, error: type[SoupError], what: str) -> tuple[dict[st
         parts, metadata = header(path)
         tensors = {name: part.read() for name, part in parts.items()}
         return tensors, json.loads(metadata[_KEY])
-    except (DataError, OSError, KeyError, TypeError, ValueError, RecursionError) as reason:
-        raise error(f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind") from reason
+    except (
+        DataError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as reason:
+        raise error(
+            f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind"
+        ) from reason
 
 
 def half_written(path: Path) -> list[Path]:

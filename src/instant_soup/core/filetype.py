@@ -27,10 +27,19 @@ class FileType:
 
 _HEAD = 300  # bytes that tell all kinds apart
 _SAFETENSORS = FileType("safetensors", "a safetensors file")
-_PICKLE = FileType("pickle", "a pickle", "it can run code when it is read; save its tensors as safetensors")
+_PICKLE = FileType(
+    "pickle",
+    "a pickle",
+    "it can run code when it is read; save its tensors as safetensors",
+)
 _UNPACK = "unpack it and give what is in it"
 _OTHERS = (
-    (0, b"version https://git-lfs", "a git-LFS pointer", "fetch the file that it stands for: `git lfs pull`"),
+    (
+        0,
+        b"version https://git-lfs",
+        "a git-LFS pointer",
+        "fetch the file that it stands for: `git lfs pull`",
+    ),
     (257, b"ustar", "a tar archive", _UNPACK),
     (0, b"\x1f\x8b", "a gzip archive", _UNPACK),
     (0, b"BZh", "a bzip2 archive", _UNPACK),
@@ -40,10 +49,17 @@ _OTHERS = (
     (0, b"GGUF", "a GGUF file", "give the model that it was made of, as safetensors"),
     (0, b"\x93NUMPY", "a NumPy array", "save its tensors as safetensors"),
     (0, b"%PDF", "a PDF", "give a file of weights"),
-    (0, b"<!DOCTYPE html", "a web page", "download the file itself, not the page about it"),
+    (
+        0,
+        b"<!DOCTYPE html",
+        "a web page",
+        "download the file itself, not the page about it",
+    ),
     (0, b"<html", "a web page", "download the file itself, not the page about it"),
 )
-NAMED = frozenset([_PICKLE.words, "no regular file", *(words for _, _, words, _ in _OTHERS)])
+NAMED = frozenset(
+    [_PICKLE.words, "no regular file", *(words for _, _, words, _ in _OTHERS)]
+)
 """What a file can be called with certainty. Anything else may be a damaged file of any kind."""
 
 
@@ -65,7 +81,8 @@ def file_type(path: Path) -> FileType:
         return _SAFETENSORS
     if head.startswith(b"PK\x03\x04"):
         return _in_zip(head)
-    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:  # the opcode that every binary pickle begins with
+    # the opcode that every binary pickle begins with
+    if head[0] == 0x80 and len(head) > 1 and head[1] <= 5:
         return _PICKLE
     for place, magic, words, advice in _OTHERS:
         if head[place : place + len(magic)] == magic:

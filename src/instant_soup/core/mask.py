@@ -36,12 +36,16 @@ class Mask(Mapping[str, Tensor]):
         """
         for name in kept:
             if name not in scope:
-                raise ScopeError(f"mask has {name!r}, which is not in scope; leave it out")
+                raise ScopeError(
+                    f"mask has {name!r}, which is not in scope; leave it out"
+                )
 
         for name in scope:
             shape = scope.here(name)
             if name not in kept:
-                raise ScopeError(f"mask lacks {name!r}, which is in scope; give a bool tensor of shape {shape}")
+                raise ScopeError(
+                    f"mask lacks {name!r}, which is in scope; give a bool tensor of shape {shape}"
+                )
             if tuple(kept[name].shape) != shape or kept[name].dtype != torch.bool:
                 raise ScopeError(
                     f"mask of {name!r} is {kept[name].dtype} of shape {tuple(kept[name].shape)}; "
@@ -71,7 +75,9 @@ class Mask(Mapping[str, Tensor]):
                     f"expected torch.uint8 of shape ({length},)"
                 )
             if not bits.is_clean(part, count):
-                raise ScopeError(f"packed mask of {name!r} keeps weights past the end of the parameter")
+                raise ScopeError(
+                    f"packed mask of {name!r} keeps weights past the end of the parameter"
+                )
 
         return cls._trusted(scope, {name: part.clone() for name, part in packed.items()})
 
@@ -154,9 +160,13 @@ class Mask(Mapping[str, Tensor]):
     def combine(self, other: Mask, how: Callable[[Tensor, Tensor], Tensor]) -> Mask:
         """A mask from *how* applied to the packed bits of both, parameter by parameter."""
         if self.scope != other.scope:
-            raise ScopeError(f"masks of different scopes do not combine: {self.scope} and {other.scope}")
+            raise ScopeError(
+                f"masks of different scopes do not combine: {self.scope} and {other.scope}"
+            )
 
-        packed = {name: how(part, other._packed[name]) for name, part in self._packed.items()}
+        packed = {
+            name: how(part, other._packed[name]) for name, part in self._packed.items()
+        }
         return self._trusted(self.scope, packed)
 
     def __and__(self, other: Mask) -> Mask:
@@ -193,7 +203,10 @@ class Mask(Mapping[str, Tensor]):
 
     def _repr_html_(self) -> str:
         """What is kept of each parameter, where a notebook shows it."""
-        kept = {name: f"{count:,} of {self.scope.numel(name):,}" for name, count in self.kept_by_name.items()}
+        kept = {
+            name: f"{count:,} of {self.scope.numel(name):,}"
+            for name, count in self.kept_by_name.items()
+        }
         return facts(repr(self), kept)
 
     def __repr__(self) -> str:

@@ -10,14 +10,19 @@ from .printable import printable
 
 def facts(title: str, values: Mapping[str, str]) -> str:
     """Names and values beside each other, as HTML."""
-    rows = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in values.items())
+    rows = "".join(
+        f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>"
+        for name, value in values.items()
+    )
     return f"<table><caption>{_text(title)}</caption>{rows}</table>"
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with its head, as HTML."""
     top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
     return f"<table><caption>{_text(title)}</caption><tr>{top}</tr>{body}</table>"
 
 

@@ -74,7 +74,9 @@ class Survey:
     def encoder(self) -> int:
         """Weights of the stacks of layers that the prunable ones stand in, biases and norms included."""
         stacks = {stack_of(name) for name, part in self.parts.items() if part.prunable}
-        return sum(part.numel for name, part in self.parts.items() if stack_of(name) in stacks)
+        return sum(
+            part.numel for name, part in self.parts.items() if stack_of(name) in stacks
+        )
 
     @property
     def whole(self) -> int:

@@ -70,7 +70,9 @@ class Pattern:
     def check(self, scope: Scope) -> None:
         """Raise ScopeError unless every parameter of *scope* divides into groups, and is whole here."""
         if scope.shards.team.size > 1:
-            raise ScopeError(f"pattern {self} needs whole matrices, and ranks hold them between them; use one rank")
+            raise ScopeError(
+                f"pattern {self} needs whole matrices, and ranks hold them between them; use one rank"
+            )
         for name in scope:
             if (width := scope.shapes[name][scope.inputs.get(name, -1)]) % self.of:
                 raise ScopeError(
@@ -90,7 +92,11 @@ def check_pattern(name: str, sparsity: float, scope: Scope | None = None) -> Non
     pattern = Pattern.named(name)
     if pattern is not None and scope is not None:
         pattern.check(scope)
-    if pattern is not None and 0 <= sparsity < 1 and abs(sparsity - pattern.sparsity) > 1e-6:
+    if (
+        pattern is not None
+        and 0 <= sparsity < 1
+        and abs(sparsity - pattern.sparsity) > 1e-6
+    ):
         raise SparsityError(
             f"sparsity is {sparsity:g} and pattern {pattern} prunes {pattern.sparsity:g}; set the sparsity to that"
         )
@@ -105,7 +111,10 @@ def stepped(targets: Sequence[float], name: str) -> tuple[float, ...]:
     pattern = Pattern.named(name)
     if pattern is None:
         return tuple(targets)
-    gone = [min(int(target * pattern.of + 1e-6), pattern.of - pattern.keep) for target in targets]
+    gone = [
+        min(int(target * pattern.of + 1e-6), pattern.of - pattern.keep)
+        for target in targets
+    ]
     return tuple(count / pattern.of for count in gone)
 
 
@@ -176,10 +185,16 @@ def by_row(score: Tensor, alive: Tensor, keep: int, dim: int) -> Tensor:
         dim: along which its inputs lie.
     """
     living = rows(alive, dim)
-    return unrows(best(rows(score, dim), living, quotas(living, keep).to(score.device)), alive.shape, dim)
+    return unrows(
+        best(rows(score, dim), living, quotas(living, keep).to(score.device)),
+        alive.shape,
+        dim,
+    )
 
 
-def by_pattern(score: Tensor, alive: Tensor, pattern: Pattern, keep: int, dim: int) -> Tensor:
+def by_pattern(
+    score: Tensor, alive: Tensor, pattern: Pattern, keep: int, dim: int
+) -> Tensor:
     """The *keep* best of every group of one parameter: bool, of the parameter's shape.
 
     Raises SparsityError where fewer than *keep* of a group are alive.
@@ -197,7 +212,9 @@ def by_pattern(score: Tensor, alive: Tensor, pattern: Pattern, keep: int, dim: i
 def cut_by_row(scores: Weights, mask: Mask, parts: Mapping[str, int]) -> Mask:
     """So many weights of each parameter of *mask*, the same share of each of its rows. See `prune`."""
     if mask.scope.shards.team.size > 1:
-        raise ScopeError("across is 'row', and ranks hold the matrices between them; use one rank, or 'layer'")
+        raise ScopeError(
+            "across is 'row', and ranks hold the matrices between them; use one rank, or 'layer'"
+        )
 
     kept = {}
     for name, keep in parts.items():
@@ -213,7 +230,9 @@ def cut_by_pattern(scores: Weights, mask: Mask, pattern: Pattern, keep: int) -> 
     kept = {}
     for name in mask:
         dim = mask.scope.inputs.get(name, -1)
-        kept[name] = bits.pack(by_pattern(_score(scores, mask, name), mask[name], pattern, keep, dim))
+        kept[name] = bits.pack(
+            by_pattern(_score(scores, mask, name), mask[name], pattern, keep, dim)
+        )
     return Mask.from_packed(mask.scope, kept)
 
 
@@ -221,7 +240,9 @@ def _score(scores: Weights, mask: Mask, name: str) -> Tensor:
     """The whole score of one parameter, on the CPU."""
     score = scores[name].detach().cpu()
     if tuple(score.shape) != (expected := mask.scope.here(name)):
-        raise ScopeError(f"score of {name!r} is {tuple(score.shape)}; expected {expected}")
+        raise ScopeError(
+            f"score of {name!r} is {tuple(score.shape)}; expected {expected}"
+        )
     return score
 
 
@@ -230,4 +251,6 @@ def follows(flags: Tensor, pattern: Pattern, dim: int) -> bool:
     if flags.shape[dim] % pattern.of:
         return False
     groups = rows(flags, dim).reshape(-1, pattern.of)
-    return len(groups) * pattern.of == prod(flags.shape) and bool((groups.sum(1) == pattern.keep).all())
+    return len(groups) * pattern.of == prod(flags.shape) and bool(
+        (groups.sum(1) == pattern.keep).all()
+    )

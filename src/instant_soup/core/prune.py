@@ -37,12 +37,18 @@ Across = Literal["model", "layer", "row"]
 ACROSS: tuple[Across, ...] = ("model", "layer", "row")
 
 CHUNK = 1 << 19  # weights swept at a time: 2 MiB of float32, which stays in cache
-SAMPLE = 1 << 18  # scores in the sample; its quantiles are then good to about 0.1 % of the weights
+# scores in the sample; its quantiles are then good to about 0.1 % of the weights
+SAMPLE = 1 << 18
 ASIDE = 1 << 16  # scores that may always be set aside; beyond, at most one in 64
 
 
 def prune(
-    scores: Scores, mask: Mask, sparsity: float, *, across: Across = "model", pattern: str = UNSTRUCTURED
+    scores: Scores,
+    mask: Mask,
+    sparsity: float,
+    *,
+    across: Across = "model",
+    pattern: str = UNSTRUCTURED,
 ) -> Mask:
     """Keep the best-scored weights of *mask* until *sparsity* of the scope is gone.
 
@@ -75,19 +81,25 @@ def prune(
             f"sparsity {sparsity} keeps {keep:,} weights and only {mask.kept:,} are left in the mask "
             f"(sparsity {mask.sparsity:.4f}); ask for a higher sparsity"
         )
+
     if across not in ACROSS:
         raise unknown("across", across, ACROSS)
     groups = Pattern.named(pattern)
+
     if groups is not None:
         _check_scores(scores, mask)
         return cut_by_pattern(scores, mask, groups, groups.kept_at(sparsity))
+
     if across == "row":
         _check_scores(scores, mask)
         return cut_by_row(scores, mask, shares(mask.scope, mask.kept_by_name, keep))
+
     return _best(scores, mask, cut_together(mask.scope, mask.kept_by_name, keep, across))
 
 
-def cut_together(scope: Scope, alive: Mapping[str, int], keep: int, across: Across) -> dict[tuple[str, ...], int]:
+def cut_together(
+    scope: Scope, alive: Mapping[str, int], keep: int, across: Across
+) -> dict[tuple[str, ...], int]:
     """Which parameters are cut as one, and how many weights each such group keeps, *keep* in all.
 
     Args:
@@ -111,7 +123,9 @@ def survivors(sparsity: float, size: int) -> int:
             f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, such as 0.7"
         )
     if not (keep := round((1 - sparsity) * size)):
-        raise SparsityError(f"sparsity {sparsity} keeps none of {size:,} weights; ask for a lower one")
+        raise SparsityError(
+            f"sparsity {sparsity} keeps none of {size:,} weights; ask for a lower one"
+        )
     return keep
 
 
@@ -123,17 +137,21 @@ def shares(scope: Scope, alive: Mapping[str, int], keep: int) -> dict[str, int]:
         upto = round(keep * seen / scope.size)
         found[name] = min(upto - given, alive[name])
         given = upto
+
     missing = keep - sum(found.values())
     for name in scope:  # parameters already below their share leave room for the others
         more = min(missing, alive[name] - found[name])
         found[name] += more
         missing -= more
+
     return found
 
 
 def _check_scores(scores: Scores, mask: Mask) -> None:
     if missing := [name for name in mask if name not in scores]:
-        raise ScopeError(f"no score for {missing[0]!r}, which is in scope; score every parameter")
+        raise ScopeError(
+            f"no score for {missing[0]!r}, which is in scope; score every parameter"
+        )
 
 
 def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> Mask:
@@ -141,6 +159,7 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
     _check_scores(scores, mask)
     kept: dict[str, Tensor] = {}
     space = Workspace(mask, CHUNK)
+
     for names, keep in groups.items():
         alive = sum(mask.kept_by_name[name] for name in names)
         if keep == alive:
@@ -149,13 +168,16 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
             kept |= {name: torch.zeros_like(mask.packed(name)) for name in names}
         else:
             kept |= _cut(_Field(scores, mask, names, space), keep, alive)
+
     return Mask.from_packed(mask.scope, {name: kept[name] for name in mask})
 
 
 class _Field:
     """The scores of a group of parameters, read in order, in one common dtype."""
 
-    def __init__(self, scores: Scores, mask: Mask, names: Sequence[str], space: Workspace) -> None:
+    def __init__(
+        self, scores: Scores, mask: Mask, names: Sequence[str], space: Workspace
+    ) -> None:
         self.mask, self.names, self.space = mask, names, space
         self.source: Scores = scores
         self.function: Callable[..., Tensor] | None = None
@@ -164,19 +186,24 @@ class _Field:
         self.team = mask.scope.shards.team
         self.size = sum(mask.scope.numel(name) for name in names)
         self.room = max(ASIDE, sum(prod(mask.scope.here(name)) for name in names) // 64)
-        self.dtype: torch.dtype | None = None  # settled by the first sample, which reads every parameter
+        # settled by the first sample, which reads every parameter
+        self.dtype: torch.dtype | None = None
 
     def read(self, name: str) -> Tensor:
         """What the scores of one parameter are made from, flat."""
         source = self.source[name].detach()
         if tuple(source.shape) != (expected := self.mask.scope.here(name)):
-            raise ScopeError(f"score of {name!r} is {tuple(source.shape)}; expected {expected}")
+            raise ScopeError(
+                f"score of {name!r} is {tuple(source.shape)}; expected {expected}"
+            )
         return source.reshape(-1)
 
     def scores(self, source: Tensor, out: Tensor | None = None) -> Tensor:
         """The scores of some weights, in *out* if given. A wider dtype holds narrower values exactly."""
         if out is None:
-            out = torch.empty(len(source), dtype=self.dtype or _wide(source.dtype), device=source.device)
+            out = torch.empty(
+                len(source), dtype=self.dtype or _wide(source.dtype), device=source.device
+            )
         score = out[: len(source)]
         if source.dtype != score.dtype:
             source = score.copy_(source)
@@ -186,14 +213,20 @@ class _Field:
         """Some scores of all ranks' living weights in [low, high], evenly spread: never none if there is one."""
         stride = max(1, self.size // SAMPLE)
         # the offset moves on so that the columns seen differ from one parameter to the next
-        parts = [self._some(name, i * (stride // 2 + 1) % stride, stride) for i, name in enumerate(self.names)]
+        parts = [
+            self._some(name, i * (stride // 2 + 1) % stride, stride)
+            for i, name in enumerate(self.names)
+        ]
         self.dtype = self.dtype or _common([part.dtype for part in parts])
-        mine = torch.cat([part[(part >= low) & (part <= high)].to(self.dtype) for part in parts])
+        mine = torch.cat(
+            [part[(part >= low) & (part <= high)].to(self.dtype) for part in parts]
+        )
         found = self.team.pooled(mine)
         if not len(found):
             found = self.team.pooled(next(self._inside(low, high), mine))
         if not len(found):  # all that is left is NaN
             raise ScopeError(NAN)
+
         return found
 
     def _some(self, name: str, offset: int, stride: int) -> Tensor:
@@ -226,7 +259,11 @@ class _Field:
         """The neighbour of *value* among the numbers of this dtype."""
         if isinstance(value, int):
             return value + (1 if toward > 0 else -1)
-        return torch.tensor(value, dtype=self.dtype).nextafter(torch.tensor(toward, dtype=self.dtype)).item()
+        return (
+            torch.tensor(value, dtype=self.dtype)
+            .nextafter(torch.tensor(toward, dtype=self.dtype))
+            .item()
+        )
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -237,7 +274,9 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 def _common(dtypes: Sequence[torch.dtype]) -> torch.dtype:
     if len({dtype.is_floating_point for dtype in dtypes}) > 1:
-        raise ScopeError("scores mix integers and floating-point numbers, which do not compare exactly; use one kind")
+        raise ScopeError(
+            "scores mix integers and floating-point numbers, which do not compare exactly; use one kind"
+        )
     return torch.float64 if torch.float64 in dtypes else dtypes[0]
 
 
@@ -247,11 +286,14 @@ class _Sweep:
 
     low: Number
     high: Number
-    above: dict[str, Tensor] = field(default_factory=dict)  # packed: living and scored above the bracket
-    inside: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # positions and scores
+    # packed: living and scored above the bracket
+    above: dict[str, Tensor] = field(default_factory=dict)
+    # positions and scores
+    inside: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     count_above: int = 0
     count_inside: int = 0
-    overfull: int = 0  # how many ranks find more inside the bracket than they have room to set aside
+    # how many ranks find more inside the bracket than they have room to set aside
+    overfull: int = 0
 
     def read(self, fields: _Field) -> _Sweep:
         for name in fields.names:
@@ -262,17 +304,24 @@ class _Sweep:
 
     def _read(self, fields: _Field, name: str) -> None:
         source = fields.read(name)
-        above, below = fields.space.packed[name], torch.empty_like(alive := fields.mask.packed(name))
+        above, below = (
+            fields.space.packed[name],
+            torch.empty_like(alive := fields.mask.packed(name)),
+        )
         score = fields.space.chunk(source.device, fields.dtype)
+
         for start in range(0, len(source), CHUNK):
             chunk = fields.scores(source[start : start + CHUNK], out=score)
             span = slice(start // 8, -(-(start + len(chunk)) // 8))
             above[span] = bits.above(chunk, self.high)
             below[span] = bits.below(chunk, self.low)
+
         self.above[name] = above.bitwise_and_(alive)
         self.count_above += bits.count(above)
-        inside = below.bitwise_or_(above).bitwise_not_().bitwise_and_(alive)  # and so NaN is inside
+        # and so NaN is inside
+        inside = below.bitwise_or_(above).bitwise_not_().bitwise_and_(alive)
         self.count_inside += bits.count(inside)
+
         if self.count_inside > fields.room:
             self.overfull = 1
             self.inside.clear()
@@ -286,13 +335,19 @@ def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
     low, high = -inf, inf  # the cut lies in [low, high]; it is the keep-th best score
     over, under = 0, 0  # how many living weights are known to score above high, below low
     spread = 2.0
+
     while True:
-        sweep = _Sweep(*_bracket(fields.sample(low, high), keep - over, alive - over - under, spread)).read(fields)
+        sweep = _Sweep(
+            *_bracket(fields.sample(low, high), keep - over, alive - over - under, spread)
+        ).read(fields)
         spread = 0.0 if sweep.overfull else 2 * spread
         if keep <= sweep.count_above:
             low, under = fields.beside(sweep.high, inf), alive - sweep.count_above
         elif keep > sweep.count_above + sweep.count_inside:
-            high, over = fields.beside(sweep.low, -inf), sweep.count_above + sweep.count_inside
+            high, over = (
+                fields.beside(sweep.low, -inf),
+                sweep.count_above + sweep.count_inside,
+            )
         elif sweep.low == sweep.high or not sweep.overfull:
             return _settle(fields, sweep, keep - sweep.count_above)
         else:
@@ -300,7 +355,9 @@ def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
             high, under = sweep.high, alive - sweep.count_above - sweep.count_inside
 
 
-def _bracket(sample: Tensor, keep: int, alive: int, spread: float) -> tuple[Number, Number]:
+def _bracket(
+    sample: Tensor, keep: int, alive: int, spread: float
+) -> tuple[Number, Number]:
     """Two scores of the sample that likely have the *keep*-th best of *alive* between them.
 
     *spread* is how many standard errors of the sample's rank lie on either side. With 0 both
@@ -316,9 +373,12 @@ def _bracket(sample: Tensor, keep: int, alive: int, spread: float) -> tuple[Numb
 
 def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
     """Add to what lies above the bracket the *need* best of what lies inside it."""
-    if sweep.overfull:  # and so all of one score: a sea of ties, told apart by order alone
+    # and so all of one score: a sea of ties, told apart by order alone
+    if sweep.overfull:
         tied = {name: bits.pack(fields.ties(name, sweep.low)) for name in fields.names}
-        _check(fields, sweep.count_inside, sum(bits.count(part) for part in tied.values()))
+        _check(
+            fields, sweep.count_inside, sum(bits.count(part) for part in tied.values())
+        )
     else:
         every = torch.cat([scores for _, scores in sweep.inside.values()])
         _check(fields, sweep.count_inside, int((every == every).sum()))
@@ -329,8 +389,14 @@ def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
             _set(sweep.above[name], where[scores > cut])
             tied[name] = torch.zeros_like(sweep.above[name])
             _set(tied[name], where[scores == cut])
-    for name, first in zip(tied, quotas([bits.count(part) for part in tied.values()], need, fields.team), strict=True):
+
+    for name, first in zip(
+        tied,
+        quotas([bits.count(part) for part in tied.values()], need, fields.team),
+        strict=True,
+    ):
         _set(sweep.above[name], bits.positions(tied[name])[:first])
+
     return sweep.above
 
 

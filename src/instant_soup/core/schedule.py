@@ -37,7 +37,9 @@ def _check(target: float) -> None:
     survivors(target, 2**53)
 
 
-def _rising(target: float, rounds: int, reach: Callable[[int], float]) -> tuple[float, ...]:
+def _rising(
+    target: float, rounds: int, reach: Callable[[int], float]
+) -> tuple[float, ...]:
     _check(target)  # refuses a target out of range before anything is trained
     return (*(reach(r) for r in range(1, rounds)), target)
 
@@ -52,7 +54,9 @@ SHARES: tuple[Share, ...] = ("linear", "geometric", "cubic")
 """How the rounds of a method divide the way to its target between them."""
 
 
-def steps_to(target: float, share: float, of: str, rounds: int | None = None) -> tuple[float, ...]:
+def steps_to(
+    target: float, share: float, of: str, rounds: int | None = None
+) -> tuple[float, ...]:
     """The sparsities on the way to *target*, in rounds that each remove *share*, or in so many *rounds*.
 
     Args:
@@ -70,13 +74,17 @@ def steps_to(target: float, share: float, of: str, rounds: int | None = None) ->
         SparsityError: *target* is out of range.
     """
     if not 0 < share < 1:
-        raise KnobError(f"compression is {share!r}; expected a share between 0 and 1, such as 0.1")
+        raise KnobError(
+            f"compression is {share!r}; expected a share between 0 and 1, such as 0.1"
+        )
     if rounds is not None and rounds < 1:
         raise KnobError(f"rounds is {rounds}; expected 1 or more")
     if of not in SHARES:
         raise unknown("share", of, SHARES)
     if of == "cubic" and rounds is None:
-        raise KnobError("share is 'cubic', which the number of rounds sets; set rounds, to 12 for example")
+        raise KnobError(
+            "share is 'cubic', which the number of rounds sets; set rounds, to 12 for example"
+        )
 
     if rounds is not None:
         return SCHEDULES[of](target, rounds)

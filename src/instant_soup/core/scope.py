@@ -42,11 +42,17 @@ class Scope:
         for name, shape in shapes.items():
             whole_numbers = all(type(length) is int and length >= 0 for length in shape)
             if not isinstance(name, str) or not whole_numbers:
-                raise ScopeError(f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero")
+                raise ScopeError(
+                    f"{name!r} has shape {shape}; expected a name and whole numbers, none below zero"
+                )
             if not prod(shape):
-                raise ScopeError(f"{name!r} has shape {shape} and so no weight to prune; leave it out")
+                raise ScopeError(
+                    f"{name!r} has shape {shape} and so no weight to prune; leave it out"
+                )
             if self.shards.team.size > 1 and name not in self.shards.rows:
-                raise ScopeError(f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope")
+                raise ScopeError(
+                    f"{name!r} is whole on every rank and the scope is cut; cut every parameter in scope"
+                )
 
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
@@ -60,7 +66,13 @@ class Scope:
         return self.shards.shape(name, self.shapes[name])
 
     @classmethod
-    def of(cls, model: nn.Module, keep_dense: Sequence[str] | None = None, *, pooler: bool = False) -> Scope:
+    def of(
+        cls,
+        model: nn.Module,
+        keep_dense: Sequence[str] | None = None,
+        *,
+        pooler: bool = False,
+    ) -> Scope:
         """Every trainable matrix of the blocks of *model*, as `core.names.matrices` tells them.
 
         Fused projections, transposed Conv1D weights and stacks of experts count. A tensor that goes by several names
@@ -77,25 +89,39 @@ class Scope:
         embedded: set[int] = set()
         for module in model.modules():
             if isinstance(module, nn.Embedding):
-                embedded.update(id(parameter) for parameter in module.parameters(recurse=False))
+                embedded.update(
+                    id(parameter) for parameter in module.parameters(recurse=False)
+                )
 
         shapes = {}
         for name, parameter in model.named_parameters():
             shape = tuple(parameter.shape)
-            if parameter.requires_grad and id(parameter) not in embedded and not role(name, shape):
+            if (
+                parameter.requires_grad
+                and id(parameter) not in embedded
+                and not role(name, shape)
+            ):
                 shapes[name] = shape
 
         if keep_dense is None:
             dense = left_out(shapes, pooler=pooler)
         else:
-            matched = (name for name in shapes if any(fnmatch(name, pattern) for pattern in keep_dense))
+            matched = (
+                name
+                for name in shapes
+                if any(fnmatch(name, pattern) for pattern in keep_dense)
+            )
             dense = dict.fromkeys(matched, "asked for")
         shapes = {name: shape for name, shape in shapes.items() if name not in dense}
 
         if not shapes:
             raise ScopeError(
                 f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding or a head"
-                + ("" if keep_dense is None else f", or matches keep_dense={tuple(keep_dense)}; give fewer patterns")
+                + (
+                    ""
+                    if keep_dense is None
+                    else f", or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
+                )
             )
         return cls(shapes, inputs=_inputs(model, shapes))
 
@@ -125,12 +151,18 @@ class Scope:
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))
 
-    def __reduce__(self) -> tuple[type[Scope], tuple[dict[str, tuple[int, ...]], Shards, dict[str, int]]]:
-        return Scope, (dict(self.shapes), WHOLE, dict(self.inputs))  # it may be sent to another process
+    def __reduce__(
+        self,
+    ) -> tuple[type[Scope], tuple[dict[str, tuple[int, ...]], Shards, dict[str, int]]]:
+        # it may be sent to another process
+        return Scope, (dict(self.shapes), WHOLE, dict(self.inputs))
 
     def _repr_html_(self) -> str:
         """The shape of each parameter, where a notebook shows it."""
-        return facts(repr(self), {name: " x ".join(map(str, shape)) for name, shape in self.shapes.items()})
+        return facts(
+            repr(self),
+            {name: " x ".join(map(str, shape)) for name, shape in self.shapes.items()},
+        )
 
     def __repr__(self) -> str:
         return f"Scope({len(self)} parameters, {self.size:,} weights)"
@@ -145,7 +177,10 @@ def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
     inputs = {}
     for path, module in model.named_modules():
         convolution = isinstance(module, _Convolution)
-        inputs_first = type(module).__name__ == "Conv1D" or getattr(module, "is_transposed", False) is True
+        inputs_first = (
+            type(module).__name__ == "Conv1D"
+            or getattr(module, "is_transposed", False) is True
+        )
         for name, parameter in module.named_parameters(path, recurse=False):
             if name in shapes and (convolution or inputs_first):
                 inputs[name] = 1 if convolution else parameter.ndim - 2

@@ -36,7 +36,9 @@ def magnitude(learner: Learner, weights: Weights | None = None) -> Scores:
     return Elementwise({name: scored[name] for name in learner.scope}, torch.abs)
 
 
-def curved(learner: Learner, weights: Weights | None = None, power: float = POWER) -> Scores:
+def curved(
+    learner: Learner, weights: Weights | None = None, power: float = POWER
+) -> Scores:
     """|w| v^power: how much the loss rises when the weight goes, by the optimiser's memory of its gradients.
 
     Optimal brain damage (LeCun et al., 1990) removes the weight whose w^2 h / 2 is least, with h the curvature of
@@ -48,19 +50,30 @@ def curved(learner: Learner, weights: Weights | None = None, power: float = POWE
     moments = learner.second_moments()
     if not moments:
         if "score" not in learner.notes:
-            learner.note("score", "magnitude, for nothing was trained that curvature could be read from")
+            learner.note(
+                "score",
+                "magnitude, for nothing was trained that curvature could be read from",
+            )
         return magnitude(learner, weights)
 
     scored = learner.view() if weights is None else weights
-    return Lazy(learner.scope, lambda name: scored[name].detach().float().abs() * moments[name].pow(power))
+    return Lazy(
+        learner.scope,
+        lambda name: scored[name].detach().float().abs() * moments[name].pow(power),
+    )
 
 
 def chance(learner: Learner) -> Scores:
     """A number drawn at random for each weight, from the run's seed and the parameter's name."""
 
     def draw(name: str) -> torch.Tensor:
-        scope, dice = learner.scope, torch.Generator().manual_seed(learner.seed("random score", name))
-        return scope.shards.part(name, torch.randint(2**62, scope.shapes[name], generator=dice))
+        scope, dice = (
+            learner.scope,
+            torch.Generator().manual_seed(learner.seed("random score", name)),
+        )
+        return scope.shards.part(
+            name, torch.randint(2**62, scope.shapes[name], generator=dice)
+        )
 
     return Lazy(learner.scope, draw)
 
@@ -75,7 +88,9 @@ def snip(learner: Learner, sample: Sample) -> Scores:
     return Lazy(learner.scope, lambda name: (gradient[name] * view[name]).abs())
 
 
-def grasp(learner: Learner, sample: Sample, temperature: float = 1.0, *, absolute: bool = False) -> Scores:
+def grasp(
+    learner: Learner, sample: Sample, temperature: float = 1.0, *, absolute: bool = False
+) -> Scores:
     """What theta * (H g) says: how much gradient flow is lost when the weight goes (Wang et al., 2020).
 
     The paper removes the weights with the largest -theta * (H g), whose loss hurts gradient flow
@@ -91,7 +106,9 @@ def grasp(learner: Learner, sample: Sample, temperature: float = 1.0, *, absolut
     return Lazy(learner.scope, score)
 
 
-SALIENCIES: Mapping[str, Saliency] = MappingProxyType({"magnitude": magnitude, "curved": curved})
+SALIENCIES: Mapping[str, Saliency] = MappingProxyType(
+    {"magnitude": magnitude, "curved": curved}
+)
 """What a method that trains before it cuts may cut by."""
 
 

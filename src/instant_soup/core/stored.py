@@ -102,14 +102,23 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     try:
         kind = file_type(path)
         if kind.words in NAMED:
-            raise DataError(f"{path} is {kind.words} and no safetensors file; {kind.advice}")
+            raise DataError(
+                f"{path} is {kind.words} and no safetensors file; {kind.advice}"
+            )
         facts, data = _facts(path)
         metadata = dict(facts.pop("__metadata__", {}))
 
         parts = {name: _stored(path, data, fact) for name, fact in facts.items()}
         parts = dict(sorted(parts.items(), key=_place))
         _check_they_fill(parts, data, path.stat().st_size)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as reason:
         raise DataError(
             f"{path} is not a readable safetensors file ({reason}); it may be truncated or of another kind"
         ) from reason
@@ -122,7 +131,9 @@ def _facts(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MOST_HEADER):
-            raise ValueError(f"its header would have {length:,} bytes and the file has {size:,}")
+            raise ValueError(
+                f"its header would have {length:,} bytes and the file has {size:,}"
+            )
         return json.loads(file.read(length), object_pairs_hook=_once), 8 + length
 
 
@@ -137,7 +148,9 @@ def _check_they_fill(parts: Mapping[str, Stored], data: int, size: int) -> None:
     end = data
     for name, part in parts.items():
         if part.start != end:
-            raise ValueError(f"{name!r} begins at byte {part.start:,} and what is before it ends at {end:,}")
+            raise ValueError(
+                f"{name!r} begins at byte {part.start:,} and what is before it ends at {end:,}"
+            )
         end += part.nbytes
     if end != size:
         raise ValueError(f"its tensors end at byte {end:,} and the file has {size:,}")
@@ -150,13 +163,19 @@ def _stored(path: Path, data: int, fact: dict[str, Any]) -> Stored:
     dtype = fact["dtype"]
 
     if dtype not in _DTYPES:
-        raise ValueError(f"it holds numbers of kind {dtype!r}; expected one of {', '.join(_DTYPES)}")
-    if not all(type(number) is int and 0 <= number < _MOST for number in (first, last, *shape)):
+        raise ValueError(
+            f"it holds numbers of kind {dtype!r}; expected one of {', '.join(_DTYPES)}"
+        )
+    if not all(
+        type(number) is int and 0 <= number < _MOST for number in (first, last, *shape)
+    ):
         raise ValueError(f"it holds a tensor of shape {shape} at bytes {first} to {last}")
 
     part = Stored(path, data + first, _DTYPES[dtype], tuple(shape))
     if part.nbytes != last - first:
-        raise ValueError(f"{dtype} of shape {shape} has {part.nbytes:,} bytes, and it says {last - first:,}")
+        raise ValueError(
+            f"{dtype} of shape {shape} has {part.nbytes:,} bytes, and it says {last - first:,}"
+        )
     return part
 
 
@@ -166,7 +185,9 @@ def _fill(file: Any, room: memoryview, path: Path) -> None:
     while done < len(room):
         count = file.readinto(room[done:])
         if not count:
-            raise DataError(f"{path} has become shorter than its header says; was it changed meanwhile?")
+            raise DataError(
+                f"{path} has become shorter than its header says; was it changed meanwhile?"
+            )
         done += count
 
 

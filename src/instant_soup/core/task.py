@@ -147,7 +147,9 @@ class Learner(Protocol):
         for the very same training again. It is charged in full either way.
         """
 
-    def look_ahead(self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]) -> Iterator[Seen]:
+    def look_ahead(
+        self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]
+    ) -> Iterator[Seen]:
         """For each brief, train a copy of this learner and yield what *look* sees in it.
 
         The copies leave no trace here. *look* may run on another machine, so it is a function of
@@ -179,7 +181,12 @@ class Learner(Protocol):
         """
 
     def inputs(
-        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+        self,
+        examples: int,
+        seed: int,
+        *,
+        second_moment: bool = False,
+        subset: tuple[int, int] = (0, 1),
     ) -> Iterator[Weights]:
         """What goes into each matrix in scope over *examples* of the training split, which *seed* picks.
 
@@ -226,7 +233,9 @@ class Learner(Protocol):
 class Bookmark(Protocol):
     """Where a learner saves its place, so that a killed run goes on from there."""
 
-    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def save(
+        self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
         """Keep the state at *place*, in one piece or not at all, over what was kept there."""
 
     def load(self, place: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
@@ -243,7 +252,9 @@ class Shelf(Protocol):
     def claim(self, key: str) -> AbstractContextManager[None]:
         """Be the only one who looks for *key* and makes it; whoever else wants it waits for that."""
 
-    def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def put(
+        self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
         """Keep *tensors* under *key*, in one piece or not at all."""
 
     def get(self, key: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:

@@ -11,7 +11,8 @@ OFF = {
     "GRADIO_ANALYTICS_ENABLED": "False",  # below Trackio
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would keep an identifier and a queue of events in the home
+    # ONNX Runtime would keep an identifier and a queue of events in the home
+    "ORT_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "WANDB_ERROR_REPORTING": "false",
 }

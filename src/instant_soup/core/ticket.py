@@ -54,7 +54,12 @@ class Ticket:
 
     @classmethod
     def drawn(
-        cls, learner: Learner, method: Mapping[str, Any], *, start: Weights | None = None, ready: bool = False
+        cls,
+        learner: Learner,
+        method: Mapping[str, Any],
+        *,
+        start: Weights | None = None,
+        ready: bool = False,
     ) -> Self:
         """The ticket of *learner*'s mask that starts from *start*: by default where the learner stands."""
         mask, origin, fresh = learner.mask, learner.origin, learner.fresh
@@ -107,7 +112,9 @@ class Ticket:
 
     def _repr_html_(self) -> str:
         """What it is, where a notebook shows it."""
-        knobs = ", ".join(f"{knob}={value}" for knob, value in self.method.items() if knob != "name")
+        knobs = ", ".join(
+            f"{knob}={value}" for knob, value in self.method.items() if knob != "name"
+        )
         shown = {
             "model": self.base.name,
             "method": f"{self.method.get('name', 'unknown')}{f' ({knobs})' if knobs else ''}",
@@ -116,6 +123,7 @@ class Ticket:
             "state": "trained" if self.ready else "to be fine-tuned",
             "recipe": self.recipe or "none",
         }
+
         return facts("Ticket", shown)
 
     @property
@@ -126,7 +134,9 @@ class Ticket:
 
     def _hash(self) -> str:
         start = digest(self.start, sorted(self.start))
-        content = json.dumps({"mask": self.mask.digest, "start": start, "base": asdict(self.base)})
+        content = json.dumps(
+            {"mask": self.mask.digest, "start": start, "base": asdict(self.base)}
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     def stamped(self, recipe: str) -> Self:
@@ -223,7 +233,14 @@ class Ticket:
 
     def _content(self) -> ticket_file.Content:
         return ticket_file.Content(
-            self.mask, self.start, self.base, self.cost, self.ready, self.method, self.notes, self.recipe
+            self.mask,
+            self.start,
+            self.base,
+            self.cost,
+            self.ready,
+            self.method,
+            self.notes,
+            self.recipe,
         )
 
     @classmethod
@@ -272,7 +289,9 @@ class Transfer:
     @property
     def summary(self) -> str:
         """The whole in one sentence."""
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
+        counts = ", ".join(
+            f"{count} {outcome}" for outcome, count in self.counts.items() if count
+        )
         known = "at the weights" if self.same_base else "not known to be at the weights"
         return f"{counts}; {self.ticket.mask}, {known} it was drawn from"
 
@@ -286,4 +305,5 @@ class Transfer:
 
 def _masked(tensor: Tensor, keep: Tensor | None) -> Tensor:
     tensor = tensor.detach().cpu()
-    return tensor.clone() if keep is None else tensor.masked_fill(~keep, 0)  # a product would leave -0.0
+    # a product would leave -0.0
+    return tensor.clone() if keep is None else tensor.masked_fill(~keep, 0)

@@ -57,13 +57,17 @@ def write(path: Path, content: Content) -> None:
     """
     diverged = first_not_finite(content.start)
     if diverged is not None:
-        raise TicketError(f"{diverged!r} holds NaN or infinity, so training has diverged; draw again at a lower rate")
+        raise TicketError(
+            f"{diverged!r} holds NaN or infinity, so training has diverged; draw again at a lower rate"
+        )
 
     mask = content.mask
     tensors = {f"mask/{name}": mask.packed(name) for name in mask}
     for name, tensor in content.start.items():
         if tensor.dtype not in _DTYPES:
-            raise TicketError(f"{name!r} is {tensor.dtype}, which no ticket holds; convert it to torch.float32 first")
+            raise TicketError(
+                f"{name!r} is {tensor.dtype}, which no ticket holds; convert it to torch.float32 first"
+            )
         tensors[f"start/{name}"] = tensor[mask[name]] if name in mask else tensor
 
     facts = {
@@ -89,14 +93,26 @@ def read(path: Path) -> Content:
     tensors, facts = read_tensors(path, TicketError, "ticket")
     try:
         return _content(tensors, facts)
-    except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-        raise TicketError(f"{path} is not a sound ticket: {error}; draw it again or restore a copy") from error
+    except (
+        SoupError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+        AttributeError,
+    ) as error:
+        raise TicketError(
+            f"{path} is not a sound ticket: {error}; draw it again or restore a copy"
+        ) from error
 
 
 def _content(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Content:
     schema = _typed(facts["schema"], int)
     if schema != SCHEMA:
-        raise TicketError(f"it has schema {schema!r} and this version reads {SCHEMA}; upgrade instant-soup")
+        raise TicketError(
+            f"it has schema {schema!r} and this version reads {SCHEMA}; upgrade instant-soup"
+        )
 
     written = facts.pop("checksum")
     if written != checksum(tensors, facts):
@@ -129,7 +145,9 @@ def _mask(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Mask:
 
     mask = Mask.from_packed(scope, {name: tensors[f"mask/{name}"] for name in scope})
     if mask.kept != facts["kept"] or mask.sparsity != facts["sparsity"]:
-        raise TicketError(f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']!r}")
+        raise TicketError(
+            f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']!r}"
+        )
     return mask
 
 
@@ -152,7 +170,9 @@ def _whole(name: str, tensor: Tensor, mask: Mask) -> Tensor:
 
     survivors = mask.kept_by_name[name]
     if tuple(tensor.shape) != (survivors,):
-        raise TicketError(f"it starts {name!r} from {tuple(tensor.shape)} values and its mask keeps {survivors:,}")
+        raise TicketError(
+            f"it starts {name!r} from {tuple(tensor.shape)} values and its mask keeps {survivors:,}"
+        )
     return spread(tensor, mask[name])
 
 

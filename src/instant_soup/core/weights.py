@@ -29,7 +29,8 @@ class Lazy(Mapping[str, Tensor]):
         return self._compute(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names  # what Mapping gives would compute the tensor to find out
+        # what Mapping gives would compute the tensor to find out
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -95,7 +96,8 @@ def first_not_finite(weights: Weights) -> str | None:
     for name, tensor in weights.items():
         if not tensor.is_floating_point():
             continue
-        numbers = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks this of no float8
+        # torch asks this of no float8
+        numbers = tensor.float() if tensor.element_size() == 1 else tensor
         if not bool(numbers.isfinite().all()):
             return name
     return None

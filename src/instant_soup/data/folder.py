@@ -14,7 +14,18 @@ from ..core.printable import printable
 from .layout import listed, split_of, tables_in
 from .source import SHARE, Tables
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".bmp",
+    ".gif",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 TESTS = ("test", "validation")
 LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
 """What systems leave in folders of images, in lower case."""
@@ -25,13 +36,18 @@ Tree = dict[str, list[str]]
 
 def holds_tables(folder: Path) -> bool:
     """Whether *folder* holds tables, and no folders of images."""
-    return not any(_holds_images(path) for path in _shown(folder) if path.is_dir()) and bool(tables_in(folder))
+    return not any(
+        _holds_images(path) for path in _shown(folder) if path.is_dir()
+    ) and bool(tables_in(folder))
 
 
 def _holds_images(folder: Path) -> bool:
     """Whether an image is in *folder*, or in a folder in it."""
     inside = _shown(folder)
-    return any(_is_image(path) or (path.is_dir() and any(map(_is_image, path.iterdir()))) for path in inside)
+    return any(
+        _is_image(path) or (path.is_dir() and any(map(_is_image, path.iterdir())))
+        for path in inside
+    )
 
 
 def _is_image(path: Path) -> bool:
@@ -68,7 +84,9 @@ def class_folders(folder: Path) -> Tables:
                 f"class {unknown[0]!r} is in {parts[role]} and not in train; add images of it to {parts['train']}"
             )
     if len(train) < 2:
-        raise DataError(f"{folder} holds one class, {next(iter(train))!r}; expected a folder for each of two or more")
+        raise DataError(
+            f"{folder} holds one class, {next(iter(train))!r}; expected a folder for each of two or more"
+        )
     return Tables(**{role: _rows(tree, list(train)) for role, tree in trees.items()})
 
 
@@ -78,7 +96,9 @@ def _parts(folder: Path) -> dict[str, Path]:
     for path in _shown(folder):
         split = split_of(path.name) if path.is_dir() else None
         if split and split in named:
-            raise DataError(f"{named[split]} and {path} could both be {split}; rename one of them")
+            raise DataError(
+                f"{named[split]} and {path} could both be {split}; rename one of them"
+            )
         if split:
             named[split] = path
 
@@ -86,7 +106,9 @@ def _parts(folder: Path) -> dict[str, Path]:
     if not tests and "train" not in named:
         return {}
     if "train" not in named:
-        raise DataError(f"{folder} holds {named[tests[0]].name} and no train; expected train/CLASS/* beside it")
+        raise DataError(
+            f"{folder} holds {named[tests[0]].name} and no train; expected train/CLASS/* beside it"
+        )
     if not tests:
         raise DataError(
             f"{folder} holds train and none of test, validation, val; expected test/CLASS/* beside it, or give "
@@ -101,7 +123,9 @@ def _shown(folder: Path) -> list[Path]:
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in paths:
         if not _is_utf8(path.name):
-            raise DataError(f"the name {printable(path.name)} in {folder} is no UTF-8; rename it")
+            raise DataError(
+                f"the name {printable(path.name)} in {folder} is no UTF-8; rename it"
+            )
     return paths
 
 
@@ -122,16 +146,22 @@ def _tree(folder: Path, skipped: list[Path]) -> Tree:
         elif path.is_dir():
             tree[path.name] = list(_images(path, skipped))
             if not tree[path.name]:
-                raise DataError(f"class {path.name!r} is empty: no image in {path}; add some or remove the folder")
+                raise DataError(
+                    f"class {path.name!r} is empty: no image in {path}; add some or remove the folder"
+                )
         elif path.suffix.lower() in SUFFIXES:
-            raise DataError(f"{path} is in no class; move it into a folder named after its class")
+            raise DataError(
+                f"{path} is in no class; move it into a folder named after its class"
+            )
 
     if not tree:
         raise DataError(
             f"{folder} holds no folder of images and no parquet; expected a folder for each class, named after it"
         )
     if len(tree) > MOST_CLASSES:
-        raise DataError(f"{folder} holds {len(tree):,} folders; expected at most {MOST_CLASSES:,}, one for each class")
+        raise DataError(
+            f"{folder} holds {len(tree):,} folders; expected at most {MOST_CLASSES:,}, one for each class"
+        )
     return tree
 
 
@@ -147,7 +177,9 @@ def _images(folder: Path, skipped: list[Path]) -> Iterable[str]:
             )
 
         if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path} is no image; remove it, or save it as one of {', '.join(SUFFIXES)}")
+            raise DataError(
+                f"{path} is no image; remove it, or save it as one of {', '.join(SUFFIXES)}"
+            )
         if not path.is_file():
             raise DataError(f"{path} is no regular file; remove it")
         yield str(path)
@@ -158,11 +190,18 @@ def _fifth(tree: Tree) -> tuple[Tree, Tree]:
     train, test = {}, {}
     for position, (name, paths) in enumerate(tree.items()):
         if len(paths) < 2:
-            raise DataError(f"class {name!r} has one image, {paths[0]}; expected two, one to train and one to test on")
+            raise DataError(
+                f"class {name!r} has one image, {paths[0]}; expected two, one to train and one to test on"
+            )
         dice = torch.Generator().manual_seed(position)
-        held = set(torch.randperm(len(paths), generator=dice)[: max(1, round(SHARE * len(paths)))].tolist())
+        held = set(
+            torch.randperm(len(paths), generator=dice)[
+                : max(1, round(SHARE * len(paths)))
+            ].tolist()
+        )
         test[name] = [path for i, path in enumerate(paths) if i in held]
         train[name] = [path for i, path in enumerate(paths) if i not in held]
+
     return train, test
 
 

@@ -54,7 +54,11 @@ class ImageSpec:
 IMAGE_TASKS: Mapping[str, ImageSpec] = MappingProxyType(
     {
         "vision/mnist": ImageSpec(
-            prompts.WRITTEN, prompts.DIGITS, hub=("ylecun/mnist", None), sizes=(60000, 10000), classes=10
+            prompts.WRITTEN,
+            prompts.DIGITS,
+            hub=("ylecun/mnist", None),
+            sizes=(60000, 10000),
+            classes=10,
         ),
         "vision/svhn": ImageSpec(
             prompts.HOUSES,
@@ -63,10 +67,21 @@ IMAGE_TASKS: Mapping[str, ImageSpec] = MappingProxyType(
             sizes=(73257, 26032),
             classes=10,
         ),
-        "vision/gtsrb": ImageSpec(prompts.SIGNS, hub=("tanganke/gtsrb", None), sizes=(26640, 12630), classes=43),
-        "vision/cars": ImageSpec(prompts.CARS, hub=("tanganke/stanford_cars", None), sizes=(8144, 8041), classes=196),
+        "vision/gtsrb": ImageSpec(
+            prompts.SIGNS, hub=("tanganke/gtsrb", None), sizes=(26640, 12630), classes=43
+        ),
+        "vision/cars": ImageSpec(
+            prompts.CARS,
+            hub=("tanganke/stanford_cars", None),
+            sizes=(8144, 8041),
+            classes=196,
+        ),
         "vision/cifar10": ImageSpec(
-            prompts.OBJECTS, hub=("uoft-cs/cifar10", None), image="img", sizes=(50000, 10000), classes=10
+            prompts.OBJECTS,
+            hub=("uoft-cs/cifar10", None),
+            image="img",
+            sizes=(50000, 10000),
+            classes=10,
         ),
         "vision/cifar100": ImageSpec(
             prompts.OBJECTS,
@@ -93,10 +108,16 @@ class ImageExamples:
 
     lengths: Sequence[int] | None = None
 
-    def __init__(self, rows: Dataset, processor: BaseImageProcessor, memory: int = MEMORY) -> None:
+    def __init__(
+        self, rows: Dataset, processor: BaseImageProcessor, memory: int = MEMORY
+    ) -> None:
         """Take *rows* of `image_splits`. *memory*: bytes of decoded images to keep."""
         self.targets = torch.tensor(list(rows["label"]), dtype=torch.int64)
-        self._images, self._processor, self._memory = rows.select_columns("image"), processor, memory
+        self._images, self._processor, self._memory = (
+            rows.select_columns("image"),
+            processor,
+            memory,
+        )
         self._kept: dict[int, Tensor] = {}
         self._factor, self._shift = _affine(processor)
 
@@ -132,7 +153,11 @@ class ImageExamples:
         values = self._images[indices]["image"]
         parts = [values[start : start + PART] for start in range(0, len(values), PART)]
         with ThreadPoolExecutor() as pool:
-            return list(chain.from_iterable(pool.map(lambda part: decode(part, self._processor), parts)))
+            return list(
+                chain.from_iterable(
+                    pool.map(lambda part: decode(part, self._processor), parts)
+                )
+            )
 
 
 def image_splits(
@@ -172,7 +197,9 @@ def image_splits(
 
     classes = classes_of(train, label, scores=False)
     if classes is None:
-        raise DataError(f"column {label!r} holds scores; expected the number or the name of a class in every row")
+        raise DataError(
+            f"column {label!r} holds scores; expected the number or the name of a class in every row"
+        )
     whole = _tidied(tables, image, label, classes, beside)
     where = origin(data, spec.hub)
     if whole.test is None:
@@ -184,7 +211,9 @@ def _image_column(rows: Dataset, wanted: str | None, usual: str) -> str:
     """The column that is asked for, the usual one, or the only one that holds images."""
     if wanted:
         return _known(rows, wanted)
-    holding: list[str] = [name for name, feature in rows.features.items() if _holds_images(feature)]
+    holding: list[str] = [
+        name for name, feature in rows.features.items() if _holds_images(feature)
+    ]
     if usual in rows.column_names or len(holding) != 1:
         return _known(rows, usual)
     return holding[0]
@@ -193,25 +222,43 @@ def _image_column(rows: Dataset, wanted: str | None, usual: str) -> str:
 def _holds_images(feature: Any) -> bool:
     binary = ("binary", "large_binary")
     stored = feature.get("bytes") if isinstance(feature, dict) else feature
-    return isinstance(feature, Image) or (isinstance(stored, Value) and stored.dtype in binary)
+    return isinstance(feature, Image) or (
+        isinstance(stored, Value) and stored.dtype in binary
+    )
 
 
 def _known(rows: Dataset, name: str) -> str:
     if name not in rows.column_names:
-        raise DataError(f"no column {name!r} in the data; {nearest(name, rows.column_names)}")
+        raise DataError(
+            f"no column {name!r} in the data; {nearest(name, rows.column_names)}"
+        )
     return name
 
 
-def _tidied(tables: Tables, image: str, label: str, classes: ClassLabel, folder: Path | None) -> Tables:
+def _tidied(
+    tables: Tables, image: str, label: str, classes: ClassLabel, folder: Path | None
+) -> Tables:
     """Only images, not decoded, and the numbers of their classes."""
     parts = {"train": tables.train, "validation": tables.validation, "test": tables.test}
-    if parts["test"] is not None and tables.validation is not None and are_hidden(parts["test"], label):
+    if (
+        parts["test"] is not None
+        and tables.validation is not None
+        and are_hidden(parts["test"], label)
+    ):
         parts = {"train": tables.train, "test": tables.validation}
-    tidy = {name: _tidy(rows, image, label, classes, folder) for name, rows in parts.items() if rows is not None}
+
+    tidy = {
+        name: _tidy(rows, image, label, classes, folder)
+        for name, rows in parts.items()
+        if rows is not None
+    }
+
     return Tables(**tidy)
 
 
-def _tidy(rows: Dataset, image: str, label: str, classes: ClassLabel, folder: Path | None) -> Dataset:
+def _tidy(
+    rows: Dataset, image: str, label: str, classes: ClassLabel, folder: Path | None
+) -> Dataset:
     numbers = numbers_of(rows, _known(rows, label), classes)
     bare = rows.select_columns(_known(rows, image))
     if isinstance(bare.features[image], Image):
@@ -219,7 +266,8 @@ def _tidy(rows: Dataset, image: str, label: str, classes: ClassLabel, folder: Pa
     if image != "image":
         bare = bare.rename_column(image, "image")
     if bare.features["image"] == Value("string") and folder:
-        paths = [str(folder / path) for path in bare["image"][:]]  # in tables they are relative to these
+        # in tables they are relative to these
+        paths = [str(folder / path) for path in bare["image"][:]]
         bare = bare.remove_columns("image").add_column("image", paths)
     return bare.add_column("label", numbers, feature=classes)
 
@@ -228,6 +276,8 @@ def _affine(processor: BaseImageProcessor) -> tuple[Tensor, Tensor]:
     """What turns uint8 into what the model wants: multiply by the first, subtract the second; [3, 1, 1] each."""
     how: dict[str, Any] = processor.to_dict()
     factor = how["rescale_factor"] if how.get("do_rescale") else 1.0
-    mean, std = (how["image_mean"], how["image_std"]) if how.get("do_normalize") else (0.0, 1.0)
+    mean, std = (
+        (how["image_mean"], how["image_std"]) if how.get("do_normalize") else (0.0, 1.0)
+    )
     spread = torch.tensor(std).reshape(-1, 1, 1)
     return factor / spread, torch.tensor(mean).reshape(-1, 1, 1) / spread

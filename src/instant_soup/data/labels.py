@@ -50,7 +50,14 @@ def classes_of(rows: Dataset, label: str, *, scores: bool) -> ClassLabel | None:
         return _checked(list(feature.names), label, len(rows))
 
     values = typed(rows[label][:], scores=scores)
-    odd = next((value for value in values if not isinstance(value, str | int | float) or value == ""), None)
+    odd = next(
+        (
+            value
+            for value in values
+            if not isinstance(value, str | int | float) or value == ""
+        ),
+        None,
+    )
     if odd is not None or None in values:
         raise _odd(label, odd, scores=scores)
 
@@ -77,13 +84,17 @@ def _numbers(different: set[int], label: str, *, gaps: bool) -> list[str]:
 
     missing = min(set(range(last + 1)) - different, default=None)
     if missing is not None and not gaps:
-        raise DataError(f"class {missing} of column {label!r} has no example; number the classes from 0 on")
+        raise DataError(
+            f"class {missing} of column {label!r} has no example; number the classes from 0 on"
+        )
     return [str(number) for number in range(last + 1)]
 
 
 def _checked(names: list[str], label: str, rows: int) -> ClassLabel:
     if len(names) < 2:
-        raise DataError(f"column {label!r} names {len(names)} classes; expected at least 2. Are its labels hidden?")
+        raise DataError(
+            f"column {label!r} names {len(names)} classes; expected at least 2. Are its labels hidden?"
+        )
     if len(names) > MOST or (len(names) == rows and rows >= FEW):
         raise _too_many(label, f"{len(names):,} different values in {rows:,} rows")
     return ClassLabel(names=names)
@@ -107,11 +118,16 @@ def numbers_of(rows: Dataset, label: str, classes: ClassLabel) -> list[int]:
     """The number of each row's class. Raises DataError at a label that is none of *classes*."""
     names = classes.names
     number: dict[Any, int] = {name: i for i, name in enumerate(names)}
-    from_one = names == [str(i) for i in range(1, len(names) + 1)] and not isinstance(rows.features[label], ClassLabel)
+    from_one = names == [str(i) for i in range(1, len(names) + 1)] and not isinstance(
+        rows.features[label], ClassLabel
+    )
     number |= {i + from_one: i for i in range(len(names))}
 
     labels = rows[label][:]
-    wrong = next((i for i, value in enumerate(labels) if value is None or value not in number), None)
+    wrong = next(
+        (i for i, value in enumerate(labels) if value is None or value not in number),
+        None,
+    )
     if wrong is not None:
         raise DataError(
             f"label {labels[wrong]!r} in row {wrong} is none of the {len(names)} classes of the training rows, "

@@ -43,7 +43,10 @@ class LanguageSpec:
     sizes: None = None
 
 
-_C4 = {"train": "en/c4-train.00000-of-01024.json.gz", "validation": "en/c4-validation.00000-of-00008.json.gz"}
+_C4 = {
+    "train": "en/c4-train.00000-of-01024.json.gz",
+    "validation": "en/c4-validation.00000-of-00008.json.gz",
+}
 
 PACKAGED = "demo/language"
 """English that every Python brings: what it says of itself, 79 topics and 465,000 letters in Python 3.11."""
@@ -117,7 +120,9 @@ def language_splits(
     """
     source = str(folder or name)
     whole = _windows(_texts(source, TRAIN), tokenizer, window, source)
-    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:limit]
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[
+        :limit
+    ]
     chosen = max(1, round(validation * len(order)))
     if len(order) <= chosen:
         raise DataError(
@@ -127,10 +132,14 @@ def language_splits(
 
     judged = str(test or (folder if folder and name not in LANGUAGE_TASKS else name))
     last = _windows(_texts(judged, TEST), tokenizer, window, judged)[:windows]
-    return LanguageSplits(Windows(whole[order[chosen:]]), Windows(whole[order[:chosen]]), Windows(last))
+    return LanguageSplits(
+        Windows(whole[order[chosen:]]), Windows(whole[order[:chosen]]), Windows(last)
+    )
 
 
-def calibration_windows(source: str | Path, tokenizer: PreTrainedTokenizerBase, window: int, count: int) -> Tensor:
+def calibration_windows(
+    source: str | Path, tokenizer: PreTrainedTokenizerBase, window: int, count: int
+) -> Tensor:
     """*count* windows of the training text of *source*, drawn at random: int64 [count, window]. Raises DataError."""
     whole = _windows(_texts(str(source), TRAIN), tokenizer, window, str(source))
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
@@ -142,15 +151,23 @@ def calibration_windows(source: str | Path, tokenizer: PreTrainedTokenizerBase, 
     return whole[order[:count]]
 
 
-def _windows(texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, window: int, source: str) -> Tensor:
+def _windows(
+    texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, window: int, source: str
+) -> Tensor:
     """All windows of the joined *texts*, int64 [n, window]."""
     joined = "\n\n".join(texts)
-    ids = tokenizer(joined, return_tensors="pt", verbose=False)["input_ids"][0].long() if joined.strip() else _NONE
+    ids = (
+        tokenizer(joined, return_tensors="pt", verbose=False)["input_ids"][0].long()
+        if joined.strip()
+        else _NONE
+    )
+
     if not (count := len(ids) // window):
         raise DataError(
             f"the text of {source} has {len(ids)} tokens, fewer than a window of {window}; "
             f"take a longer text, or set data.window lower"
         )
+
     return ids[: count * window].view(count, window)
 
 
@@ -161,7 +178,9 @@ def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
     """The texts of the first of *splits* that *source* has."""
     if source in LANGUAGE_TASKS:
         spec = LANGUAGE_TASKS[source]
-        return _topics(splits) if spec.hub is None else _hub(*spec.hub, spec.files, splits)
+        return (
+            _topics(splits) if spec.hub is None else _hub(*spec.hub, spec.files, splits)
+        )
 
     path = Path(source)
     if path.is_file():
@@ -194,7 +213,9 @@ def _files(folder: Path, splits: tuple[str, ...]) -> list[Path]:
 
 
 def _of_text(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in (".parquet", *SUFFIXES))
+    return sorted(
+        path for path in folder.iterdir() if path.suffix in (".parquet", *SUFFIXES)
+    )
 
 
 def _read(files: Sequence[Path]) -> Iterator[str]:
@@ -202,10 +223,19 @@ def _read(files: Sequence[Path]) -> Iterator[str]:
         if path.suffix != ".parquet":
             yield path.read_text(encoding="utf-8", errors="replace")
             continue
+
         try:
-            yield from (text for text in pq.read_table(path, columns=["text"]).column("text").to_pylist() if text)
+            yield from (
+                text
+                for text in pq.read_table(path, columns=["text"])
+                .column("text")
+                .to_pylist()
+                if text
+            )
         except (pa.ArrowException, OSError, KeyError) as reason:
-            raise DataError(f"{path} is no parquet file with a column 'text' ({reason}); write it again") from reason
+            raise DataError(
+                f"{path} is no parquet file with a column 'text' ({reason}); write it again"
+            ) from reason
 
 
 def _topics(splits: tuple[str, ...]) -> Iterator[str]:
@@ -217,19 +247,27 @@ def _topics(splits: tuple[str, ...]) -> Iterator[str]:
             f"{PACKAGED} is the text of pydoc_data, which this Python lacks ({reason}); give text of your own"
         ) from reason
     names = sorted(topics)
-    yield from (topics[name] for i, name in enumerate(names) if (i % 4 == 0) == (splits == TEST))
+    yield from (
+        topics[name] for i, name in enumerate(names) if (i % 4 == 0) == (splits == TEST)
+    )
 
 
 def _hub(
-    repository: str, configuration: str | None, files: Mapping[str, str] | None, splits: tuple[str, ...]
+    repository: str,
+    configuration: str | None,
+    files: Mapping[str, str] | None,
+    splits: tuple[str, ...],
 ) -> Iterator[str]:
     options: dict[str, Any] = {"data_files": dict(files)} if files else {}
     try:
         table = load_dataset(repository, configuration, **options)
         split = next(name for name in splits if name in table)
-    except Exception as reason:  # whatever the hub's client raises: offline, not found, gated
+    except (
+        Exception
+    ) as reason:  # whatever the hub's client raises: offline, not found, gated
         raise DataError(
             f"could not load {repository} from the hub ({reason}); set data.folder, and data.test, to folders with "
             f"parquet files that have a column 'text'"
         ) from reason
+
     yield from table[split]["text"]

@@ -29,7 +29,9 @@ def split_of(name: str) -> str | None:
     ``train-00000-of-00001``, ``sst2_train``, ``Training`` and ``TRAIN`` are all of the training split.
     """
     words = [word.lower() for word in _WORD.findall(name)]
-    splits = [split for split, names in NAMES.items() if any(word in names for word in words)]
+    splits = [
+        split for split, names in NAMES.items() if any(word in names for word in words)
+    ]
     return splits[0] if len(splits) == 1 else None
 
 
@@ -37,7 +39,11 @@ def tables_in(folder: Path) -> list[Path]:
     """The tables in *folder* and in the folders in it, hidden ones left out, in order."""
     paths = sorted(folder.rglob("*"))
     inside = [path for path in paths if len(path.relative_to(folder).parts) <= DEPTH + 1]
-    shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    shown = [
+        path
+        for path in inside
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     return [path for path in shown if kind_of(path) and path.is_file()]
 
 
@@ -56,14 +62,19 @@ def files_by_split(folder: Path) -> dict[str, list[Path]]:
 
     whole = named.pop("", [])
     if named:
-        return {split: _one_table(paths, f"the {split} split", folder) for split, paths in named.items()}
+        return {
+            split: _one_table(paths, f"the {split} split", folder)
+            for split, paths in named.items()
+        }
     return {"": _one_table(whole, "the data", folder)} if whole else {}
 
 
 def _split_of_path(path: Path, folder: Path) -> str:
     """The split of a file: what its own name says, or else that of the folder that it is in; "" without one."""
     above = reversed(path.relative_to(folder).parts[:-1])
-    return next((split for step in (_stem(path), *above) if (split := split_of(step))), "")
+    return next(
+        (split for step in (_stem(path), *above) if (split := split_of(step))), ""
+    )
 
 
 def _stem(path: Path) -> str:
@@ -74,14 +85,20 @@ def _stem(path: Path) -> str:
 
 def _one_table(paths: list[Path], what: str, folder: Path) -> list[Path]:
     """*paths*, which have to be the parts of one table: of one folder, one kind and one name but for a number."""
-    plain = [path for path in paths if any(_stem(path) in names for names in NAMES.values())]
+    plain = [
+        path for path in paths if any(_stem(path) in names for names in NAMES.values())
+    ]
     groups: dict[tuple[Path, str, str], list[Path]] = {}
     for path in plain or paths:
-        groups.setdefault((path.parent, _SHARD.sub("", _stem(path)), kind_of(path) or ""), []).append(path)
+        groups.setdefault(
+            (path.parent, _SHARD.sub("", _stem(path)), kind_of(path) or ""), []
+        ).append(path)
 
     if len(groups) > 1:
         firsts = listed(str(group[0].relative_to(folder)) for group in groups.values())
-        raise DataError(f"{folder} holds several files that could be {what}: {firsts}; leave one, or give its path")
+        raise DataError(
+            f"{folder} holds several files that could be {what}: {firsts}; leave one, or give its path"
+        )
     return next(iter(groups.values()))
 
 
@@ -93,7 +110,11 @@ def content(folder: Path) -> str:
 def listed(names: Iterable[str], most: int = 10) -> str:
     """Names in one line, the first ones if there are many."""
     known = sorted(names)
-    return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "") or "nothing"
+    return (
+        ", ".join(known[:most])
+        + (f" and {len(known) - most} more" if len(known) > most else "")
+        or "nothing"
+    )
 
 
 SUFFIXES = ", ".join(KINDS)

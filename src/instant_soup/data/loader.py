@@ -51,9 +51,13 @@ class LoaderExamples:
                 kept: weights, replacement, a share of the rows anew in each pass, batches of its own making.
         """
         if not isinstance(loader, DataLoader):
-            raise DataError(f"{split} is a {type(loader).__name__}; expected a torch.utils.data.DataLoader")
+            raise DataError(
+                f"{split} is a {type(loader).__name__}; expected a torch.utils.data.DataLoader"
+            )
         if isinstance(loader.dataset, IterableDataset):
-            raise DataError(f"the {split} dataset has no length or index; give a map-style dataset that can be indexed")
+            raise DataError(
+                f"the {split} dataset has no length or index; give a map-style dataset that can be indexed"
+            )
         try:
             size = len(loader.dataset)  # type: ignore[arg-type]
         except TypeError as reason:
@@ -65,7 +69,9 @@ class LoaderExamples:
 
         self._rows = _rows(loader, split, size)
         if not self._rows:
-            raise DataError(f"the sampler of {split} names no row of its {size}; give it at least one")
+            raise DataError(
+                f"the sampler of {split} names no row of its {size}; give it at least one"
+            )
         self._dataset, self._collate = loader.dataset, loader.collate_fn
 
     def __len__(self) -> int:
@@ -86,7 +92,10 @@ def _rows(loader: DataLoader[Any], split: str, size: int) -> Sequence[Any]:
         return range(size)
 
     with _untouched(sampler):
-        first, second = (_passed(loader.batch_sampler if drops else sampler, drops, split, size) for _ in range(2))
+        first, second = (
+            _passed(loader.batch_sampler if drops else sampler, drops, split, size)
+            for _ in range(2)
+        )
     if Counter(first) != Counter(second):
         raise DataError(
             f"the loader of {split} reads other rows in each pass"
@@ -130,7 +139,9 @@ def _refuse_chance(sampler: Any, split: str, size: int) -> None:
 
     if isinstance(sampler, RandomSampler):
         if sampler.replacement:
-            raise DataError(f"the sampler of {split} draws with replacement; expected each row once a pass")
+            raise DataError(
+                f"the sampler of {split} draws with replacement; expected each row once a pass"
+            )
         if sampler.num_samples != size:
             raise DataError(
                 f"the sampler of {split} draws {sampler.num_samples} of {size} rows anew in each pass; expected the "
@@ -148,11 +159,17 @@ def _passed(names: Any, batched: bool, split: str, size: int) -> list[Any]:
     most = MOST * size
     rows = list(islice(chain.from_iterable(names) if batched else names, most + 1))
     if len(rows) > most:
-        raise DataError(f"the sampler of {split} names more than {most} rows of {size}; expected an end of each pass")
+        raise DataError(
+            f"the sampler of {split} names more than {most} rows of {size}; expected an end of each pass"
+        )
 
-    outside = next((row for row in rows if isinstance(row, int) and not -size <= row < size), None)
+    outside = next(
+        (row for row in rows if isinstance(row, int) and not -size <= row < size), None
+    )
     if outside is not None:
-        raise DataError(f"the sampler of {split} names row {outside}, and its dataset has {size}")
+        raise DataError(
+            f"the sampler of {split} names row {outside}, and its dataset has {size}"
+        )
     return rows
 
 

@@ -15,7 +15,8 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError
 
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises at broken files
+# what Pillow raises at broken files
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def decode(values: Sequence[Any], processor: BaseImageProcessor) -> list[Tensor]:
@@ -99,4 +100,8 @@ def _named(value: Any) -> str:
     if isinstance(path, str):
         return path
     data = value.get("bytes") if isinstance(value, dict) else value
-    return f"an image of {len(data):,} bytes" if isinstance(data, bytes) else "a row without an image"
+    return (
+        f"an image of {len(data):,} bytes"
+        if isinstance(data, bytes)
+        else "a row without an image"
+    )

@@ -47,11 +47,20 @@ def polarity() -> Splits:
     rows: dict[str, list[str]] = {name: [] for name in ("test", "validation", "train")}
 
     for family in order:
-        side = next((name for name, share in SHARES.items() if len(rows[name]) < share * len(labels)), "train")
+        side = next(
+            (
+                name
+                for name, share in SHARES.items()
+                if len(rows[name]) < share * len(labels)
+            ),
+            "train",
+        )
         rows[side] += families[family]
 
     sides = {
-        name: Dataset.from_dict({"text": words, "label": [labels[word] for word in words]})
+        name: Dataset.from_dict(
+            {"text": words, "label": [labels[word] for word in words]}
+        )
         for name, words in rows.items()
     }
 

@@ -24,7 +24,9 @@ TRAIN = ("train",)
 TEST = ("validation", "validation_matched", "test")
 SHARE = 0.2  # of a table without splits that is kept to test on
 
-Data: TypeAlias = str | Path | Dataset | pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Data: TypeAlias = (
+    str | Path | Dataset | pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+)
 """A folder or file of tables; or a table in memory, or several by split."""
 
 
@@ -67,14 +69,20 @@ def splits(
     tables = read(data, hub)
     if tables.test is None:
         tables = halved(tables.train, None, origin(data, hub))
-    return cut(tables, validation=validation, limit=limit, seed=seed, origin=origin(data, hub))
+    return cut(
+        tables, validation=validation, limit=limit, seed=seed, origin=origin(data, hub)
+    )
 
 
 def origin(data: Data | None, hub: tuple[str, str | None] | None) -> str:
     """What errors call the source of rows."""
     if data is None:
         return "/".join(filter(None, hub or ()))
-    return str(data) if isinstance(data, str | Path) else f"the {type(data).__name__} in memory"
+    return (
+        str(data)
+        if isinstance(data, str | Path)
+        else f"the {type(data).__name__} in memory"
+    )
 
 
 def read(
@@ -104,7 +112,9 @@ def read(
     path = Path(data)
     if path.is_file():
         if kind_of(path) is None:
-            raise DataError(f"{path} is no table; expected a file of one of {SUFFIXES}, or a folder of them")
+            raise DataError(
+                f"{path} is no table; expected a file of one of {SUFFIXES}, or a folder of them"
+            )
         return Tables(read_table(path, wanted))
     if not path.is_dir():
         raise DataError(
@@ -114,23 +124,38 @@ def read(
     return _folder(path, tests, wanted, all_three=all_three)
 
 
-def _folder(folder: Path, tests: tuple[str, ...], wanted: Collection[str] | None, *, all_three: bool) -> Tables:
+def _folder(
+    folder: Path,
+    tests: tuple[str, ...],
+    wanted: Collection[str] | None,
+    *,
+    all_three: bool,
+) -> Tables:
     files = files_by_split(folder)
     if "" in files:
         return Tables(_table(files[""], wanted))
 
     roles = _roles(files, tests, all_three=all_three)
-    lacking = "train" if "train" not in roles else tests[0] if "test" not in roles else None
+    lacking = (
+        "train" if "train" not in roles else tests[0] if "test" not in roles else None
+    )
     if lacking:
         raise DataError(
             f"{folder} holds no {lacking}.parquet; found {content(folder)}. Expected train.parquet and "
             f"{tests[0]}.parquet, or the same in CSV, TSV or JSON lines. Of one file, given by its path, a fifth is "
             f"kept to test on"
         )
-    return Tables(**{role: _table(paths, wanted, whole=role == "train") for role, paths in roles.items()})
+    return Tables(
+        **{
+            role: _table(paths, wanted, whole=role == "train")
+            for role, paths in roles.items()
+        }
+    )
 
 
-def _roles(named: Mapping[str, Any], tests: tuple[str, ...], *, all_three: bool) -> dict[str, Any]:
+def _roles(
+    named: Mapping[str, Any], tests: tuple[str, ...], *, all_three: bool
+) -> dict[str, Any]:
     """What is trained on, chosen by and tested on, of splits by name."""
     roles: dict[str, Any] = {"train": named["train"]} if "train" in named else {}
     if all_three and {"train", "validation", "test"} <= named.keys():
@@ -139,7 +164,9 @@ def _roles(named: Mapping[str, Any], tests: tuple[str, ...], *, all_three: bool)
     return roles if test is None else roles | {"test": test}
 
 
-def _table(paths: Sequence[Path], wanted: Collection[str] | None, *, whole: bool = True) -> Dataset:
+def _table(
+    paths: Sequence[Path], wanted: Collection[str] | None, *, whole: bool = True
+) -> Dataset:
     """One table of the rows of several files."""
     parts = [read_table(path, wanted, whole=whole) for path in paths]
     if len(parts) == 1:
@@ -155,9 +182,14 @@ def _table(paths: Sequence[Path], wanted: Collection[str] | None, *, whole: bool
 # in memory
 
 
-def _in_memory(data: Any, tests: tuple[str, ...], wanted: Collection[str] | None, *, all_three: bool) -> Tables:
+def _in_memory(
+    data: Any, tests: tuple[str, ...], wanted: Collection[str] | None, *, all_three: bool
+) -> Tables:
     if isinstance(data, Mapping):
-        named = {split_of(str(name)) or str(name): _one(table, str(name), wanted) for name, table in data.items()}
+        named = {
+            split_of(str(name)) or str(name): _one(table, str(name), wanted)
+            for name, table in data.items()
+        }
         roles = _roles(named, tests, all_three=all_three)
         if "train" in roles and len(roles) > 1:
             return Tables(**roles)
@@ -166,13 +198,18 @@ def _in_memory(data: Any, tests: tuple[str, ...], wanted: Collection[str] | None
         raise DataError(
             f"data is a mapping with {names}; expected 'train' and one of {others}, each a table, or a table by itself"
         )
+
     return Tables(_one(data, "data", wanted))
 
 
 def _one(table: Any, name: str, wanted: Collection[str] | None) -> Dataset:
     """The rows of a table in memory, called *name*."""
     whole = split_of(name) in (None, "train")
-    where = f"the {type(table).__name__} called {name}" if name != "data" else f"the {type(table).__name__} in memory"
+    where = (
+        f"the {type(table).__name__} called {name}"
+        if name != "data"
+        else f"the {type(table).__name__} in memory"
+    )
 
     if isinstance(table, Dataset):
         flat = table.flatten_indices() if table._indices is not None else table
@@ -180,7 +217,11 @@ def _one(table: Any, name: str, wanted: Collection[str] | None) -> Dataset:
 
     if isinstance(table, pd.DataFrame):
         return from_rows(table.to_dict("records"), where, wanted, whole=whole)
-    if isinstance(table, Sequence) and not isinstance(table, str) and all(isinstance(row, Mapping) for row in table):
+    if (
+        isinstance(table, Sequence)
+        and not isinstance(table, str)
+        and all(isinstance(row, Mapping) for row in table)
+    ):
         return from_rows(table, where, wanted, whole=whole)
     raise DataError(
         f"{name} is a {type(table).__name__}; expected a path, a pandas DataFrame, a datasets.Dataset or a list of "
@@ -197,7 +238,9 @@ def halved(rows: Dataset, label: str | None, origin: str) -> Tables:
     A class of one row stays in training. Raises DataError where there is but one row.
     """
     if len(rows) < 2:
-        raise DataError(f"{origin} holds {len(rows)} rows; expected two, one to train and one to test on")
+        raise DataError(
+            f"{origin} holds {len(rows)} rows; expected two, one to train and one to test on"
+        )
     dice = torch.Generator().manual_seed(0)
     order = torch.randperm(len(rows), generator=dice).tolist()
 
@@ -207,51 +250,73 @@ def halved(rows: Dataset, label: str | None, origin: str) -> Tables:
     for index in order:
         groups.setdefault(labels[index], []).append(index)
 
-    held = [group[: max(1, round(SHARE * len(group)))] for group in groups.values() if len(group) > 1]
+    held = [
+        group[: max(1, round(SHARE * len(group)))]
+        for group in groups.values()
+        if len(group) > 1
+    ]
     test = sorted(index for group in held for index in group) or order[:1]
     train = sorted(set(order) - set(test))
     return Tables(rows.select(train), test=rows.select(test))
 
 
-def cut(tables: Tables, *, validation: float, limit: int | None, seed: int = 0, origin: str) -> Splits:
+def cut(
+    tables: Tables, *, validation: float, limit: int | None, seed: int = 0, origin: str
+) -> Splits:
     """Cut the validation split out of train, unless there is one; as `splits`. *origin* is named in errors."""
     if limit is not None and limit < 2:
-        raise DataError(f"limit is {limit}; expected at least 2 examples, one to train and one to choose by")
+        raise DataError(
+            f"limit is {limit}; expected at least 2 examples, one to train and one to choose by"
+        )
     if not 0 < validation < 1:
         raise DataError(
             f"validation is {validation}; expected a share of the training rows between 0 and 1, such as 0.1"
         )
 
     train = tables.train
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()[:limit]
+    order = torch.randperm(
+        len(train), generator=torch.Generator().manual_seed(seed)
+    ).tolist()[:limit]
     if tables.validation is not None:
         chosen = 0
         selection = tables.validation
     else:
         chosen = max(1, round(validation * len(order)))
         if 1 < len(order) <= chosen:
-            raise DataError(f"validation is {validation}, which leaves none of {len(order)} rows to train on; lower it")
+            raise DataError(
+                f"validation is {validation}, which leaves none of {len(order)} rows to train on; lower it"
+            )
         selection = train.select(order[:chosen])
 
     test = tables.test if tables.test is not None else train.select([])
     whole = Splits(train.select(order[chosen:]), selection, test)
-    for name, rows in (("train", whole.train), ("validation", whole.validation), ("test", whole.test)):
+    for name, rows in (
+        ("train", whole.train),
+        ("validation", whole.validation),
+        ("test", whole.test),
+    ):
         if not len(rows):
-            raise DataError(f"the {name} split of {origin} is empty; give it at least one row")
+            raise DataError(
+                f"the {name} split of {origin} is empty; give it at least one row"
+            )
     return whole
 
 
 # the hub
 
 
-def _hub(hub: tuple[str, str | None] | None, tests: tuple[str, ...]) -> tuple[Dataset, Dataset]:
+def _hub(
+    hub: tuple[str, str | None] | None, tests: tuple[str, ...]
+) -> tuple[Dataset, Dataset]:
     if hub is None:
         raise DataError(
             f"this task has no home on the hub; set data to a folder with train.parquet and {tests[0]}.parquet"
         )
     try:
         loaded = load_dataset(*hub)
-    except Exception as reason:  # whatever the hub's client raises: offline, not found, gated
+    except (
+        Exception
+    ) as reason:  # whatever the hub's client raises: offline, not found, gated
         raise DataError(
             f"could not load {'/'.join(filter(None, hub))} from the hub ({reason}); "
             f"set data to a folder with train.parquet and {tests[0]}.parquet"

@@ -47,7 +47,11 @@ class TextSpec:
 
 
 def _glue(
-    name: str, sizes: tuple[int, int], columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str
+    name: str,
+    sizes: tuple[int, int],
+    columns: tuple[str, ...],
+    labels: tuple[str, ...],
+    *metrics: str,
 ) -> TextSpec:
     return TextSpec(columns, labels, metrics or ("accuracy",), (GLUE, name), sizes=sizes)
 
@@ -58,15 +62,31 @@ _TWO_FIGURES = ("accuracy", "f1")
 
 GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
     {
-        "glue/cola": _glue("cola", (8551, 1043), _ONE, ("unacceptable", "acceptable"), "matthews", "accuracy"),
+        "glue/cola": _glue(
+            "cola",
+            (8551, 1043),
+            _ONE,
+            ("unacceptable", "acceptable"),
+            "matthews",
+            "accuracy",
+        ),
         "glue/sst2": _glue("sst2", (67349, 872), _ONE, ("negative", "positive")),
-        "glue/mrpc": _glue("mrpc", (3668, 408), _PAIR, ("not_equivalent", "equivalent"), *_TWO_FIGURES),
+        "glue/mrpc": _glue(
+            "mrpc", (3668, 408), _PAIR, ("not_equivalent", "equivalent"), *_TWO_FIGURES
+        ),
         "glue/qqp": _glue(
-            "qqp", (363846, 40430), ("question1", "question2"), ("not_duplicate", "duplicate"), *_TWO_FIGURES
+            "qqp",
+            (363846, 40430),
+            ("question1", "question2"),
+            ("not_duplicate", "duplicate"),
+            *_TWO_FIGURES,
         ),
         "glue/stsb": _glue("stsb", (5749, 1500), _PAIR, (), "pearson", "spearman"),
         "glue/mnli": _glue(
-            "mnli", (392702, 9815), ("premise", "hypothesis"), ("entailment", "neutral", "contradiction")
+            "mnli",
+            (392702, 9815),
+            ("premise", "hypothesis"),
+            ("entailment", "neutral", "contradiction"),
         ),
         "glue/qnli": _glue("qnli", (104743, 5463), ("question", "sentence"), _FOLLOWS),
         "glue/rte": _glue("rte", (2490, 277), _PAIR, _FOLLOWS),
@@ -102,21 +122,28 @@ class TextExamples:
             DataError: a column is missing, a label does not fit, or *tokenizer* has no pad token.
         """
         if tokenizer.pad_token_id is None:
-            raise DataError("the tokenizer has no pad token to fill batches with; set pad_token, such as to eos_token")
+            raise DataError(
+                "the tokenizer has no pad token to fill batches with; set pad_token, such as to eos_token"
+            )
 
         self.targets = _labels(rows, spec)
         texts = [_column(rows, name) for name in spec.columns]
         for name, column in zip(spec.columns, texts, strict=True):
             wrong = next((value for value in column if not isinstance(value, str)), "")
             if wrong != "":
-                raise DataError(f"column {name!r} holds {wrong!r}; expected text in every row")
+                raise DataError(
+                    f"column {name!r} holds {wrong!r}; expected text in every row"
+                )
 
         encoded = tokenizer(*texts, truncation=True, max_length=max_length)
         self._encoded: dict[str, list[list[int]]] = {
             key: encoded[key] for key in ("input_ids", "token_type_ids") if key in encoded
         }
         _refuse_sameness(texts, self._encoded["input_ids"], tokenizer)
-        self._pad = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self._pad = {
+            "input_ids": tokenizer.pad_token_id,
+            "token_type_ids": tokenizer.pad_token_type_id,
+        }
         self._pads_left = tokenizer.padding_side == "left"
         self._sizes = [len(ids) for ids in self._encoded["input_ids"]]
         self._one_length = max_length if one_length else None
@@ -133,7 +160,9 @@ class TextExamples:
         """
         longest = self._one_length or max(1, *(self._sizes[i] for i in indices))
         batch = {
-            key: torch.tensor([self._padded(ids[i], self._pad[key], longest) for i in indices])
+            key: torch.tensor(
+                [self._padded(ids[i], self._pad[key], longest) for i in indices]
+            )
             for key, ids in self._encoded.items()
         }
 
@@ -149,7 +178,9 @@ class TextExamples:
         return [*filling, *ids] if self._pads_left else [*ids, *filling]
 
 
-def _refuse_sameness(texts: list[list[Any]], encoded: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> None:
+def _refuse_sameness(
+    texts: list[list[Any]], encoded: list[list[int]], tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Raise DataError where *tokenizer* makes the same of all *texts*, whose words it does not know."""
     different = set(zip(*texts, strict=True))
     if len(different) >= _ENOUGH and len({tuple(ids) for ids in encoded}) == 1:
@@ -185,7 +216,11 @@ def own_text(
     """
     tables = read(data, None, wanted=(*columns, label), all_three=True)
     parts = {"train": tables.train, "validation": tables.validation, "test": tables.test}
-    if tables.test is not None and tables.validation is not None and are_hidden(tables.test, label):
+    if (
+        tables.test is not None
+        and tables.validation is not None
+        and are_hidden(tables.test, label)
+    ):
         parts = {"train": tables.train, "test": tables.validation}
     present = {name: rows for name, rows in parts.items() if rows is not None}
     for rows in present.values():
@@ -205,17 +240,26 @@ def own_text(
     return rows, infer_spec(rows.train, columns, label, metrics)
 
 
-def benchmark(data: Data | None, spec: TextSpec, *, validation: float, limit: int | None) -> Splits:
+def benchmark(
+    data: Data | None, spec: TextSpec, *, validation: float, limit: int | None
+) -> Splits:
     """The splits of a benchmark, from *data* or from the hub if it is None. Raises DataError."""
     rows = splits(data, spec.hub, validation=validation, limit=limit)
-    parts = (of_benchmark(part, spec.label, spec.labels) for part in (rows.train, rows.validation, rows.test))
+    parts = (
+        of_benchmark(part, spec.label, spec.labels)
+        for part in (rows.train, rows.validation, rows.test)
+    )
     return Splits(*parts)
 
 
-def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tuple[str, ...]) -> TextSpec:
+def infer_spec(
+    rows: Dataset, columns: tuple[str, ...], label: str, metrics: tuple[str, ...]
+) -> TextSpec:
     """The spec of labelled text that no table lists: classes from the labels, a score if they are floats."""
     if not (values := _column(rows, label)):
-        raise DataError(f"column {label!r} holds no label to tell classes from scores; give at least one row")
+        raise DataError(
+            f"column {label!r} holds no label to tell classes from scores; give at least one row"
+        )
     feature = rows.features[label]
 
     if isinstance(feature, ClassLabel):
@@ -224,28 +268,43 @@ def infer_spec(rows: Dataset, columns: tuple[str, ...], label: str, metrics: tup
         labels = ()
     elif all(isinstance(value, int) for value in values):
         if max(values) >= MOST:
-            raise DataError(f"column {label!r} holds {max(values):,}; expected at most {MOST:,} classes, from 0 on")
+            raise DataError(
+                f"column {label!r} holds {max(values):,}; expected at most {MOST:,} classes, from 0 on"
+            )
         labels = tuple(str(number) for number in range(max(values) + 1))
     else:
         kind = int if isinstance(values[0], int) else float
         bad = next(value for value in values if not isinstance(value, kind))
-        raise DataError(f"column {label!r} holds {bad!r}; expected class numbers 0, 1, .. or scores as floats")
+        raise DataError(
+            f"column {label!r} holds {bad!r}; expected class numbers 0, 1, .. or scores as floats"
+        )
 
     if not isinstance(values[0], float) and len(labels) < 2:
-        raise DataError(f"column {label!r} names {len(labels)} classes; expected at least 2. Are its labels hidden?")
-    return TextSpec(columns, labels, metrics or (("accuracy",) if labels else ("pearson", "spearman")), label=label)
+        raise DataError(
+            f"column {label!r} names {len(labels)} classes; expected at least 2. Are its labels hidden?"
+        )
+    return TextSpec(
+        columns,
+        labels,
+        metrics or (("accuracy",) if labels else ("pearson", "spearman")),
+        label=label,
+    )
 
 
 def _column(rows: Dataset, name: str) -> list[Any]:
     if name not in rows.column_names:
-        raise DataError(f"no column {name!r} in the data; {nearest(name, rows.column_names)}")
+        raise DataError(
+            f"no column {name!r} in the data; {nearest(name, rows.column_names)}"
+        )
     return list(rows[name])
 
 
 def _labels(rows: Dataset, spec: TextSpec) -> Tensor:
     values = _column(rows, spec.label)
     try:
-        labels = torch.tensor(values, dtype=torch.float32 if spec.regression else torch.int64)
+        labels = torch.tensor(
+            values, dtype=torch.float32 if spec.regression else torch.int64
+        )
         exact = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as reason:
         raise DataError(
@@ -253,12 +312,20 @@ def _labels(rows: Dataset, spec: TextSpec) -> Tensor:
         ) from reason
 
     if labels.ndim != 1:
-        raise DataError(f"column {spec.label!r} holds {values[0]!r}; expected one label a row, {_range(spec)}")
-    wrong = ~labels.isfinite() if spec.regression else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
+        raise DataError(
+            f"column {spec.label!r} holds {values[0]!r}; expected one label a row, {_range(spec)}"
+        )
+    wrong = (
+        ~labels.isfinite()
+        if spec.regression
+        else (exact != labels) | (labels < 0) | (labels >= len(spec.labels))
+    )
 
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
-        raise DataError(f"label {values[row]!r} in row {row} is out of range; expected {_range(spec)}")
+        raise DataError(
+            f"label {values[row]!r} in row {row} is out of range; expected {_range(spec)}"
+        )
 
     return labels
 

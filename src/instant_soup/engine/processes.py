@@ -29,7 +29,9 @@ class Processes:
         self._threads = threads
         self._numbers = count()
         self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
-        self._temporary = TemporaryDirectory(prefix="instant-soup-", ignore_cleanup_errors=True)
+        self._temporary = TemporaryDirectory(
+            prefix="instant-soup-", ignore_cleanup_errors=True
+        )
         self.folder = Path(self._temporary.name)
         self._made = self._filed(packed)
 
@@ -78,7 +80,11 @@ class Processes:
         connection.close()
 
         self.start(hand)
-        return Event(hand, "lost", f"its worker, process {process.pid}, ended with code {process.exitcode}")
+        return Event(
+            hand,
+            "lost",
+            f"its worker, process {process.pid}, ended with code {process.exitcode}",
+        )
 
     def close(self) -> None:
         for process, _ in self._processes.values():
@@ -99,7 +105,8 @@ class Processes:
 def _serve(connection: Connection, threads: int, made: Path, folder: Path) -> None:
     """A worker's life."""
     settle(threads, forget=folder)
-    with suppress(EOFError, OSError):  # the other end is gone, and so is who waits for an answer
+    # the other end is gone, and so is who waits for an answer
+    with suppress(EOFError, OSError):
         try:
             work: Warm = wire.read(made).open()()
         except Exception as error:

@@ -25,7 +25,8 @@ from .workers import Event
 Packed = tuple[bytes, list[Any]]
 """A parcel as Ray stores it: the arrays in the list are shared by all processes of a node."""
 _SMALL = 50_000  # bytes that an actor may be made of without the object store
-_AGAIN = 0.5  # seconds after which an actor that is being started anew is asked again whether it is there
+# seconds after which an actor that is being started anew is asked again whether it is there
+_AGAIN = 0.5
 
 
 class Actors:
@@ -84,7 +85,9 @@ class Actors:
             return []
 
         over, _ = ray.wait(list(self._awaited), timeout=min(seconds, _AGAIN))
-        events = [self._event(self._awaited.pop(reference), reference) for reference in over]
+        events = [
+            self._event(self._awaited.pop(reference), reference) for reference in over
+        ]
         return [event for event in events if event is not None]
 
     def _event(self, hand: int, reference: Any) -> Event | None:
@@ -95,7 +98,9 @@ class Actors:
         try:
             kind, value = _opened(ray.get(reference))
         except RayTaskError as error:
-            return Event(hand, "unable" if coming else "error", str(error).strip().splitlines()[-1])
+            return Event(
+                hand, "unable" if coming else "error", str(error).strip().splitlines()[-1]
+            )
         except ActorDiedError as error:  # for good: its node could not even make it
             self.start(hand)
             return Event(hand, "lost", _reason(error))
@@ -156,7 +161,9 @@ def connect(address: str) -> bool:
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+        )
     except (ConnectionError, RuntimeError, ValueError, RayError) as reason:
         raise EngineError(
             f"no Ray cluster answers at {address!r} ({str(reason).splitlines()[0]}); start one with "

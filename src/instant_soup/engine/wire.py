@@ -59,7 +59,11 @@ class Packer(pickle.Pickler):
 
 def taken_apart(value: Any) -> tuple[Any, ...] | None:
     """A plain tensor as what makes it again; None for anything else."""
-    if type(value) is not Tensor or value.layout is not torch.strided or value.is_quantized:
+    if (
+        type(value) is not Tensor
+        or value.layout is not torch.strided
+        or value.is_quantized
+    ):
         return None
 
     solid = value.detach().cpu().contiguous().reshape(-1)
@@ -137,5 +141,6 @@ def _tensor(body: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     if not memoryview(body).nbytes:
         return torch.empty(shape, dtype=dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of bodies that cannot be written to; `look` says not to
+        # of bodies that cannot be written to; `look` says not to
+        warnings.simplefilter("ignore", UserWarning)
         return torch.frombuffer(body, dtype=torch.uint8).view(dtype).view(shape)

@@ -30,7 +30,8 @@ _THREADS = "OMP_NUM_THREADS"
 
 def settle(threads: int, *, forget: Path | None = None) -> None:
     """Make this process a worker: it ends with its parent, and removes the folder *forget* then."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its workers
+    # the parent hears it too, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(forget,), daemon=True).start()
     compute(threads)
 
@@ -59,7 +60,9 @@ def threads_of_libraries(threads: int) -> Iterator[None]:
 def place() -> Facts:
     """What the bits of a result depend on, where this process runs."""
     cuda = torch.cuda.is_available()
-    hardware = torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
+    hardware = (
+        torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
+    )
     return {
         "host": platform.node(),
         "pid": os.getpid(),

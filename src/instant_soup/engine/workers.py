@@ -18,7 +18,8 @@ from ..core.errors import EngineError, SoupError
 from .worker import Facts, compare, place
 
 FAILURES = 3  # of one errand, or of a worker's start, before it is given up
-AHEAD = 2  # errands per worker that may be begun before the first of them is asked for: their answers take memory
+# errands per worker that may be begun before the first of them is asked for: their answers take memory
+AHEAD = 2
 SLOW = 4.0  # times the median, after which an errand is given to a second worker
 SLOW_AT_LEAST = 30.0  # seconds, before which it never is
 _BEAT = 1.0  # seconds between looks at the clock
@@ -95,7 +96,9 @@ class _Round:
         reasons = self.failures.setdefault(index, [])
         reasons.append(why)
         if len(reasons) >= FAILURES:
-            raise EngineError(f"{self.names[index]} failed {FAILURES} times, the last time because {why}")
+            raise EngineError(
+                f"{self.names[index]} failed {FAILURES} times, the last time because {why}"
+            )
 
         if index not in self.waiting:
             self.waiting.appendleft(index)
@@ -134,7 +137,9 @@ class Workers:
         self._idle_since = 0.0
         self._own_place = place()
 
-    def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
+    def each(
+        self, shared: Any, errands: Sequence[Any], names: Sequence[str]
+    ) -> Generator[Any]:
         """The answer to each errand, in their order; the first are begun at once. *names*: what errors call them.
 
         Raises EngineError when an errand fails for the third time, no worker can begin, or none is there for too long;
@@ -149,7 +154,9 @@ class Workers:
         next(answers)  # from here on it lets go of what is shared, however it ends
         return answers
 
-    def _answers(self, round_: _Round, handle: Any, errands: Sequence[Any]) -> Generator[Any]:
+    def _answers(
+        self, round_: _Round, handle: Any, errands: Sequence[Any]
+    ) -> Generator[Any]:
         """Nothing, as soon as the first errands are begun; then the answers."""
         try:
             self._hand_out(round_, handle, errands, 0)
@@ -164,7 +171,9 @@ class Workers:
         finally:
             self.backend.forget(handle)
 
-    def _hand_out(self, round_: _Round, handle: Any, errands: Sequence[Any], index: int) -> None:
+    def _hand_out(
+        self, round_: _Round, handle: Any, errands: Sequence[Any], index: int
+    ) -> None:
         """Give every idle worker something to do, but nothing that is asked for only much later."""
         for hand in sorted(self._ready - self._busy.keys()):
             if round_.waiting and round_.waiting[0] < index + AHEAD * self.count:
@@ -184,7 +193,11 @@ class Workers:
             return None
 
         limit = time.monotonic() - max(SLOW_AT_LEAST, SLOW * median(round_.seconds))
-        open_work = [work for work in self._busy.values() if work.round is round_ and work.index not in round_.done]
+        open_work = [
+            work
+            for work in self._busy.values()
+            if work.round is round_ and work.index not in round_.done
+        ]
         for work in sorted(open_work, key=lambda work: work.since):
             helpers = sum(other.index == work.index for other in open_work)
             if work.since < limit and helpers == 1:
@@ -235,7 +248,9 @@ class Workers:
         if self._ready:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > self._patience:
-            raise EngineError(f"no worker was ready for {self._patience:.0f} s; {self.backend.advice}")
+            raise EngineError(
+                f"no worker was ready for {self._patience:.0f} s; {self.backend.advice}"
+            )
 
     def close(self) -> None:
         """End all workers."""
@@ -244,5 +259,10 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _: BaseException | None,
+        __: TracebackType | None,
+    ) -> None:
         self.close()

@@ -49,7 +49,16 @@ def agreements(folder: Path, runs: Sequence[Run]) -> tuple[Pair, ...]:
             measured = noted.get(key) or masks.compare(one, other)
             if measured:
                 noted[key] = measured
-                pairs.append(Pair(task, sparsity, seed, one.method, other.method, Agreement(**measured)))
+                pairs.append(
+                    Pair(
+                        task,
+                        sparsity,
+                        seed,
+                        one.method,
+                        other.method,
+                        Agreement(**measured),
+                    )
+                )
         masks.forget()
 
     if len(noted) > before:
@@ -100,6 +109,10 @@ def _noted(folder: Path) -> dict[str, Any]:
     path = folder / _NOTES
     notes = read_json(path) if path.exists() else {}
     names = set(Agreement.__dataclass_fields__)
-    if not all(isinstance(value, dict) and value.keys() == names for value in notes.values()):
-        raise StoreError(f"{path} holds something else than agreements; remove it, and it is measured again")
+    if not all(
+        isinstance(value, dict) and value.keys() == names for value in notes.values()
+    ):
+        raise StoreError(
+            f"{path} holds something else than agreements; remove it, and it is measured again"
+        )
     return notes

@@ -20,7 +20,9 @@ LEVEL = 0.05
 ALIKE = 0.05  # costs that differ by less than this share are equal
 
 
-def compare(runs: Sequence[Run], reference: str = "magnitude", damaged: Sequence[str] = ()) -> Comparison:
+def compare(
+    runs: Sequence[Run], reference: str = "magnitude", damaged: Sequence[str] = ()
+) -> Comparison:
     """What *runs* say of the methods, each set against *reference* on the same task, sparsity and seed.
 
     Where nothing is pruned, `dense` is the reference; as the reference of all, it is also that of what is pruned.
@@ -30,18 +32,30 @@ def compare(runs: Sequence[Run], reference: str = "magnitude", damaged: Sequence
     methods = {run.method for run in runs if not run.control}
     families = {run.family for run in runs if not run.control}
     if reference not in methods | families:
-        raise UnknownName(f"{unknown('reference', reference, methods)}; it is what the others are set against")
+        raise UnknownName(
+            f"{unknown('reference', reference, methods)}; it is what the others are set against"
+        )
 
     last = newest(runs)
     lines = _lines([run for run in last if isfinite(run.figure)])
     blocks = grouped(lines)
     bases = {block: _base(blocks, block, reference) for block in blocks}
-    differences = [pair for block, members in blocks.items() for pair in _differences(members, bases[block])]
+    differences = [
+        pair
+        for block, members in blocks.items()
+        for pair in _differences(members, bases[block])
+    ]
     controls = [pair for members in blocks.values() for pair in _controls(members)]
-    equal = [pair for block, members in blocks.items() for pair in _equal(members, bases[block])]
+    equal = [
+        pair
+        for block, members in blocks.items()
+        for pair in _equal(members, bases[block])
+    ]
 
     untelling = silent(blocks)
-    telling = {block: members for block, members in blocks.items() if block not in untelling}
+    telling = {
+        block: members for block, members in blocks.items() if block not in untelling
+    }
     comparison = Comparison(
         reference,
         lines,
@@ -53,7 +67,9 @@ def compare(runs: Sequence[Run], reference: str = "magnitude", damaged: Sequence
         offers(blocks, telling),
         untelling,
     )
-    return replace(comparison, remarks=(*remarks.odd(last, damaged), *remarks.about(comparison)))
+    return replace(
+        comparison, remarks=(*remarks.odd(last, damaged), *remarks.about(comparison))
+    )
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:
@@ -77,9 +93,15 @@ def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:
         if run.method == "dense":
             dense[run.task][run.seed] = run.figure
 
-    lines = [_line(sorted(line, key=lambda run: run.seed), dense) for line in members.values()]
-    lines.sort(key=lambda line: (line.task, line.sparsity, line.method, line.control or ""))
-    return tuple(line for block in grouped(lines).values() for line in _with_frontier(block))
+    lines = [
+        _line(sorted(line, key=lambda run: run.seed), dense) for line in members.values()
+    ]
+    lines.sort(
+        key=lambda line: (line.task, line.sparsity, line.method, line.control or "")
+    )
+    return tuple(
+        line for block in grouped(lines).values() for line in _with_frontier(block)
+    )
 
 
 def _line(runs: Sequence[Run], dense: Mapping[str, Mapping[int, float]]) -> Line:
@@ -92,7 +114,9 @@ def _line(runs: Sequence[Run], dense: Mapping[str, Mapping[int, float]]) -> Line
         metric=first.metric,
         figure=interval([run.figure for run in runs]),
         cost=interval([run.cost for run in runs]),
-        recovery=None if first.method == "dense" else _recovery(runs, dense.get(first.task, {})),
+        recovery=None
+        if first.method == "dense"
+        else _recovery(runs, dense.get(first.task, {})),
         runs=tuple(runs),
     )
 
@@ -124,11 +148,15 @@ def _beats(other: Line, line: Line) -> bool:
 # pairs
 
 
-def _base(blocks: Mapping[Block, Sequence[Line]], block: Block, reference: str) -> Line | None:
+def _base(
+    blocks: Mapping[Block, Sequence[Line]], block: Block, reference: str
+) -> Line | None:
     """What the lines of a block are set against."""
     task, sparsity = block
     unpruned = blocks.get((task, 0.0), ())
-    return _named(blocks[block], reference) or _named(unpruned, reference if sparsity else "dense")
+    return _named(blocks[block], reference) or _named(
+        unpruned, reference if sparsity else "dense"
+    )
 
 
 def _named(lines: Sequence[Line], reference: str) -> Line | None:
@@ -144,12 +172,24 @@ def _named(lines: Sequence[Line], reference: str) -> Line | None:
 def _differences(block: Sequence[Line], base: Line | None) -> list[Difference]:
     if base is None:
         return []
-    return _tested([(line, base) for line in block if line.method != base.method and not line.control])
+    return _tested(
+        [
+            (line, base)
+            for line in block
+            if line.method != base.method and not line.control
+        ]
+    )
 
 
 def _controls(block: Sequence[Line]) -> list[Difference]:
     tickets = {line.method: line for line in block if not line.control}
-    return _tested([(tickets[line.method], line) for line in block if line.control and line.method in tickets])
+    return _tested(
+        [
+            (tickets[line.method], line)
+            for line in block
+            if line.control and line.method in tickets
+        ]
+    )
 
 
 def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
@@ -157,12 +197,18 @@ def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
     if base is None:
         return []
 
-    longer = [line for line in block if not line.control and line.knobs == base.knobs and line.budget > 1]
+    longer = [
+        line
+        for line in block
+        if not line.control and line.knobs == base.knobs and line.budget > 1
+    ]
     pairs = []
     for line in block:
         if line.control or line.knobs == base.knobs:
             continue
-        near = min(longer, key=lambda other: abs(line.cost.mean - other.cost.mean), default=None)
+        near = min(
+            longer, key=lambda other: abs(line.cost.mean - other.cost.mean), default=None
+        )
         if near and abs(line.cost.mean - near.cost.mean) <= ALIKE * line.cost.mean:
             pairs.append((line, near))
     return _tested(pairs)
@@ -176,15 +222,27 @@ def _tested(pairs: Sequence[tuple[Line, Line]]) -> list[Difference]:
         theirs = other.by_seed
         seeds = sorted(mine.keys() & theirs.keys())
         if seeds:
-            tests.append((line, other, paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])))
+            tests.append(
+                (
+                    line,
+                    other,
+                    paired(
+                        [mine[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+                    ),
+                )
+            )
 
     adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))
-    return [_judged(*test, next(adjusted) if test[2].p is not None else None) for test in tests]
+    return [
+        _judged(*test, next(adjusted) if test[2].p is not None else None)
+        for test in tests
+    ]
 
 
 def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Difference:
     verdict: Verdict = "within noise"
-    if test.difference.n < ENOUGH or adjusted is None:  # without a spread there is no telling what noise is
+    # without a spread there is no telling what noise is
+    if test.difference.n < ENOUGH or adjusted is None:
         verdict = "too few seeds"
     elif adjusted < LEVEL:
         higher = test.difference.mean > 0

@@ -215,12 +215,19 @@ class Comparison:
         """What to use at which budget, where a notebook shows it."""
         head = ["task", "pruned", "budget, T", "best", "figure", "seeds", "cost, T"]
         rows = []
+
         for task, sparsity in self.blocks:
             for offer in self.offers:
                 best = offer.best.get((task, sparsity))
                 if best:
-                    figures = [best.method, f"{best.figure.mean:.3f}", str(best.figure.n), f"{best.cost.mean:.2f}"]
+                    figures = [
+                        best.method,
+                        f"{best.figure.mean:.3f}",
+                        str(best.figure.n),
+                        f"{best.cost.mean:.2f}",
+                    ]
                     rows.append([task, f"{sparsity:.0%}", f"{offer.budget:g}", *figures])
+
         return table(repr(self), head, rows)
 
     # looked up again and again, by pages of many tables
@@ -242,15 +249,24 @@ class Comparison:
 
     @cached_property
     def _bases(self) -> dict[Block, str]:
-        return {difference.block: difference.reference for difference in reversed(self.differences)}
+        return {
+            difference.block: difference.reference
+            for difference in reversed(self.differences)
+        }
 
     @cached_property
     def _against_reference(self) -> dict[tuple[str, float, str], Difference]:
-        return {(pair.task, pair.sparsity, pair.method): pair for pair in reversed(self.differences)}
+        return {
+            (pair.task, pair.sparsity, pair.method): pair
+            for pair in reversed(self.differences)
+        }
 
     @cached_property
     def _against_tickets(self) -> dict[tuple[str, float, str], Difference]:
-        return {(pair.task, pair.sparsity, pair.reference): pair for pair in reversed(self.controls)}
+        return {
+            (pair.task, pair.sparsity, pair.reference): pair
+            for pair in reversed(self.controls)
+        }
 
     @cached_property
     def _equal_by_block(self) -> dict[Block, list[Difference]]:
@@ -270,7 +286,9 @@ def grouped(lines: Sequence[Line]) -> dict[Block, list[Line]]:
 
 def _in_families(lines: Sequence[Line]) -> tuple[Line, ...]:
     """The method whose best variant is best comes first, its other variants after it, controls beneath their ticket."""
-    tickets = sorted((line for line in lines if not line.control), key=lambda line: -line.merit)
+    tickets = sorted(
+        (line for line in lines if not line.control), key=lambda line: -line.merit
+    )
     controls: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         if line.control:

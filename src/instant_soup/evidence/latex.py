@@ -42,7 +42,9 @@ def latex(comparison: Comparison) -> str:
         if silent:
             caption += f" This table cannot tell good masks from bad ones: {silent}."
         head = rf"method & {escaped(metric)} & seeds & \% of dense & cost in $T$"
-        parts.append(_table("lrrrr", head, [_row(comparison, line) for line in lines], caption))
+        parts.append(
+            _table("lrrrr", head, [_row(comparison, line) for line in lines], caption)
+        )
 
     return "\n".join(parts)
 
@@ -50,12 +52,19 @@ def latex(comparison: Comparison) -> str:
 def _overview(comparison: Comparison, overview: Overview) -> str:
     *heads, _ = tables.glance_heads(overview)
     rows = []
-    for method, figures, cost in tables.glance_rows(overview, lambda line: _figure(comparison, line), "--"):
+    for method, figures, cost in tables.glance_rows(
+        overview, lambda line: _figure(comparison, line), "--"
+    ):
         rows.append(rf"    {' & '.join([escaped(method), *figures, cost])} \\")
 
     glance = tables.glance(comparison, overview)
     caption = f"{overview.task}: {overview.metric} by pruned share, mean and 95% interval over seeds. {glance}"
-    return _table("l" + "r" * len(heads), " & ".join([*map(escaped, heads), "cost in $T$"]), rows, caption)
+    return _table(
+        "l" + "r" * len(heads),
+        " & ".join([*map(escaped, heads), "cost in $T$"]),
+        rows,
+        caption,
+    )
 
 
 def _table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:

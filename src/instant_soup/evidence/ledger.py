@@ -51,9 +51,14 @@ class Bill:
 
 def bill(line: Line) -> Bill:
     """The bill of one line."""
-    items = {purpose: item for purpose in PURPOSES if (item := _item(line.runs, purpose)) is not None}
+    items = {
+        purpose: item
+        for purpose in PURPOSES
+        if (item := _item(line.runs, purpose)) is not None
+    }
     ahead = items["look-ahead"].share if "look-ahead" in items else 0.0
     timed = [run for run in line.runs if any(run.clock.values())]
+
     return Bill(
         items,
         line.cost.mean,
@@ -70,7 +75,9 @@ def _item(runs: Sequence[Run], purpose: str) -> Item | None:
         return None
 
     def total(run: Run) -> Cost:
-        return sum((stage[purpose] for stage in run.bill.values() if purpose in stage), Cost())
+        return sum(
+            (stage[purpose] for stage in run.bill.values() if purpose in stage), Cost()
+        )
 
     timed = [run for run in runs if any(run.clock.values())]
     return Item(
@@ -78,13 +85,22 @@ def _item(runs: Sequence[Run], purpose: str) -> Item | None:
         _mean(total(run).examples for run in runs),
         _mean(total(run).flops for run in runs),
         _mean(total(run).passes / run.full.passes for run in runs),
-        _mean(sum(stage.get(purpose, 0.0) for stage in run.clock.values()) for run in timed) if timed else None,
+        _mean(
+            sum(stage.get(purpose, 0.0) for stage in run.clock.values()) for run in timed
+        )
+        if timed
+        else None,
     )
 
 
 def _seconds(run: Run) -> float:
     """Wall time of the work charged, the test reading left out."""
-    own = sum(seconds for stage in run.clock.values() for purpose, seconds in stage.items() if purpose != "test")
+    own = sum(
+        seconds
+        for stage in run.clock.values()
+        for purpose, seconds in stage.items()
+        if purpose != "test"
+    )
     return own + run.reused_seconds
 
 

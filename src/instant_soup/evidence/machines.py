@@ -23,10 +23,30 @@ _FORMULA = ("=", "+", "-", "@")
 
 def tidy(runs: Iterable[Run]) -> str:
     """One row a run, as CSV."""
-    columns = ["task", "sparsity", "method", "control", "seed", "metric", "figure", "validation", "cost_in_T"]
+    columns = [
+        "task",
+        "sparsity",
+        "method",
+        "control",
+        "seed",
+        "metric",
+        "figure",
+        "validation",
+        "cost_in_T",
+    ]
     for purpose in (*PURPOSES, "test"):
-        columns += [f"{purpose}_{unit}" for unit in ("steps", "examples", "flops", "seconds")]
-    columns += ["seconds", "reused_seconds", "memory", "kept", "prunable", "key", "ticket"]
+        columns += [
+            f"{purpose}_{unit}" for unit in ("steps", "examples", "flops", "seconds")
+        ]
+    columns += [
+        "seconds",
+        "reused_seconds",
+        "memory",
+        "kept",
+        "prunable",
+        "key",
+        "ticket",
+    ]
 
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -66,7 +86,9 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
     for purpose in (*PURPOSES, "test"):
-        work = sum((stage[purpose] for stage in run.bill.values() if purpose in stage), Cost())
+        work = sum(
+            (stage[purpose] for stage in run.bill.values() if purpose in stage), Cost()
+        )
         seconds = [stage[purpose] for stage in run.clock.values() if purpose in stage]
         row[f"{purpose}_steps"] = work.steps
         row[f"{purpose}_examples"] = work.examples
@@ -99,11 +121,17 @@ def as_json(comparison: Comparison, transfers: Sequence[Matrix] = ()) -> str:
 
 def _offer(offer: Offer) -> dict[str, Any]:
     best = [
-        {"task": task, "sparsity": sparsity, "method": line.method, "figure": asdict(line.figure)}
+        {
+            "task": task,
+            "sparsity": sparsity,
+            "method": line.method,
+            "figure": asdict(line.figure),
+        }
         | {"cost": line.cost.mean}
         for (task, sparsity), line in offer.best.items()
     ]
     budget = None if isinf(offer.budget) else offer.budget
+
     return {"budget": budget, "best": best, "ranks": offer.ranks and asdict(offer.ranks)}
 
 

@@ -16,13 +16,22 @@ _MARKUP = re.compile(r"([\\`<>\[\]|&]|\*(?!$))")
 """What would be read as markup; a star at the end of a name is ours, and is read as a star."""
 
 
-def markdown(comparison: Comparison, transfers: Sequence[Matrix] = (), *, costs: bool = True) -> str:
+def markdown(
+    comparison: Comparison, transfers: Sequence[Matrix] = (), *, costs: bool = True
+) -> str:
     """What to use, remarks, ranks, transfers, and a section for each task and sparsity."""
     runs = sum(line.figure.n for line in comparison.lines)
     parts = [f"# Comparison of {runs} runs", "", *textwrap.wrap(tables.LEGEND, 118), ""]
     offered = tables.offered(comparison)
     if len(offered) > 1:
-        parts += ["## What to use at your budget", "", *grid(offered), "", tables.OFFERED, ""]
+        parts += [
+            "## What to use at your budget",
+            "",
+            *grid(offered),
+            "",
+            tables.OFFERED,
+            "",
+        ]
     remarks = [f"- {escaped(remark)}" for remark in comparison.remarks]
     parts += ["## What the numbers do not show", "", *remarks, ""]
 
@@ -44,15 +53,28 @@ def markdown(comparison: Comparison, transfers: Sequence[Matrix] = (), *, costs:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _section(comparison: Comparison, task: str, sparsity: float, *, costs: bool) -> list[str]:
+def _section(
+    comparison: Comparison, task: str, sparsity: float, *, costs: bool
+) -> list[str]:
     lines = comparison.of(task, sparsity)
     heads = [lines[0].metric if head == "figure" else head for head in tables.HEADS]
     parts = [f"## {escaped(tables.title(comparison, task, sparsity))}", ""]
     parts += grid([heads, *(tables.cells(comparison, line) for line in lines)])
-    parts += ["", *(f"- {escaped(sentence)}" for sentence in tables.notes(comparison, task, sparsity)), ""]
+    parts += [
+        "",
+        *(
+            f"- {escaped(sentence)}"
+            for sentence in tables.notes(comparison, task, sparsity)
+        ),
+        "",
+    ]
+
     if costs:
-        rows = [[line.title, *tables.billed(bill(line))] for line in lines if not line.control]
+        rows = [
+            [line.title, *tables.billed(bill(line))] for line in lines if not line.control
+        ]
         parts += [*grid([["what it cost", *tables.BILLED], *rows]), ""]
+
     return parts
 
 

@@ -34,7 +34,10 @@ class Overview:
 
 def overviews(comparison: Comparison) -> Iterator[Overview]:
     """One of each task on which some method was run at two sparsities or more, in the order of their names."""
-    ordered = sorted(comparison.lines, key=lambda line: (line.task, line.method, line.sparsity))
+    ordered = sorted(
+        comparison.lines, key=lambda line: (line.task, line.method, line.sparsity)
+    )
+
     for task, lines in groupby(ordered, key=lambda line: line.task):
         members = [line for line in lines if not line.control]
         rows = {
@@ -43,14 +46,20 @@ def overviews(comparison: Comparison) -> Iterator[Overview]:
         }
         wide = {method: row for method, row in rows.items() if len(row) > 1}
         if wide:
-            levels = tuple(sorted({sparsity for row in wide.values() for sparsity in row}))
+            levels = tuple(
+                sorted({sparsity for row in wide.values() for sparsity in row})
+            )
             best_first = dict(sorted(wide.items(), key=_place))
-            yield Overview(task, members[0].metric, dense_of(comparison, task), levels, best_first)
+            yield Overview(
+                task, members[0].metric, dense_of(comparison, task), levels, best_first
+            )
 
 
 def dense_of(comparison: Comparison, task: str) -> Line | None:
     """The plain fine-tune of all weights on *task*, if it was run."""
-    return next((line for line in comparison.of_task(task) if line.method == "dense"), None)
+    return next(
+        (line for line in comparison.of_task(task) if line.method == "dense"), None
+    )
 
 
 def _place(row: tuple[str, dict[float, Line]]) -> tuple[int, float]:

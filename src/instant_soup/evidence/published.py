@@ -54,7 +54,9 @@ class Published:
 def read(path: Path) -> list[Published]:
     """The figures in the file at *path*. Raises StoreError when it cannot be read, or a figure lacks something."""
     try:
-        tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["figure"]
+        tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))[
+            "figure"
+        ]
         return [Published(**table) for table in tables]
     except (OSError, ValueError, KeyError, TypeError) as reason:
         expected = ", ".join(field.name for field in fields(Published))
@@ -66,7 +68,19 @@ def read(path: Path) -> list[Published]:
 def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]:
     """A table of cells, its head first: each figure, what was reached here in as many seeds, and both protocols."""
     known = list(runs)
-    rows = [["model", "method", "pruned", "metric", "published", "here", "source", "protocol there", "protocol here"]]
+    rows = [
+        [
+            "model",
+            "method",
+            "pruned",
+            "metric",
+            "published",
+            "here",
+            "source",
+            "protocol there",
+            "protocol here",
+        ]
+    ]
 
     for figure in figures:
         own = [run for run in known if figure.matches(run)]
@@ -91,4 +105,8 @@ def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]
 
 def _protocol(run: Run) -> str:
     judged = run.record.judged
-    return f"L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}" if judged else ""
+    return (
+        f"L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}"
+        if judged
+        else ""
+    )

@@ -18,7 +18,19 @@ ALIKE = 0.05  # steps that differ by less than this share are equal
 
 def about(comparison: Comparison) -> tuple[str, ...]:
     """Every remark there is to make."""
-    makers = (_seeds, _noise, _reference, _lines, _steps, _test_size, _silent, _unclear, _equal, _old)
+    makers = (
+        _seeds,
+        _noise,
+        _reference,
+        _lines,
+        _steps,
+        _test_size,
+        _silent,
+        _unclear,
+        _equal,
+        _old,
+    )
+
     return tuple(remark for make in makers for remark in make(comparison))
 
 
@@ -57,7 +69,11 @@ def _noise(comparison: Comparison) -> Iterator[str]:
 
 
 def _reference(comparison: Comparison) -> Iterator[str]:
-    referred = {line.block for line in comparison.lines if comparison.reference in (line.method, line.family)}
+    referred = {
+        line.block
+        for line in comparison.lines
+        if comparison.reference in (line.method, line.family)
+    }
     for task, sparsity in comparison.blocks:
         if sparsity and not {(task, sparsity), (task, 0.0)} & referred:
             reference = comparison.reference
@@ -85,7 +101,15 @@ def _steps(comparison: Comparison) -> Iterator[str]:
     for task, sparsity in comparison.blocks:
         steps = [line.steps for line in comparison.of(task, sparsity) if not line.control]
         if steps and max(steps) > (1 + ALIKE) * min(steps):
-            unequal.append((max(steps) / max(min(steps), 1e-9), task, sparsity, min(steps), max(steps)))
+            unequal.append(
+                (
+                    max(steps) / max(min(steps), 1e-9),
+                    task,
+                    sparsity,
+                    min(steps),
+                    max(steps),
+                )
+            )
 
     if unequal:
         _, task, sparsity, least, most = max(unequal)

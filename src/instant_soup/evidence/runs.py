@@ -191,10 +191,19 @@ def named(records: Iterable[Record]) -> list[Run]:
 
     runs: list[Run] = []
     for task, settings in by_task.items():
-        names = _apart(task, {key: (_setting(members[0].recipe), len(members)) for key, members in settings.items()})
+        names = _apart(
+            task,
+            {
+                key: (_setting(members[0].recipe), len(members))
+                for key, members in settings.items()
+            },
+        )
         for key, members in settings.items():
             runs += _with_methods(members, names[key])
-    return sorted(runs, key=lambda run: (run.task, run.sparsity, run.method, run.control or "", run.seed))
+    return sorted(
+        runs,
+        key=lambda run: (run.task, run.sparsity, run.method, run.control or "", run.seed),
+    )
 
 
 def _with_methods(records: list[Record], task: str) -> Iterator[Run]:
@@ -221,7 +230,11 @@ def setting_of(recipe: AskedFor) -> str:
 
 def _setting(recipe: AskedFor) -> dict[str, Any]:
     """What makes runs comparable: the task and how it is trained, but for the seed."""
-    return {**_flat(recipe.task.facts()), **_flat(recipe.data), **_flat(recipe.training.facts())}
+    return {
+        **_flat(recipe.task.facts()),
+        **_flat(recipe.data),
+        **_flat(recipe.training.facts()),
+    }
 
 
 def _worded_budgets(records: list[Record]) -> dict[str, str]:
@@ -249,7 +262,9 @@ def _worded_budgets(records: list[Record]) -> dict[str, str]:
 def _line_of(record: Record) -> str:
     """What runs of one line have in common, whatever their budget."""
     recipe = record.recipe
-    return _frozen({**_flat(recipe.method.facts()), "sparsity of the line": recipe.sparsity})
+    return _frozen(
+        {**_flat(recipe.method.facts()), "sparsity of the line": recipe.sparsity}
+    )
 
 
 def _as_long_as_another(records: list[Record]) -> set[str]:
@@ -258,12 +273,18 @@ def _as_long_as_another(records: list[Record]) -> set[str]:
     for record in records:
         recipe = record.recipe
         if not recipe.control:
-            spent[recipe.sparsity, recipe.seed].add((record.cost.as_budget, recipe.method.name))
+            spent[recipe.sparsity, recipe.seed].add(
+                (record.cost.as_budget, recipe.method.name)
+            )
 
     lines = set()
     for record in records:
         recipe = record.recipe
-        others = {budget for budget, name in spent[recipe.sparsity, recipe.seed] if name != recipe.method.name}
+        others = {
+            budget
+            for budget, name in spent[recipe.sparsity, recipe.seed]
+            if name != recipe.method.name
+        }
         if recipe.budget != 1 and recipe.budget in others:
             lines.add(_line_of(record))
     return lines
@@ -287,16 +308,23 @@ def _swept(records: list[Record]) -> set[str]:
     seen: dict[tuple[str, int, str | None], set[float]] = defaultdict(set)
     for record in records:
         if record.recipe.budget != 1:
-            seen[_line_of(record), record.recipe.seed, record.recipe.control].add(record.recipe.budget)
+            seen[_line_of(record), record.recipe.seed, record.recipe.control].add(
+                record.recipe.budget
+            )
     return {line for (line, _, _), budgets in seen.items() if len(budgets) > 1}
 
 
-def _apart(name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]) -> dict[str, str]:
+def _apart(
+    name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]
+) -> dict[str, str]:
     """A name for each variant: the plain one for the most frequent, with what differs for the others.
 
     A budget other than T is always named, so that what was given more is never taken for the plain method.
     """
-    plain = max(sorted(variants), key=lambda key: (not variants[key][0].get("budget"), variants[key][1]))
+    plain = max(
+        sorted(variants),
+        key=lambda key: (not variants[key][0].get("budget"), variants[key][1]),
+    )
     usual = variants[plain][0]
     names = {}
 
@@ -304,7 +332,10 @@ def _apart(name: str, variants: Mapping[str, tuple[Mapping[str, Any], int]]) -> 
         differs = [
             _worded(knob, knobs[knob])
             for knob in {**usual, **knobs}
-            if knob != "budget" and knob in usual and knob in knobs and knobs[knob] != usual[knob]
+            if knob != "budget"
+            and knob in usual
+            and knob in knobs
+            and knobs[knob] != usual[knob]
         ]
         differs += [knobs["budget"]] if knobs.get("budget") else []
         names[key] = f"{name} ({', '.join(differs)})" if differs else name

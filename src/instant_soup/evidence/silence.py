@@ -26,14 +26,19 @@ def silent(blocks: Mapping[Block, Sequence[Line]]) -> dict[Block, str]:
             continue
         one_shot = _plain(lines, "magnitude")
         dense = _plain(blocks.get((task, 0.0), ()), "dense")
-        reason = _as_random(one_shot, _plain(lines, "random")) or _loses_nothing(one_shot, dense)
+        reason = _as_random(one_shot, _plain(lines, "random")) or _loses_nothing(
+            one_shot, dense
+        )
         if reason:
             reasons[block] = reason
+
     return reasons
 
 
 def _plain(lines: Sequence[Line], method: str) -> Line | None:
-    return next((line for line in lines if line.method == method and not line.control), None)
+    return next(
+        (line for line in lines if line.method == method and not line.control), None
+    )
 
 
 def _as_random(one_shot: Line | None, random: Line | None) -> str:

@@ -17,7 +17,8 @@ from ..core.errors import SoupError
 ENOUGH = 3
 """Pairs from which on a difference is tested; with fewer, hardly any difference could be told from noise."""
 
-_ALIKE = 1e-9  # values that differ by less than this share of their size differ by rounding only
+# values that differ by less than this share of their size differ by rounding only
+_ALIKE = 1e-9
 
 
 class FigureError(SoupError, ValueError):
@@ -73,7 +74,9 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
     Raises FigureError where the two are not equally many, there are none, or one is not a number.
     """
     if len(values) != len(reference):
-        raise FigureError(f"{len(values)} values for {len(reference)} of the reference; give as many of both")
+        raise FigureError(
+            f"{len(values)} values for {len(reference)} of the reference; give as many of both"
+        )
     _moments(reference)
     differences = [value - other for value, other in zip(values, reference, strict=True)]
     n, mean, spread = _moments(differences)
@@ -83,20 +86,28 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
     from scipy import special
 
     p = 2 * float(special.stdtr(n - 1, -abs(mean) / spread * math.sqrt(n)))
-    return Paired(interval(differences), p, mean / spread * _hedges(n - 1) if n > 2 else None)
+    return Paired(
+        interval(differences), p, mean / spread * _hedges(n - 1) if n > 2 else None
+    )
 
 
 def _constant(mean: float, n: int, *, zero: bool) -> Paired:
     """Pairs that all differ by the same: by nothing at all, or by something that no spread is there to test by."""
     if n == 1:
         return Paired(Interval(mean, None, None, n), None, None)
-    return Paired(Interval(0.0, 0.0, 0.0, n), 1.0, 0.0) if zero else Paired(Interval(mean, None, None, n), None, None)
+    return (
+        Paired(Interval(0.0, 0.0, 0.0, n), 1.0, 0.0)
+        if zero
+        else Paired(Interval(mean, None, None, n), None, None)
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """*p_values* adjusted for being several: the chance of any false alarm stays at the level (Holm, 1979)."""
     adjusted, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+    for place, index in enumerate(
+        sorted(range(len(p_values)), key=lambda index: p_values[index])
+    ):
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
         adjusted[index] = highest
     return adjusted
@@ -107,7 +118,10 @@ def mean_ranks(figures: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
     *figures* holds one figure a block for each method. Raises FigureError where one is not a number.
     """
-    found = {name: sum(ranks) / len(ranks) for name, ranks in zip(figures, _ranked(figures), strict=True)}
+    found = {
+        name: sum(ranks) / len(ranks)
+        for name, ranks in zip(figures, _ranked(figures), strict=True)
+    }
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
@@ -122,7 +136,9 @@ def friedman(figures: Mapping[str, Sequence[float]]) -> float | None:
         return None
     middle = (methods + 1) / 2
     between = sum((sum(of) / blocks - middle) ** 2 for of in ranks)
-    within = sum((rank - middle) ** 2 for of in ranks for rank in of) / (blocks * (methods - 1))
+    within = sum((rank - middle) ** 2 for of in ranks for rank in of) / (
+        blocks * (methods - 1)
+    )
     if not within:
         return 1.0  # every block is one tie
     from scipy import special
@@ -144,7 +160,9 @@ def alike(ranks: Mapping[str, float], within: float) -> list[tuple[str, ...]]:
     names = sorted(ranks, key=lambda name: ranks[name])
     found: list[tuple[str, ...]] = []
     for start, first in enumerate(names):
-        group = tuple(name for name in names[start:] if ranks[name] - ranks[first] <= within)
+        group = tuple(
+            name for name in names[start:] if ranks[name] - ranks[first] <= within
+        )
         if len(group) > 1 and not (found and set(group) <= set(found[-1])):
             found.append(group)
     return found
@@ -154,11 +172,20 @@ def _moments(values: Sequence[float]) -> tuple[int, float, float]:
     """How many, their mean, and their standard deviation, 0 for one."""
     if not values:
         raise FigureError("no values; a mean needs at least one")
+
     if odd := [value for value in values if not math.isfinite(value)]:
-        raise FigureError(f"{odd[0]} among {len(values)} values; leave out the runs that did not end in a number")
+        raise FigureError(
+            f"{odd[0]} among {len(values)} values; leave out the runs that did not end in a number"
+        )
+
     n = len(values)
     mean = math.fsum(values) / n
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
+    spread = (
+        math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+        if n > 1
+        else 0.0
+    )
+
     return n, mean, spread
 
 
@@ -166,13 +193,21 @@ def _ranked(figures: Mapping[str, Sequence[float]]) -> list[list[float]]:
     """The ranks of each method, block by block."""
     columns = list(figures.values())
     if len({len(column) for column in columns}) > 1:
-        raise FigureError(f"figures of {', '.join(figures)} are not equally many; give one a block for each method")
+        raise FigureError(
+            f"figures of {', '.join(figures)} are not equally many; give one a block for each method"
+        )
+
     for column in columns:
         _moments(column)
     blocks = [
-        [sum(other > one for other in block) + (sum(other == one for other in block) + 1) / 2 for one in block]
+        [
+            sum(other > one for other in block)
+            + (sum(other == one for other in block) + 1) / 2
+            for one in block
+        ]
         for block in zip(*columns, strict=True)
     ]
+
     return [list(ranks) for ranks in zip(*blocks, strict=True)]
 
 
@@ -185,4 +220,6 @@ def _quantile(level: float, freedom: int) -> float:
 
 def _hedges(freedom: int) -> float:
     """The exact factor that makes a standardised difference unbiased."""
-    return math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
+    return math.exp(
+        math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)
+    ) / math.sqrt(freedom / 2)

@@ -14,7 +14,12 @@ from .statistics import Interval, alike
 from .transfers import Matrix
 
 _Cell = TypeVar("_Cell")
-_SIGNS = {"better": "better", "worse": "worse", "within noise": "noise", "too few seeds": "few seeds"}
+_SIGNS = {
+    "better": "better",
+    "worse": "worse",
+    "within noise": "noise",
+    "too few seeds": "few seeds",
+}
 
 LEGEND = (
     "Figures are on the test split, means over seeds with 95 % intervals; differences are to the same seeds of the "
@@ -25,7 +30,14 @@ LEGEND = (
 )
 HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "p"]
 RANKED = ["method", "mean rank", "alike", "cost, T"]
-BILLED = [*(f"{purpose}, T" for purpose in PURPOSES), "all, T", "no look-ahead, T", "FLOPs", "seconds", "MiB"]
+BILLED = [
+    *(f"{purpose}, T" for purpose in PURPOSES),
+    "all, T",
+    "no look-ahead, T",
+    "FLOPs",
+    "seconds",
+    "MiB",
+]
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
 OFFERED = (
     "The best line of each task and sparsity that costs no more in all, up to 5 % for the validation that every run "
@@ -114,23 +126,39 @@ def notes(comparison: Comparison, task: str, sparsity: float) -> list[str]:
     """Everything that has to be said beneath one table."""
     sentences = equal(comparison, task, sparsity)
     steps = [line.steps for line in comparison.of(task, sparsity) if not line.control]
+
     if steps and max(steps) > 1.05 * min(steps):
         sentences.append(
             f"Not at equal steps: the lines take from {min(steps):.2f} to {max(steps):.2f} T of steps in all."
         )
+
     silent = comparison.why_silent(task, sparsity)
     if silent:
-        sentences.append(f"This table cannot tell good masks from bad ones, and is left out of the ranks: {silent}.")
+        sentences.append(
+            f"This table cannot tell good masks from bad ones, and is left out of the ranks: {silent}."
+        )
+
     return sentences
 
 
 def billed(bill: Bill) -> list[str]:
     """A bill in cells."""
-    shares = [f"{bill.items[purpose].share:.2f}" if purpose in bill.items else "" for purpose in PURPOSES]
+    shares = [
+        f"{bill.items[purpose].share:.2f}" if purpose in bill.items else ""
+        for purpose in PURPOSES
+    ]
     flops = sum(item.flops for item in bill.items.values())
     seconds = f"{bill.seconds:.0f}" if bill.seconds is not None else ""
     memory = f"{bill.memory / 2**20:,.0f}" if bill.memory else ""
-    return [*shares, f"{bill.total:.2f}", f"{bill.uncounted:.2f}", f"{flops:.1e}", seconds, memory]
+
+    return [
+        *shares,
+        f"{bill.total:.2f}",
+        f"{bill.uncounted:.2f}",
+        f"{flops:.1e}",
+        seconds,
+        memory,
+    ]
 
 
 # what to use
@@ -148,7 +176,9 @@ def offered(comparison: Comparison) -> list[list[str]]:
     for task, sparsity in comparison.blocks:
         if sparsity:
             bests = [offer.best.get((task, sparsity)) for offer in comparison.offers]
-            rows.append([title(comparison, task, sparsity), *(offer_of(line) for line in bests)])
+            rows.append(
+                [title(comparison, task, sparsity), *(offer_of(line) for line in bests)]
+            )
     if any(offer.ranks for offer in comparison.offers):
         rows.append(["mean rank", *(first(offer.ranks) for offer in comparison.offers)])
     return [head, *rows]
@@ -173,13 +203,18 @@ def first(ranks: Ranks | None) -> str:
 # one task over sparsities
 
 
-def glanced(comparison: Comparison, overview: Overview, strong: str = "{}") -> list[list[str]]:
+def glanced(
+    comparison: Comparison, overview: Overview, strong: str = "{}"
+) -> list[list[str]]:
     """A task in cells, its head first; *strong* is how that is written which is better than the reference."""
 
     def figure(line: Line) -> str:
         return (strong if ahead(comparison, line) else "{}").format(shown(line.figure))
 
-    return [glance_heads(overview), *([name, *row, cost] for name, row, cost in glance_rows(overview, figure, ""))]
+    return [
+        glance_heads(overview),
+        *([name, *row, cost] for name, row, cost in glance_rows(overview, figure, "")),
+    ]
 
 
 def glance_heads(overview: Overview) -> list[str]:
@@ -192,7 +227,11 @@ def glance_rows(
 ) -> list[tuple[str, list[_Cell], str]]:
     """Each method of a task, what *figure* makes of its lines, *nothing* where it has none, and its cost."""
     return [
-        (method, [figure(lines[at]) if at in lines else nothing for at in overview.sparsities], spent(overview, method))
+        (
+            method,
+            [figure(lines[at]) if at in lines else nothing for at in overview.sparsities],
+            spent(overview, method),
+        )
         for method, lines in overview.rows.items()
     ]
 
@@ -202,7 +241,9 @@ def glance(comparison: Comparison, overview: Overview) -> str:
     lines = [line for row in overview.rows.values() for line in row.values()]
     sentences = []
     if overview.dense:
-        sentences.append(f"Dense: {shown(overview.dense.figure)} at {overview.dense.cost.mean:.2f} T.")
+        sentences.append(
+            f"Dense: {shown(overview.dense.figure)} at {overview.dense.cost.mean:.2f} T."
+        )
     if any(line.figure.n == 1 for line in lines):
         sentences.append("Without an interval: one seed.")
     if any(ahead(comparison, line) for line in lines):
@@ -220,7 +261,10 @@ def spent(overview: Overview, method: str) -> str:
 
 def moved(matrix: Matrix) -> list[list[str]]:
     """A matrix in cells, its head first."""
-    head = ["ticket of", *(f"{target}, {metric}" for target, metric in matrix.targets.items())]
+    head = [
+        "ticket of",
+        *(f"{target}, {metric}" for target, metric in matrix.targets.items()),
+    ]
     return [head, *([matrix.label(row), *_moved(matrix, row)] for row in matrix.rows)]
 
 
@@ -238,11 +282,20 @@ def _moved(matrix: Matrix, row: str) -> Sequence[str]:
 
 def ranked(ranks: Ranks) -> list[list[str]]:
     """Mean ranks, best first, and what each method costs in all; those that share a letter are not told apart."""
-    groups = alike(ranks.ranks, ranks.critical_difference or 0.0) if _rejected(ranks) else [tuple(ranks.ranks)]
+    groups = (
+        alike(ranks.ranks, ranks.critical_difference or 0.0)
+        if _rejected(ranks)
+        else [tuple(ranks.ranks)]
+    )
     rows = []
+
     for name, rank in ranks.ranks.items():
-        letters = [chr(97 + place) if name in group else "·" for place, group in enumerate(groups)]
+        letters = [
+            chr(97 + place) if name in group else "·"
+            for place, group in enumerate(groups)
+        ]
         rows.append([name, f"{rank:.2f}", "".join(letters), span(ranks.costs[name])])
+
     return rows
 
 

@@ -53,11 +53,19 @@ class Matrix:
 
     def onto(self, tasks: Collection[str]) -> Matrix | None:
         """Only what was judged on *tasks*; None where nothing was."""
-        targets = {target: metric for target, metric in self.targets.items() if target in tasks}
+        targets = {
+            target: metric for target, metric in self.targets.items() if target in tasks
+        }
         cells, references = (
-            {key: figure for key, figure in of.items() if key[1] in targets} for of in (self.cells, self.references)
+            {key: figure for key, figure in of.items() if key[1] in targets}
+            for of in (self.cells, self.references)
         )
-        return replace(self, targets=targets, cells=cells, references=references) if targets else None
+
+        return (
+            replace(self, targets=targets, cells=cells, references=references)
+            if targets
+            else None
+        )
 
     def at(self, row: str, target: str) -> Interval | None:
         """A figure, of a task's ticket or of another method."""
@@ -67,15 +75,30 @@ class Matrix:
     def said(self) -> str:
         """How often a ticket of another task does as well as the own one, and as one-shot pruning."""
         foreign = {key: cell.mean for key, cell in self.cells.items() if key[0] != key[1]}
-        own = {target: cell.mean for (source, target), cell in self.cells.items() if source == target}
-        plain = {target: cell.mean for (method, target), cell in self.references.items() if method == "magnitude"}
+        own = {
+            target: cell.mean
+            for (source, target), cell in self.cells.items()
+            if source == target
+        }
+        plain = {
+            target: cell.mean
+            for (method, target), cell in self.references.items()
+            if method == "magnitude"
+        }
         parts = [
             f"{sum(foreign[key] >= of[key[1]] for key in keys)} of {len(keys)} reach at least what {what} does"
-            for of, what in ((own, "the task's own ticket"), (plain, "one-shot magnitude pruning"))
+            for of, what in (
+                (own, "the task's own ticket"),
+                (plain, "one-shot magnitude pruning"),
+            )
             if (keys := [key for key in foreign if key[1] in of])
         ]
+
         if not parts:
-            return "Nothing was drawn on these tasks themselves to set the tickets against."
+            return (
+                "Nothing was drawn on these tasks themselves to set the tickets against."
+            )
+
         return f"Of tickets from another task, {' and '.join(parts)}."
 
 
@@ -87,12 +110,16 @@ def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:
     return matrices_of(records(folder), runs)
 
 
-def matrices_of(records: Iterable[TransferRecord], runs: Sequence[Run]) -> tuple[Matrix, ...]:
+def matrices_of(
+    records: Iterable[TransferRecord], runs: Sequence[Run]
+) -> tuple[Matrix, ...]:
     """A matrix for each method and sparsity of *records*; *runs* are the ordinary ones beside them.
 
     A ticket whose recipe is not known is left out: nobody can say which task it is of.
     """
-    found: dict[tuple[str, float], list[tuple[AskedFor, TransferRecord]]] = defaultdict(list)
+    found: dict[tuple[str, float], list[tuple[AskedFor, TransferRecord]]] = defaultdict(
+        list
+    )
     for record in records:
         asked = record.source.recipe
         if asked and isfinite(record.figure):
@@ -154,11 +181,17 @@ def _matrix(
         (name, target): interval(figures)
         for name in REFERENCES
         for target in metrics
-        if (figures := _figures(runs, name, target, 0.0 if name == "dense" else sparsity, seeds[target]))
+        if (
+            figures := _figures(
+                runs, name, target, 0.0 if name == "dense" else sparsity, seeds[target]
+            )
+        )
     }
     shown = {key: interval(figures) for key, figures in cells.items()}
 
-    return Matrix(method, sparsity, sources, dict(sorted(metrics.items())), shown, references)
+    return Matrix(
+        method, sparsity, sources, dict(sorted(metrics.items())), shown, references
+    )
 
 
 def _name(asked: AskedFor, names: Mapping[str, str]) -> str:
@@ -166,18 +199,27 @@ def _name(asked: AskedFor, names: Mapping[str, str]) -> str:
     return names.get(setting_of(asked), asked.task.name)
 
 
-def _own(method: str, sparsity: float, runs: Iterable[Run], tasks: set[str], drawn: set[str]) -> list[Run]:
+def _own(
+    method: str, sparsity: float, runs: Iterable[Run], tasks: set[str], drawn: set[str]
+) -> list[Run]:
     """The ordinary runs of the method: of its variant that the tickets are of, or else its plain one."""
-    of = [run for run in runs if run.task in tasks and run.sparsity == sparsity and not run.control]
+    of = [
+        run
+        for run in runs
+        if run.task in tasks and run.sparsity == sparsity and not run.control
+    ]
     variants = {run.task: run.method for run in of if run.key in drawn}
     return [run for run in of if run.method == variants.get(run.task, method)]
 
 
-def _figures(runs: Iterable[Run], method: str, task: str, sparsity: float, seeds: set[int]) -> list[float]:
+def _figures(
+    runs: Iterable[Run], method: str, task: str, sparsity: float, seeds: set[int]
+) -> list[float]:
     return [
         run.figure
         for run in runs
-        if (run.method, run.task, run.sparsity, run.control) == (method, task, sparsity, None)
+        if (run.method, run.task, run.sparsity, run.control)
+        == (method, task, sparsity, None)
         and run.seed in seeds
         and isfinite(run.figure)
     ]

@@ -52,7 +52,9 @@ class Bitmask:
     facts: Mapping[str, Any]
 
 
-def write(path: str | Path, tensors: Weights, mask: Mask, facts: Mapping[str, Any] | None = None) -> None:
+def write(
+    path: str | Path, tensors: Weights, mask: Mask, facts: Mapping[str, Any] | None = None
+) -> None:
     """Write *tensors* under *mask* into one file, in one piece or not at all.
 
     Args:
@@ -101,10 +103,21 @@ def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
     path = Path(path)
     parts, metadata = header(path)
     most = limit_of(path, limit)
+
     try:
         return _read(parts, json.loads(metadata["instant_soup"]), most)
-    except (SoupError, KeyError, TypeError, ValueError, AttributeError, RecursionError, zlib.error) as reason:
-        raise DataError(f"{path} is not a sound bitmask file: {reason}; export it again") from reason
+    except (
+        SoupError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        zlib.error,
+    ) as reason:
+        raise DataError(
+            f"{path} is not a sound bitmask file: {reason}; export it again"
+        ) from reason
 
 
 def encode(packed: Bytes, count: int) -> tuple[str, Bytes]:
@@ -113,7 +126,10 @@ def encode(packed: Bytes, count: int) -> tuple[str, Bytes]:
     codings = [("raw", packed), ("bits", _deflated(packed, zlib.Z_HUFFMAN_ONLY))]
     if kept <= count // 4:
         gaps = _gaps(bits.positions(torch.from_numpy(packed)).numpy())
-        codings += [("gaps", _deflated(gaps, strategy)) for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)]
+        codings += [
+            ("gaps", _deflated(gaps, strategy))
+            for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
+        ]
     return min(codings, key=lambda coding: len(coding[1]))
 
 
@@ -127,23 +143,37 @@ def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
     elif coding == "gaps":
         packed = _from_gaps(_inflated(code, kept + count // _JUMP), count)
     else:
-        raise ValueError(f"its bits are coded as {coding!r}; expected raw, bits or gaps; upgrade instant-soup")
+        raise ValueError(
+            f"its bits are coded as {coding!r}; expected raw, bits or gaps; upgrade instant-soup"
+        )
 
     if len(packed) != size:
-        raise ValueError(f"{len(packed):,} bytes of bits for {count:,} weights; expected {size:,}")
+        raise ValueError(
+            f"{len(packed):,} bytes of bits for {count:,} weights; expected {size:,}"
+        )
     return packed
 
 
 def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> Bitmask:
     if facts["format"] != "bitmask" or facts["schema"] != SCHEMA:
-        raise ValueError(f"it is {facts['format']!r} of schema {facts['schema']!r} and this version reads {SCHEMA}")
+        raise ValueError(
+            f"it is {facts['format']!r} of schema {facts['schema']!r} and this version reads {SCHEMA}"
+        )
 
     scope = Scope({name: tuple(shape) for name, shape, _ in facts["parameters"]})
     survivors = {name: parts[KEPT + name] for name in scope}
-    plain = {name: part for name, part in parts.items() if not name.startswith((BITS, KEPT))}
-    tied = {name: other for name, other in facts["tied"].items() if other in plain or other in scope}
+    plain = {
+        name: part for name, part in parts.items() if not name.startswith((BITS, KEPT))
+    }
+    tied = {
+        name: other
+        for name, other in facts["tied"].items()
+        if other in plain or other in scope
+    }
 
-    size = sum(scope.numel(name) * part.dtype.itemsize for name, part in survivors.items())
+    size = sum(
+        scope.numel(name) * part.dtype.itemsize for name, part in survivors.items()
+    )
     check_room(size, limit)
     if len(parts) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
         raise ValueError("it holds tensors that no bitmask file has")
@@ -155,7 +185,9 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
     mask = Mask.from_packed(scope, packed)
     for name, part in survivors.items():
         if part.shape != (mask.kept_by_name[name],):
-            raise ValueError(f"it keeps {mask.kept_by_name[name]:,} weights of {name!r} and has {part.shape} values")
+            raise ValueError(
+                f"it keeps {mask.kept_by_name[name]:,} weights of {name!r} and has {part.shape} values"
+            )
 
     def whole(name: str) -> Tensor:
         name = tied.get(name, name)
@@ -168,7 +200,9 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
 
 def _bits(part: Stored, coding: str, count: int, survivors: Stored) -> Bytes:
     if part.dtype != torch.uint8 or len(part.shape) != 1:
-        raise ValueError(f"its bits are {part.dtype} of shape {part.shape}; expected torch.uint8 [n]")
+        raise ValueError(
+            f"its bits are {part.dtype} of shape {part.shape}; expected torch.uint8 [n]"
+        )
     return decode(coding, part.read().numpy(), count, survivors.numel)
 
 
@@ -179,11 +213,18 @@ def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
 
     first: dict[object, str] = {}
     tied: dict[str, str] = {}
-    for name in dict.fromkeys([*mask, *tensors]):  # a name in scope is never stored under another
+    # a name in scope is never stored under another
+    for name in dict.fromkeys([*mask, *tensors]):
         tensor = tensors[name]
         if not tensor.numel():
             continue
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        place = (
+            tensor.device,
+            tensor.data_ptr(),
+            tensor.dtype,
+            tuple(tensor.shape),
+            tensor.stride(),
+        )
         other = first.setdefault(place, name)
         if other != name and name not in mask:
             tied[name] = other
@@ -194,7 +235,9 @@ def _check_shape(name: str, shape: tuple[int, ...], tensors: Weights) -> None:
     if name not in tensors:
         raise ScopeError(f"{name!r} is missing; the mask expects shape {shape}")
     if tuple(tensors[name].shape) != shape:
-        raise ScopeError(f"{name!r} has shape {tuple(tensors[name].shape)}; the mask expects shape {shape}")
+        raise ScopeError(
+            f"{name!r} has shape {tuple(tensors[name].shape)}; the mask expects shape {shape}"
+        )
 
 
 def _gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
@@ -217,14 +260,17 @@ def _from_gaps(gaps: Bytes, count: int) -> Bytes:
 
     byte_of = positions >> 3
     flags = (1 << (positions & 7)).astype(np.uint8)
-    starts = np.flatnonzero(np.diff(byte_of, prepend=-1))  # where the survivors of another byte begin
+    # where the survivors of another byte begin
+    starts = np.flatnonzero(np.diff(byte_of, prepend=-1))
     packed[byte_of[starts]] = np.bitwise_or.reduceat(flags, starts)
     return packed
 
 
 def _deflated(data: Bytes, strategy: int) -> Bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
-    return np.frombuffer(bytearray(deflate.compress(data.tobytes()) + deflate.flush()), np.uint8)
+    return np.frombuffer(
+        bytearray(deflate.compress(data.tobytes()) + deflate.flush()), np.uint8
+    )
 
 
 def _inflated(code: Bytes, most: int) -> Bytes:
@@ -232,5 +278,7 @@ def _inflated(code: Bytes, most: int) -> Bytes:
     inflate = zlib.decompressobj()
     data = inflate.decompress(code.tobytes(), min(most, _DEFLATE * len(code)) + 1)
     if not inflate.eof or len(data) > most or inflate.unused_data:
-        raise ValueError(f"its deflated bits are damaged, or more than the {most:,} bytes that they can be")
+        raise ValueError(
+            f"its deflated bits are damaged, or more than the {most:,} bytes that they can be"
+        )
     return np.frombuffer(bytearray(data), np.uint8)

@@ -22,14 +22,20 @@ _PAGES = Path(__file__).parent
 def card(portable: Portable) -> str:
     """The card in Markdown, with the metadata that the hub reads at its top."""
     classifier = portable.model if isinstance(portable.model, Classifier) else None
-    metadata = {"library_name": "transformers", "pipeline_tag": _pipeline(portable, classifier)}
+    metadata = {
+        "library_name": "transformers",
+        "pipeline_tag": _pipeline(portable, classifier),
+    }
+
     return _page(
         "card.md.jinja",
         portable.ticket,
         metadata,
         head=len(classifier.head) if classifier else 0,
         classes=portable.classes,
-        state="It is fine-tuned." if portable.trained else "It is not fine-tuned yet: it is where training starts.",
+        state="It is fine-tuned."
+        if portable.trained
+        else "It is not fine-tuned yet: it is where training starts.",
         record=portable.record,
     )
 
@@ -40,15 +46,23 @@ def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> s
         "ticket.md.jinja",
         ticket,
         {"library_name": "instant-soup", "datasets": [dataset] if dataset else None},
-        state="It is trained to the end." if ticket.ready else "It is to be fine-tuned: it is where training starts.",
+        state="It is trained to the end."
+        if ticket.ready
+        else "It is to be fine-tuned: it is where training starts.",
         record=record,
     )
 
 
-def _page(template: str, ticket: Ticket, metadata: Mapping[str, Any], **facts: Any) -> str:
+def _page(
+    template: str, ticket: Ticket, metadata: Mapping[str, Any], **facts: Any
+) -> str:
     mask = ticket.mask
     base, hub = base_of(ticket)
-    head = {**metadata, "base_model": ticket.base.name if hub else None, "tags": ["lottery-ticket", "pruned", "sparse"]}
+    head = {
+        **metadata,
+        "base_model": ticket.base.name if hub else None,
+        "tags": ["lottery-ticket", "pruned", "sparse"],
+    }
 
     return page(
         _PAGES / template,
@@ -58,7 +72,10 @@ def _page(template: str, ticket: Ticket, metadata: Mapping[str, Any], **facts: A
         base=base,
         method=method_of(ticket),
         version=version("instant-soup"),
-        layers=[(name, kept, mask.scope.numel(name)) for name, kept in mask.kept_by_name.items()],
+        layers=[
+            (name, kept, mask.scope.numel(name))
+            for name, kept in mask.kept_by_name.items()
+        ],
         **facts,
     )
 
@@ -99,5 +116,7 @@ def _pipeline(portable: Portable, classifier: Classifier | None) -> str:
 
 def method_of(ticket: Ticket) -> str:
     """The method that drew *ticket*, with its knobs."""
-    knobs = ", ".join(f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name")
+    knobs = ", ".join(
+        f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name"
+    )
     return f"{ticket.method.get('name', 'unknown')}{f' ({knobs})' if knobs else ''}"

@@ -58,7 +58,9 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     return {}
 
 
-def read(path: Path, *, limit: int | None = None) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
+def read(
+    path: Path, *, limit: int | None = None
+) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
     """The tensors as they were before `write`, the mask, and what the file says of them.
 
     Args:
@@ -75,8 +77,17 @@ def read(path: Path, *, limit: int | None = None) -> tuple[dict[str, Tensor], Ma
 
     try:
         dense, mask = _dense(tensors, facts["shapes"], limit_of(path, limit))
-    except (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as reason:
-        raise ExportError(f"{path} is not a sound CSR file: {reason}; export it again or restore a copy") from reason
+    except (
+        SoupError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+    ) as reason:
+        raise ExportError(
+            f"{path} is not a sound CSR file: {reason}; export it again or restore a copy"
+        ) from reason
     return dense, mask, facts
 
 
@@ -85,7 +96,10 @@ def _dense(
 ) -> tuple[dict[str, Tensor], Mask]:
     """The tensors of a file with its matrices made dense, and where their survivors are."""
     scope = Scope({name: tuple(shape) for name, shape in shapes})
-    bytes_of = {name: scope.numel(name) * tensors[f"{name}/values"].element_size() for name in scope}
+    bytes_of = {
+        name: scope.numel(name) * tensors[f"{name}/values"].element_size()
+        for name in scope
+    }
     check_room(sum(bytes_of.values()), limit)
 
     keeps: dict[str, Tensor] = {}
@@ -137,7 +151,11 @@ def load(
 
 def sparsify(model: nn.Module, mask: Mask, lengths: Sequence[int] = LENGTHS) -> nn.Module:
     """*model* with its linear layers of *mask* replaced, in place, by ones that multiply by the survivors."""
-    layers = {name: _sparse(layer, mask[name]) for name, layer in owners(model).items() if name in mask}
+    layers = {
+        name: _sparse(layer, mask[name])
+        for name, layer in owners(model).items()
+        if name in mask
+    }
     put(model, layers)
     pick(layers.values(), lengths)
     return model
@@ -155,7 +173,9 @@ def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
     return SparseLinear.of(weight, keep, layer.bias)
 
 
-def _survivors(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _survivors(
+    tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
     """Where the survivors of one matrix are, flat and in order, and their values. Taken out of *tensors*."""
     crow = tensors.pop(f"{name}/crow")
     col = tensors.pop(f"{name}/col")

@@ -10,10 +10,13 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_UNSEEN = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+)
 """Spaces, newlines, control characters, what turns the direction of writing, and halves of characters."""
 _MARKUP = re.compile(r"([\\`*_<>\[\]|&#~@])")
-_LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)  # what readers make links of without being asked
+# what readers make links of without being asked
+_LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)
 
 
 class Ready(str):
@@ -61,4 +64,6 @@ def page(template: Path, metadata: Mapping[str, Any], **facts: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    return prose(value) if isinstance(value, str) and not isinstance(value, Ready) else value
+    return (
+        prose(value) if isinstance(value, str) and not isinstance(value, Ready) else value
+    )

@@ -40,7 +40,12 @@ class Exported:
 
 
 def export_ticket(
-    ticket: Ticket, model: str | Recipe, *, to: str, out: str | Path, weights: str | Path | None = None
+    ticket: Ticket,
+    model: str | Recipe,
+    *,
+    to: str,
+    out: str | Path,
+    weights: str | Path | None = None,
 ) -> Exported:
     """Write *ticket* in its *model* to *out*, whole and checked, or not at all.
 
@@ -59,14 +64,18 @@ def export_ticket(
         StoreError: there is something at *out*, or it cannot be written.
     """
     check_out(to, Path(out))
-    return export_model(portable(ticket, model, Path(weights) if weights else None), to, Path(out))
+    return export_model(
+        portable(ticket, model, Path(weights) if weights else None), to, Path(out)
+    )
 
 
 def check_out(to: str, out: Path) -> None:
     """Refuse a name before anything is loaded. Raises UnknownName, KnobError or StoreError."""
     suffix = known(to).suffix
     if not out.name.endswith(suffix):
-        raise KnobError(f"output {out} does not end in {suffix}, as {to} needs; try {out.with_suffix(suffix)}")
+        raise KnobError(
+            f"output {out} does not end in {suffix}, as {to} needs; try {out.with_suffix(suffix)}"
+        )
     refuse_existing(out)
 
 
@@ -75,7 +84,9 @@ def export_model(source: Portable, to: str, out: Path) -> Exported:
     form = known(to)
     diverged = first_not_finite(source.tensors)
     if diverged is not None:
-        raise ExportError(f"{diverged!r} holds NaN or infinity, so training has diverged; nothing was written")
+        raise ExportError(
+            f"{diverged!r} holds NaN or infinity, so training has diverged; nothing was written"
+        )
 
     with staged(out) as path:
         facts = form.write(source, path)
@@ -83,6 +94,8 @@ def export_model(source: Portable, to: str, out: Path) -> Exported:
         difference = None
         if form.runs:
             difference = largest_difference(source, form.runner(path), f"the {to} export")
-        size = sum(part.stat().st_size for part in path.parent.rglob("*") if part.is_file())
+        size = sum(
+            part.stat().st_size for part in path.parent.rglob("*") if part.is_file()
+        )
 
     return Exported(to, out, size, difference, facts)

@@ -23,7 +23,8 @@ from .layouts import Foreign, beside, foreign
 
 PICKLED = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
-_BESIDE = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")  # what a Trainer keeps with the weights
+# what a Trainer keeps with the weights
+_BESIDE = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
 
 
 def read(path: str | Path, *, pickle: bool = False) -> Foreign:
@@ -39,7 +40,9 @@ def read(path: str | Path, *, pickle: bool = False) -> Foreign:
     try:
         pickled = _pickles_in(path)
     except OSError as reason:
-        raise DataError(f"{path} cannot be read ({reason.strerror}); check the path") from reason
+        raise DataError(
+            f"{path} cannot be read ({reason.strerror}); check the path"
+        ) from reason
     if not pickled:
         return _of_safetensors(path)
 
@@ -63,7 +66,9 @@ def _of_safetensors(path: Path) -> Foreign:
 
     kind = _own_kind(metadata)
     if kind == "ticket":
-        raise DataError(f"{path} is a ticket already; `instant-soup ticket info` shows it")
+        raise DataError(
+            f"{path} is a ticket already; `instant-soup ticket info` shows it"
+        )
     if kind == "bitmask":
         bundle = bitmask.read(checkpoint.files[0])
         return Foreign("bitmask file of instant-soup", bundle.tensors, bundle.mask)
@@ -86,24 +91,36 @@ def _pickles_in(path: Path) -> list[Path]:
 
     kind = file_type(path)
     if kind.kind == "other":
-        raise DataError(f"{path} is {kind.words}, neither safetensors nor a pickle; {kind.advice}")
+        raise DataError(
+            f"{path} is {kind.words}, neither safetensors nor a pickle; {kind.advice}"
+        )
     return [path] if kind.kind == "pickle" else []
 
 
 def _pickles_of(folder: Path) -> list[Path]:
     """The pickles of a model's *folder*; none where it holds safetensors."""
-    if (folder / INDEX).is_file() or (folder / SINGLE).is_file() or any(folder.glob("*.safetensors")):
+    if (
+        (folder / INDEX).is_file()
+        or (folder / SINGLE).is_file()
+        or any(folder.glob("*.safetensors"))
+    ):
         return []
     if (folder / PICKLED_INDEX).is_file():
         return _shards(folder)
     if (folder / PICKLED).is_file():
         return [folder / PICKLED]
 
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith(_BESIDE))
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.is_file() and not file.name.startswith(_BESIDE)
+    )
     pickled = [file for file in files if file_type(file).kind == "pickle"]
     if len(pickled) > 1:
         names = ", ".join(file.name for file in pickled[:4])
-        raise DataError(f"{folder} holds {len(pickled)} pickles ({names}); give the one that is meant")
+        raise DataError(
+            f"{folder} holds {len(pickled)} pickles ({names}); give the one that is meant"
+        )
     return pickled
 
 
@@ -111,9 +128,21 @@ def _shards(folder: Path) -> list[Path]:
     path = folder / PICKLED_INDEX
     try:
         names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-        plain = bool(names) and all(Path(name).name == name and (folder / name).is_file() for name in names)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as reason:
-        raise DataError(f"{path} is not a readable index ({reason!r}); restore it") from reason
+        plain = bool(names) and all(
+            Path(name).name == name and (folder / name).is_file() for name in names
+        )
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as reason:
+        raise DataError(
+            f"{path} is not a readable index ({reason!r}); restore it"
+        ) from reason
+
     if not plain:
         raise DataError(f"{path} names files that are not in its folder; restore them")
     return [folder / name for name in sorted(names)]

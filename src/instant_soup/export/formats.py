@@ -48,10 +48,18 @@ class Format:
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "hf": Format("a Hugging Face folder with zeros in place", "hf"),
-        "bitmask": Format("safetensors of bits and survivors, the smallest", "masked", runs=False),
+        "bitmask": Format(
+            "safetensors of bits and survivors, the smallest", "masked", runs=False
+        ),
         "onnx": Format("ONNX, outputs compared in ONNX Runtime", "onnx"),
-        "csr": Format("compressed sparse rows, and layers that multiply by them on a CPU", "csr"),
-        "openvino": Format("OpenVINO's .xml and .bin, outputs compared in its runtime", "openvino", suffix=".xml"),
+        "csr": Format(
+            "compressed sparse rows, and layers that multiply by them on a CPU", "csr"
+        ),
+        "openvino": Format(
+            "OpenVINO's .xml and .bin, outputs compared in its runtime",
+            "openvino",
+            suffix=".xml",
+        ),
     }
 )
 

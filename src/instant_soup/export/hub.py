@@ -20,7 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, EvalResultEntry, HfApi, eval_result_entries_to_yaml
+from huggingface_hub import (
+    CommitOperationAdd,
+    EvalResultEntry,
+    HfApi,
+    eval_result_entries_to_yaml,
+)
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: of whichever client it talks through
     EntryNotFoundError,
     HfHubHTTPError,
@@ -83,7 +88,10 @@ def push_to_hub(
     api = HfApi(token=token)
     with TemporaryDirectory() as folder, _reaching(repo):
         ticket.save(Path(folder) / TICKET)
-        operations = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
+        operations = [
+            CommitOperationAdd(name, io.BytesIO(content))
+            for name, content in files.items()
+        ]
         operations.append(CommitOperationAdd(TICKET, Path(folder) / TICKET))
 
         address = api.create_repo(repo, private=private, exist_ok=True)
@@ -96,7 +104,9 @@ def push_to_hub(
     return str(address)
 
 
-def pull_from_hub(repo: str, *, revision: str | None = None, token: str | None = None) -> Ticket:
+def pull_from_hub(
+    repo: str, *, revision: str | None = None, token: str | None = None
+) -> Ticket:
     """Read a ticket back from the hub. Every byte is checked before it returns.
 
     Args:
@@ -128,7 +138,12 @@ def config(ticket: Ticket, record: Record | None) -> dict[str, Any]:
     return {
         "library_name": "instant-soup",
         "made_by": f"instant-soup {version('instant-soup')}",
-        "ticket": {"file": TICKET, "digest": ticket.digest, "mask": ticket.mask.digest, "trained": ticket.ready},
+        "ticket": {
+            "file": TICKET,
+            "digest": ticket.digest,
+            "mask": ticket.mask.digest,
+            "trained": ticket.ready,
+        },
         "base": {"name": base_of(ticket)[0], "digest": ticket.base.digest},
         "method": dict(ticket.method),
         "sparsity": ticket.sparsity,
@@ -156,7 +171,8 @@ def evaluation_results(ticket: Ticket, record: Record | None) -> dict[str, bytes
         date=record.made.at,
         notes=f"{record.metric} on the split kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
     )
-    content = json.dumps(eval_result_entries_to_yaml([entry]), indent=2)  # which is YAML too
+    # which is YAML too
+    content = json.dumps(eval_result_entries_to_yaml([entry]), indent=2)
     return {f".eval_results/{task.replace('/', '-')}.yaml": content.encode()}
 
 
@@ -189,7 +205,9 @@ def _reaching(repo: str) -> Iterator[None]:
     try:
         yield
     except HFValidationError as reason:
-        raise HubError(f"{repo!r} is no name of a repository ({reason}); expected 'owner/name'") from reason
+        raise HubError(
+            f"{repo!r} is no name of a repository ({reason}); expected 'owner/name'"
+        ) from reason
     except LocalEntryNotFoundError as reason:
         raise HubError(_unreachable(repo, reason)) from reason
     except EntryNotFoundError as reason:
@@ -198,14 +216,20 @@ def _reaching(repo: str) -> Iterator[None]:
             f"`instant-soup push` wrote"
         ) from reason
     except RevisionNotFoundError as reason:
-        raise HubError(f"{repo} has no such revision; give a branch, a tag or a commit of it") from reason
+        raise HubError(
+            f"{repo} has no such revision; give a branch, a tag or a commit of it"
+        ) from reason
     except RepositoryNotFoundError as reason:
         raise HubError(
             f"no repository {repo!r} on the hub, or not for this account; check the name, or log in: hf auth login"
         ) from reason
     except HfHubHTTPError as reason:
         raise HubError(_refused(repo, reason)) from reason
-    except (HTTPError, ConnectionError, RuntimeError) as reason:  # the last: an upload that broke off
+    except (
+        HTTPError,
+        ConnectionError,
+        RuntimeError,
+    ) as reason:  # the last: an upload that broke off
         raise HubError(_unreachable(repo, reason)) from reason
 
 
@@ -216,9 +240,8 @@ def _refused(repo: str, reason: HfHubHTTPError) -> str:
 
 
 def _unreachable(repo: str, reason: Exception) -> str:
-    return (
-        f"could not reach the hub for {repo!r} ({_first_line(reason)}); check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
-    )
+    cause = _first_line(reason)
+    return f"could not reach the hub for {repo!r} ({cause}); check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
 
 
 def _first_line(reason: Exception) -> str:

@@ -60,7 +60,12 @@ class _Renaming:
 
 
 def import_ticket(
-    source: str | Path, model: str = "packaged", *, ready: bool = False, pooler: bool = False, pickle: bool = False
+    source: str | Path,
+    model: str = "packaged",
+    *,
+    ready: bool = False,
+    pooler: bool = False,
+    pickle: bool = False,
 ) -> Imported:
     """The ticket of the sparse model *source*, as a ticket of the pre-trained *model*.
 
@@ -91,7 +96,11 @@ def import_ticket(
             raise
         foreign = _converted(source, pooler=pooler)
         names, renaming = _matched(base.scope, live, foreign)
-    remarks = {theirs: "the model has no such tensor" for theirs, ours in names.items() if ours is None}
+    remarks = {
+        theirs: "the model has no such tensor"
+        for theirs, ours in names.items()
+        if ours is None
+    }
     weights = _called(foreign.weights, names)
     masks = _called(foreign.masks, names)
 
@@ -106,8 +115,14 @@ def import_ticket(
     start = _start(weights, live, mask, base.fresh, remarks)
     lacking = sorted(base.fresh - start.keys())
     if ready and lacking:
-        raise TicketError(f"{source} lacks {lacking[0]!r} and so is not trained to the end; import it untrained")
-    method = {"name": "imported", "kind": foreign.kind, "source": Path(source).resolve().name}
+        raise TicketError(
+            f"{source} lacks {lacking[0]!r} and so is not trained to the end; import it untrained"
+        )
+    method = {
+        "name": "imported",
+        "kind": foreign.kind,
+        "source": Path(source).resolve().name,
+    }
     ticket = Ticket(mask, start, base.base, ready=ready, method=method)
     return Imported(ticket, foreign.kind, str(renaming), remarks)
 
@@ -116,11 +131,17 @@ def _converted(source: str | Path, *, pooler: bool) -> Foreign:
     """A checkpoint whose names are of another age than the library's, under the names that transformers gives it."""
     theirs = pretrained.load(str(source), pooler=pooler)
     state = theirs.model.state_dict()
-    tensors = {name: tensor.detach() for name, tensor in state.items() if name not in theirs.fresh}
+    tensors = {
+        name: tensor.detach()
+        for name, tensor in state.items()
+        if name not in theirs.fresh
+    }
     return Foreign("dense checkpoint, its names converted by transformers", tensors)
 
 
-def _matched(scope: Scope, live: Weights, foreign: Foreign) -> tuple[dict[str, str | None], _Renaming]:
+def _matched(
+    scope: Scope, live: Weights, foreign: Foreign
+) -> tuple[dict[str, str | None], _Renaming]:
     """Which tensor of the model each name of the source is, and how names were changed for it."""
     names = [*dict.fromkeys([*foreign.weights, *foreign.masks])]
     renaming = _best_renaming(scope, names)
@@ -133,7 +154,9 @@ def _matched(scope: Scope, live: Weights, foreign: Foreign) -> tuple[dict[str, s
     matched: dict[str, str | None] = {}
     for name in names:
         candidates = (renaming(name), name, _weight(renaming(name)), _weight(name))
-        matched[name] = next((candidate for candidate in candidates if candidate in live), None)
+        matched[name] = next(
+            (candidate for candidate in candidates if candidate in live), None
+        )
     return matched, renaming
 
 
@@ -152,8 +175,12 @@ def _changes(scope: Scope, names: list[str]) -> list[tuple[str, str]]:
     """What could be taken off or put before *names*, as far as the first parameter shows that is among them."""
     forms = dict.fromkeys([*names, *map(_weight, names)])
     for ours in scope:
-        off = [(name.removesuffix(ours), "") for name in forms if name.endswith(f".{ours}")]
-        on = [("", ours.removesuffix(name)) for name in forms if ours.endswith(f".{name}")]
+        off = [
+            (name.removesuffix(ours), "") for name in forms if name.endswith(f".{ours}")
+        ]
+        on = [
+            ("", ours.removesuffix(name)) for name in forms if ours.endswith(f".{name}")
+        ]
         if off or on:
             return off + on
     return []
@@ -181,10 +208,14 @@ def _called(tensors: Weights, names: Mapping[str, str | None]) -> Weights:
 def _check_finite(source: str | Path, weights: Weights) -> None:
     name = first_not_finite(weights)
     if name is not None:
-        raise DataError(f"{name!r} of {source} holds NaN or infinity; import a checkpoint from before it diverged")
+        raise DataError(
+            f"{name!r} of {source} holds NaN or infinity; import a checkpoint from before it diverged"
+        )
 
 
-def _mask(scope: Scope, weights: Weights, masks: Weights, remarks: dict[str, str]) -> Mask:
+def _mask(
+    scope: Scope, weights: Weights, masks: Weights, remarks: dict[str, str]
+) -> Mask:
     """What of *scope* the *masks* keep, or where there is none, what is not zero in *weights*."""
     kept: dict[str, Tensor] = {}
     for name, shape in scope.shapes.items():
@@ -196,15 +227,23 @@ def _mask(scope: Scope, weights: Weights, masks: Weights, remarks: dict[str, str
             remarks[name] = "the source has no mask of it: kept whole"
             kept[name] = torch.ones(shape, dtype=torch.bool)
         else:
-            raise ScopeError(f"the source lacks {name!r}, which is in the scope of the model; name the model it is of")
+            raise ScopeError(
+                f"the source lacks {name!r}, which is in the scope of the model; name the model it is of"
+            )
 
         if tuple(kept[name].shape) != shape:
-            raise ScopeError(f"{name!r} has shape {tuple(kept[name].shape)} in the source and {shape} in the model")
+            raise ScopeError(
+                f"{name!r} has shape {tuple(kept[name].shape)} in the source and {shape} in the model"
+            )
     return Mask(scope, kept)
 
 
 def _start(
-    weights: Weights, live: Weights, mask: Mask, fresh: frozenset[str], remarks: dict[str, str]
+    weights: Weights,
+    live: Weights,
+    mask: Mask,
+    fresh: frozenset[str],
+    remarks: dict[str, str],
 ) -> dict[str, Tensor]:
     """The tensors in which the source differs from the masked model, masked, in the model's dtypes."""
     start: dict[str, Tensor] = {}
@@ -216,7 +255,9 @@ def _start(
 
         tensor = weights[name].to(base.dtype)
         if name not in fresh and tensor.shape != base.shape:
-            remarks[name] = f"it has shape {tuple(tensor.shape)} and the model's has {tuple(base.shape)}: left out"
+            remarks[name] = (
+                f"it has shape {tuple(tensor.shape)} and the model's has {tuple(base.shape)}: left out"
+            )
             continue
 
         if name in mask:

@@ -66,8 +66,14 @@ def _of_torch(tensors: Weights) -> Foreign | None:
     def masked(name: str) -> Tensor:
         return tensors[name + _ORIGINAL].masked_fill(~masks[name], 0)
 
-    others = _without(tensors, [name + end for name in names for end in (_ORIGINAL, _MASK)])
-    return Foreign("state dict with weight_orig and weight_mask", _joined(names, masked, others), masks)
+    others = _without(
+        tensors, [name + end for name in names for end in (_ORIGINAL, _MASK)]
+    )
+    return Foreign(
+        "state dict with weight_orig and weight_mask",
+        _joined(names, masked, others),
+        masks,
+    )
 
 
 def _sparse_bitmask(tensors: Weights) -> Foreign | None:
@@ -76,32 +82,52 @@ def _sparse_bitmask(tensors: Weights) -> Foreign | None:
     if not stems:
         return None
 
-    names = {stem if stem.endswith(".weight") else f"{stem}.weight": stem for stem in stems}
+    names = {
+        stem if stem.endswith(".weight") else f"{stem}.weight": stem for stem in stems
+    }
     ends = (_COMPRESSED, _BITMASK, _SHAPE, _ROWS)
     others = _without(tensors, [stem + end for stem in stems for end in ends])
-    return Foreign("sparse-bitmask", _joined(names, lambda name: _decompressed(tensors, names[name]), others))
+    return Foreign(
+        "sparse-bitmask",
+        _joined(names, lambda name: _decompressed(tensors, names[name]), others),
+    )
 
 
 def _of_open_lth(tensors: Weights) -> Foreign | None:
     """A model whose buffers ``mask_a___b`` are the masks of ``a.b``."""
-    buffers = {name.removeprefix(_BUFFER).replace("___", "."): name for name in tensors if name.startswith(_BUFFER)}
-    buffers = {name: buffer for name, buffer in buffers.items() if _is_mask(tensors[buffer])}
+    buffers = {
+        name.removeprefix(_BUFFER).replace("___", "."): name
+        for name in tensors
+        if name.startswith(_BUFFER)
+    }
+    buffers = {
+        name: buffer for name, buffer in buffers.items() if _is_mask(tensors[buffer])
+    }
     if not buffers:
         return None
     masks = Lazy(buffers, lambda name: tensors[buffers[name]] != 0)
-    return Foreign("open_lth model with masks", _without(tensors, buffers.values()), masks)
+
+    return Foreign(
+        "open_lth model with masks", _without(tensors, buffers.values()), masks
+    )
 
 
 def _masks_beside(tensors: Weights) -> Foreign | None:
     """``NAME_mask`` without ``NAME_orig``: of weights that are there too, or that are not."""
     stems = [name.removesuffix(_MASK) for name in tensors if name.endswith(_MASK)]
-    names = [stem for stem in stems if _belongs(stem, tensors) or _is_mask(tensors[stem + _MASK])]
+    names = [
+        stem
+        for stem in stems
+        if _belongs(stem, tensors) or _is_mask(tensors[stem + _MASK])
+    ]
     if not names:
         return None
 
     masks = Lazy(names, lambda name: _flags(name + _MASK, tensors[name + _MASK]))
     weights = _without(tensors, [name + _MASK for name in names])
-    return Foreign("weights with weight_mask" if len(weights) else "masks by name", weights, masks)
+    return Foreign(
+        "weights with weight_mask" if len(weights) else "masks by name", weights, masks
+    )
 
 
 def _masks_alone(tensors: Weights) -> Foreign | None:
@@ -120,12 +146,16 @@ def _stems(tensors: Weights, *ends: str) -> list[str]:
 
 def _without(tensors: Weights, taken: Iterable[str]) -> Lazy:
     left_out = set(taken)
-    return Lazy([name for name in tensors if name not in left_out], lambda name: tensors[name])
+    return Lazy(
+        [name for name in tensors if name not in left_out], lambda name: tensors[name]
+    )
 
 
 def _joined(names: Iterable[str], make: Callable[[str], Tensor], others: Lazy) -> Lazy:
     made = dict.fromkeys(names)
-    return Lazy([*made, *others], lambda name: make(name) if name in made else others[name])
+    return Lazy(
+        [*made, *others], lambda name: make(name) if name in made else others[name]
+    )
 
 
 def _belongs(stem: str, tensors: Weights) -> bool:
@@ -158,20 +188,30 @@ def _decompressed(tensors: Weights, stem: str) -> Tensor:
 
     rows = prod(shape[:-1])
     sound = shape and min(shape) > 0
-    if not sound or packed.dtype != torch.uint8 or packed.numel() != rows * -(-shape[-1] // 8):
+    if (
+        not sound
+        or packed.dtype != torch.uint8
+        or packed.numel() != rows * -(-shape[-1] // 8)
+    ):
         raise DataError(
             f"the bitmask of {stem!r} is {packed.dtype} with {packed.numel():,} bytes; "
             f"expected torch.uint8 that holds rows of shape {shape}"
         )
 
-    flags = np.unpackbits(packed.reshape(rows, -1).numpy(), axis=1, count=shape[-1], bitorder="little")
+    flags = np.unpackbits(
+        packed.reshape(rows, -1).numpy(), axis=1, count=shape[-1], bitorder="little"
+    )
     kept = torch.from_numpy(flags.view(np.bool_)).reshape(shape)
     if int(kept.sum()) != len(values):
-        raise DataError(f"the bitmask of {stem!r} keeps {int(kept.sum()):,} weights and it has {len(values):,} values")
+        raise DataError(
+            f"the bitmask of {stem!r} keeps {int(kept.sum()):,} weights and it has {len(values):,} values"
+        )
     return spread(values, kept)
 
 
 def _shape(stem: str, lengths: Tensor) -> list[int]:
     if lengths.is_floating_point() or lengths.is_complex():
-        raise DataError(f"the shape of {stem!r} is {lengths.dtype}; expected whole numbers")
+        raise DataError(
+            f"the shape of {stem!r} is {lengths.dtype}; expected whole numbers"
+        )
     return [int(length) for length in lengths.reshape(-1)[:8]]

@@ -21,4 +21,6 @@ def limit_of(path: Path, limit: int | None = None) -> int:
 def check_room(size: int, limit: int) -> None:
     """Raise DataError where *size* bytes are more than *limit*."""
     if size > limit:
-        raise DataError(f"it would unfold into {size:,} bytes; if you trust it, read it with limit={size}")
+        raise DataError(
+            f"it would unfold into {size:,} bytes; if you trust it, read it with limit={size}"
+        )

@@ -33,7 +33,10 @@ TEXTS = (16, 128)
 """Lengths in tokens: a short text and a long one."""
 
 DENSE, SPARSE = "dense", "sparse"
-_RUNTIMES: Mapping[str, Callable[[Portable, Path], None]] = {"onnx": onnx.convert, "openvino": openvino.convert}
+_RUNTIMES: Mapping[str, Callable[[Portable, Path], None]] = {
+    "onnx": onnx.convert,
+    "openvino": openvino.convert,
+}
 """What writes a model as it is, for the formats that have a runtime of their own."""
 
 
@@ -90,7 +93,9 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
     sparse = sparsify(deepcopy(source.model), source.ticket.mask, ())
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
 
-    lengths = [min(length, source.longest) for length in TEXTS] if source.shape is None else [1]
+    lengths = (
+        [min(length, source.longest) for length in TEXTS] if source.shape is None else [1]
+    )
     tokens: dict[tuple[int, int], int] = {}
     for batch in BATCHES:
         for length in lengths:
@@ -112,7 +117,9 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
 
 
 @contextmanager
-def _contenders(source: Portable, sparse: nn.Module, exported: Exported) -> Iterator[dict[str, Runner]]:
+def _contenders(
+    source: Portable, sparse: nn.Module, exported: Exported
+) -> Iterator[dict[str, Runner]]:
     runs: dict[str, Runner] = {DENSE: source.logits, SPARSE: runner_of(sparse)}
     name = exported.format
     if name not in _RUNTIMES:
@@ -146,7 +153,9 @@ def _like(survivors: Tensor, count: int, dice: torch.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def _latency(source: Portable, runs: Mapping[str, Runner], batch: int, length: int, turns: int) -> Latency:
+def _latency(
+    source: Portable, runs: Mapping[str, Runner], batch: int, length: int, turns: int
+) -> Latency:
     inputs = source.inputs(batch, length)
     seconds = in_turns({name: partial(run, inputs) for name, run in runs.items()}, turns)
 
@@ -161,7 +170,10 @@ def _tokens(source: Portable, sparse: nn.Module, length: int) -> int:
     """How many tokens the layers see of one example at most: of an image, its patches."""
     seen: list[int] = [1]
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
-    hooks = [layer.register_forward_pre_hook(lambda _, x: seen.append(x[0][..., 0].numel())) for layer in layers]
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, x: seen.append(x[0][..., 0].numel()))
+        for layer in layers
+    ]
 
     sparse(**source.inputs(1, length))
     for hook in hooks:

@@ -15,7 +15,8 @@ from .errors import ExportError
 from .portable import Portable
 from .tracing import traced
 
-_LARGE = 1 << 30  # bytes from which on weights go into a file of their own; protocol buffers end at 2 GiB
+# bytes from which on weights go into a file of their own; protocol buffers end at 2 GiB
+_LARGE = 1 << 30
 
 
 def write(portable: Portable, out: Path) -> dict[str, Any]:
@@ -26,7 +27,8 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     """
     convert(portable, out)
     if len(matrices(out, portable)) < len(portable.ticket.mask):
-        convert(portable, out, fold=False)  # what the exporter worked out beforehand swallowed a matrix
+        # what the exporter worked out beforehand swallowed a matrix
+        convert(portable, out, fold=False)
     return {"sparsity": _sparsity(portable, out)}
 
 
@@ -42,7 +44,10 @@ def convert(portable: Portable, out: Path, *, fold: bool = True) -> None:
         extra(module, "onnx", "format 'onnx'")
 
     inputs = portable.inputs(2, min(8, portable.longest))
-    axes = {name: {0: "batch", 1: "sequence"} if part.ndim == 2 else {0: "batch"} for name, part in inputs.items()}
+    axes = {
+        name: {0: "batch", 1: "sequence"} if part.ndim == 2 else {0: "batch"}
+        for name, part in inputs.items()
+    }
 
     def trace() -> Any:
         return torch.onnx.export(
@@ -67,7 +72,8 @@ def runner(out: Path) -> Runner:
     runtime = extra("onnxruntime", "onnx", "format 'onnx'")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors; its warnings are coloured and meant for those who maintain it
+    # errors; its warnings are coloured and meant for those who maintain it
+    options.log_severity_level = 3
     session = runtime.InferenceSession(out, options, providers=["CPUExecutionProvider"])
     wanted = {part.name for part in session.get_inputs()}
 
@@ -90,7 +96,9 @@ def _sparsity(portable: Portable, out: Path) -> float:
                 f"{name!r} is not among the weights of the ONNX file as it is in the model; nothing written"
             )
         if bool((stored[name].masked_fill(mask[name], 0) != 0).any()):
-            raise ExportError(f"{name!r} has lost zeros on its way into the ONNX file; nothing was written")
+            raise ExportError(
+                f"{name!r} has lost zeros on its way into the ONNX file; nothing was written"
+            )
         zeros += int((stored[name] == 0).sum())
     return zeros / mask.scope.size
 

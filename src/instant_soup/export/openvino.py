@@ -29,19 +29,27 @@ def convert(portable: Portable, out: Path) -> None:
     openvino = extra("openvino", "openvino", "format 'openvino'")
     inputs = portable.inputs(2, min(8, portable.longest))
     auto = torch.export.Dim.AUTO
-    axes = {name: {0: auto, 1: auto} if part.ndim == 2 else {0: auto} for name, part in inputs.items()}
+    axes = {
+        name: {0: auto, 1: auto} if part.ndim == 2 else {0: auto}
+        for name, part in inputs.items()
+    }
 
     def trace() -> Any:
         program = torch.export.export(portable.model, (), inputs, dynamic_shapes=axes)
         return openvino.convert_model(program)
 
-    openvino.save_model(traced(portable.model, trace, "OpenVINO"), out, compress_to_fp16=False)
+    openvino.save_model(
+        traced(portable.model, trace, "OpenVINO"), out, compress_to_fp16=False
+    )
 
 
 def runner(out: Path) -> Runner:
     """Run the model in *out* on the CPU in float32, on as many threads as torch computes with."""
     openvino = extra("openvino", "openvino", "format 'openvino'")
-    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     compiled = openvino.Core().compile_model(out, "CPU", settings)
     wanted = {name for part in compiled.inputs for name in part.get_names()}
 

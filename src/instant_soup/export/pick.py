@@ -42,7 +42,9 @@ class Picked:
         return min(self.seconds, key=lambda name: self.seconds[name])
 
 
-def pick(layers: Iterable[SparseLinear], lengths: Sequence[int] = LENGTHS, turns: int = TURNS) -> list[Picked]:
+def pick(
+    layers: Iterable[SparseLinear], lengths: Sequence[int] = LENGTHS, turns: int = TURNS
+) -> list[Picked]:
     """Time every kernel at each number of tokens, once for layers that are alike, and have them use the fastest.
 
     Changes nothing where *lengths* is empty.

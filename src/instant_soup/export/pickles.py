@@ -20,12 +20,31 @@ from .limits import check_room, limit_of
 WEIGHTS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 MASKS = ("mask", "masks", "mask_dict")
 _DEPTH = 8  # dictionaries within one another
-_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, UnpicklingError)
+_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    UnpicklingError,
+)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_NUMBERS = (*_FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_NUMBERS = (
+    *_FLOATS,
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+)
 
 
-def read(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def read(
+    path: Path, limit: int | None = None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The weights and the masks in the pickle at *path*, by name. Nothing in it is run.
 
     Args:
@@ -37,7 +56,9 @@ def read(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor], dict[
     content = _loaded(path)
     weights, masks = _found(content)
     if not weights and not masks:
-        raise DataError(f"{path} holds no tensors by name; expected a state dict or masks")
+        raise DataError(
+            f"{path} holds no tensors by name; expected a state dict or masks"
+        )
 
     try:
         return _plain(weights, masks, limit_of(path, limit))
@@ -76,7 +97,11 @@ def _found(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             if not masks and _is_dictionary(content.get(key)):
                 masks = _tensors(content[key])
 
-        inner = [content[key] for key in WEIGHTS if _is_dictionary(content.get(key)) and id(content[key]) not in seen]
+        inner = [
+            content[key]
+            for key in WEIGHTS
+            if _is_dictionary(content.get(key)) and id(content[key]) not in seen
+        ]
         if not inner:
             return _tensors(content), masks
         content = inner[0]
@@ -110,13 +135,22 @@ def _plain(
 
 def _check(name: str, tensor: Tensor) -> None:
     if tensor.is_quantized:
-        raise DataError(f"{name!r} is quantised ({tensor.dtype}); give the model before it was quantised")
+        raise DataError(
+            f"{name!r} is quantised ({tensor.dtype}); give the model before it was quantised"
+        )
+
     if tensor.is_meta:
-        raise DataError(f"{name!r} has a shape and no values (device meta); save the model after it is loaded")
+        raise DataError(
+            f"{name!r} has a shape and no values (device meta); save the model after it is loaded"
+        )
+
     if tensor.is_nested:
         raise DataError(f"{name!r} is a nested tensor; expected one of a single shape")
+
     if tensor.dtype not in _NUMBERS:
-        raise DataError(f"{name!r} is {tensor.dtype}; expected {', '.join(map(str, _FLOATS))}, or whole numbers")
+        raise DataError(
+            f"{name!r} is {tensor.dtype}; expected {', '.join(map(str, _FLOATS))}, or whole numbers"
+        )
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -66,10 +66,13 @@ class Portable:
     @property
     def longest(self) -> int:
         """How many tokens a text may have; 1 for images."""
-        if self.shape is not None or not isinstance(self.processor, PreTrainedTokenizerBase):
+        if self.shape is not None or not isinstance(
+            self.processor, PreTrainedTokenizerBase
+        ):
             return 1
         most = int(self.processor.model_max_length)
-        return min(self.positions or most, most) - 2  # some count positions from the padding on
+        # some count positions from the padding on
+        return min(self.positions or most, most) - 2
 
     def inputs(self, batch: int, length: int = 1, seed: int = 0) -> dict[str, Tensor]:
         """Inputs drawn from *seed*: *batch* texts of up to *length* tokens, or images.
@@ -94,7 +97,11 @@ class Portable:
             words = _ended(words, shown, config.eos_token_id, padding)
         words = words.masked_fill(shown == 0, padding)
 
-        made = {"input_ids": words, "attention_mask": shown, "token_type_ids": torch.zeros_like(words)}
+        made = {
+            "input_ids": words,
+            "attention_mask": shown,
+            "token_type_ids": torch.zeros_like(words),
+        }
         return {key: made[key] for key in self.takes}
 
     @cached_property
@@ -104,7 +111,11 @@ class Portable:
             return ("pixel_values",)
         made = self.processor.model_input_names
         taken = signature(self.model.forward).parameters
-        return tuple(key for key in ("input_ids", "attention_mask", "token_type_ids") if key in made and key in taken)
+        return tuple(
+            key
+            for key in ("input_ids", "attention_mask", "token_type_ids")
+            if key in made and key in taken
+        )
 
     @torch.inference_mode()
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:

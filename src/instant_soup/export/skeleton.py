@@ -29,7 +29,8 @@ from .portable import Portable
 
 _KINDS = ("text", "images", "language", "zero-shot")
 _LANGUAGE = ("ForCausalLM", "LMHeadModel")
-_LOCAL = ("_name_or_path", "auto_map")  # the folder that it was read from, and code that lies there
+# the folder that it was read from, and code that lies there
+_LOCAL = ("_name_or_path", "auto_map")
 _MOST_CLASSES = 1_000_000
 _MOST_PARAMETERS = 100_000  # tensors; large mixtures of experts have some 50,000
 
@@ -40,9 +41,19 @@ def describe(portable: Portable) -> dict[str, Any]:
     if isinstance(model, Classifier):
         if not isinstance(model.visual, Tower):
             return {}
-        return {"kind": "zero-shot", "config": _plain(tower_config(model.visual)), "classes": len(model.head)}
+        return {
+            "kind": "zero-shot",
+            "config": _plain(tower_config(model.visual)),
+            "classes": len(model.head),
+        }
+
     if isinstance(model, PreTrainedModel):
-        return {"kind": _kind(portable), "config": _plain(portable.config), "classes": portable.config.num_labels}
+        return {
+            "kind": _kind(portable),
+            "config": _plain(portable.config),
+            "classes": portable.config.num_labels,
+        }
+
     return {}
 
 
@@ -67,7 +78,9 @@ def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
             "the file does not say how its model is built; build it as when it was drawn from, and give it"
         )
     if facts["kind"] not in _KINDS:
-        raise ExportError(f"the file says that its model is of kind {facts['kind']!r}; expected {', '.join(_KINDS)}")
+        raise ExportError(
+            f"the file says that its model is of kind {facts['kind']!r}; expected {', '.join(_KINDS)}"
+        )
 
     try:
         config = _config(facts)
@@ -77,25 +90,35 @@ def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
             return _built(facts["kind"], config, facts["classes"]).eval()
     except ExportError:
         raise
-    except Exception as reason:  # whatever configurations and models of transformers raise
+    except (
+        Exception
+    ) as reason:  # whatever configurations and models of transformers raise
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
-        raise ExportError(f"the file describes no model that transformers can build ({lines[0]})") from reason
+        raise ExportError(
+            f"the file describes no model that transformers can build ({lines[0]})"
+        ) from reason
 
 
 def _config(facts: Mapping[str, Any]) -> Any:
     """The configuration in *facts*, its numbers within bounds. Raises ExportError or what transformers raises."""
     classes = facts["classes"]
     if type(classes) is not int or not 0 < classes <= _MOST_CLASSES:
-        raise ExportError(f"the file says that its model has {classes!r} classes; expected 1 to {_MOST_CLASSES:,}")
+        raise ExportError(
+            f"the file says that its model has {classes!r} classes; expected 1 to {_MOST_CLASSES:,}"
+        )
 
     fields = {key: value for key, value in facts["config"].items() if key not in _LOCAL}
     for key, value in fields.items():
         numbers = value if isinstance(value, list) else [value]
-        counts = any(word in key for word in ("layer", "depth", "block", "expert", "stage"))
+        counts = any(
+            word in key for word in ("layer", "depth", "block", "expert", "stage")
+        )
         most = _MOST_PARAMETERS if counts else 1 << 40
         for number in numbers:
             if type(number) is int and number > most:
-                raise ExportError(f"the file says that {key} of its model is {number:,}; expected at most {most:,}")
+                raise ExportError(
+                    f"the file says that {key} of its model is {number:,}; expected at most {most:,}"
+                )
     return AutoConfig.for_model(**fields)
 
 
@@ -103,7 +126,9 @@ def _built(kind: str, config: Any, classes: int) -> nn.Module:
     if kind == "zero-shot":
         whole = CLIPVisionModelWithProjection(config)
         tower = Tower(whole.vision_model, whole.visual_projection)
-        return Classifier(tower, torch.zeros(classes, config.projection_dim), torch.ones(()))
+        return Classifier(
+            tower, torch.zeros(classes, config.projection_dim), torch.ones(())
+        )
 
     config.num_labels = classes
     auto: Any = {
@@ -111,7 +136,9 @@ def _built(kind: str, config: Any, classes: int) -> nn.Module:
         "images": AutoModelForImageClassification,
         "language": AutoModelForCausalLM,
     }[kind]
-    model: nn.Module = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    model: nn.Module = auto.from_config(
+        config, dtype=torch.float32, trust_remote_code=False
+    )
     return model
 
 
@@ -131,7 +158,9 @@ def _no_more_than(limit: int) -> Iterator[None]:
         try:
             check_room(size, limit)
         except DataError as reason:
-            raise ExportError(f"the file describes a model that is too large: {reason}") from reason
+            raise ExportError(
+                f"the file describes a model that is too large: {reason}"
+            ) from reason
 
         if count > _MOST_PARAMETERS:
             raise ExportError(

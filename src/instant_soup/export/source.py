@@ -37,7 +37,9 @@ from .tuned import take_over
 _EXPECTED = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {text.PACKAGED!r}"
 
 
-def portable(ticket: Ticket, model: str | Recipe, weights: Path | None = None) -> Portable:
+def portable(
+    ticket: Ticket, model: str | Recipe, weights: Path | None = None
+) -> Portable:
     """The *model* of *ticket* with the ticket in it, ready to be exported.
 
     Args:
@@ -50,7 +52,11 @@ def portable(ticket: Ticket, model: str | Recipe, weights: Path | None = None) -
         DataError: there is no such model.
         ExportError: the model is none that can be exported.
     """
-    source = _from_name(ticket, model) if isinstance(model, str) else _from_recipe(ticket, model)
+    source = (
+        _from_name(ticket, model)
+        if isinstance(model, str)
+        else _from_recipe(ticket, model)
+    )
     module = source.model.eval().requires_grad_(False)
     if weights is None:
         return source
@@ -69,16 +75,30 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
     if decoder.is_language_model(config):
         return _language(ticket, name)
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        words = text.load(name, labels=_classes(AutoModelForSequenceClassification, config, ticket), seed=0)
+        words = text.load(
+            name,
+            labels=_classes(AutoModelForSequenceClassification, config, ticket),
+            seed=0,
+        )
         source = _applied(ticket, words.model, words.tokenizer, None, words.fresh)
-        return replace(source, positions=words.positions, classes=_own_names(words.model.config))
+        return replace(
+            source, positions=words.positions, classes=_own_names(words.model.config)
+        )
 
     if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        images = vision.load(name, classes=_classes(AutoModelForImageClassification, config, ticket), seed=0)
-        source = _applied(ticket, images.model, images.processor, _seen(images.processor), images.fresh)
+        images = vision.load(
+            name,
+            classes=_classes(AutoModelForImageClassification, config, ticket),
+            seed=0,
+        )
+        source = _applied(
+            ticket, images.model, images.processor, _seen(images.processor), images.fresh
+        )
         return replace(source, classes=_own_names(images.model.config))
 
-    raise ExportError(f"model {name!r} is a {config.model_type}; expected a classifier of text or images, or a decoder")
+    raise ExportError(
+        f"model {name!r} is a {config.model_type}; expected a classifier of text or images, or a decoder"
+    )
 
 
 def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
@@ -92,7 +112,10 @@ def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
     course = build(recipe).course
     processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
     shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
-    return replace(_applied(ticket, course.model, processor, shape, ()), classes=recipe.task.classes or course.classes)
+    return replace(
+        _applied(ticket, course.model, processor, shape, ()),
+        classes=recipe.task.classes or course.classes,
+    )
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:
@@ -120,7 +143,9 @@ def _called(source: Portable, names: tuple[str, ...]) -> Portable:
 
 def _own_names(config: Any) -> tuple[str, ...]:
     """What the model's own configuration calls its classes; nothing where it merely numbers them."""
-    names = tuple(str(config.id2label.get(number, "")) for number in range(config.num_labels))
+    names = tuple(
+        str(config.id2label.get(number, "")) for number in range(config.num_labels)
+    )
     numbered = all(name == f"LABEL_{number}" for number, name in enumerate(names))
     return () if numbered or len(names) < 2 else names
 
@@ -130,7 +155,9 @@ def _language(ticket: Ticket, name: str) -> Portable:
     return _applied(ticket, loaded.model, loaded.tokenizer, None, ())
 
 
-def _applied(ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]) -> Portable:
+def _applied(
+    ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]
+) -> Portable:
     lacking = sorted(set(fresh) - set(ticket.start))
     if lacking:
         raise TicketError(
@@ -166,7 +193,10 @@ def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
     changed = deepcopy(config)
     changed.num_labels = classes
     with torch.device("meta"):
-        return {name: parameter.shape for name, parameter in auto.from_config(changed).named_parameters()}
+        return {
+            name: parameter.shape
+            for name, parameter in auto.from_config(changed).named_parameters()
+        }
 
 
 def _seen(processor: BaseImageProcessor) -> tuple[int, ...]:

@@ -36,7 +36,14 @@ class SparseLinear(nn.Module):
         bias: float32 [height], or None.
     """
 
-    def __init__(self, crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int], bias: Tensor | None) -> None:
+    def __init__(
+        self,
+        crow: Tensor,
+        col: Tensor,
+        values: Tensor,
+        shape: tuple[int, int],
+        bias: Tensor | None,
+    ) -> None:
         super().__init__()
         self.out_features, self.in_features = shape
         self.crow = crow
@@ -89,7 +96,9 @@ class SparseLinear(nn.Module):
         """As a CSR tensor of torch with int32 indices, which MKL takes without a copy."""
         if self._matrix is None:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+                warnings.filterwarnings(
+                    "ignore", "Sparse CSR tensor support", UserWarning
+                )
                 self._matrix = torch.sparse_csr_tensor(
                     self.crow.int(),
                     self.col.int(),
@@ -97,13 +106,16 @@ class SparseLinear(nn.Module):
                     (self.out_features, self.in_features),
                     check_invariants=True,
                 )
+
         return self._matrix
 
     @property
     def dense(self) -> Tensor:
         """As a dense tensor [height, width]."""
         if self._dense is None:
-            rows = torch.repeat_interleave(torch.arange(self.out_features), self.crow.diff())
+            rows = torch.repeat_interleave(
+                torch.arange(self.out_features), self.crow.diff()
+            )
             self._dense = self.values.new_zeros(self.out_features, self.in_features)
             self._dense[rows, self.col] = self.values
         return self._dense

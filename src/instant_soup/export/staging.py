@@ -38,7 +38,8 @@ def staged(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder / out.name
 
-        parts = sorted(folder.iterdir(), key=lambda part: part.name == out.name)  # what goes with it comes first
+        # what goes with it comes first
+        parts = sorted(folder.iterdir(), key=lambda part: part.name == out.name)
         for part in parts:
             refuse_existing(out.parent / part.name)
         for part in parts:
@@ -46,10 +47,16 @@ def staged(out: Path) -> Iterator[Path]:
     except StoreError:
         raise
     except (OSError, SafetensorError) as reason:
-        raise StoreError(f"could not write {out} ({reason}); free some space or choose another folder") from reason
-    except Exception as reason:  # libraries that write files raise what they like where the disk is full
+        raise StoreError(
+            f"could not write {out} ({reason}); free some space or choose another folder"
+        ) from reason
+    except (
+        Exception
+    ) as reason:  # libraries that write files raise what they like where the disk is full
         if _is_full(folder):
-            raise StoreError(f"could not write {out}: the disk is full; free some space") from reason
+            raise StoreError(
+                f"could not write {out}: the disk is full; free some space"
+            ) from reason
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

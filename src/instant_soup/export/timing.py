@@ -32,7 +32,9 @@ class Pace:
         return self.high < 1
 
 
-def in_turns(contenders: Mapping[str, Act], turns: int, warm: int = 2) -> dict[str, list[float]]:
+def in_turns(
+    contenders: Mapping[str, Act], turns: int, warm: int = 2
+) -> dict[str, list[float]]:
     """Seconds of each call. All take their turn, every other time in reverse order, after *warm* rounds to warm up."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(-warm, turns):

@@ -19,7 +19,9 @@ from .errors import ExportError
 Graph = TypeVar("Graph")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_EMPTY = re.compile(r"(Failed to|This is step|# |Next steps|<class |Refer to|Original traceback|While executing)")
+_EMPTY = re.compile(
+    r"(Failed to|This is step|# |Next steps|<class |Refer to|Original traceback|While executing)"
+)
 
 
 def traced(model: nn.Module, trace: Callable[[], Graph], to: str) -> Graph:
@@ -74,10 +76,19 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def _without_cache(model: nn.Module) -> Iterator[None]:
     """Have no part of *model* give its keys and values."""
-    configs = {id(config): config for config in map(_config, model.modules()) if config is not None}
-    before = [(config, config.use_cache) for config in configs.values() if hasattr(config, "use_cache")]
+    configs = {
+        id(config): config
+        for config in map(_config, model.modules())
+        if config is not None
+    }
+    before = [
+        (config, config.use_cache)
+        for config in configs.values()
+        if hasattr(config, "use_cache")
+    ]
     for config, _ in before:
         config.use_cache = False
+
     try:
         yield
     finally:

@@ -32,7 +32,9 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
 
     for name, parameter in model.named_parameters():
         if name not in weights:
-            raise TicketError(f"{path} has no {name!r}; give weights of the ticket's own model, fine-tuned")
+            raise TicketError(
+                f"{path} has no {name!r}; give weights of the ticket's own model, fine-tuned"
+            )
         if weights[name].shape != parameter.shape:
             raise TicketError(
                 f"{name!r} of {path} has shape {tuple(weights[name].shape)} and the model's {tuple(parameter.shape)}; "
@@ -40,11 +42,15 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
             )
     for name in weights:
         if name not in tensors:
-            raise TicketError(f"{path} has {name!r}, which the model does not have ({nearest(name, tensors)})")
+            raise TicketError(
+                f"{path} has {name!r}, which the model does not have ({nearest(name, tensors)})"
+            )
     _check_zeros(weights, ticket.mask, path)
     diverged = first_not_finite(weights)
     if diverged is not None:
-        raise TicketError(f"{diverged!r} of {path} holds NaN or infinity: training has diverged; train at a lower rate")
+        raise TicketError(
+            f"{diverged!r} of {path} holds NaN or infinity: training has diverged; train at a lower rate"
+        )
 
     for name, tensor in weights.items():
         tensors[name].copy_(tensor)
@@ -57,7 +63,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as reason:
-        raise StoreError(f"{path} is not a readable safetensors file ({reason}); it may be truncated") from reason
+        raise StoreError(
+            f"{path} is not a readable safetensors file ({reason}); it may be truncated"
+        ) from reason
 
 
 def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:

@@ -75,20 +75,38 @@ class Merged:
     def whole(self) -> Update:
         """The update of all these parameters together, as one vector."""
         each = self.layers.values()
-        norm, lost = sqrt(fsum(one.norm**2 for one in each)), sqrt(fsum(one.lost**2 for one in each))
-        return Update(norm, lost, sum(one.size for one in each), sum(one.pruned for one in each))
+        norm, lost = (
+            sqrt(fsum(one.norm**2 for one in each)),
+            sqrt(fsum(one.lost**2 for one in each)),
+        )
+        return Update(
+            norm, lost, sum(one.size for one in each), sum(one.pruned for one in each)
+        )
 
     def __str__(self) -> str:
         whole = self.whole
-        lines = [f"masking took {whole.share:.1%} of the update, measured by its squared norm"]
-        lines += [f"  {name}: {one.share:.1%} ({one.sparsity:.1%} pruned)" for name, one in self.layers.items()]
+        lines = [
+            f"masking took {whole.share:.1%} of the update, measured by its squared norm"
+        ]
+        lines += [
+            f"  {name}: {one.share:.1%} ({one.sparsity:.1%} pruned)"
+            for name, one in self.layers.items()
+        ]
+
         if self.masked is not None:
-            lines += [f"measured: {self.before:g} before, {self.unmasked:g} merged, {self.masked:g} masked"]
+            lines += [
+                f"measured: {self.before:g} before, {self.unmasked:g} merged, {self.masked:g} masked"
+            ]
+
         return "\n".join(lines)
 
 
 def merge_adapters(
-    model: nn.Module, ticket: Ticket | Mask, *, adapters: Sequence[str] | None = None, measure: Measure | None = None
+    model: nn.Module,
+    ticket: Ticket | Mask,
+    *,
+    adapters: Sequence[str] | None = None,
+    measure: Measure | None = None,
 ) -> Merged:
     """Merge the adapters of *model* into the ticket beneath them; pruned weights stay bit-zero.
 
@@ -172,8 +190,18 @@ def _beneath(model: PeftModel, mask: Mask) -> dict[str, Tensor]:
         import_module("peft.tuners.tuners_utils").BaseTunerLayer,
         import_module("peft.utils.other").AuxiliaryTrainingWrapper,
     )
-    found = {p.data_ptr() for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
-    return {name: p for name, p in parameters_of(model, mask.scope).items() if p.data_ptr() in found}
+    found = {
+        p.data_ptr()
+        for module in model.modules()
+        if isinstance(module, kinds)
+        for p in module.parameters()
+    }
+
+    return {
+        name: p
+        for name, p in parameters_of(model, mask.scope).items()
+        if p.data_ptr() in found
+    }
 
 
 def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None:
@@ -194,13 +222,18 @@ def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None
 
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
-            raise TrainingError(f"{name!r} holds what is not finite; train with a lower rate and merge that")
+            raise TrainingError(
+                f"{name!r} holds what is not finite; train with a lower rate and merge that"
+            )
 
 
 def _update(start: Tensor, end: Tensor, kept: Tensor) -> Update:
     update = (end.detach() - start).float()
     lost = update.masked_fill(kept.to(update.device), 0)
-    norm, lost_norm = (float(torch.linalg.vector_norm(part, dtype=torch.float64)) for part in (update, lost))
+    norm, lost_norm = (
+        float(torch.linalg.vector_norm(part, dtype=torch.float64))
+        for part in (update, lost)
+    )
     return Update(norm, lost_norm, kept.numel(), kept.numel() - int(kept.sum()))
 
 

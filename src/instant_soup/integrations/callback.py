@@ -31,7 +31,12 @@ class TicketCallback(TrainerCallback):
     """
 
     def __init__(
-        self, ticket: Ticket | str | Path, *, check: bool = True, every: int = 1, project: bool = False
+        self,
+        ticket: Ticket | str | Path,
+        *,
+        check: bool = True,
+        every: int = 1,
+        project: bool = False,
     ) -> None:
         self.ticket = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
         self._check, self._every, self._project = check, every, project
@@ -39,7 +44,11 @@ class TicketCallback(TrainerCallback):
         self._applied: ref[nn.Module] | None = None
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
     ) -> None:
         """Apply the ticket, unless training is resumed, and set the guard."""
         model, optimizer = kwargs["model"], kwargs["optimizer"]
@@ -49,16 +58,28 @@ class TicketCallback(TrainerCallback):
         self._applied = ref(model)
         if self._guard is not None:  # of a training that broke off
             self._guard.release()
-        self._guard = guard(model, optimizer, self.ticket, every=self._every, project=self._project)
+        self._guard = guard(
+            model, optimizer, self.ticket, every=self._every, project=self._project
+        )
         self._guard.begun = state.global_step
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
         """Look at the zeros that a checkpoint is made from."""
         if self._guard is not None:
             self._guard.check()
 
     def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
     ) -> None:
         """Look at the zeros once more, and let go."""
         if self._guard is not None:

@@ -66,7 +66,13 @@ def guard(
         RevivedError: a pruned weight of the model is not zero.
     """
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    return Guard(model, optimizers, ticket.mask if isinstance(ticket, Ticket) else ticket, every, project)
+    return Guard(
+        model,
+        optimizers,
+        ticket.mask if isinstance(ticket, Ticket) else ticket,
+        every,
+        project,
+    )
 
 
 class Guard:
@@ -77,11 +83,24 @@ class Guard:
     """
 
     def __init__(
-        self, model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, every: int, project: bool = False
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        mask: Mask,
+        every: int,
+        project: bool = False,
     ) -> None:
         if every < 0:
-            raise KnobError(f"every is {every}; expected a number of steps, or 0 to look only when asked")
-        self.mask, self.begun, self._every, self._project, self._model = mask, 0, every, project, model
+            raise KnobError(
+                f"every is {every}; expected a number of steps, or 0 to look only when asked"
+            )
+        self.mask, self.begun, self._every, self._project, self._model = (
+            mask,
+            0,
+            every,
+            project,
+            model,
+        )
         self._optimizers = [_plain(one) for one in optimizers]
         self._taken: Counter[int] = Counter()
         self._parameters = {
@@ -90,10 +109,15 @@ class Guard:
             if mask.kept_by_name[name] < mask.scope.numel(name)
         }
 
-        self._dead = {name: ~mask[name].to(parameter.device) for name, parameter in self._parameters.items()}
+        self._dead = {
+            name: ~mask[name].to(parameter.device)
+            for name, parameter in self._parameters.items()
+        }
         self._check_whole()
         self._check_trained()
-        self.check(cause="it was so before the guard was set; call ticket.apply(model) first")
+        self.check(
+            cause="it was so before the guard was set; call ticket.apply(model) first"
+        )
         self._clear()
         self._forget()
         self._handles = list(self._hooks())
@@ -109,11 +133,22 @@ class Guard:
         *model* may be any of the same shape, such as an average of the weights. *cause*: what to say of the reason.
         """
         every = {} if model is None else parameters_of(model, self.mask.scope)
-        at = self._parameters if model is None else {name: every[name] for name in self._parameters}
-        revived = [name for name in at if self._revived(name, at[name])] if self._any(at) else []
+        at = (
+            self._parameters
+            if model is None
+            else {name: every[name] for name in self._parameters}
+        )
+        revived = (
+            [name for name in at if self._revived(name, at[name])]
+            if self._any(at)
+            else []
+        )
+
         if revived:
             name = revived[0]
-            where = tuple((self._at(name, at[name]) & (at[name] != 0)).nonzero()[0].tolist())
+            where = tuple(
+                (self._at(name, at[name]) & (at[name] != 0)).nonzero()[0].tolist()
+            )
             raise RevivedError(
                 f"{name}{list(where)} is pruned and has become {at[name][where].item():g} (step {self.steps}; "
                 f"{len(revived)} of {len(at)} parameters are hit): {cause or self._cause(name, where)}"
@@ -128,7 +163,12 @@ class Guard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _: BaseException | None,
+        __: TracebackType | None,
+    ) -> None:
         self.release()
         if kind is None:
             self.check()
@@ -137,15 +177,29 @@ class Guard:
         if is_available() and is_initialized():  # elsewhere nothing can be sharded
             from torch.distributed.tensor import DTensor
 
-            if sharded := [name for name, parameter in self._parameters.items() if isinstance(parameter, DTensor)]:
+            if sharded := [
+                name
+                for name, parameter in self._parameters.items()
+                if isinstance(parameter, DTensor)
+            ]:
                 raise ScopeError(
                     f"{sharded[0]!r} is split among processes, and a guard needs whole parameters; train with "
                     f"DistributedDataParallel rather than FSDP"
                 )
 
     def _check_trained(self) -> None:
-        ours = {id(parameter): name for name, parameter in self._parameters.items() if parameter.requires_grad}
-        theirs = {id(p) for optimizer in self._optimizers for group in optimizer.param_groups for p in group["params"]}
+        ours = {
+            id(parameter): name
+            for name, parameter in self._parameters.items()
+            if parameter.requires_grad
+        }
+        theirs = {
+            id(p)
+            for optimizer in self._optimizers
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
+
         if ours and not theirs & ours.keys():
             raise ScopeError(
                 f"{' and '.join(type(one).__name__ for one in self._optimizers) or 'no optimizer'} trains none of the "
@@ -156,7 +210,8 @@ class Guard:
     def _hooks(self) -> Iterator[Handle]:
         for name, parameter in self._parameters.items():
             frozen = not parameter.requires_grad
-            parameter.requires_grad_(True)  # torch sets hooks on no other; they stay, should it be unfrozen later
+            # torch sets hooks on no other; they stay, should it be unfrozen later
+            parameter.requires_grad_(True)
             yield parameter.register_hook(self._masking(name))  # type: ignore[no-untyped-call]
             parameter.requires_grad_(not frozen)
         for optimizer in self._optimizers:
@@ -184,7 +239,9 @@ class Guard:
         here = named(self._model)
         for name, parameter in self._parameters.items():
             found = here.get(name)
-            trained = parameter.requires_grad or (found is not None and found.requires_grad)
+            trained = parameter.requires_grad or (
+                found is not None and found.requires_grad
+            )
             if found is not parameter and (trained or found is None):
                 raise RevivedError(
                     f"{name!r} is another parameter than when the guard was set (step {self.steps}): something has "
@@ -211,7 +268,11 @@ class Guard:
         for optimizer in self._optimizers:
             for name, parameter in self._parameters.items():
                 for kind, memory in optimizer.state.get(parameter, {}).items():
-                    if isinstance(memory, Tensor) and memory.shape == parameter.shape and memory.is_floating_point():
+                    if (
+                        isinstance(memory, Tensor)
+                        and memory.shape == parameter.shape
+                        and memory.is_floating_point()
+                    ):
                         yield name, kind, memory
 
     def _at(self, name: str, tensor: Tensor) -> Tensor:
@@ -223,8 +284,13 @@ class Guard:
     @torch.no_grad()
     def _any(self, at: Mapping[str, Tensor]) -> bool:
         """Whether any weight has revived, with one wait for the device."""
-        found = [torch.where(self._at(name, tensor), tensor, 0).any() for name, tensor in at.items()]
-        return bool(found) and bool(torch.stack([flag.to(found[0].device) for flag in found]).any())
+        found = [
+            torch.where(self._at(name, tensor), tensor, 0).any()
+            for name, tensor in at.items()
+        ]
+        return bool(found) and bool(
+            torch.stack([flag.to(found[0].device) for flag in found]).any()
+        )
 
     @torch.no_grad()
     def _revived(self, name: str, tensor: Tensor) -> bool:
@@ -251,4 +317,8 @@ class Guard:
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:
-    return _plain(optimizer.optimizer) if isinstance(optimizer, AcceleratedOptimizer) else optimizer
+    return (
+        _plain(optimizer.optimizer)
+        if isinstance(optimizer, AcceleratedOptimizer)
+        else optimizer
+    )

@@ -21,14 +21,19 @@ from ..core.mask import Mask
 
 def install(model: nn.Module, mask: Mask) -> None:
     """What `mask_adapters` does to a model of peft."""
-    names = {parameter.data_ptr(): name for name, parameter in parameters_of(model, mask.scope).items()}
+    names = {
+        parameter.data_ptr(): name
+        for name, parameter in parameters_of(model, mask.scope).items()
+    }
     found: list[tuple[LoraLayer, str]] = []
+
     for module in model.modules():
         if isinstance(module, LoraLayer):
             for parameter in module.get_base_layer().parameters(recurse=False):
                 if name := names.get(parameter.data_ptr()):
                     _check(module, name)
                     found.append((module, name))
+
     for layer, name in found:
         for adapter in layer.lora_A:
             layer.lora_variant[adapter] = MaskedProduct(mask[name])
@@ -80,12 +85,20 @@ class MaskedProduct(LoraVariant):
 
     def unmerge(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:  # type: ignore[override]
         """The weight without the adapter."""
-        return orig_weight.detach() - self.product(module, active_adapter).detach().to(orig_weight.dtype)
+        return orig_weight.detach() - self.product(module, active_adapter).detach().to(
+            orig_weight.dtype
+        )
 
 
 def _check(layer: LoraLayer, name: str) -> None:
-    other = [variant for variant in layer.lora_variant.values() if not isinstance(variant, MaskedProduct)]
-    inside = isinstance(layer.get_base_layer(), NonDynamicallyQuantizableLinear)  # attention multiplies by it itself
+    other = [
+        variant
+        for variant in layer.lora_variant.values()
+        if not isinstance(variant, MaskedProduct)
+    ]
+    # attention multiplies by it itself
+    inside = isinstance(layer.get_base_layer(), NonDynamicallyQuantizableLinear)
+
     if type(layer) is not Linear or other or inside:
         raise KnobError(
             f"the adapter of {name!r} is of kind {type(other[0] if other else layer).__name__}, and only plain LoRA of "

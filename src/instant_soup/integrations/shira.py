@@ -21,11 +21,16 @@ from ..core.mask import Mask
 from ..core.ticket import Ticket
 from .peft import PeftModel, mask_of, peft
 
-_ATTENTION = NonDynamicallyQuantizableLinear  # multiplied by nn.MultiheadAttention itself, past any adapter
+# multiplied by nn.MultiheadAttention itself, past any adapter
+_ATTENTION = NonDynamicallyQuantizableLinear
 
 
 def shira(
-    model: nn.Module, ticket: Ticket | Mask, *, target_modules: Sequence[str] | None = None, **options: Any
+    model: nn.Module,
+    ticket: Ticket | Mask,
+    *,
+    target_modules: Sequence[str] | None = None,
+    **options: Any,
 ) -> PeftModel:
     """A model of peft in which exactly the survivors of *ticket* are trained, each by an entry of an adapter.
 
@@ -52,12 +57,18 @@ def shira(
     mask = mask_of(ticket)
     layers = _layers(model, mask, target_modules)
     adapted = peft().get_peft_model(model, _config(layers.values(), 1, None, options))
+
     for layer in adapted.modules():
         if isinstance(layer, peft().tuners.shira.ShiraLayer):
             kept = mask[_name(layers, layer.get_base_layer())]
             for adapter, entries in layer.shira_weight.items():
-                layer.shira_weight[adapter] = nn.Parameter(entries.new_zeros(int(kept.sum())))
-                layer.shira_indices[adapter] = torch.stack(torch.where(kept)).int().to(entries.device)
+                layer.shira_weight[adapter] = nn.Parameter(
+                    entries.new_zeros(int(kept.sum()))
+                )
+                layer.shira_indices[adapter] = (
+                    torch.stack(torch.where(kept)).int().to(entries.device)
+                )
+
     return adapted
 
 
@@ -87,7 +98,10 @@ def shira_config(
     """
     mask = mask_of(ticket)
     layers = _layers(model, mask, target_modules)
-    most = {name: mask.kept_by_name[name] // sum(mask.scope.shapes[name]) for name in layers.values()}
+    most = {
+        name: mask.kept_by_name[name] // sum(mask.scope.shapes[name])
+        for name in layers.values()
+    }
     thin = min(most, key=lambda name: most[name])
     rank = max(most[thin], 1) if r is None else r
     if not 1 <= rank <= most[thin]:
@@ -102,16 +116,24 @@ def shira_config(
     return _config(layers.values(), rank, strongest, options)
 
 
-def _layers(model: nn.Module, mask: Mask, wanted: Sequence[str] | None) -> dict[nn.Module, str]:
+def _layers(
+    model: nn.Module, mask: Mask, wanted: Sequence[str] | None
+) -> dict[nn.Module, str]:
     """The layers to adapt, each with the name of its parameter in scope."""
     modules = dict(model.named_modules(remove_duplicate=False))
     found: dict[nn.Module, str] = {}
 
     for name in parameters_of(model, mask.scope):
         place, _, attribute = name.rpartition(".")
-        if mask.kept_by_name[name] and (wanted is None or any(f".{place}".endswith(f".{end}") for end in wanted)):
+        if mask.kept_by_name[name] and (
+            wanted is None or any(f".{place}".endswith(f".{end}") for end in wanted)
+        ):
             layer = modules.get(place)
-            if attribute != "weight" or not isinstance(layer, nn.Linear) or isinstance(layer, _ATTENTION):
+            if (
+                attribute != "weight"
+                or not isinstance(layer, nn.Linear)
+                or isinstance(layer, _ATTENTION)
+            ):
                 raise ScopeError(
                     f"{name!r} is not the weight of a linear layer of its own, and SHiRA adapts no other; name the "
                     f"layers to adapt by target_modules"
@@ -119,7 +141,9 @@ def _layers(model: nn.Module, mask: Mask, wanted: Sequence[str] | None) -> dict[
             found[layer] = name
 
     if not found:
-        raise KnobError(f"no layer to adapt: target_modules is {wanted} and the ticket keeps {mask.kept:,} weights")
+        raise KnobError(
+            f"no layer to adapt: target_modules is {wanted} and the ticket keeps {mask.kept:,} weights"
+        )
     return found
 
 
@@ -135,12 +159,21 @@ def _strongest(layer: nn.Module, kept: Tensor, rank: int) -> Tensor:
     """1 at the survivors to train, 0 elsewhere, as peft wants it."""
     weight = layer.get_parameter("weight").detach()
     sizes = weight.abs().float().masked_fill(~kept.to(weight.device), -1)
-    chosen = sizes.flatten().argsort(descending=True, stable=True)[: rank * sum(weight.shape)]
+    chosen = sizes.flatten().argsort(descending=True, stable=True)[
+        : rank * sum(weight.shape)
+    ]
     return torch.zeros_like(weight).flatten().index_fill(0, chosen, 1).view_as(weight)
 
 
-def _config(names: Iterable[str], r: int, mask_fn: Callable[..., Tensor] | None, options: Mapping[str, Any]) -> Any:
-    exactly = "|".join(re.escape(name.removesuffix(".weight")) for name in names)  # a list would match ends of names
+def _config(
+    names: Iterable[str],
+    r: int,
+    mask_fn: Callable[..., Tensor] | None,
+    options: Mapping[str, Any],
+) -> Any:
+    # a list would match ends of names
+    exactly = "|".join(re.escape(name.removesuffix(".weight")) for name in names)
     config = peft().ShiraConfig(r=r, target_modules=exactly, **options)
-    config.mask_type, config.mask_fn = "ticket", mask_fn  # given to the constructor, the type would be warned of
+    # given to the constructor, the type would be warned of
+    config.mask_type, config.mask_fn = "ticket", mask_fn
     return config

@@ -22,17 +22,27 @@ from .sensitive import Grasp, Snip
 
 METHODS: Mapping[str, Variant] = MappingProxyType(
     {
-        "random": Variant(OneShot, {"score": "random"}, about="Cut at random, once: the control."),
-        "magnitude": Variant(OneShot, {"score": "magnitude"}, about="Cut the smallest pre-trained weights, once."),
+        "random": Variant(
+            OneShot, {"score": "random"}, about="Cut at random, once: the control."
+        ),
+        "magnitude": Variant(
+            OneShot,
+            {"score": "magnitude"},
+            about="Cut the smallest pre-trained weights, once.",
+        ),
         "gradual": Variant(Gradual),
         "early-bird": Variant(EarlyBird),
         "snip": Variant(Snip),
         "grasp": Variant(Grasp),
         "wanda": Variant(
-            Calibrated, {"score": "wanda"}, about="Cut once the smallest products of weight and norm of its input."
+            Calibrated,
+            {"score": "wanda"},
+            about="Cut once the smallest products of weight and norm of its input.",
         ),
         "ria": Variant(
-            Calibrated, {"score": "ria"}, about="Cut once what matters least in its row and column, by inputs too."
+            Calibrated,
+            {"score": "ria"},
+            about="Cut once what matters least in its row and column, by inputs too.",
         ),
         "sparsegpt": Variant(
             Calibrated,
@@ -40,10 +50,15 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
             about="Cut once by optimal brain surgery; what survives makes up for it.",
         ),
         "lth": Variant(
-            Lottery, {"rewind": 0.0}, shares=True, about="Train to the end, prune a little, start again; and again."
+            Lottery,
+            {"rewind": 0.0},
+            shares=True,
+            about="Train to the end, prune a little, start again; and again.",
         ),
         "lth-rewind": Variant(
-            Lottery, shares=True, about="The same as lth, but start again from an early step of training."
+            Lottery,
+            shares=True,
+            about="The same as lth, but start again from an early step of training.",
         ),
         "lottery-pools": Variant(LotteryPools),
         "instant-soup": Variant(InstantSoup, presets=presets.INSTANT_SOUP),
@@ -52,7 +67,9 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
     }
 )
 
-REFERENCES: Mapping[str, Variant] = MappingProxyType({"dense": Variant(Dense, dense=True, shares=True)})
+REFERENCES: Mapping[str, Variant] = MappingProxyType(
+    {"dense": Variant(Dense, dense=True, shares=True)}
+)
 """What tickets are compared with; it draws none itself."""
 
 __all__ = [

@@ -62,16 +62,26 @@ class Calibrated:
         if self.score not in SCORES:
             raise unknown("score", self.score, SCORES)
         if self.samples < 1:
-            raise KnobError(f"samples is {self.samples}; expected 1 or more examples to calibrate on")
+            raise KnobError(
+                f"samples is {self.samples}; expected 1 or more examples to calibrate on"
+            )
         if self.across == "model":
-            raise KnobError(f"across is 'model', and {self.score} cuts block by block; set it to 'layer' or 'row'")
+            raise KnobError(
+                f"across is 'model', and {self.score} cuts block by block; set it to 'layer' or 'row'"
+            )
 
         if self.across == "row" and self.score == "sparsegpt":
-            raise KnobError("across is 'row', and sparsegpt cuts across the rows of a matrix; set it to 'layer'")
+            raise KnobError(
+                "across is 'row', and sparsegpt cuts across the rows of a matrix; set it to 'layer'"
+            )
         if not 1 <= self.subsets <= self.samples:
-            raise KnobError(f"subsets is {self.subsets}; expected 1 to {self.samples}, as many as there are samples")
+            raise KnobError(
+                f"subsets is {self.subsets}; expected 1 to {self.samples}, as many as there are samples"
+            )
         if self.subsets > 1 and self.score == "sparsegpt":
-            raise KnobError("subsets vote on masks, and sparsegpt changes weights too; set subsets to 1, or take wanda")
+            raise KnobError(
+                "subsets vote on masks, and sparsegpt changes weights too; set subsets to 1, or take wanda"
+            )
         Pattern.named(self.pattern)
 
     @property
@@ -99,20 +109,30 @@ class Calibrated:
             weights = {}
             for name in statistics[0]:
                 of_subsets = [part[name] for part in statistics]
-                flags, weights[name] = cutter.vote(view[name], of_subsets, parts[name], scope.inputs.get(name, -1))
+                flags, weights[name] = cutter.vote(
+                    view[name], of_subsets, parts[name], scope.inputs.get(name, -1)
+                )
                 packed[name] = bits.pack(flags.cpu())
             learner.restore(weights)
 
-        learner.apply_mask(Mask.from_packed(scope, {name: packed[name] for name in scope}))
+        learner.apply_mask(
+            Mask.from_packed(scope, {name: packed[name] for name in scope})
+        )
         return Ticket.drawn(learner, describe(self))
 
-    def _blocks(self, learner: Learner, *, second_moment: bool) -> Iterator[tuple[Weights, ...]]:
+    def _blocks(
+        self, learner: Learner, *, second_moment: bool
+    ) -> Iterator[tuple[Weights, ...]]:
         """What is known of the inputs of each block, by subset. All go through the blocks as they are by then."""
         seed = learner.seed("calibration")
         streams = []
         for index in range(self.subsets):
             subset = index, self.subsets
-            streams.append(learner.inputs(self.samples, seed, second_moment=second_moment, subset=subset))
+            streams.append(
+                learner.inputs(
+                    self.samples, seed, second_moment=second_moment, subset=subset
+                )
+            )
         return zip(*streams, strict=True)
 
 
@@ -134,7 +154,9 @@ class Cutter:
         """Whether it needs the second moment of inputs, or their squares."""
         return self.score == "sparsegpt"
 
-    def cut(self, weight: Tensor, statistic: Tensor, keep: int, dim: int) -> tuple[Tensor, Tensor]:
+    def cut(
+        self, weight: Tensor, statistic: Tensor, keep: int, dim: int
+    ) -> tuple[Tensor, Tensor]:
         """Which weights are kept, bool; and what they are then, zero where pruned. Both of the weight's shape.
 
         Args:
@@ -145,12 +167,16 @@ class Cutter:
         """
         if self.score == "sparsegpt":
             quota = self.pattern.keep if self.pattern else keep
-            return calibration.sparsegpt(weight.cpu(), statistic.cpu(), quota, self.pattern, dim)
+            return calibration.sparsegpt(
+                weight.cpu(), statistic.cpu(), quota, self.pattern, dim
+            )
 
         flags = self._best(self.scored(weight, statistic, dim).cpu(), keep, dim)
         return flags, weight.masked_fill(~flags.to(weight.device), 0)
 
-    def vote(self, weight: Tensor, statistics: Sequence[Tensor], keep: int, dim: int) -> tuple[Tensor, Tensor]:
+    def vote(
+        self, weight: Tensor, statistics: Sequence[Tensor], keep: int, dim: int
+    ) -> tuple[Tensor, Tensor]:
         """As `cut`, by the votes of the masks that each of *statistics* makes; their mean score settles ties."""
         if len(statistics) == 1:
             return self.cut(weight, statistics[0], keep, dim)
@@ -178,4 +204,6 @@ class Cutter:
         """The score of each weight; higher means keep."""
         if self.score == "magnitude":
             return weight.abs()
-        return (calibration.wanda if self.score == "wanda" else calibration.ria)(weight, statistic, dim)
+        return (calibration.wanda if self.score == "wanda" else calibration.ria)(
+            weight, statistic, dim
+        )

@@ -40,18 +40,30 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
         raise unknown("control", kind, CONTROLS)
     learner = task.learner(meter or Meter())
     if learner.scope.shards.team.size > 1:
-        raise RankError("a control moves weights within whole parameters, which no rank has under FSDP2; use one rank")
+        raise RankError(
+            "a control moves weights within whole parameters, which no rank has under FSDP2; use one rank"
+        )
     ticket.check_base(learner.base, learner.scope)
     weights = {**learner.origin, **ticket.start}
     masks = {}
 
     for name in learner.scope:
         dice = torch.Generator().manual_seed(learner.seed("control", kind, name))
-        masks[name], weights[name] = CONTROLS[kind](ticket.mask[name], weights[name], learner.origin[name], dice)
+        masks[name], weights[name] = CONTROLS[kind](
+            ticket.mask[name], weights[name], learner.origin[name], dice
+        )
 
     learner.apply_mask(Mask(learner.scope, masks))
     learner.restore(weights)
-    return Ticket.drawn(learner, {"name": "control", "kind": kind, "of": ticket.digest, "method": dict(ticket.method)})
+    return Ticket.drawn(
+        learner,
+        {
+            "name": "control",
+            "kind": kind,
+            "of": ticket.digest,
+            "method": dict(ticket.method),
+        },
+    )
 
 
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
@@ -64,20 +76,37 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
             f"the ticket does not start from the pre-trained weights ({moved[0]!r} is elsewhere), which its control "
             f"needs; make it with `instant-soup control` and the ticket's recipe"
         )
+
     masks = {}
     for name in ticket.mask:
-        dice = torch.Generator().manual_seed(int.from_bytes(sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1)
+        dice = torch.Generator().manual_seed(
+            int.from_bytes(sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1
+        )
         masks[name] = _permuted(ticket.mask[name], dice)[0]
-    method = {"name": "control", "kind": "layers", "of": ticket.digest, "seed": seed, "method": dict(ticket.method)}
-    return Ticket(Mask(ticket.mask.scope, masks), ticket.start, ticket.base, method=method)
+
+    method = {
+        "name": "control",
+        "kind": "layers",
+        "of": ticket.digest,
+        "seed": seed,
+        "method": dict(ticket.method),
+    }
+
+    return Ticket(
+        Mask(ticket.mask.scope, masks), ticket.start, ticket.base, method=method
+    )
 
 
-def _layers(mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator) -> Controlled:
+def _layers(
+    mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator
+) -> Controlled:
     del start
     return _permuted(mask, dice)[0], origin
 
 
-def _shuffled(mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator) -> Controlled:
+def _shuffled(
+    mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator
+) -> Controlled:
     del origin
     moved, places = _permuted(mask, dice)
     return moved, start.detach().cpu().flatten()[places].view(start.shape)
@@ -88,6 +117,6 @@ def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
     return mask.flatten()[places].view(mask.shape), places
 
 
-CONTROLS: Mapping[str, Callable[[Tensor, Tensor, Tensor, torch.Generator], Controlled]] = MappingProxyType(
-    {"layers": _layers, "shuffled": _shuffled}
-)
+CONTROLS: Mapping[
+    str, Callable[[Tensor, Tensor, Tensor, torch.Generator], Controlled]
+] = MappingProxyType({"layers": _layers, "shuffled": _shuffled})

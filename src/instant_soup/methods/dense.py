@@ -23,8 +23,12 @@ class Dense:
     def trains(self) -> bool:
         return False
 
-    def draw(self, task: Task, sparsity: float = 0.0, meter: Meter | None = None) -> Ticket:
+    def draw(
+        self, task: Task, sparsity: float = 0.0, meter: Meter | None = None
+    ) -> Ticket:
         """The ticket that keeps every weight. Raises SparsityError when *sparsity* is not 0."""
         if sparsity:
-            raise SparsityError(f"sparsity is {sparsity} and method 'dense' prunes nothing; set sparsity to 0")
+            raise SparsityError(
+                f"sparsity is {sparsity} and method 'dense' prunes nothing; set sparsity to 0"
+            )
         return Ticket.drawn(task.learner(meter or Meter()), describe(self))

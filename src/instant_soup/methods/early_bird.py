@@ -54,13 +54,25 @@ class EarlyBird:
 
     def __post_init__(self) -> None:
         if not self.check > 0:
-            raise KnobError(f"check is {self.check}; expected a part of an epoch above 0, such as 0.1")
+            raise KnobError(
+                f"check is {self.check}; expected a part of an epoch above 0, such as 0.1"
+            )
+
         if self.queue < 2:
-            raise KnobError(f"queue is {self.queue}; expected 2 masks or more, the newest and what it is compared with")
+            raise KnobError(
+                f"queue is {self.queue}; expected 2 masks or more, the newest and what it is compared with"
+            )
+
         if not 0 <= self.epsilon <= 1:
-            raise KnobError(f"epsilon is {self.epsilon}; expected a distance between 0 and 1, such as 0.1")
+            raise KnobError(
+                f"epsilon is {self.epsilon}; expected a distance between 0 and 1, such as 0.1"
+            )
+
         if not 0 < self.mask_share <= 1:
-            raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
+            raise KnobError(
+                f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1"
+            )
+
         saliency(self.score)  # raises where there is none of that name
         check_finish(self.finish)
 
@@ -90,13 +102,24 @@ class EarlyBird:
             )
 
         agreed = False
-        for _ in learner.rounds(range(max(1, int(self.mask_share * learner.horizon / every)))):
+        for _ in learner.rounds(
+            range(max(1, int(self.mask_share * learner.horizon / every)))
+        ):
             learner.train(every)
-            newest = prune(score(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern)
+            newest = prune(
+                score(learner),
+                learner.mask,
+                sparsity,
+                across=self.across,
+                pattern=self.pattern,
+            )
             distances = [newest.distance(older) / farthest for older in learner.aside]
             learner.note("distances", distances)
             learner.set_aside([*learner.aside, newest][1 - self.queue :])
-            if agreed := len(distances) == self.queue - 1 and max(distances) <= self.epsilon:
+            if (
+                agreed := len(distances) == self.queue - 1
+                and max(distances) <= self.epsilon
+            ):
                 break
 
         learner.note("agreed", agreed)

@@ -50,7 +50,9 @@ class Gradual:
         if self.rounds < 1:
             raise KnobError(f"rounds is {self.rounds}; expected 1 or more")
         if not 0 <= self.mask_share <= 1:
-            raise KnobError(f"mask_share is {self.mask_share}; expected a share of T between 0 and 1")
+            raise KnobError(
+                f"mask_share is {self.mask_share}; expected a share of T between 0 and 1"
+            )
 
         if not 0 <= self.mask_start <= self.mask_share:
             raise KnobError(
@@ -72,9 +74,19 @@ class Gradual:
         check_pattern(self.pattern, sparsity, learner.scope)
         targets = stepped(SCHEDULES[self.schedule](sparsity, self.rounds), self.pattern)
 
-        for target, end in learner.rounds(zip(targets, self._ends(learner.horizon), strict=True)):
+        for target, end in learner.rounds(
+            zip(targets, self._ends(learner.horizon), strict=True)
+        ):
             learner.train(end - learner.steps_taken)
-            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern))
+            learner.apply_mask(
+                prune(
+                    score(learner),
+                    learner.mask,
+                    target,
+                    across=self.across,
+                    pattern=self.pattern,
+                )
+            )
 
         learner.train(learner.horizon - learner.steps_taken)
         return Ticket.drawn(learner, describe(self), ready=True)
@@ -83,4 +95,7 @@ class Gradual:
         """The step at which each cut comes, on a line of *horizon* steps."""
         first = self.mask_start * horizon
         stage = (self.mask_share - self.mask_start) * horizon
-        return [round(first + stage * number / self.rounds) for number in range(1, self.rounds + 1)]
+        return [
+            round(first + stage * number / self.rounds)
+            for number in range(1, self.rounds + 1)
+        ]

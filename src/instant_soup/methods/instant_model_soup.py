@@ -54,8 +54,13 @@ class InstantModelSoup:
         for knob in ("ingredients", "lookahead_steps", "grid"):
             if getattr(self, knob) < 1:
                 raise KnobError(f"{knob} is {getattr(self, knob)}; expected 1 or more")
-        if len(self.sparsities) != 2 or not 0 <= self.sparsities[0] <= self.sparsities[1] < 1:
-            raise KnobError(f"sparsities is {self.sparsities}; expected (low, high) with 0 <= low <= high < 1")
+        if (
+            len(self.sparsities) != 2
+            or not 0 <= self.sparsities[0] <= self.sparsities[1] < 1
+        ):
+            raise KnobError(
+                f"sparsities is {self.sparsities}; expected (low, high) with 0 <= low <= high < 1"
+            )
 
     @property
     def name(self) -> str:
@@ -71,24 +76,55 @@ class InstantModelSoup:
         survivors(sparsity, learner.scope.size)
         check_pattern(self.pattern, sparsity, learner.scope)
         dice = random.Random(learner.seed("soup sparsities"))
-        sparsities = stepped([dice.uniform(*self.sparsities) for _ in range(self.ingredients)], self.pattern)
-        looks = briefs(self.ingredients, self.lookahead_steps, self.protocols, learner.seed("soup"))
+        sparsities = stepped(
+            [dice.uniform(*self.sparsities) for _ in range(self.ingredients)],
+            self.pattern,
+        )
+        looks = briefs(
+            self.ingredients, self.lookahead_steps, self.protocols, learner.seed("soup")
+        )
+
         for sparse, look in learner.rounds(zip(sparsities, looks, strict=True)):
             soup = learner.weights()
-            learner.restore(self._stirred(learner, soup, self._ingredient(learner, sparse, look), sparse))
-        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern))
+            learner.restore(
+                self._stirred(
+                    learner, soup, self._ingredient(learner, sparse, look), sparse
+                )
+            )
+
+        learner.apply_mask(
+            prune(
+                magnitude(learner),
+                learner.mask,
+                sparsity,
+                across=self.across,
+                pattern=self.pattern,
+            )
+        )
+
         return Ticket.drawn(learner, describe(self))
 
     def _ingredient(self, learner: Learner, sparsity: float, look: Brief) -> Weights:
         """The pre-trained weights, pruned to *sparsity* and trained for a moment."""
         dense = Mask.dense(learner.scope)
         learner.restore(learner.origin)
-        learner.apply_mask(prune(magnitude(learner), dense, sparsity, across=self.across, pattern=self.pattern))
+        learner.apply_mask(
+            prune(
+                magnitude(learner),
+                dense,
+                sparsity,
+                across=self.across,
+                pattern=self.pattern,
+            )
+        )
         (seen,) = learner.look_ahead([look], _weights)
         learner.apply_mask(dense)
+
         return seen
 
-    def _stirred(self, learner: Learner, soup: Weights, ingredient: Weights, sparsity: float) -> Weights:
+    def _stirred(
+        self, learner: Learner, soup: Weights, ingredient: Weights, sparsity: float
+    ) -> Weights:
         """The mix that validates best; of equals the one nearest to *soup*."""
         learner.restore(soup)
         share, best = 0.0, learner.evaluate()
@@ -97,7 +133,9 @@ class InstantModelSoup:
             if (value := learner.evaluate()) > best:
                 share, best = i / self.grid, value
         facts = {"sparsity": sparsity, "share": share, "validation": best}
-        learner.note("ingredients", {**facts, "barrier": barrier(learner, soup, ingredient)})
+        learner.note(
+            "ingredients", {**facts, "barrier": barrier(learner, soup, ingredient)}
+        )
         return lerp(soup, ingredient, share)
 
 

@@ -123,30 +123,52 @@ class InstantSoup:
         steps_to(0.5, self.compression, self.share, self.rounds)
 
     def _check_numbers(self) -> None:
-        least = {"denoisers": 0, "denoised_rounds": 1, "lookahead_steps": 1, "lookahead_warmup": 0, "round_steps": 1}
+        least = {
+            "denoisers": 0,
+            "denoised_rounds": 1,
+            "lookahead_steps": 1,
+            "lookahead_warmup": 0,
+            "round_steps": 1,
+        }
         for knob, minimum in least.items():
             value = getattr(self, knob)
             if value is not None and value < minimum:
                 raise KnobError(f"{knob} is {value}; expected {minimum} or more")
 
         if self.round_epochs is not None and not 0 < self.round_epochs < inf:
-            raise KnobError(f"round_epochs is {self.round_epochs}; expected a part of an epoch above 0, such as 0.1")
+            raise KnobError(
+                f"round_epochs is {self.round_epochs}; expected a part of an epoch above 0, such as 0.1"
+            )
         if self.settled is not None and not 0 <= self.settled <= 1:
-            raise KnobError(f"settled is {self.settled}; expected a share of the ticket between 0 and 1, such as 0.001")
+            raise KnobError(
+                f"settled is {self.settled}; expected a share of the ticket between 0 and 1, such as 0.001"
+            )
         if not 0 < self.mask_share <= 1:
-            raise KnobError(f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1")
+            raise KnobError(
+                f"mask_share is {self.mask_share}; expected a share of T above 0 and up to 1"
+            )
         if not 0 <= self.mask_start < 1:
-            raise KnobError(f"mask_start is {self.mask_start}; expected a share of T, 0 or more and below 1")
+            raise KnobError(
+                f"mask_start is {self.mask_start}; expected a share of T, 0 or more and below 1"
+            )
 
     def _check_together(self) -> None:
         if self.round_steps is not None and self.round_epochs is not None:
-            raise KnobError(f"round_steps is {self.round_steps} and round_epochs {self.round_epochs}; set one of them")
+            raise KnobError(
+                f"round_steps is {self.round_steps} and round_epochs {self.round_epochs}; set one of them"
+            )
         if self.settled is not None and self.carry == "mean":
-            raise KnobError("settled is set and carry is 'mean', which counts on all look-aheads; unset one of them")
+            raise KnobError(
+                "settled is set and carry is 'mean', which counts on all look-aheads; unset one of them"
+            )
         if not self.denoisers and not self.own_mask:
-            raise KnobError("denoisers is 0 and own_mask is false, so no mask is left to blend; set one of them")
+            raise KnobError(
+                "denoisers is 0 and own_mask is false, so no mask is left to blend; set one of them"
+            )
 
-        if self.mask_start and (self.spacing != "even" or self.mask_start >= self.mask_share):
+        if self.mask_start and (
+            self.spacing != "even" or self.mask_start >= self.mask_share
+        ):
             raise KnobError(
                 f"mask_start is {self.mask_start}, with rounds that are spaced {self.spacing!r} up to mask_share "
                 f"{self.mask_share}; set spacing to 'even', and mask_start below mask_share"
@@ -172,16 +194,22 @@ class InstantSoup:
         Raises KnobError when the rounds do not fit the task's budget.
         """
         check_pattern(self.pattern, sparsity)
-        targets = stepped(steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern)
+        targets = stepped(
+            steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern
+        )
         how = self._resolved(len(targets), task.horizon)
-        learner = task.learner(meter or Meter(), horizon=how._line(len(targets), task.horizon))
+        learner = task.learner(
+            meter or Meter(), horizon=how._line(len(targets), task.horizon)
+        )
         lengths = how._lengths(len(targets), learner)
         check_pattern(self.pattern, sparsity, learner.scope)
 
         for number, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[number])
             looks = how._looks(number, len(targets), learner)
-            learner.apply_mask(how._denoised(learner, looks, target, last=number == len(targets) - 1))
+            learner.apply_mask(
+                how._denoised(learner, looks, target, last=number == len(targets) - 1)
+            )
 
         return finished(learner, self.finish, describe(how))
 
@@ -191,31 +219,44 @@ class InstantSoup:
         Look-aheads whose length was left to us are not carried on where they do not fit into a T of a few dozen steps.
         """
         denoised = self._denoised_rounds(rounds)
-        affordable = max(1, min(PAPER_STEPS, horizon // (2 * max(1, denoised * self.denoisers))))
+        affordable = max(
+            1, min(PAPER_STEPS, horizon // (2 * max(1, denoised * self.denoisers)))
+        )
         how = replace(self, lookahead_steps=self.lookahead_steps or affordable)
         if self.carry != "auto":
             return how
 
         carried = replace(how, carry="mean")
         line = horizon - carried._beside(rounds)
-        fits = self.lookahead_steps is not None or carried._carried(rounds) + self.mask_share * line <= line
+        fits = (
+            self.lookahead_steps is not None
+            or carried._carried(rounds) + self.mask_share * line <= line
+        )
         return carried if fits and self.settled is None else replace(how, carry="none")
 
     def _denoised_rounds(self, rounds: int) -> int:
         """How many of *rounds* have look-aheads."""
         if not self.denoisers:
             return 0
-        return rounds if self.denoised_rounds is None else min(rounds, self.denoised_rounds)
+        return (
+            rounds if self.denoised_rounds is None else min(rounds, self.denoised_rounds)
+        )
 
     def _ahead(self, rounds: int) -> int:
         """The steps of all look-aheads together."""
-        return self._denoised_rounds(rounds) * self.denoisers * (self.lookahead_steps or 0)
+        return (
+            self._denoised_rounds(rounds) * self.denoisers * (self.lookahead_steps or 0)
+        )
 
     def _carried(self, rounds: int) -> int:
         """The steps by which look-aheads move the learner on along its line."""
         if self.carry == "none":
             return 0
-        return self._ahead(rounds) // (self.denoisers or 1) if self.progress == "row" else self._ahead(rounds)
+        return (
+            self._ahead(rounds) // (self.denoisers or 1)
+            if self.progress == "row"
+            else self._ahead(rounds)
+        )
 
     def _beside(self, rounds: int) -> int:
         """The steps of look-aheads that the line makes room for, because they are paid out of T and no progress."""
@@ -238,7 +279,11 @@ class InstantSoup:
         horizon = learner.horizon
 
         if ends[-1] + carried > horizon:
-            away = ", or set carry to 'none', with which look-aheads are no part of T" if carried else ""
+            away = (
+                ", or set carry to 'none', with which look-aheads are no part of T"
+                if carried
+                else ""
+            )
             raise KnobError(
                 f"{rounds} rounds take {ends[-1] + carried} steps and the budget T has {horizon}; lower round_steps, "
                 f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer{away}"
@@ -248,12 +293,21 @@ class InstantSoup:
     def _ends(self, rounds: int, learner: Learner) -> list[int]:
         """After how many steps each round is over, look-aheads left out."""
         horizon = learner.horizon
-        if self.spacing == "even" and self.round_steps is None and self.round_epochs is None:
+        if (
+            self.spacing == "even"
+            and self.round_steps is None
+            and self.round_epochs is None
+        ):
             first = self.mask_start * horizon
             stage = (self.mask_share - self.mask_start) * horizon
-            return [round(first + stage * number / rounds) for number in range(1, rounds + 1)]
+            return [
+                round(first + stage * number / rounds) for number in range(1, rounds + 1)
+            ]
 
-        corners = [number if self.spacing == "even" else number * (number + 1) // 2 for number in range(1, rounds + 1)]
+        corners = [
+            number if self.spacing == "even" else number * (number + 1) // 2
+            for number in range(1, rounds + 1)
+        ]
         if self.round_steps is not None:
             unit: float = self.round_steps
         elif self.round_epochs is not None:
@@ -276,14 +330,19 @@ class InstantSoup:
             warmup=self.lookahead_warmup,
         )
 
-    def _denoised(self, learner: Learner, looks: list[Brief], target: float, *, last: bool) -> Mask:
+    def _denoised(
+        self, learner: Learner, looks: list[Brief], target: float, *, last: bool
+    ) -> Mask:
         """DenoisedPrune: the round's mask."""
         blend = BLENDS[self.blend]
         carried = self.carry == "mean"
         score: Saliency = saliency(self.score)
 
-        own = prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern)
-        kept_apart = carried and blend.wanted.weights  # going on from the mean writes over the weights before it
+        own = prune(
+            score(learner), learner.mask, target, across=self.across, pattern=self.pattern
+        )
+        # going on from the mean writes over the weights before it
+        kept_apart = carried and blend.wanted.weights
         before = learner.weights() if kept_apart else learner.view()
 
         def blended(outlook: Outlook) -> Mask:
@@ -293,7 +352,13 @@ class InstantSoup:
                 return outlook.union
 
             standing = Standing(score(learner), before, partial(score, learner))
-            return prune(blend.score(outlook, standing), learner.mask, target, across=self.across, pattern=self.pattern)
+            return prune(
+                blend.score(outlook, standing),
+                learner.mask,
+                target,
+                across=self.across,
+                pattern=self.pattern,
+            )
 
         outlook = denoise(
             learner,
@@ -307,7 +372,9 @@ class InstantSoup:
         )
         if carried and outlook.weights is not None:
             steps = [look.steps for look in looks]
-            learner.advance(outlook.weights, max(steps) if self.progress == "row" else sum(steps))
+            learner.advance(
+                outlook.weights, max(steps) if self.progress == "row" else sum(steps)
+            )
 
         mask = blended(outlook)
         learner.note("rounds", _noted(target, mask, own, outlook))

@@ -68,22 +68,36 @@ class Lottery:
         """Draw a ticket at the cost of a whole fine-tune each round."""
         learner = task.learner(meter or Meter())
         check_pattern(self.pattern, sparsity, learner.scope)
-        targets = stepped(steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern)
+        targets = stepped(
+            steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern
+        )
         start, at = begun(learner, self.rewind)
         score = saliency(self.score)
 
         for target in targets:
             learner.complete(at=at)
-            learner.apply_mask(prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern))
+            learner.apply_mask(
+                prune(
+                    score(learner),
+                    learner.mask,
+                    target,
+                    across=self.across,
+                    pattern=self.pattern,
+                )
+            )
             rewound(learner, start, rewind_head=self.rewind_head)
 
         return Ticket.drawn(learner, describe(self), start=start)
 
 
-def check_rounds(rewind: float, compression: float, share: str, rounds: int | None, score: str) -> None:
+def check_rounds(
+    rewind: float, compression: float, share: str, rounds: int | None, score: str
+) -> None:
     """Refuse settings of IMP that cannot work. Raises KnobError or UnknownName."""
     if not 0 <= rewind < 1:
-        raise KnobError(f"rewind is {rewind}; expected a share of T, 0 <= rewind < 1, such as 0.02")
+        raise KnobError(
+            f"rewind is {rewind}; expected a share of T, 0 <= rewind < 1, such as 0.02"
+        )
 
     saliency(score)
     steps_to(0.5, compression, share, rounds)
@@ -99,4 +113,10 @@ def begun(learner: Learner, rewind: float) -> tuple[Weights, int]:
 
 def rewound(learner: Learner, start: Weights, *, rewind_head: bool) -> None:
     """Put a *learner* back to *start* under its mask, but for the head unless asked."""
-    learner.restore({name: part for name, part in start.items() if rewind_head or name not in learner.fresh})
+    learner.restore(
+        {
+            name: part
+            for name, part in start.items()
+            if rewind_head or name not in learner.fresh
+        }
+    )

@@ -55,11 +55,15 @@ class LotteryPools:
 
     def __post_init__(self) -> None:
         if not self.coefficients or not all(0 < a < 1 for a in self.coefficients):
-            raise KnobError(f"coefficients are {self.coefficients}; expected one or more between 0 and 1")
+            raise KnobError(
+                f"coefficients are {self.coefficients}; expected one or more between 0 and 1"
+            )
         if self.beyond < 0:
             raise KnobError(f"beyond is {self.beyond}; expected 0 or more levels")
         if self.beyond and Pattern.named(self.pattern) is not None:
-            raise KnobError(f"beyond is {self.beyond}, and nothing lies beyond pattern {self.pattern!r}; set it to 0")
+            raise KnobError(
+                f"beyond is {self.beyond}, and nothing lies beyond pattern {self.pattern!r}; set it to 0"
+            )
         check_rounds(self.rewind, self.compression, self.share, self.rounds, self.score)
 
     @property
@@ -85,12 +89,19 @@ class LotteryPools:
         pool: list[Level] = []
         for number, target in enumerate((*targets, None)):
             if number == place:
-                learner.restore(start)  # the head too: this level is the ticket of IMP, fine-tuned as that would be
+                # the head too: this level is the ticket of IMP, fine-tuned as that would be
+                learner.restore(start)
 
             learner.complete(at=at)
             pool.append(self._level(learner))
             if target is not None:
-                cut = prune(score(learner), learner.mask, target, across=self.across, pattern=self.pattern)
+                cut = prune(
+                    score(learner),
+                    learner.mask,
+                    target,
+                    across=self.across,
+                    pattern=self.pattern,
+                )
                 learner.apply_mask(cut)
                 rewound(learner, start, rewind_head=self.rewind_head)
 
@@ -117,7 +128,9 @@ class LotteryPools:
             )
         return tuple(targets)
 
-    def _mixed(self, learner: Learner, pool: Sequence[Level], place: int, sparsity: float) -> Level:
+    def _mixed(
+        self, learner: Learner, pool: Sequence[Level], place: int, sparsity: float
+    ) -> Level:
         """Interpolate outward from the ticket at *place*."""
         best = pool[place]
         learner.apply_mask(best.mask)
@@ -127,7 +140,9 @@ class LotteryPools:
         for number in _outward(len(pool), place):
             better = None
             for coefficient in self.coefficients:
-                candidate = self._candidate(learner, pool[number], best, coefficient, sparsity)
+                candidate = self._candidate(
+                    learner, pool[number], best, coefficient, sparsity
+                )
                 learner.apply_mask(candidate.mask)
                 learner.restore(candidate.weights)
                 value = learner.evaluate()
@@ -136,23 +151,42 @@ class LotteryPools:
                     better = (coefficient, replace(candidate, weights=learner.weights()))
 
             taken = better[0] if better else None
-            learner.note("pool", {"level": number, "coefficient": taken, "validation": bar})
+            learner.note(
+                "pool", {"level": number, "coefficient": taken, "validation": bar}
+            )
             if better:
                 best = better[1]
 
         return best
 
-    def _candidate(self, learner: Learner, level: Level, best: Level, coefficient: float, sparsity: float) -> Level:
+    def _candidate(
+        self,
+        learner: Learner,
+        level: Level,
+        best: Level,
+        coefficient: float,
+        sparsity: float,
+    ) -> Level:
         """*best* interpolated with *level* and cut, by the score whose curvature is interpolated likewise."""
         weights = lerp(level.weights, best.weights, coefficient)
         sizes = Elementwise({name: weights[name] for name in learner.scope}, torch.abs)
         dense = Mask.dense(learner.scope)
         if self.score == "magnitude":
-            return Level(prune(sizes, dense, sparsity, across=self.across, pattern=self.pattern), weights, {})
+            return Level(
+                prune(sizes, dense, sparsity, across=self.across, pattern=self.pattern),
+                weights,
+                {},
+            )
 
         moments = lerp(level.moments, best.moments, coefficient)
-        scores = Lazy(learner.scope, lambda name: sizes[name].float() * moments[name].pow(POWER))
-        return Level(prune(scores, dense, sparsity, across=self.across, pattern=self.pattern), weights, moments)
+        scores = Lazy(
+            learner.scope, lambda name: sizes[name].float() * moments[name].pow(POWER)
+        )
+        return Level(
+            prune(scores, dense, sparsity, across=self.across, pattern=self.pattern),
+            weights,
+            moments,
+        )
 
 
 @dataclass(frozen=True)

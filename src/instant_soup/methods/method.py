@@ -65,7 +65,11 @@ class Variant:
     def knobs(self) -> dict[str, Any]:
         """Names and defaults of the knobs that the name leaves open."""
         whole = self()
-        return {knob.name: getattr(whole, knob.name) for knob in fields(self.make) if knob.name not in self.fixed}
+        return {
+            knob.name: getattr(whole, knob.name)
+            for knob in fields(self.make)
+            if knob.name not in self.fixed
+        }
 
     @property
     def summary(self) -> str:

@@ -63,10 +63,20 @@ class ModelSoup:
         learner = task.learner(meter or Meter())
         survivors(sparsity, learner.scope.size)
         check_pattern(self.pattern, sparsity, learner.scope)
-        learner.apply_mask(prune(magnitude(learner), learner.mask, sparsity, across=self.across, pattern=self.pattern))
+        learner.apply_mask(
+            prune(
+                magnitude(learner),
+                learner.mask,
+                sparsity,
+                across=self.across,
+                pattern=self.pattern,
+            )
+        )
         bowls, values = [], []
 
-        for brief in briefs(self.ingredients, learner.horizon, self.protocols, learner.seed("ingredients")):
+        for brief in briefs(
+            self.ingredients, learner.horizon, self.protocols, learner.seed("ingredients")
+        ):
             learner.restore(learner.origin)
             learner.complete(brief.training)
             bowls.append(learner.weights())
@@ -78,9 +88,22 @@ class ModelSoup:
 
         return Ticket.drawn(learner, describe(self), ready=True)
 
-    def _report(self, learner: Learner, bowls: Sequence[Weights], values: Sequence[float], soup: Soup) -> None:
+    def _report(
+        self,
+        learner: Learner,
+        bowls: Sequence[Weights],
+        values: Sequence[float],
+        soup: Soup,
+    ) -> None:
         """Note what was taken, and how far apart in loss."""
         first, *others = soup.taken
         barriers = {i: barrier(learner, bowls[first], bowls[i]) for i in others}
         for i, value in enumerate(values):
-            learner.note("ingredients", {"validation": value, "taken": i in soup.taken, "barrier": barriers.get(i)})
+            learner.note(
+                "ingredients",
+                {
+                    "validation": value,
+                    "taken": i in soup.taken,
+                    "barrier": barriers.get(i),
+                },
+            )

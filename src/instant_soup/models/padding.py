@@ -17,7 +17,9 @@ DEPENDS = frozenset({"canine", "convbert", "fnet", "nystromformer", "yoso"})
 """Kinds of model that mix padding into what they say, whatever the attention mask: their texts are all made as long."""
 
 
-def agree(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stated: Mapping[str, Any]) -> None:
+def agree(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stated: Mapping[str, Any]
+) -> None:
     """Give *model*'s configuration and *tokenizer* one pad id and the side on which the model wants it.
 
     The pad id is the first of these that both know: the one that the configuration states, the tokenizer's, the one
@@ -40,7 +42,9 @@ def agree(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stated: Ma
         *_listed(getattr(text_config, "eos_token_id", None)),
     ]
 
-    pad = next((number for number in candidates if _is_known(number, rows, tokenizer)), None)
+    pad = next(
+        (number for number in candidates if _is_known(number, rows, tokenizer)), None
+    )
     if pad is None:
         raise DataError(
             "the model has no token to pad texts with: neither its config.json nor its tokenizer names a pad token or "

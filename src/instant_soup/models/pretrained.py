@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from transformers import AutoConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from . import clip, decoder, text, vision
 from .classifier import loading
 
 
-def load(name: str, *, pooler: bool = False) -> text.TextModel | vision.ImageModel | decoder.LanguageModel:
+def load(
+    name: str, *, pooler: bool = False
+) -> text.TextModel | vision.ImageModel | decoder.LanguageModel:
     """Load *name* as tasks do: ``"packaged"``, a folder or a hub id of a text, image or language model, or a CLIP.
 
     Its head is new, and its scope is that of the tasks.

@@ -74,7 +74,9 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     with loading(name, EXPECTED, seed):
         stated, _ = PreTrainedConfig.get_config_dict(path)
         check_config(name, stated)
-        config = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(
+            path, num_labels=labels, trust_remote_code=False
+        )
         padding.forget_unknown(config)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             path,
@@ -94,7 +96,11 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
 
 
 def take(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, labels: int, pooler: bool = False
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    labels: int,
+    pooler: bool = False,
 ) -> TextModel:
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
 
@@ -125,8 +131,12 @@ def take(
     nn.Module.to(copy, torch.float32)
     scope = Scope.of(copy, pooler=pooler)
     body = f"{copy.base_model_prefix}."
-    head = frozenset(key for key, _ in copy.named_parameters() if not key.startswith(body))
-    return _put_together(name, copy, deepcopy(tokenizer), scope, head, copy.config.to_dict())
+    head = frozenset(
+        key for key, _ in copy.named_parameters() if not key.startswith(body)
+    )
+    return _put_together(
+        name, copy, deepcopy(tokenizer), scope, head, copy.config.to_dict()
+    )
 
 
 def _put_together(
@@ -148,7 +158,8 @@ def _positions(model: PreTrainedModel) -> int | None:
     limits = []
     for name, part in model.named_modules():
         if isinstance(part, nn.Embedding) and _OF_POSITIONS.search(name):
-            unused = 0 if part.padding_idx is None else part.padding_idx + 1  # RoBERTa counts from behind its pad id
+            # RoBERTa counts from behind its pad id
+            unused = 0 if part.padding_idx is None else part.padding_idx + 1
             limits.append(part.num_embeddings - unused)
 
     configured = getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -28,8 +28,23 @@ WORDS = ("good", "bad", "not", "very", "a", "the", "film", "plot", "is", "was")
 def bert(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Path:
     """Save a miniature BERT with a word-and-letter vocabulary into *folder*, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, "'", "-", ",", "."]
+    letters = [
+        *string.ascii_lowercase,
+        *(f"##{letter}" for letter in string.ascii_lowercase),
+    ]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *WORDS,
+        *letters,
+        "'",
+        "-",
+        ",",
+        ".",
+    ]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
 
@@ -56,11 +71,14 @@ def clip(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
     marks = [*string.ascii_lowercase, *string.digits, *"'-,._"]
     vocabulary = [*marks, *(f"{mark}</w>" for mark in marks), "re", "red</w>", start, end]
     numbers = {token: number for number, token in enumerate(vocabulary)}
-    merges: Any = [("r", "e"), ("re", "d</w>")]  # annotated as text upstream, and wanted in pairs
-    CLIPTokenizer(vocab=numbers, merges=merges, model_max_length=64).save_pretrained(folder)
-    CLIPImageProcessorPil(size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE}).save_pretrained(
+    # annotated as text upstream, and wanted in pairs
+    merges: Any = [("r", "e"), ("re", "d</w>")]
+    CLIPTokenizer(vocab=numbers, merges=merges, model_max_length=64).save_pretrained(
         folder
     )
+    CLIPImageProcessorPil(
+        size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE}
+    ).save_pretrained(folder)
     body = {
         "hidden_size": width,
         "intermediate_size": 2 * width,
@@ -121,8 +139,12 @@ class _AttentionTower(nn.Module):
     def __init__(self, layers: int, width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, PATCH, stride=PATCH, bias=False)
-        self.positional_embedding = nn.Parameter(0.2 * torch.randn((IMAGE // PATCH) ** 2, width))
-        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(_Block(width) for _ in range(layers))})
+        self.positional_embedding = nn.Parameter(
+            0.2 * torch.randn((IMAGE // PATCH) ** 2, width)
+        )
+        self.transformer = nn.ModuleDict(
+            {"resblocks": nn.ModuleList(_Block(width) for _ in range(layers))}
+        )
         self.proj = nn.Parameter(0.2 * torch.randn(width, width // 2))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -138,10 +160,14 @@ class _Block(nn.Module):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, num_heads=2, batch_first=True)
-        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 2 * width), "c_proj": nn.Linear(2 * width, width)})
+        self.mlp = nn.ModuleDict(
+            {"c_fc": nn.Linear(width, 2 * width), "c_proj": nn.Linear(2 * width, width)}
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.ln_1(x)
         x = x + self.attn(y, y, y, need_weights=False)[0]
-        mixed: Tensor = x + self.mlp["c_proj"](nn.functional.gelu(self.mlp["c_fc"](self.ln_2(x))))
+        mixed: Tensor = x + self.mlp["c_proj"](
+            nn.functional.gelu(self.mlp["c_fc"](self.ln_2(x)))
+        )
         return mixed

@@ -60,7 +60,9 @@ def gpt2(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) ->
     return _saved(folder, GPT2LMHeadModel, config, seed)
 
 
-def mixtral(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH, experts: int = 4) -> Path:
+def mixtral(
+    folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH, experts: int = 4
+) -> Path:
     """Save a miniature mixture of experts, whose experts are stacked in one tensor, into *folder*, and return it."""
     config = MixtralConfig(
         vocab_size=len(LETTERS),
@@ -81,20 +83,30 @@ def mixtral(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH,
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token a letter."""
-    model = Tokenizer(WordLevel({letter: number for number, letter in enumerate(LETTERS)}, unk_token=LETTERS[0]))
+    model = Tokenizer(
+        WordLevel(
+            {letter: number for number, letter in enumerate(LETTERS)},
+            unk_token=LETTERS[0],
+        )
+    )
     model.pre_tokenizer = Split("", "isolated")
     return PreTrainedTokenizerFast(tokenizer_object=model, unk_token=LETTERS[0])  # type: ignore[no-untyped-call]
 
 
-def _saved(folder: Path, kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> Path:
+def _saved(
+    folder: Path, kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer().save_pretrained(folder)
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = kind(config)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.ndim > 1:
-                    parameter.normal_(std=0.15)  # so that inputs differ in size, as they do in trained models
+                    # so that inputs differ in size, as they do in trained models
+                    parameter.normal_(std=0.15)
+
     model.save_pretrained(folder)
     return folder

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError
@@ -37,7 +42,13 @@ class ImageModel:
     fresh: frozenset[str]
 
     @classmethod
-    def of(cls, name: str, model: nn.Module, processor: BaseImageProcessor, fresh: Iterable[str] = ()) -> ImageModel:
+    def of(
+        cls,
+        name: str,
+        model: nn.Module,
+        processor: BaseImageProcessor,
+        fresh: Iterable[str] = (),
+    ) -> ImageModel:
         """*model*, called *name*, of which *fresh* parameters are not pre-trained.
 
         Raises DataError when there is nothing to prune.
@@ -74,7 +85,9 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
     return ImageModel.of(name, model, pixels, fresh)
 
 
-def take(model: PreTrainedModel, pixels: BaseImageProcessor | None, *, classes: int) -> ImageModel:
+def take(
+    model: PreTrainedModel, pixels: BaseImageProcessor | None, *, classes: int
+) -> ImageModel:
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
 
     Args:
@@ -123,7 +136,9 @@ def processor(name: str) -> BaseImageProcessor:
 @torch.no_grad()
 def check_fit(name: str, model: nn.Module, pixels: BaseImageProcessor) -> None:
     """Raise DataError unless *model* takes images of the size that its processor makes."""
-    blank = pixels(images=[Image.new("RGB", (48, 48))], return_tensors="pt")["pixel_values"]
+    blank = pixels(images=[Image.new("RGB", (48, 48))], return_tensors="pt")[
+        "pixel_values"
+    ]
     height, width = blank.shape[-2:]
     try:
         model.eval()(pixel_values=blank)
@@ -140,7 +155,13 @@ def prunable(model: nn.Module, name: str) -> Scope:
     Raises DataError when there is none.
     """
     shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}
-    matrices = [key for key in shapes.keys() - left_out(shapes).keys() if not is_convolution(key, shapes[key])]
+    matrices = [
+        key
+        for key in shapes.keys() - left_out(shapes).keys()
+        if not is_convolution(key, shapes[key])
+    ]
     if not any(is_in_block(key) for key in matrices):
-        raise DataError(f"model {name!r} has no matrix in its blocks to prune; expected a transformer")
+        raise DataError(
+            f"model {name!r} has no matrix in its blocks to prune; expected a transformer"
+        )
     return Scope.of(model)

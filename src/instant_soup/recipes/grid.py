@@ -89,13 +89,17 @@ def expand(
     for name in chosen:
         if name not in file.cells:
             known = f"{path}: {unknown('cell', name, file.cells)}"
-            raise RecipeError(known if any(file.cells) else f"{path} holds no cells; leave --cell out")
+            raise RecipeError(
+                known if any(file.cells) else f"{path} holds no cells; leave --cell out"
+            )
 
     names = [name for name in file.cells if not chosen or name in chosen]
     count = sum(file.count(name) for name in names)
     limit = MOST if most is None else most
     if count > limit:
-        raise RecipeError(f"{path} asks for {count:,} runs; expected up to {limit:,}: --most allows more")
+        raise RecipeError(
+            f"{path} asks for {count:,} runs; expected up to {limit:,}: --most allows more"
+        )
 
     once: dict[str, Wanted] = {}
     for name in names:
@@ -117,7 +121,9 @@ class _File:
     @classmethod
     def read(cls, path: Path, changes: tuple[str, ...], methods: tuple[str, ...]) -> Self:
         fields = toml.read(path)
-        return cls(str(path), fields, toml.cells(fields, str(path)) or {"": {}}, changes, methods)
+        return cls(
+            str(path), fields, toml.cells(fields, str(path)) or {"": {}}, changes, methods
+        )
 
     def count(self, name: str) -> int:
         """How many runs one cell asks for, some of them perhaps twice."""
@@ -133,7 +139,9 @@ class _File:
             if isinstance(budget, Mapping):
                 like = self._like(budget, point, where)
                 point = {**point, "budget": 1.0}
-            yield Wanted(label, _recipe(point, f"{where} ({label})" if values else where), like)
+            yield Wanted(
+                label, _recipe(point, f"{where} ({label})" if values else where), like
+            )
 
     def _where(self, name: str) -> str:
         return f"{self.source}, cell {name}" if name else self.source
@@ -150,14 +158,19 @@ class _File:
         whole = _named(whole)
         if self.methods:
             mine = whole.get("method", {})
-            whole["method"] = [mine if mine.get("name") == method else {"name": method} for method in self.methods]
+            whole["method"] = [
+                mine if mine.get("name") == method else {"name": method}
+                for method in self.methods
+            ]
         return _marked(whole, where)
 
     def _like(self, budget: Mapping[str, Any], point: Fields, where: str) -> Recipe:
         """The recipe of the cell that *budget* names, at the same task, data, training, sparsity and seed."""
         name = budget.get("as")
         if list(budget) != ["as"] or not isinstance(name, str):
-            raise RecipeError(f"{where}: budget is {dict(budget)!r}; expected a number or the table budget.as = CELL")
+            raise RecipeError(
+                f"{where}: budget is {dict(budget)!r}; expected a number or the table budget.as = CELL"
+            )
         if name not in self.cells:
             raise RecipeError(f"{where}: budget.as: {unknown('cell', name, self.cells)}")
 
@@ -177,16 +190,25 @@ def _swept(fields: Fields, where: str) -> Fields:
     """*fields* with what its table ``sweep`` lists in its places."""
     fields = dict(fields)
     sweep = fields.pop("sweep", {})
+
     if not isinstance(sweep, Mapping):
-        raise RecipeError(f"{where}: sweep is {sweep!r}; expected a table of lists, such as seed = [0, 1, 2]")
+        raise RecipeError(
+            f"{where}: sweep is {sweep!r}; expected a table of lists, such as seed = [0, 1, 2]"
+        )
+
     for path, values in _leaves(sweep):
         if not isinstance(values, list) or not values:
-            raise RecipeError(f"{where}: sweep.{'.'.join(path)} is {values!r}; expected a list of values to go through")
+            raise RecipeError(
+                f"{where}: sweep.{'.'.join(path)} is {values!r}; expected a list of values to go through"
+            )
         fields = toml.merged(fields, _nested(path, _Axis(tuple(values))))
+
     return fields
 
 
-def _leaves(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(
+    table: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in table.items():
         path = (*above, *name.split("."))
         if isinstance(value, Mapping):
@@ -206,7 +228,11 @@ def _nested(path: tuple[str, ...], value: Any) -> Fields:
 
 def _named(fields: Fields) -> Fields:
     """A method by its name alone is one at its defaults."""
-    return {**fields, "method": {"name": fields["method"]}} if isinstance(fields.get("method"), str) else fields
+    return (
+        {**fields, "method": {"name": fields["method"]}}
+        if isinstance(fields.get("method"), str)
+        else fields
+    )
 
 
 def _marked(fields: Fields, where: str, above: tuple[str, ...] = ()) -> Fields:
@@ -218,7 +244,9 @@ def _marked(fields: Fields, where: str, above: tuple[str, ...] = ()) -> Fields:
             marked[name] = _marked(value, where, path)
         elif isinstance(value, list) and _is_axis(value, path, fields):
             if not value:
-                raise RecipeError(f"{where}: {'.'.join(path)} lists nothing; give it a value, or some")
+                raise RecipeError(
+                    f"{where}: {'.'.join(path)} lists nothing; give it a value, or some"
+                )
             marked[name] = _Axis(tuple(value))
         else:
             marked[name] = value
@@ -243,7 +271,9 @@ def _takes_a_list(path: tuple[str, ...], fields: Fields) -> bool:
     from ..soup.denoiser import RANGES
 
     method = DRAWN.get(str(fields.get("name"))) if above == ["method"] else None
-    return name in RANGES or (method is not None and isinstance(method.knobs.get(name), tuple))
+    return name in RANGES or (
+        method is not None and isinstance(method.knobs.get(name), tuple)
+    )
 
 
 def _axes(fields: Fields) -> list[tuple[tuple[str, ...], _Axis]]:

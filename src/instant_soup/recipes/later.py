@@ -24,11 +24,18 @@ LATER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def settled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """*fields* of a recipe without those later ones that have their defaults."""
-    return {name: _without(value, LATER[name]) if name in LATER else value for name, value in fields.items()}
+    return {
+        name: _without(value, LATER[name]) if name in LATER else value
+        for name, value in fields.items()
+    }
 
 
 def _without(table: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in table.items() if name not in later or value != later[name]}
+    return {
+        name: value
+        for name, value in table.items()
+        if name not in later or value != later[name]
+    }
 
 
 def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from ..methods import Method
 
 SCHEMA = 4
-MOST = 1e6  # of any number of steps, epochs, rounds or the like; what is larger was mistyped
+# of any number of steps, epochs, rounds or the like; what is larger was mistyped
+MOST = 1e6
 
 
 class _Strict(BaseModel):
@@ -42,20 +43,42 @@ class _Strict(BaseModel):
 class TaskSettings(_Strict):
     """What is learned, by which model."""
 
-    name: Annotated[str, Field(description="a task that `instant-soup tasks` lists, or a name of your own")]
+    name: Annotated[
+        str,
+        Field(
+            description="a task that `instant-soup tasks` lists, or a name of your own"
+        ),
+    ]
     kind: Annotated[
-        Literal["text", "images", "language"] | None, Field(description="of a task of your own: what its examples are")
+        Literal["text", "images", "language"] | None,
+        Field(description="of a task of your own: what its examples are"),
     ] = None
-    model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = "packaged"
-    pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = False
+    model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = (
+        "packaged"
+    )
+    pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = (
+        False
+    )
     columns: Annotated[
-        tuple[str, ...], Field(description="of a task of your own: one column of texts, or two, or one of images")
+        tuple[str, ...],
+        Field(
+            description="of a task of your own: one column of texts, or two, or one of images"
+        ),
     ] = ()
-    label: Annotated[str, Field(description="of a task of your own: the column of labels")] = "label"
-    metrics: Annotated[tuple[str, ...], Field(description="of a task of your own: what to report")] = ()
+    label: Annotated[
+        str, Field(description="of a task of your own: the column of labels")
+    ] = "label"
+    metrics: Annotated[
+        tuple[str, ...], Field(description="of a task of your own: what to report")
+    ] = ()
 
-    classes: Annotated[tuple[str, ...], Field(description="of images: the classes in words, for a zero-shot head")] = ()
-    templates: Annotated[tuple[str, ...], Field(description="of images: prompts with a {} for the class")] = ()
+    classes: Annotated[
+        tuple[str, ...],
+        Field(description="of images: the classes in words, for a zero-shot head"),
+    ] = ()
+    templates: Annotated[
+        tuple[str, ...], Field(description="of images: prompts with a {} for the class")
+    ] = ()
 
     @property
     def images(self) -> bool:
@@ -77,16 +100,25 @@ class TaskSettings(_Strict):
     def _known(self) -> Self:
         from ..models.text import PACKAGED
 
-        if self.name not in TASKS and not self.columns and not self.images and not self.language:
+        if (
+            self.name not in TASKS
+            and not self.columns
+            and not self.images
+            and not self.language
+        ):
             raise UnknownName(
                 f"{unknown('task', self.name, TASKS)}. For a task of your own, "
                 f"name the columns of its texts, or set kind to 'images' or 'language'"
             )
         if self.images and self.model == PACKAGED:
-            raise RecipeError("the packaged model reads text; set task.model to a CLIP or an image classifier")
+            raise RecipeError(
+                "the packaged model reads text; set task.model to a CLIP or an image classifier"
+            )
         for knob in ("classes", "templates"):
             if getattr(self, knob) and not self.images:
-                raise RecipeError(f"task.{knob} is set, and {self.name!r} is a task of text, which has none; remove it")
+                raise RecipeError(
+                    f"task.{knob} is set, and {self.name!r} is a task of text, which has none; remove it"
+                )
         return self
 
 
@@ -94,20 +126,41 @@ class DataSettings(_Strict):
     """Where the examples come from."""
 
     folder: Annotated[
-        str | None, Field(description="with train.parquet and validation.parquet; the hub if not set")
+        str | None,
+        Field(
+            description="with train.parquet and validation.parquet; the hub if not set"
+        ),
     ] = None
-    limit: Annotated[int | None, Field(ge=2, le=10**12, description="how many training examples to use")] = None
-    validation: Annotated[float, Field(gt=0, lt=1, description="share of train that is cut out for selection")] = 0.1
-    max_length: Annotated[int, Field(ge=4, le=10**7, description="tokens at which a text is cut off")] = 128
+    limit: Annotated[
+        int | None,
+        Field(ge=2, le=10**12, description="how many training examples to use"),
+    ] = None
+    validation: Annotated[
+        float,
+        Field(gt=0, lt=1, description="share of train that is cut out for selection"),
+    ] = 0.1
+    max_length: Annotated[
+        int, Field(ge=4, le=10**7, description="tokens at which a text is cut off")
+    ] = 128
     test: Annotated[
-        str | None, Field(description="of language: the text to be judged on, if it is not beside the one to learn")
+        str | None,
+        Field(
+            description="of language: the text to be judged on, if it is not beside the one to learn"
+        ),
     ] = None
     window: Annotated[
         int | None,
-        Field(ge=2, le=10**9, description="of language: L, tokens of a window; 2,048 or the model's limit if not set"),
+        Field(
+            ge=2,
+            le=10**9,
+            description="of language: L, tokens of a window; 2,048 or the model's limit if not set",
+        ),
     ] = None
     windows: Annotated[
-        int | None, Field(ge=1, le=10**12, description="of language: how many windows to be judged on")
+        int | None,
+        Field(
+            ge=1, le=10**12, description="of language: how many windows to be judged on"
+        ),
     ] = None
 
 
@@ -116,9 +169,16 @@ class RunSettings(_Strict):
 
     engine: Annotated[Engine, Field(description="'here', 'processes' or 'ray'")] = "here"
     workers: Annotated[
-        int | None, Field(ge=1, le=10**5, description="how many; as many as there is room for if not set")
+        int | None,
+        Field(
+            ge=1,
+            le=10**5,
+            description="how many; as many as there is room for if not set",
+        ),
     ] = None
-    address: Annotated[str, Field(description="of the Ray cluster; 'local' starts one")] = "auto"
+    address: Annotated[
+        str, Field(description="of the Ray cluster; 'local' starts one")
+    ] = "auto"
 
 
 class Recipe(_Strict):
@@ -129,8 +189,13 @@ class Recipe(_Strict):
     """
 
     task: TaskSettings
-    method: Annotated[Mapping[str, Any], Field(description="a name that `instant-soup methods` lists, and its knobs")]
-    sparsity: Annotated[float, Field(ge=0, lt=1, description="share of the prunable weights that goes")]
+    method: Annotated[
+        Mapping[str, Any],
+        Field(description="a name that `instant-soup methods` lists, and its knobs"),
+    ]
+    sparsity: Annotated[
+        float, Field(ge=0, lt=1, description="share of the prunable weights that goes")
+    ]
     data: DataSettings = DataSettings()
     training: Regime = Regime()
     budget: Annotated[
@@ -144,7 +209,10 @@ class Recipe(_Strict):
     ] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     control: Annotated[
-        str | None, Field(description="judge a control of the ticket instead: 'layers' or 'shuffled'")
+        str | None,
+        Field(
+            description="judge a control of the ticket instead: 'layers' or 'shuffled'"
+        ),
     ] = None
     run: Annotated[RunSettings, Field(exclude=True)] = RunSettings()
 
@@ -166,7 +234,10 @@ class Recipe(_Strict):
             raise unknown("method", str(name), DRAWN)
         variant = DRAWN[name]
         preset = knobs.pop("preset", None)
-        usual = {**variant.knobs, **variant.preset(None if preset is None else str(preset))}
+        usual = {
+            **variant.knobs,
+            **variant.preset(None if preset is None else str(preset)),
+        }
         knobs = {**usual, **nested(knobs, usual.get("protocols"))}
 
         for knob in knobs:
@@ -175,7 +246,9 @@ class Recipe(_Strict):
             _refuse_size(f"method.{knob}", knobs[knob])
 
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
-        return MappingProxyType({"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}})
+        return MappingProxyType(
+            {"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}}
+        )
 
     @field_serializer("method")
     def _as_dict(self, method: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,13 +258,25 @@ class Recipe(_Strict):
     def _sensible(self) -> Self:
         name = self.method["name"]
         if self.sparsity and name in REFERENCES:
-            raise RecipeError(f"sparsity is {self.sparsity:g}; expected 0, because method {name!r} prunes nothing")
+            raise RecipeError(
+                f"sparsity is {self.sparsity:g}; expected 0, because method {name!r} prunes nothing"
+            )
+
         if not self.sparsity and not DRAWN[name].dense:
-            raise RecipeError("sparsity is 0; expected a share between 0 and 1, such as 0.7")
+            raise RecipeError(
+                "sparsity is 0; expected a share between 0 and 1, such as 0.7"
+            )
+
         if self.control and not self.sparsity:
-            raise RecipeError(f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it")
+            raise RecipeError(
+                f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it"
+            )
+
         if not self.budget and (not self.task.language or self.make_method().trains):
-            raise RecipeError(f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0")
+            raise RecipeError(
+                f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0"
+            )
+
         return self
 
     @classmethod
@@ -206,7 +291,9 @@ class Recipe(_Strict):
             raise RecipeError(f"{source}: {error}") from error
 
     @classmethod
-    def read(cls, path: str | Path, changes: Iterable[str] = (), *, cell: str | None = None) -> Self:
+    def read(
+        cls, path: str | Path, changes: Iterable[str] = (), *, cell: str | None = None
+    ) -> Self:
         """A recipe from a TOML file, with *changes* such as ``"method.denoisers=8"`` on top.
 
         A file may hold several: what they share, and a table ``[cells.NAME]`` for what is each
@@ -217,13 +304,19 @@ class Recipe(_Strict):
         fields = toml.read(Path(path))
         cells = toml.cells(fields, str(path))
         if "sweep" in fields:
-            raise RecipeError(f"{path} asks for many runs; start them with `instant-soup sweep {path}`")
+            raise RecipeError(
+                f"{path} asks for many runs; start them with `instant-soup sweep {path}`"
+            )
         if cell is None and cells:
-            raise RecipeError(f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}")
+            raise RecipeError(
+                f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}"
+            )
 
         if cell is not None and cell not in cells:
             raise RecipeError(
-                f"{path}: {unknown('cell', cell, cells)}" if cells else f"{path} holds no cells; leave --cell out"
+                f"{path}: {unknown('cell', cell, cells)}"
+                if cells
+                else f"{path} holds no cells; leave --cell out"
             )
 
         whole = toml.merged(fields, cells[cell]) if cell is not None else fields
@@ -264,7 +357,9 @@ class Recipe(_Strict):
     def cost_key(self) -> str:
         """What the cost of a run depends on: SHA-256 of every field but the seed."""
         whole = settled(self.model_dump(mode="json"))
-        return content_key({name: value for name, value in whole.items() if name != "seed"})
+        return content_key(
+            {name: value for name, value in whole.items() if name != "seed"}
+        )
 
     @property
     def label(self) -> str:
@@ -293,11 +388,15 @@ def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
     """Raise RecipeError for a key that no recipe has, before anything is imported to look at the others."""
     for name, value in fields.items():
         if name not in Recipe.model_fields:
-            raise RecipeError(f"{source}: unknown key {name!r}; {nearest(str(name), Recipe.model_fields)}")
+            raise RecipeError(
+                f"{source}: unknown key {name!r}; {nearest(str(name), Recipe.model_fields)}"
+            )
         inner = _fields(Recipe, [name])
         for key in value if inner and isinstance(value, Mapping) else ():
             if key not in inner:
-                raise RecipeError(f"{source}: unknown key '{name}.{key}'; {nearest(str(key), inner)}")
+                raise RecipeError(
+                    f"{source}: unknown key '{name}.{key}'; {nearest(str(key), inner)}"
+                )
 
 
 def _explain(error: ValidationError) -> str:

@@ -40,17 +40,25 @@ class _Reader:
             raise RecipeError(f"{str(path)!r} is no path; remove the zero character")
         place = path.resolve()
         if place in below:
-            raise RecipeError(f"{path} extends itself by way of {below[-1]}; take one of them out")
+            raise RecipeError(
+                f"{path} extends itself by way of {below[-1]}; take one of them out"
+            )
         if place in self._known:
             return self._known[place]
         if len(self._known) + len(below) >= _MOST_FILES:
-            raise RecipeError(f"{path}: more than {_MOST_FILES} files extend each other; put some of them together")
+            raise RecipeError(
+                f"{path}: more than {_MOST_FILES} files extend each other; put some of them together"
+            )
 
         fields = _loaded(path, below)
         bases = fields.pop("extends", [])
         bases = [bases] if isinstance(bases, str) else bases
-        if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-            raise RecipeError(f"{path}: extends is {bases!r}; expected a path, from where this file is, or some")
+        if not isinstance(bases, list) or not all(
+            isinstance(base, str) for base in bases
+        ):
+            raise RecipeError(
+                f"{path}: extends is {bases!r}; expected a path, from where this file is, or some"
+            )
 
         whole: dict[str, Any] = {}
         for base in bases:
@@ -71,8 +79,13 @@ def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(
             f"{path}: lists stand in each other more than {_DEEPEST} deep; take some of them out"
         ) from None
-    except (OSError, ValueError) as error:  # UnicodeDecodeError, TOMLDecodeError, a number of thousands of digits
-        raise RecipeError(f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is") from error
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # UnicodeDecodeError, TOMLDecodeError, a number of thousands of digits
+        raise RecipeError(
+            f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is"
+        ) from error
 
     check(fields, str(path))
     _anchor(fields, path.parent)
@@ -82,20 +95,28 @@ def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
 def _refuse_odd(path: Path) -> None:
     """Raise RecipeError for what would be waited for, or takes too long to read."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise RecipeError(f"{path} is no regular file; give a recipe, such as recipes/demo.toml")
+        raise RecipeError(
+            f"{path} is no regular file; give a recipe, such as recipes/demo.toml"
+        )
     if path.is_file() and path.stat().st_size > _MOST_BYTES:
-        raise RecipeError(f"{path} has more than {_MOST_BYTES:,} bytes, and a recipe has a few hundred")
+        raise RecipeError(
+            f"{path} has more than {_MOST_BYTES:,} bytes, and a recipe has a few hundred"
+        )
 
 
 def check(fields: Mapping[str, Any], source: str) -> None:
     """Raise RecipeError where *fields* hold what no recipe can: endless depth, enormous numbers, zero characters."""
     for place, depth, value in _walk(fields):
         if depth > _DEEPEST:
-            raise RecipeError(f"{source}: {place[:60]}... is more than {_DEEPEST} tables deep; take some of them out")
+            raise RecipeError(
+                f"{source}: {place[:60]}... is more than {_DEEPEST} tables deep; take some of them out"
+            )
         if isinstance(value, str) and "\0" in value:
             raise RecipeError(f"{source}: {place} holds a zero character; remove it")
         if isinstance(value, int) and abs(value) > _LARGEST:
-            raise RecipeError(f"{source}: {place} is a number of more than 19 digits; expected one below 2**63")
+            raise RecipeError(
+                f"{source}: {place} is a number of more than 19 digits; expected one below 2**63"
+            )
 
 
 def _walk(fields: Any) -> Iterator[tuple[str, int, Any]]:
@@ -107,7 +128,10 @@ def _walk(fields: Any) -> Iterator[tuple[str, int, Any]]:
         if depth > _DEEPEST:
             continue
         if isinstance(value, Mapping):
-            left += [(f"{place}.{name}" if place else str(name), depth + 1, inner) for name, inner in value.items()]
+            left += [
+                (f"{place}.{name}" if place else str(name), depth + 1, inner)
+                for name, inner in value.items()
+            ]
         elif isinstance(value, list):
             left += [(place, depth + 1, inner) for inner in value]
 
@@ -115,8 +139,15 @@ def _walk(fields: Any) -> Iterator[tuple[str, int, Any]]:
 def _anchor(fields: dict[str, Any], folder: Path) -> None:
     """Let paths in *fields* begin at *folder*, where something is there."""
     cells = fields.get("cells", {})
-    own = [cell for cell in cells.values() if isinstance(cell, dict)] if isinstance(cells, dict) else []
-    sweeps = [whole["sweep"] for whole in (fields, *own) if isinstance(whole.get("sweep"), dict)]
+    own = (
+        [cell for cell in cells.values() if isinstance(cell, dict)]
+        if isinstance(cells, dict)
+        else []
+    )
+    sweeps = [
+        whole["sweep"] for whole in (fields, *own) if isinstance(whole.get("sweep"), dict)
+    ]
+
     for whole in (fields, *own, *sweeps):
         for table, field in _PATHS:
             inner = whole.get(table)
@@ -145,7 +176,9 @@ def _anchored(value: Any, folder: Path) -> Any:
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
     """Take the cells, what each recipe of the file has for its own, out of *fields*. Raises RecipeError."""
     tables = fields.pop("cells", {})
-    if not isinstance(tables, dict) or not all(isinstance(cell, dict) for cell in tables.values()):
+    if not isinstance(tables, dict) or not all(
+        isinstance(cell, dict) for cell in tables.values()
+    ):
         raise RecipeError(f"{source}: 'cells' is no table of tables; write [cells.NAME]")
     return tables
 
@@ -155,10 +188,15 @@ def merged(fields: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     whole = dict(fields)
     for name, value in own.items():
         below = whole.get(name)
-        if isinstance(below, Mapping) and isinstance(value, Mapping) and not _another(name, below, value):
+        if (
+            isinstance(below, Mapping)
+            and isinstance(value, Mapping)
+            and not _another(name, below, value)
+        ):
             whole[name] = merged(below, value)
         else:
             whole[name] = value
+
     return whole
 
 
@@ -170,16 +208,22 @@ def change(fields: dict[str, Any], change: str) -> None:
     """Set the field that *change*, such as ``"method.denoisers=8"``, names. Raises RecipeError."""
     path, equals, text = change.partition("=")
     if not equals or not path.strip() or "\n" in change:
-        raise RecipeError(f"--set {change!r} is not key=value; write for example --set method.denoisers=8")
+        raise RecipeError(
+            f"--set {change!r} is not key=value; write for example --set method.denoisers=8"
+        )
 
     *tables, last = (part.strip() for part in path.split("."))
     if len(tables) > _DEEPEST:
-        raise RecipeError(f"--set {change[:60]}... is more than {_DEEPEST} tables deep; see `instant-soup plan`")
+        raise RecipeError(
+            f"--set {change[:60]}... is more than {_DEEPEST} tables deep; see `instant-soup plan`"
+        )
     whole = fields
     for table in tables:
         fields = fields.setdefault(table, {})
         if not isinstance(fields, dict):
-            raise RecipeError(f"--set {change!r}: {table!r} is no table; see `instant-soup plan` for the fields")
+            raise RecipeError(
+                f"--set {change!r}: {table!r} is no table; see `instant-soup plan` for the fields"
+            )
 
     fields[last] = _value(text)
     check(whole, f"--set {change[:60]}")

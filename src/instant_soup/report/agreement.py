@@ -19,10 +19,14 @@ from .marks import Look, shortened, text
 NAMES, FIRST = 178, 26
 
 
-def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> Chart | None:
+def alike(
+    pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool
+) -> Chart | None:
     """The cosine between masks of each two methods, corrected for chance where *beyond*. None without a pair."""
     values = _values(pairs, beyond=beyond)
-    names = sorted({name for key in values for name in key}, key=lambda name: looks[name].number)
+    names = sorted(
+        {name for key in values for name in key}, key=lambda name: looks[name].number
+    )
     if len(names) < 2:
         return None
     size = min(40.0, (WIDE - NAMES - RIGHT) / len(names))
@@ -31,18 +35,27 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
 
     for i, one in enumerate(names):
         y = FIRST + i * size
-        label = text(NAMES - 10, y + size / 2 + 4, f"{shortened(one, 22)}  {i + 1}", "end", "name")
+        label = text(
+            NAMES - 10, y + size / 2 + 4, f"{shortened(one, 22)}  {i + 1}", "end", "name"
+        )
         above = text(NAMES + (i + 0.5) * size, 17, str(i + 1))
-        parts.append(Markup('<g data-m="{}">{}{}</g>').format(looks[one].number, label, above))
+        parts.append(
+            Markup('<g data-m="{}">{}{}</g>').format(looks[one].number, label, above)
+        )
         for j, other in enumerate(names):
             if (value := values.get((one, other))) is not None:
                 shown = f"{value:z.2f}" if size > 26 else ""
                 words = f"{one} and {other}: {value:z.3f}"
                 drawn = cell(NAMES + j * size, y, size, size - 1, value, words, shown)
                 parts.append(
-                    Markup('<g data-m="{}" data-n="{}">{}</g>').format(looks[one].number, looks[other].number, drawn)
+                    Markup('<g data-m="{}" data-n="{}">{}</g>').format(
+                        looks[one].number, looks[other].number, drawn
+                    )
                 )
-        cells = (f"{values[one, other]:z.3f}" if (one, other) in values else "" for other in names)
+        cells = (
+            f"{values[one, other]:z.3f}" if (one, other) in values else ""
+            for other in names
+        )
         rows.append((looks[one].number, (one, *cells)))
 
     first, what = pairs[0], "beyond chance, within layers" if beyond else "as it is"
@@ -55,7 +68,17 @@ def alike(pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool) -> 
     side = size * len(names)
     head, width = ("method", *names), max(WIDTH, NAMES + side + RIGHT)
 
-    return Chart(title, caption, _said(values, names), parts, head, tuple(rows), FIRST + side + 6, None, width)
+    return Chart(
+        title,
+        caption,
+        _said(values, names),
+        parts,
+        head,
+        tuple(rows),
+        FIRST + side + 6,
+        None,
+        width,
+    )
 
 
 def _values(pairs: Sequence[Pair], *, beyond: bool) -> dict[tuple[str, str], float]:

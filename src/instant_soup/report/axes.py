@@ -30,7 +30,11 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """Where *value* is."""
-        low, high, at = map(log10, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        low, high, at = (
+            map(log10, (self.low, self.high, value))
+            if self.log
+            else (self.low, self.high, value)
+        )
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     @property
@@ -45,10 +49,20 @@ class Scale:
     def _powers(self) -> list[float]:
         steps = (1, 2, 5) if self.high / self.low < 200 else (1,)
         found = [step * 10.0**power for power in range(-6, 9) for step in steps]
-        return [value for value in found if self.low <= value * 1.001 and value <= self.high * 1.001]
+        return [
+            value
+            for value in found
+            if self.low <= value * 1.001 and value <= self.high * 1.001
+        ]
 
 
-def across(values: Iterable[float], *, log: bool = False, room: float = 0.06, right: float = RIGHT) -> Scale:
+def across(
+    values: Iterable[float],
+    *,
+    log: bool = False,
+    room: float = 0.06,
+    right: float = RIGHT,
+) -> Scale:
     """A scale from left to right that holds *values*, with some room, and *right* free beside it."""
     return _scale(values, LEFT, WIDTH - right, log=log, room=room)
 
@@ -58,13 +72,17 @@ def upwards(values: Iterable[float], *, room: float = 0.06) -> Scale:
     return _scale(values, HEIGHT - BOTTOM, TOP, log=False, room=room)
 
 
-def _scale(values: Iterable[float], start: float, end: float, *, log: bool, room: float) -> Scale:
+def _scale(
+    values: Iterable[float], start: float, end: float, *, log: bool, room: float
+) -> Scale:
     found = [value for value in values if not log or value > 0]
     low, high = (min(found), max(found)) if found else (1.0, 2.0)
     if log:
         spread = (high / low) ** room if high > low * 1.001 else 1.3
         return Scale(low / spread, high * spread, start, end, log=True)
-    margin = (high - low) * room if high - low > 1e-9 * abs(high) else abs(high) * 0.1 or 0.1
+    margin = (
+        (high - low) * room if high - low > 1e-9 * abs(high) else abs(high) * 0.1 or 0.1
+    )
     return Scale(low - margin, high + margin, start, end)
 
 

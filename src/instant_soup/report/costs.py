@@ -15,10 +15,17 @@ from .marks import Look, shortened, text
 
 NAMES = 142  # width of the names
 TALL, FIRST = 24, 34
-MEANING = {"train": "training", "look-ahead": "look-aheads", "score": "scoring", "select": "choosing"}
+MEANING = {
+    "train": "training",
+    "look-ahead": "look-aheads",
+    "score": "scoring",
+    "select": "choosing",
+}
 
 
-def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def by_purpose(
+    task: str, sparsity: float, comparison: Comparison, looks: Mapping[str, Look]
+) -> Chart | None:
     """What each method's cost was for, the cheapest on top. None with fewer than two methods."""
     lines = [line for line in comparison.of(task, sparsity) if not line.control]
     if len(lines) < 2:
@@ -39,11 +46,31 @@ def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mappin
         name = text(NAMES - 10, 15, shortened(line.title, 18), "end", "name")
         total = text(x(one.total) + 7, 15, f"{one.total:.2f}", "start", "name")
         parts.append(row(look, i, FIRST, TALL, [name, _stack(one, x, line.title), total]))
-        shares = tuple(f"{one.items[name].share:.2f}" if name in one.items else "" for name in PURPOSES)
+        shares = tuple(
+            f"{one.items[name].share:.2f}" if name in one.items else ""
+            for name in PURPOSES
+        )
         seconds = f"{one.seconds:.0f}" if one.seconds is not None else ""
-        rows.append((look.number, (line.title, *shares, f"{one.total:.2f}", f"{one.uncounted:.2f}", seconds)))
+        rows.append(
+            (
+                look.number,
+                (
+                    line.title,
+                    *shares,
+                    f"{one.total:.2f}",
+                    f"{one.uncounted:.2f}",
+                    seconds,
+                ),
+            )
+        )
 
-    head = ("method", *(f"{MEANING[name]}, T" for name in PURPOSES), "in all, T", "without look-aheads, T", "seconds")
+    head = (
+        "method",
+        *(f"{MEANING[name]}, T" for name in PURPOSES),
+        "in all, T",
+        "without look-aheads, T",
+        "seconds",
+    )
     cheap, dear = bills[0], bills[-1]
     said = f"From {cheap[1].total:.2f} T ({cheap[0].title}) to {dear[1].total:.2f} T ({dear[0].title})."
     caption = (
@@ -52,12 +79,23 @@ def by_purpose(task: str, sparsity: float, comparison: Comparison, looks: Mappin
     )
     title = f"{task}, {pruned(sparsity)}: what the cost was for"
 
-    return Chart(title, caption, said, parts, head, tuple(rows), FIRST + TALL * len(bills) + 6, TALL)
+    return Chart(
+        title,
+        caption,
+        said,
+        parts,
+        head,
+        tuple(rows),
+        FIRST + TALL * len(bills) + 6,
+        TALL,
+    )
 
 
 def _stack(one: Bill, x: Scale, title: str) -> Markup:
     """The bars of one bill, one after the other."""
-    words = ", ".join(f"{MEANING[name]} {item.share:.2f} T" for name, item in one.items.items())
+    words = ", ".join(
+        f"{MEANING[name]} {item.share:.2f} T" for name, item in one.items.items()
+    )
     bars, at = [], 0.0
     for purpose, item in one.items.items():
         bars.append(bar(f"p-{purpose}", x(at), 2, x(at + item.share) - x(at), TALL - 7))

@@ -50,7 +50,11 @@ class Chart:
 
 
 def frame(
-    x: Scale, y: Scale, across_title: str, up_title: str, marks: Mapping[float, str] | None = None
+    x: Scale,
+    y: Scale,
+    across_title: str,
+    up_title: str,
+    marks: Mapping[float, str] | None = None,
 ) -> list[Markup]:
     """Lines, ticks and titles of both axes. *marks* name places on the x axis instead of round values."""
     parts = [Markup('<g class="axes">')]
@@ -65,7 +69,9 @@ def frame(
     for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
         parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
     parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
-    upright = Markup('<text class="title" transform="translate(11,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>')
+    upright = Markup(
+        '<text class="title" transform="translate(11,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>'
+    )
 
     return [*parts, upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title), Markup("</g>")]
 
@@ -87,17 +93,21 @@ def stairs(places: Sequence[tuple[float, float]]) -> Markup:
 
 def bar(kind: str, x: float, y: float, width: float, height: float) -> Markup:
     """A rectangle."""
-    return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-        kind, x, y, max(width, 0.5), max(height, 0.5)
-    )
+    return Markup(
+        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+    ).format(kind, x, y, max(width, 0.5), max(height, 0.5))
 
 
 def whisker(x: float, low: float, high: float) -> Markup:
     """An upright line, the interval of a mark."""
-    return Markup('<line class="whisker" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>').format(x, low, high)
+    return Markup(
+        '<line class="whisker" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
+    ).format(x, low, high)
 
 
-def row(look: Look | None, number: int, top: float, step: float, parts: Iterable[str]) -> Markup:
+def row(
+    look: Look | None, number: int, top: float, step: float, parts: Iterable[str]
+) -> Markup:
     """Row *number* of a chart that is made of rows."""
     which = Markup(' data-m="{}"').format(look.number) if look else ""
     return Markup('<g class="row"{} transform="translate(0,{:.0f})">{}</g>').format(
@@ -106,7 +116,8 @@ def row(look: Look | None, number: int, top: float, step: float, parts: Iterable
 
 
 def beside(
-    marks: Sequence[tuple[Look, float, float]], taken: Sequence[tuple[float, float, float, float]] = ()
+    marks: Sequence[tuple[Look, float, float]],
+    taken: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[Markup]:
     """Names beside *marks*, most important first, as far as there is room without covering anything."""
     boxes = [*taken, *((x - 7, y - 7, x + 7, y + 7) for _, x, y in marks)]
@@ -122,19 +133,35 @@ def beside(
         ):  # fmt: skip
             left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
             box = (left, line - 10, left + wide, line + 3)
-            if left < LEFT or left + wide > WIDTH or line < TOP + 4 or line > HEIGHT - BOTTOM - 2:
+            if (
+                left < LEFT
+                or left + wide > WIDTH
+                or line < TOP + 4
+                or line > HEIGHT - BOTTOM - 2
+            ):
                 continue
             if any(_overlap(box, other) for other in boxes if other != own):
                 continue
             boxes.append(box)
-            parts.append(Markup('<g data-m="{}">{}</g>').format(look.number, text(at, line, name, anchor, "name")))
+            parts.append(
+                Markup('<g data-m="{}">{}</g>').format(
+                    look.number, text(at, line, name, anchor, "name")
+                )
+            )
             break
 
     return parts
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> bool:
+    return (
+        one[0] < other[2]
+        and other[0] < one[2]
+        and one[1] < other[3]
+        and other[1] < one[3]
+    )
 
 
 def _points(places: Iterable[tuple[float, float]]) -> str:

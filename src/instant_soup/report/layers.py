@@ -22,24 +22,46 @@ PALE, DEEP = 0.6, 0.82
 them black is the better in light and in dark."""
 
 
-def cell(x: float, y: float, width: float, height: float, value: float, words: str, shown: str = "") -> Markup:
+def cell(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    value: float,
+    words: str,
+    shown: str = "",
+) -> Markup:
     """A cell of a heat map. *value* is from 0 to 1; *shown* is written on it."""
     value = min(1.0, max(0.0, value))
     kind = "deep" if value > DEEP else "pale" if value < PALE else "middling"
-    rect = Markup('<rect{} x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>')
+    rect = Markup(
+        '<rect{} x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>'
+    )
     place = (x, y, max(width - 0.8, 0.8), height, value)
+
     if not shown:
-        return rect.format(Markup(' class="mark heat" data-tip="{}"').format(words), *place)
+        return rect.format(
+            Markup(' class="mark heat" data-tip="{}"').format(words), *place
+        )
+
     inner = text(x + width / 2, y + height / 2 + 4, shown, kind=kind)
-    return Markup('<g class="mark heat" data-tip="{}">{}{}</g>').format(words, rect.format("", *place), inner)
+    return Markup('<g class="mark heat" data-tip="{}">{}{}</g>').format(
+        words, rect.format("", *place), inner
+    )
 
 
-def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = False) -> Chart | None:
+def layers(
+    lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = False
+) -> Chart | None:
     """What share each method keeps where. None where no record says.
 
     Shown is every parameter, or with *whole* every numbered layer as one, as also where parameters are very many.
     """
-    known = [line for line in lines if not line.control and any(run.layers for run in line.runs)]
+    known = [
+        line
+        for line in lines
+        if not line.control and any(run.layers for run in line.runs)
+    ]
     if not known:
         return None
     names = list(next(run.layers for line in known for run in line.runs if run.layers))
@@ -54,12 +76,24 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
     for i, line in enumerate(known):
         own = shares[line.method]
         cells = [
-            cell(NAMES + j * wide, 1, wide, TALL - 3, (share - low) / (high - low), _words(line, name, share))
+            cell(
+                NAMES + j * wide,
+                1,
+                wide,
+                TALL - 3,
+                (share - low) / (high - low),
+                _words(line, name, share),
+            )
             for j, (name, share) in enumerate(own.items())
         ]
         name = text(NAMES - 10, 14, shortened(line.title, 24), "end", "name")
         parts.append(row(looks[line.method], i, FIRST, TALL, [name, *cells]))
-        rows.append((looks[line.method].number, (line.title, *(f"{share:.1%}" for share in own.values()))))
+        rows.append(
+            (
+                looks[line.method].number,
+                (line.title, *(f"{share:.1%}" for share in own.values())),
+            )
+        )
 
     first = known[0]
     what = "layer" if whole else "parameter"
@@ -71,7 +105,17 @@ def layers(lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = Fa
     said = _said(shares)
     height = FIRST + TALL * len(known) + 6
 
-    return Chart(title, caption, said, parts, ("method", *map(brief, groups)), tuple(rows), height, TALL, WIDE)
+    return Chart(
+        title,
+        caption,
+        said,
+        parts,
+        ("method", *map(brief, groups)),
+        tuple(rows),
+        height,
+        TALL,
+        WIDE,
+    )
 
 
 def _words(line: Line, name: str, share: float) -> str:
@@ -81,7 +125,9 @@ def _words(line: Line, name: str, share: float) -> str:
 def brief(name: str) -> str:
     """The end of a parameter's name, from its layer's number on."""
     place = in_layer(name)
-    return (f"{place.number}.{place.rest}" if place and place.rest else name).removesuffix(".weight")
+    return (
+        f"{place.number}.{place.rest}" if place and place.rest else name
+    ).removesuffix(".weight")
 
 
 def _number(name: str) -> str:
@@ -103,8 +149,13 @@ def _shares(line: Line, groups: Mapping[str, Sequence[str]]) -> dict[str, float]
     runs = [run for run in line.runs if run.layers]
 
     def share(names: Sequence[str]) -> float:
-        parts = [[run.layers[name] for name in names if name in run.layers] for run in runs]
-        return fmean(sum(kept for kept, _ in of) / (sum(size for _, size in of) or 1) for of in parts)
+        parts = [
+            [run.layers[name] for name in names if name in run.layers] for run in runs
+        ]
+        return fmean(
+            sum(kept for kept, _ in of) / (sum(size for _, size in of) or 1)
+            for of in parts
+        )
 
     return {group: share(names) for group, names in groups.items()}
 
@@ -112,7 +163,11 @@ def _shares(line: Line, groups: Mapping[str, Sequence[str]]) -> dict[str, float]
 def _range(shares: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
     values = [share for own in shares.values() for share in own.values()]
     low, high = min(values), max(values)
-    return (low, high) if high - low > 0.005 else (max(low - 0.5, 0.0), max(low - 0.5, 0.0) + 1.0)
+    return (
+        (low, high)
+        if high - low > 0.005
+        else (max(low - 0.5, 0.0), max(low - 0.5, 0.0) + 1.0)
+    )
 
 
 def _numbers(names: Sequence[str], wide: float) -> list[Markup]:
@@ -129,7 +184,10 @@ def _numbers(names: Sequence[str], wide: float) -> list[Markup]:
 
 
 def _said(shares: Mapping[str, Mapping[str, float]]) -> str:
-    widest = max(shares, key=lambda method: max(shares[method].values()) - min(shares[method].values()))
+    widest = max(
+        shares,
+        key=lambda method: max(shares[method].values()) - min(shares[method].values()),
+    )
     least, most = (
         min(shares[widest], key=shares[widest].__getitem__),
         max(shares[widest], key=shares[widest].__getitem__),

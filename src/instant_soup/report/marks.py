@@ -53,11 +53,18 @@ def looks(methods: Iterable[str]) -> Mapping[str, Look]:
 
 def symbols() -> Markup:
     """The shapes, once a page; marks refer to them."""
-    paths = Markup("").join(Markup('<path id="s{}" d="{}"/>').format(i, shape) for i, shape in enumerate(SHAPES))
-    return Markup('<svg width="0" height="0" class="symbols" aria-hidden="true"><defs>{}</defs></svg>').format(paths)
+    paths = Markup("").join(
+        Markup('<path id="s{}" d="{}"/>').format(i, shape)
+        for i, shape in enumerate(SHAPES)
+    )
+    return Markup(
+        '<svg width="0" height="0" class="symbols" aria-hidden="true"><defs>{}</defs></svg>'
+    ).format(paths)
 
 
-def mark(look: Look, x: float, y: float, said: str, extra: str = "", kind: str = "") -> Markup:
+def mark(
+    look: Look, x: float, y: float, said: str, extra: str = "", kind: str = ""
+) -> Markup:
     """A mark at a place, which says *said* to who points at it or listens."""
     return Markup(
         '<g class="mark {colour}{kind}" data-m="{number}" data-tip="{said}">{extra}'
@@ -68,11 +75,15 @@ def mark(look: Look, x: float, y: float, said: str, extra: str = "", kind: str =
     )  # fmt: skip
 
 
-def text(x: float, y: float, content: str, anchor: str = "middle", kind: str = "") -> Markup:
+def text(
+    x: float, y: float, content: str, anchor: str = "middle", kind: str = ""
+) -> Markup:
     """A word in a drawing. *anchor* is start, middle or end."""
     found = Markup('<text{} x="{:.1f}" y="{:.1f}"{}>{}</text>')
     attribute = Markup(' text-anchor="{}"').format(anchor) if anchor != "start" else ""
-    return found.format(Markup(' class="{}"').format(kind) if kind else "", x, y, attribute, content)
+    return found.format(
+        Markup(' class="{}"').format(kind) if kind else "", x, y, attribute, content
+    )
 
 
 def shortened(name: str, most: int) -> str:

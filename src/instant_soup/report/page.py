@@ -69,7 +69,9 @@ class Written:
     damaged: tuple[str, ...]
 
 
-def report(folder: Path, output: Path, *, reference: str = "magnitude", title: str = "") -> Written:
+def report(
+    folder: Path, output: Path, *, reference: str = "magnitude", title: str = ""
+) -> Written:
     """Write the page of all runs in *folder* to *output*.
 
     Raises StoreError when there is no record or the page cannot be written, UnknownName for a reference without runs.
@@ -81,14 +83,24 @@ def report(folder: Path, output: Path, *, reference: str = "magnitude", title: s
 
     comparison = compare(runs, reference, damaged)
     title = title or f"Lottery tickets in {folder.resolve().name}"
-    write_text(output, render(comparison, agreements(folder, runs), title, matrices_of(moved, runs)))
+    write_text(
+        output,
+        render(comparison, agreements(folder, runs), title, matrices_of(moved, runs)),
+    )
     return Written(len(runs), damaged)
 
 
-def render(comparison: Comparison, pairs: Sequence[Pair], title: str, transfers: Sequence[Matrix] = ()) -> str:
+def render(
+    comparison: Comparison,
+    pairs: Sequence[Pair],
+    title: str,
+    transfers: Sequence[Matrix] = (),
+) -> str:
     """The page itself."""
     room = files(__package__)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     known = looks(_methods(comparison))
     shown = recipes(comparison, known)
@@ -113,12 +125,16 @@ def render(comparison: Comparison, pairs: Sequence[Pair], title: str, transfers:
         version=version("instant-soup"),
     )
 
-    return page.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no letter
+    # half a surrogate pair is no letter
+    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def _methods(comparison: Comparison) -> list[str]:
     """Plain methods before their variants, so that they have the looks that differ most."""
-    return sorted({line.method for line in comparison.lines}, key=lambda name: (_variant(name), name))
+    return sorted(
+        {line.method for line in comparison.lines},
+        key=lambda name: (_variant(name), name),
+    )
 
 
 def _variant(name: str) -> bool:
@@ -128,7 +144,10 @@ def _variant(name: str) -> bool:
 def _families(known: Mapping[str, Look]) -> list[tuple[str, list[Look]]]:
     """The looks of each method and of its variants together, by the method's bare name."""
     ordered = sorted(known.values(), key=lambda look: (_bare(look.name), look.number))
-    return [(name, list(members)) for name, members in groupby(ordered, key=lambda look: _bare(look.name))]
+    return [
+        (name, list(members))
+        for name, members in groupby(ordered, key=lambda look: _bare(look.name))
+    ]
 
 
 def _bare(name: str) -> str:
@@ -144,7 +163,10 @@ def _counts(comparison: Comparison) -> Mapping[str, str]:
         "task": len(comparison.tasks),
         "seed": len({run.seed for run in runs}),
     }
-    return {f"{name}{'s' if count != 1 else ''}": f"{count:,}" for name, count in counts.items()}
+    return {
+        f"{name}{'s' if count != 1 else ''}": f"{count:,}"
+        for name, count in counts.items()
+    }
 
 
 def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
@@ -157,7 +179,11 @@ def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
             rows.append(Advice(tables.title(comparison, task, sparsity), choices))
 
     if any(offer.ranks for offer in comparison.offers):
-        rows.append(Advice("mean rank", tuple(_first(offer, known) for offer in comparison.offers)))
+        rows.append(
+            Advice(
+                "mean rank", tuple(_first(offer, known) for offer in comparison.offers)
+            )
+        )
     return rows
 
 
@@ -165,7 +191,12 @@ def _choice(line: Line | None, known: Mapping[str, Look]) -> Choice | None:
     if line is None:
         return None
     seeds = f"{line.figure.n} seed{'s' if line.figure.n > 1 else ''}"
-    return Choice(known[line.method], line.method, tables.shown(line.figure), f"{seeds}, {line.cost.mean:.2f} T")
+    return Choice(
+        known[line.method],
+        line.method,
+        tables.shown(line.figure),
+        f"{seeds}, {line.cost.mean:.2f} T",
+    )
 
 
 def _first(offer: Offer, known: Mapping[str, Look]) -> Choice | None:
@@ -174,13 +205,24 @@ def _first(offer: Offer, known: Mapping[str, Look]) -> Choice | None:
         return None
     method = next(iter(ranks.ranks))
     rank = f"{ranks.ranks[method]:.2f} of {len(ranks.ranks)}"
-    return Choice(known[method], method, rank, f"{ranks.blocks} tables, {tables.span(ranks.costs[method])} T")
+    return Choice(
+        known[method],
+        method,
+        rank,
+        f"{ranks.blocks} tables, {tables.span(ranks.costs[method])} T",
+    )
 
 
-def _sheet(comparison: Comparison, task: str, sparsity: float, known: Mapping[str, Look]) -> Sheet:
+def _sheet(
+    comparison: Comparison, task: str, sparsity: float, known: Mapping[str, Look]
+) -> Sheet:
     lines = comparison.of(task, sparsity)
-    rows = tuple((line, known[line.method], tuple(tables.cells(comparison, line))) for line in lines)
+    rows = tuple(
+        (line, known[line.method], tuple(tables.cells(comparison, line)))
+        for line in lines
+    )
     compared = any(comparison.against(line) for line in lines)
+
     return Sheet(
         title=tables.title(comparison, task, sparsity),
         metric=lines[0].metric,

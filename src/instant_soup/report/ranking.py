@@ -25,14 +25,24 @@ def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
     critical = ranks.critical_difference or 0.0
     told = ranks.p is not None and ranks.p < LEVEL  # Friedman's test comes first
     groups = alike(ranks.ranks, critical) if told else [tuple(ranks.ranks)]
-    parts = [Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(SIDE, WIDE - SIDE, y=AXIS)]
+    parts = [
+        Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
+            SIDE, WIDE - SIDE, y=AXIS
+        )
+    ]
     every = ceil(len(ranks.ranks) / 12)
     for rank in range(1, len(ranks.ranks) + 1, every):
-        parts += [whisker(x(rank), AXIS - 4, AXIS + 4), text(x(rank), AXIS - 10, str(rank))]
+        parts += [
+            whisker(x(rank), AXIS - 4, AXIS + 4),
+            text(x(rank), AXIS - 10, str(rank)),
+        ]
 
     if critical:
         wide = min(x(1 + critical), WIDE - 10.0) - x(1)
-        parts += [bar("critical", x(1), 24, wide, 3), text(x(1), 16, f"critical difference {critical:.2f}")]
+        parts += [
+            bar("critical", x(1), 24, wide, 3),
+            text(x(1), 16, f"critical difference {critical:.2f}"),
+        ]
 
     for i, group in enumerate(groups):
         first, last = x(ranks.ranks[group[0]]) - 4, x(ranks.ranks[group[-1]]) + 4
@@ -46,7 +56,9 @@ def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
         y = top + STEP * (i if left else len(ranks.ranks) - 1 - i)
         parts.append(_leader(looks[method], x(mean), y, mean, left=left))
 
-    rows: tuple[Row, ...] = tuple((looks[row[0]].number, tuple(row)) for row in tables.ranked(ranks))
+    rows: tuple[Row, ...] = tuple(
+        (looks[row[0]].number, tuple(row)) for row in tables.ranked(ranks)
+    )
     best = next(iter(ranks.ranks))
     said = f"Best mean rank: {best}, {ranks.ranks[best]:.2f} of {len(ranks.ranks)}."
     caption = f"1 is best. A bar joins what is not told apart. {tables.said(ranks)}"
@@ -58,10 +70,12 @@ def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
 
 def _leader(look: Look, x: float, y: float, rank: float, *, left: bool) -> Markup:
     """A line from the axis down to the height of the name, and across to it."""
-    end, anchor, aside = (SIDE - 14, "end", -12) if left else (WIDE - SIDE + 14, "start", 12)
-    line = Markup('<polyline class="lead {}" points="{:.1f},{} {:.1f},{:.1f} {:.1f},{:.1f}"/>').format(
-        look.colour, x, AXIS, x, y, end, y
+    end, anchor, aside = (
+        (SIDE - 14, "end", -12) if left else (WIDE - SIDE + 14, "start", 12)
     )
+    line = Markup(
+        '<polyline class="lead {}" points="{:.1f},{} {:.1f},{:.1f} {:.1f},{:.1f}"/>'
+    ).format(look.colour, x, AXIS, x, y, end, y)
     name = text(end + aside, y + 4, f"{shortened(look.name, 19)}", anchor, "name")
     return Markup('<g data-m="{}">{}{}</g>').format(
         look.number, name, mark(look, end, y, f"{look.name}: mean rank {rank:.2f}", line)

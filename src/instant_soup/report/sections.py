@@ -46,7 +46,10 @@ class Section:
 
 
 def sections(
-    comparison: Comparison, pairs: Sequence[Pair], looks: Mapping[str, Look], transfers: Sequence[Matrix] = ()
+    comparison: Comparison,
+    pairs: Sequence[Pair],
+    looks: Mapping[str, Look],
+    transfers: Sequence[Matrix] = (),
 ) -> tuple[Section, ...]:
     """Every section, also those that have nothing to show; that of transfers only where there are some."""
     tasks = comparison.tasks[:CHARTED]
@@ -55,8 +58,16 @@ def sections(
     for block in blocks:
         by_task[block[0]] += comparison.of(*block)
     whole = _cells(comparison, blocks) > CELLS
-    less = "" if len(blocks) == len(comparison.blocks) else " For each task at the sparsity that has most methods."
-    few = "" if len(tasks) == len(comparison.tasks) else f" The first {CHARTED} of {len(comparison.tasks)} tasks."
+    less = (
+        ""
+        if len(blocks) == len(comparison.blocks)
+        else " For each task at the sparsity that has most methods."
+    )
+    few = (
+        ""
+        if len(tasks) == len(comparison.tasks)
+        else f" The first {CHARTED} of {len(comparison.tasks)} tasks."
+    )
     priced = blocks if few else comparison.blocks
 
     return (
@@ -119,7 +130,9 @@ def sections(
     )  # fmt: skip
 
 
-def _section(ident: str, title: str, lead: str, charts: Iterable[Chart | None], nothing: str) -> Section:
+def _section(
+    ident: str, title: str, lead: str, charts: Iterable[Chart | None], nothing: str
+) -> Section:
     some = tuple(chart for chart in charts if chart is not None)
     return Section(ident, title, lead, some, "" if some else nothing)
 
@@ -130,13 +143,17 @@ def _some(comparison: Comparison) -> list[Block]:
         return list(comparison.blocks)
     fullest: dict[str, Block] = {}
     for task, sparsity in comparison.blocks:
-        if task not in fullest or len(comparison.of(task, sparsity)) >= len(comparison.of(*fullest[task])):
+        if task not in fullest or len(comparison.of(task, sparsity)) >= len(
+            comparison.of(*fullest[task])
+        ):
             fullest[task] = (task, sparsity)
     return list(fullest.values())
 
 
 def _cells(comparison: Comparison, blocks: Iterable[Block]) -> int:
-    return sum(len(line.runs[0].layers) for block in blocks for line in comparison.of(*block))
+    return sum(
+        len(line.runs[0].layers) for block in blocks for line in comparison.of(*block)
+    )
 
 
 def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:

@@ -41,10 +41,21 @@ def chosen(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Char
         "offered in instant model soups and lottery pools. Hollow marks were left out. One seed."
     )
     said = f"{sum(one.taken for one in ingredients)} of {len(ingredients)} ingredients were taken."
-    return _chart(f"{task}: ingredients of soups", "validation", caption, said, ingredients, values, looks)
+
+    return _chart(
+        f"{task}: ingredients of soups",
+        "validation",
+        caption,
+        said,
+        ingredients,
+        values,
+        looks,
+    )
 
 
-def barriers(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def barriers(
+    task: str, comparison: Comparison, looks: Mapping[str, Look]
+) -> Chart | None:
     """The loss barrier between the soup so far and each ingredient. None where none was measured."""
     ingredients = [one for one in _of(task, comparison) if one.barrier is not None]
     values = {(id(one.line), one.number): one.barrier or 0.0 for one in ingredients}
@@ -54,8 +65,15 @@ def barriers(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Ch
     )
     high = sum(value > 0 for value in values.values())
     said = f"{high} of {len(values)} barriers are above 0."
+
     return _chart(
-        f"{task}: barriers between soups and ingredients", "loss barrier", caption, said, ingredients, values, looks
+        f"{task}: barriers between soups and ingredients",
+        "loss barrier",
+        caption,
+        said,
+        ingredients,
+        values,
+        looks,
     )
 
 
@@ -70,13 +88,21 @@ def _chart(
     zero = [0.0] if axis == "loss barrier" else []
     x, y = across([0.5, longest + 0.5], room=0.0), upwards([*values.values(), *zero])
     every = longest // 20 + 1
-    parts = frame(x, y, "ingredient", axis, {float(i): str(i) for i in range(1, longest + 1, every)})
+    parts = frame(
+        x, y, "ingredient", axis, {float(i): str(i) for i in range(1, longest + 1, every)}
+    )
 
     if zero:
-        rule = Markup('<line class="axis" x1="{}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        rule = Markup(
+            '<line class="axis" x1="{}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
         parts.append(rule.format(LEFT, x.end, y=y(0.0)))
 
-    apart = min(12.0, (x(2) - x(1)) * 0.8 / len(lines)) if longest > 1 else min(24.0, WIDTH / 2 / len(lines))
+    apart = (
+        min(12.0, (x(2) - x(1)) * 0.8 / len(lines))
+        if longest > 1
+        else min(24.0, WIDTH / 2 / len(lines))
+    )
     rows: list[Row] = []
 
     for one in ingredients:
@@ -84,9 +110,23 @@ def _chart(
         aside = (lines.index(one.line) - (len(lines) - 1) / 2) * apart
         at = f" at {one.line.sparsity:.0%}" if one.line.sparsity else ""
         words = f"{one.line.title}{at}, ingredient {one.number}: {axis} {value:.3f}, {one.fate}"
-        parts.append(mark(look, x(one.number) + aside, y(value), words, kind="" if one.taken else "hollow"))
+        parts.append(
+            mark(
+                look,
+                x(one.number) + aside,
+                y(value),
+                words,
+                kind="" if one.taken else "hollow",
+            )
+        )
         barrier = "" if one.barrier is None else f"{one.barrier:.3f}"
-        cells = (f"{one.line.title}{at}", str(one.number), f"{one.validation:.3f}", barrier, one.fate)
+        cells = (
+            f"{one.line.title}{at}",
+            str(one.number),
+            f"{one.validation:.3f}",
+            barrier,
+            one.fate,
+        )
         rows.append((look.number, cells))
 
     head = ("soup", "ingredient", "validation", "barrier", "what became of it")

@@ -22,13 +22,20 @@ def travel(found: Matrix) -> Chart:
 
     for j, (target, metric) in enumerate(found.targets.items()):
         x = NAMES + (j + 0.5) * wide
-        parts += [text(x, 15, shortened(target.split("/")[-1], int(wide / 7))), text(x, 31, metric)]
+        parts += [
+            text(x, 15, shortened(target.split("/")[-1], int(wide / 7))),
+            text(x, 31, metric),
+        ]
 
     for i, row in enumerate(found.rows):
         y = FIRST + i * TALL + (0 if row in found.sources else APART)
         title = shortened(found.label(row).split("/")[-1], 24)
         parts.append(text(NAMES - 10, y + TALL / 2 + 4, title, "end", "name"))
-        parts += [part for j, target in enumerate(found.targets) for part in _cell(found, row, target, j, y, wide)]
+        parts += [
+            part
+            for j, target in enumerate(found.targets)
+            for part in _cell(found, row, target, j, y, wide)
+        ]
 
     caption = (
         "A cell is the deeper the nearer its figure is to the best of its column. Below the tickets: what other "
@@ -40,11 +47,21 @@ def travel(found: Matrix) -> Chart:
     title = f"{found.title}: tickets on each other's tasks"
 
     return Chart(
-        title, caption, found.said, parts, tuple(head), tuple((None, tuple(row)) for row in rows), height, None, width
+        title,
+        caption,
+        found.said,
+        parts,
+        tuple(head),
+        tuple((None, tuple(row)) for row in rows),
+        height,
+        None,
+        width,
     )
 
 
-def _cell(found: Matrix, row: str, target: str, column: int, y: float, wide: float) -> list[Markup]:
+def _cell(
+    found: Matrix, row: str, target: str, column: int, y: float, wide: float
+) -> list[Markup]:
     """One figure; the task's own ticket in a frame."""
     figure = found.at(row, target)
     if figure is None:
@@ -53,10 +70,22 @@ def _cell(found: Matrix, row: str, target: str, column: int, y: float, wide: flo
     x = NAMES + column * wide
     who = f"ticket of {row}" if row in found.sources else found.label(row)
     words = f"{who} on {target}: {found.targets[target]} {shown(figure)}"
-    parts = [cell(x, y, wide, TALL - 1, figure.mean / best if best > 0 else 0.0, words, f"{figure.mean:.3f}")]
+    parts = [
+        cell(
+            x,
+            y,
+            wide,
+            TALL - 1,
+            figure.mean / best if best > 0 else 0.0,
+            words,
+            f"{figure.mean:.3f}",
+        )
+    ]
 
     if row == target:
-        frame = Markup('<rect class="frame" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>')
+        frame = Markup(
+            '<rect class="frame" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+        )
         parts.append(frame.format(x + 1, y + 1, wide - 2.8, TALL - 3))
 
     return parts

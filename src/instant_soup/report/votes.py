@@ -47,13 +47,22 @@ FACTS = (
 )
 
 
-def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look]) -> Chart | None:
+def votes(
+    task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look]
+) -> Chart | None:
     """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
-    curves = [(line, rounds) for line in lines if not line.control and (rounds := _rounds(line, fact.of))]
+    curves = [
+        (line, rounds)
+        for line in lines
+        if not line.control and (rounds := _rounds(line, fact.of))
+    ]
     if not curves:
         return None
     targets = sorted({target for _, rounds in curves for target in rounds})
-    x, y = across(targets), upwards([value for _, rounds in curves for value in rounds.values()])
+    x, y = (
+        across(targets),
+        upwards([value for _, rounds in curves for value in rounds.values()]),
+    )
     ticks: dict[float, str] = {}
 
     for target in targets:
@@ -65,11 +74,20 @@ def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look
 
     for line, rounds in curves:
         look = looks[line.method]
-        parts.append(path(look, [(x(target), y(value)) for target, value in rounds.items()]))
+        parts.append(
+            path(look, [(x(target), y(value)) for target, value in rounds.items()])
+        )
         for target, value in rounds.items():
-            words = f"{line.title} to {line.sparsity:.0%}, round to {target:.0%}: {value:.2%}"
+            words = (
+                f"{line.title} to {line.sparsity:.0%}, round to {target:.0%}: {value:.2%}"
+            )
             parts.append(mark(look, x(target), y(value), words))
-            rows.append((look.number, (line.title, f"{line.sparsity:.0%}", f"{target:.0%}", f"{value:.3%}")))
+            rows.append(
+                (
+                    look.number,
+                    (line.title, f"{line.sparsity:.0%}", f"{target:.0%}", f"{value:.3%}"),
+                )
+            )
 
     values = [value for _, rounds in curves for value in rounds.values()]
     said = f"Between {min(values):.2%} and {max(values):.2%}, over {len(values)} rounds."

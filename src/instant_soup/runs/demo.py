@@ -32,7 +32,10 @@ SOUP = {
     "inside": True,
     "finish": "continue",
 }
-RIVALS: dict[str, dict[str, Any]] = {"dense": {"name": "dense"}, "one-shot": {"name": "magnitude"}}
+RIVALS: dict[str, dict[str, Any]] = {
+    "dense": {"name": "dense"},
+    "one-shot": {"name": "magnitude"},
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ Begin = Callable[[str, Recipe, CourseTask], Watch]
 
 def demo(sparsity: float, store: Store, begin: Begin) -> Iterator[Row]:
     """Run what the table shows, one line at a time: the dense model, one-shot and ISP, each with as many steps."""
-    plans = {title: recipe(method, sparsity) for title, method in {**RIVALS, "instant soup": SOUP}.items()}
+    plans = {
+        title: recipe(method, sparsity)
+        for title, method in {**RIVALS, "instant soup": SOUP}.items()
+    }
     for title, wanted in plans.items():
         yield Row(title, wanted, run(wanted, store, partial(begin, title, wanted)))

@@ -17,7 +17,15 @@ _PROC = Path("/proc/self")
 
 def environment() -> dict[str, Any]:
     """Versions and machine, as records keep them."""
-    packages = ("instant-soup", "torch", "transformers", "accelerate", "datasets", "safetensors")
+    packages = (
+        "instant-soup",
+        "torch",
+        "transformers",
+        "accelerate",
+        "datasets",
+        "safetensors",
+    )
+
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},

@@ -13,7 +13,11 @@ from ..core.extras import extra
 
 
 def harness(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[str], *, limit: int | None = None
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[str],
+    *,
+    limit: int | None = None,
 ) -> dict[str, float]:
     """What *model* reaches on *tasks* of the harness, by task and figure, such as ``"arc_easy/acc"``.
 
@@ -28,13 +32,21 @@ def harness(
     """
     lm_eval = extra("lm_eval", "lm-eval", "judging by benchmarks")
     wrapper = extra("lm_eval.models.huggingface", "lm-eval", "judging by benchmarks").HFLM
+
     try:
         judged = wrapper(pretrained=model.eval(), tokenizer=tokenizer)
-        outcome: Mapping[str, Any] = lm_eval.simple_evaluate(model=judged, tasks=list(tasks), limit=limit)
-    except (KeyError, ValueError, OSError) as reason:  # what it raises for names and for data out of reach
+        outcome: Mapping[str, Any] = lm_eval.simple_evaluate(
+            model=judged, tasks=list(tasks), limit=limit
+        )
+    except (
+        KeyError,
+        ValueError,
+        OSError,
+    ) as reason:  # what it raises for names and for data out of reach
         raise DataError(
             f"lm-eval could not judge {', '.join(tasks)} ({reason}); check the names and the hub"
         ) from reason
+
     return figures(outcome["results"])
 
 

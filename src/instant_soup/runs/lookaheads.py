@@ -18,20 +18,32 @@ from .sizes import Sizes
 Build = Callable[[Recipe], CourseTask]
 
 
-def spread(recipe: Recipe, task: CourseTask, build: Build) -> AbstractContextManager[CourseTask]:
+def spread(
+    recipe: Recipe, task: CourseTask, build: Build
+) -> AbstractContextManager[CourseTask]:
     """*task* with its look-aheads done by workers, if there are any; each makes the task itself, by *build*.
 
     Raises RankError where several ranks train the model.
     """
-    if recipe.run.engine == "here" or "look-ahead" not in rehearse(recipe, Sizes.of(task))[0].bill:
+    if (
+        recipe.run.engine == "here"
+        or "look-ahead" not in rehearse(recipe, Sizes.of(task))[0].bill
+    ):
         return nullcontext(task)
+
     if launched():
         raise RankError(
             f"run.engine is {recipe.run.engine!r} and several ranks train the model, which do look-aheads together; "
             f"set it to 'here', or start one process"
         )
+
     scout = partial(_scout, build, recipe.model_dump(mode="json"))
-    return task.on(recipe.run.engine, workers=recipe.run.workers, address=recipe.run.address, scout=scout)
+    return task.on(
+        recipe.run.engine,
+        workers=recipe.run.workers,
+        address=recipe.run.address,
+        scout=scout,
+    )
 
 
 def _scout(build: Build, fields: Mapping[str, Any]) -> Scout:

@@ -26,7 +26,11 @@ def memory(recipe: Recipe, store: Store) -> int | None:
     if seen:
         return round(SPARE * max(seen))
     folder = packaged() if recipe.task.model == PACKAGED else Path(recipe.task.model)
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    weights = (
+        sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        if folder.is_dir()
+        else 0
+    )
     return LIBRARIES + tensors(weights, weights, weights) if weights else None
 
 

@@ -58,7 +58,9 @@ class Plan:
     @property
     def total(self) -> Cost:
         """The whole cost, the test reading included."""
-        return sum((cost for bill in (self.draw, self.train) for cost in bill.values()), Cost())
+        return sum(
+            (cost for bill in (self.draw, self.train) for cost in bill.values()), Cost()
+        )
 
     @property
     def ratio(self) -> float:
@@ -70,7 +72,11 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
     """The bills of drawing and of fine-tuning, without doing either."""
     method: Method = recipe.make_method()
     draw, train = Meter(), Meter()
-    drawn_in = replace(sizes, horizon=max(1, round(recipe.budget * sizes.horizon))) if method.trains else sizes
+    drawn_in = (
+        replace(sizes, horizon=max(1, round(recipe.budget * sizes.horizon)))
+        if method.trains
+        else sizes
+    )
     method.draw(StandInTask(drawn_in), recipe.sparsity, draw)
 
     learner = StandInTask(sizes).learner(train)
@@ -84,7 +90,11 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
 def plan(recipe: Recipe, sizes: Sizes, task: CourseTask | None = None) -> Plan:
     """What *recipe* will cost; with the *task* loaded, also in time and memory on this machine."""
     untimed = _untimed(recipe, sizes)
-    return untimed if task is None else replace(untimed, timing=_timing(untimed, task, Pace.of(task)))
+    return (
+        untimed
+        if task is None
+        else replace(untimed, timing=_timing(untimed, task, Pace.of(task)))
+    )
 
 
 class Planner:
@@ -119,7 +129,9 @@ class Planner:
         task = self._task_of(recipe)
         if recipe.setting not in self._paces:
             self._paces[recipe.setting] = Pace.of(task)
-        return replace(untimed, timing=_timing(untimed, task, self._paces[recipe.setting]))
+        return replace(
+            untimed, timing=_timing(untimed, task, self._paces[recipe.setting])
+        )
 
     def _sizes_of(self, recipe: Recipe) -> Sizes:
         if recipe.setting not in self._sizes:
@@ -163,22 +175,31 @@ class Pace:
         start = time.perf_counter()
         learner.train(TIMED)
         step = (time.perf_counter() - start) / TIMED
-        return cls(step, round(meter.spent.flops / meter.spent.passes), peaks()["process"])
+        return cls(
+            step, round(meter.spent.flops / meter.spent.passes), peaks()["process"]
+        )
 
 
 def _timing(untimed: Plan, task: CourseTask, pace: Pace) -> Timing:
-    forward = pace.step / task.regime.batch / 3  # a training example costs about three forward passes
+    # a training example costs about three forward passes
+    forward = pace.step / task.regime.batch / 3
     seconds = 0.0
     for bill in (untimed.draw, untimed.train):
         for cost in bill.values():
             seconds += cost.steps * pace.step if cost.steps else cost.passes * forward
-    return Timing(pace.flops * untimed.total.passes, seconds, pace.step, tensors_of(task), pace.peak)
+    return Timing(
+        pace.flops * untimed.total.passes, seconds, pace.step, tensors_of(task), pace.peak
+    )
 
 
 def tensors_of(task: CourseTask) -> int:
     """Bytes of all tensors that a run holds at a time, activations left out."""
     weights = sum(p.numel() * p.element_size() for p in task.course.model.parameters())
-    trained = sum(p.numel() * p.element_size() for p in task.course.model.parameters() if p.requires_grad)
+    trained = sum(
+        p.numel() * p.element_size()
+        for p in task.course.model.parameters()
+        if p.requires_grad
+    )
     return tensors(weights, trained, 4 * task.course.scope.size)
 
 

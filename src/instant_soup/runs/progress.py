@@ -14,14 +14,20 @@ from .sizes import Sizes
 
 
 @contextmanager
-def progress(task: CourseTask, title: str = "", *, console: Console | None = None) -> Iterator[Meter]:
+def progress(
+    task: CourseTask, title: str = "", *, console: Console | None = None
+) -> Iterator[Meter]:
     """Yield a meter that shows what is charged to it: purpose, loss, sparsity and how much of T is spent.
 
     Hand it to `draw` or `evaluate`. The bar is full at T; what costs more goes on counting. Where there is neither a
     terminal nor a notebook, nothing is shown.
     """
     full = Sizes.of(task).full.passes
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(24), TextColumn("{task.fields[state]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        TextColumn("{task.fields[state]}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
         bar = bars.add_task(title or task.name, total=full, state="")
 

@@ -34,4 +34,6 @@ class Result:
         """The figures, where a notebook shows them."""
         figures = {f"test {name}": f"{value:.4f}" for name, value in self.test.items()}
         cost = f"{self.cost.steps:,} steps, {self.cost.passes:,} passes"
-        return facts("Result", {**figures, "validation": f"{self.validation:.4f}", "cost": cost})
+        return facts(
+            "Result", {**figures, "validation": f"{self.validation:.4f}", "cost": cost}
+        )

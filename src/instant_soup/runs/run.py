@@ -38,7 +38,12 @@ Watch = Callable[[str, Pulse], None]
 
 
 def evaluate(
-    ticket: Ticket, task: CourseTask, *, budget: float = 1.0, meter: Meter | None = None, progress: bool = False
+    ticket: Ticket,
+    task: CourseTask,
+    *,
+    budget: float = 1.0,
+    meter: Meter | None = None,
+    progress: bool = False,
 ) -> Result:
     """Fine-tune *ticket* under its mask for *budget* times T, unless it is ready, then read the test split once.
 
@@ -70,7 +75,8 @@ def run(
     """
     cell = store.cell(recipe, ranks.team())
     if cell.has(cell.contents):
-        cell.write(lambda: contents_of(recipe, store, cell))  # the same data and model as then, or it is refused
+        # the same data and model as then, or it is refused
+        cell.write(lambda: contents_of(recipe, store, cell))
     if cell.has(cell.record):
         return cell.load_record()
 
@@ -85,16 +91,22 @@ def run(
         return cell.load_record()
 
 
-def _carry_out(recipe: Recipe, store: Store, cell: Cell, task: CourseTask, watch: Watch | None) -> None:
+def _carry_out(
+    recipe: Recipe, store: Store, cell: Cell, task: CourseTask, watch: Watch | None
+) -> None:
     shared = on_shelf(task, recipe, store, cell)
     ticket = _ticket(recipe, shared, store, cell, watch)
 
     meter = meter_of("fine-tune", watch)
-    learner, spent = tuned(ticket, recipe, shared if _shares(recipe) else task, cell, meter)
+    learner, spent = tuned(
+        ticket, recipe, shared if _shares(recipe) else task, cell, meter
+    )
     result = judge(learner, meter)
 
     made_with = read_sealed(cell.contents)["digests"]
-    outcome = _record(recipe, task, ticket, result, cell.finished("draw"), spent, meter, made_with)
+    outcome = _record(
+        recipe, task, ticket, result, cell.finished("draw"), spent, meter, made_with
+    )
     cell.write(lambda: _put(outcome, cell, store))
 
 
@@ -105,7 +117,9 @@ def on_shelf(task: CourseTask, recipe: Recipe, store: Store, cell: Cell) -> Cour
     """
     cell.write(lambda: contents_of(recipe, store, cell))
     made_with = content_key(read_sealed(cell.contents)["digests"])
-    return replace(task, shelf=replace(store.shelf(recipe, cell.team), contents=made_with))
+    return replace(
+        task, shelf=replace(store.shelf(recipe, cell.team), contents=made_with)
+    )
 
 
 def _put(outcome: Record, cell: Cell, store: Store) -> None:
@@ -130,7 +144,9 @@ def build(recipe: Recipe) -> CourseTask:
     }
 
     if task.language:
-        built = language(task.name, **common, test=data.test, window=data.window, windows=data.windows)
+        built = language(
+            task.name, **common, test=data.test, window=data.window, windows=data.windows
+        )
     elif task.images:
         built = image(
             task.name,
@@ -138,7 +154,8 @@ def build(recipe: Recipe) -> CourseTask:
             classes=task.classes,
             templates=task.templates,
             image_column=task.columns[0] if task.columns else None,
-            label_column=task.label if task.label != "label" else None,  # what is spelled out changes nothing
+            # what is spelled out changes nothing
+            label_column=task.label if task.label != "label" else None,
         )
     else:
         built = text(
@@ -160,7 +177,9 @@ def check(recipe: Recipe, task: CourseTask) -> None:
     survivors(recipe.sparsity, task.course.scope.size)
 
 
-def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None) -> Ticket:
+def draw(
+    recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = None
+) -> Ticket:
     """The ticket of *recipe*: from *store* if it was drawn already, else drawn and put there.
 
     Raises StoreError where data or model have changed since it was begun.
@@ -169,7 +188,9 @@ def draw(recipe: Recipe, task: CourseTask, store: Store, watch: Watch | None = N
     return _ticket(recipe, on_shelf(task, recipe, store, cell), store, cell, watch)
 
 
-def _ticket(recipe: Recipe, task: CourseTask, store: Store, cell: Cell, watch: Watch | None) -> Ticket:
+def _ticket(
+    recipe: Recipe, task: CourseTask, store: Store, cell: Cell, watch: Watch | None
+) -> Ticket:
     with cell.hold():
         if cell.has(cell.ticket):
             cell.bookmark("draw").clear()  # in case it was killed just then
@@ -195,7 +216,14 @@ def _drawn(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) ->
     return ticket
 
 
-def _controlled(recipe: Recipe, kind: str, task: CourseTask, store: Store, cell: Cell, watch: Watch | None) -> Ticket:
+def _controlled(
+    recipe: Recipe,
+    kind: str,
+    task: CourseTask,
+    store: Store,
+    cell: Cell,
+    watch: Watch | None,
+) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
     fields = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
     plain = Recipe.parse(fields)  # a copy would keep the key
@@ -229,7 +257,11 @@ def tuned(
 
 
 def _train(
-    ticket: Ticket, task: CourseTask, budget: float, meter: Meter, bookmark: Bookmark | None = None
+    ticket: Ticket,
+    task: CourseTask,
+    budget: float,
+    meter: Meter,
+    bookmark: Bookmark | None = None,
 ) -> ModuleLearner:
     horizon = max(1, round(budget * task.horizon))
     learner = _place(ticket, replace(task, bookmark=bookmark), meter, horizon)
@@ -238,7 +270,9 @@ def _train(
     return learner
 
 
-def _place(ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None = None) -> ModuleLearner:
+def _place(
+    ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None = None
+) -> ModuleLearner:
     """A learner at the ticket's start, under its mask."""
     learner = task.learner(meter, horizon=horizon)
     ticket.check_base(learner.base, learner.scope)
@@ -252,9 +286,16 @@ def judge(learner: ModuleLearner, meter: Meter) -> Result:
     validation = learner.evaluate()
     cost = meter.spent
     test = learner.test()
-    for name, figure in {"validation": validation, **{f"test {name}": figure for name, figure in test.items()}}.items():
+
+    for name, figure in {
+        "validation": validation,
+        **{f"test {name}": figure for name, figure in test.items()},
+    }.items():
         if not isfinite(figure):
-            raise TrainingError(f"{name} is {figure}: training has diverged; lower the learning rate")
+            raise TrainingError(
+                f"{name} is {figure}: training has diverged; lower the learning rate"
+            )
+
     return Result(test, validation, cost, learner.weights())
 
 
@@ -286,7 +327,11 @@ def _record(
         "cost": {
             "multiple_of_T": total.ratio(full),
             "total": asdict(total),
-            "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
+            "full_fine_tune": {
+                "steps": full.steps,
+                "examples": full.examples,
+                "passes": full.passes,
+            },
             "draw": drawn["bill"],
             "train": tuned["bill"],
             "reused": asdict(Cost(**drawn["reused"]) + Cost(**trained["reused"])),
@@ -316,7 +361,10 @@ def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
         "prunable": scope.size,
         "parameters": sum(p.numel() for p in task.course.model.parameters()),
         "sparsity": ticket.sparsity,
-        "layers": {name: [kept, scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()},
+        "layers": {
+            name: [kept, scope.numel(name)]
+            for name, kept in ticket.mask.kept_by_name.items()
+        },
     }
 
 
@@ -324,7 +372,10 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
     """What records say of what they were made on, when and with what."""
     return {
         "memory": peaks(),
-        "examples": {name: len(getattr(task.course, name)) for name in ("train", "validation", "test")},
+        "examples": {
+            name: len(getattr(task.course, name))
+            for name in ("train", "validation", "test")
+        },
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
     }
 

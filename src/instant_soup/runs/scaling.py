@@ -17,7 +17,8 @@ from .sizes import Sizes
 from .stand_in import Round, StandInTask
 
 LINK = 1.25e9  # bytes a second between nodes: 10 Gbit/s
-HANDLING = 5e-10  # seconds a byte of weights for a look-ahead beside its steps, on one core; docs/scaling.md
+# seconds a byte of weights for a look-ahead beside its steps, on one core; docs/scaling.md
+HANDLING = 5e-10
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Load:
         rounds = list[Round]()
         recipe.make_method().draw(StandInTask(Sizes.of(task), rounds), recipe.sparsity)
         ahead = plan.draw.get("look-ahead", Cost()).steps * plan.timing.step
-        weights = sum(p.numel() * p.element_size() for p in task.course.model.parameters())
+        weights = sum(
+            p.numel() * p.element_size() for p in task.course.model.parameters()
+        )
         alone = max(0.0, plan.timing.seconds - ahead)
         return cls(rounds, weights, task.course.scope.size, plan.timing.step, alone)
 
@@ -71,7 +74,9 @@ class Spread:
     memory: int
 
 
-def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HANDLING) -> Spread:
+def spread(
+    load: Load, workers: int, *, link: float = LINK, handling: float = HANDLING
+) -> Spread:
     """What *workers* make of *load*. One worker is taken to be on the machine that sends.
 
     A snapshot goes from node to node, each passing it on, so its time grows with the logarithm of their number. What
@@ -80,7 +85,10 @@ def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HA
     seconds, steps, out, back, held = load.alone, 0, 0, 0, 0
     for round_ in load.rounds:
         used = min(workers, len(round_.steps))
-        turns = [round_.steps[start : start + used] for start in range(0, len(round_.steps), used)]
+        turns = [
+            round_.steps[start : start + used]
+            for start in range(0, len(round_.steps), used)
+        ]
         row = sum(max(turn) for turn in turns)
         snapshot = load.weights * (3 if round_.carried else 1) + load.scope // 8
         returned = len(round_.steps) * _returned(round_, load)
@@ -88,9 +96,20 @@ def spread(load: Load, workers: int, *, link: float = LINK, handling: float = HA
         seconds += row * load.step + len(turns) * handling * load.weights
         if workers > 1:
             seconds += ceil(log2(used + 1)) * snapshot / link + returned / link
-        out, back, held = max(out, used * snapshot), max(back, returned), max(held, snapshot)
+        out, back, held = (
+            max(out, used * snapshot),
+            max(back, returned),
+            max(held, snapshot),
+        )
 
-    return Spread(workers, steps, seconds, out, back, held + tensors(load.weights, load.weights, 4 * load.scope))
+    return Spread(
+        workers,
+        steps,
+        seconds,
+        out,
+        back,
+        held + tensors(load.weights, load.weights, 4 * load.scope),
+    )
 
 
 def _returned(round_: Round, load: Load) -> int:

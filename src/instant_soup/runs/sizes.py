@@ -37,7 +37,9 @@ class Sizes:
     def of(cls, task: CourseTask) -> Self:
         """The sizes of a task that is loaded."""
         course = task.course
-        train, validation, test = (len(split) for split in (course.train, course.validation, course.test))
+        train, validation, test = (
+            len(split) for split in (course.train, course.validation, course.test)
+        )
         batch, kinds = task.regime.batch, groups(course.train.targets)
         return cls(task.name, task.horizon, batch, train, validation, test, kinds)
 
@@ -50,9 +52,20 @@ class Sizes:
         train, validation = _split(spec.sizes[0], recipe.data)
         if not train:
             return None  # whoever loads it is told what is wrong
-        classes = (len(spec.labels) if isinstance(spec, TextSpec) else spec.classes) or TENTHS
+        classes = (
+            len(spec.labels) if isinstance(spec, TextSpec) else spec.classes
+        ) or TENTHS
         regime: Regime = recipe.training
-        return cls(recipe.task.name, regime.horizon(train), regime.batch, train, validation, spec.sizes[1], classes)
+
+        return cls(
+            recipe.task.name,
+            regime.horizon(train),
+            regime.batch,
+            train,
+            validation,
+            spec.sizes[1],
+            classes,
+        )
 
     @classmethod
     def recorded(cls, record: Record, recipe: Recipe) -> Self:

@@ -52,7 +52,11 @@ class StandIn:
     scope, base, fresh = _SCOPE, Base("stand-in", ""), frozenset[str]()
 
     def __init__(
-        self, meter: Meter, sizes: Sizes, rounds: list[Round] | None = None, horizon: int | None = None
+        self,
+        meter: Meter,
+        sizes: Sizes,
+        rounds: list[Round] | None = None,
+        horizon: int | None = None,
     ) -> None:
         self.meter = meter
         self.horizon = horizon or sizes.horizon
@@ -68,7 +72,9 @@ class StandIn:
         return stream(0, *purpose)
 
     def view(self) -> Weights:
-        return {name: tensor * self.mask[name] for name, tensor in self._drifted().items()}
+        return {
+            name: tensor * self.mask[name] for name, tensor in self._drifted().items()
+        }
 
     weights = view
 
@@ -87,10 +93,17 @@ class StandIn:
         self._charge(self.horizon - at, "train")
         self.steps_taken = self.horizon
 
-    def look_ahead(self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]) -> Iterator[Seen]:
+    def look_ahead(
+        self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]
+    ) -> Iterator[Seen]:
         if self._rounds is not None and briefs:
-            steps, carried = tuple(brief.steps for brief in briefs), any(brief.carry_optimizer for brief in briefs)
-            self._rounds.append(Round(steps, wire.pack(look(self)).size / _SCOPE.size, carried))
+            steps, carried = (
+                tuple(brief.steps for brief in briefs),
+                any(brief.carry_optimizer for brief in briefs),
+            )
+            self._rounds.append(
+                Round(steps, wire.pack(look(self)).size / _SCOPE.size, carried)
+            )
         for brief in briefs:
             self._charge(brief.steps, "look-ahead")
             yield look(self)
@@ -100,7 +113,9 @@ class StandIn:
         self.steps_taken += steps
 
     def evaluate(self) -> float:
-        self.meter.charge("select", Cost(examples=self._sizes.validation, passes=self._sizes.validation))
+        self.meter.charge(
+            "select", Cost(examples=self._sizes.validation, passes=self._sizes.validation)
+        )
         self._value += 1
         return self._value
 
@@ -117,7 +132,12 @@ class StandIn:
         return self._drifted()
 
     def inputs(
-        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+        self,
+        examples: int,
+        seed: int,
+        *,
+        second_moment: bool = False,
+        subset: tuple[int, int] = (0, 1),
     ) -> Iterator[Weights]:
         del seed
         index, count = subset
@@ -147,11 +167,16 @@ class StandIn:
         train = sample.split == "train"
         most = self._sizes.train if train else self._sizes.validation
         examples = min(sample.per_class * self._sizes.groups, most)
-        self.meter.charge("score" if train else "select", Cost(0, examples, ways * examples))
+        self.meter.charge(
+            "score" if train else "select", Cost(0, examples, ways * examples)
+        )
 
     def _drifted(self) -> Weights:
         dice = torch.Generator().manual_seed(self._drift)
-        return {name: torch.randn(shape, generator=dice) for name, shape in _SCOPE.shapes.items()}
+        return {
+            name: torch.randn(shape, generator=dice)
+            for name, shape in _SCOPE.shapes.items()
+        }
 
 
 @dataclass(frozen=True)

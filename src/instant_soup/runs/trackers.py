@@ -19,7 +19,12 @@ from ..recipes.recipe import Recipe
 from ..store.record import Record
 
 PROJECT = "instant-soup"
-PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
+PACKAGES = {
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
+    "trackio": "trackio",
+}
 """Trackers by name, and the package that each needs."""
 
 
@@ -35,7 +40,13 @@ class Tracked:
         self._step += 1
         spent = {"steps": pulse.spent.steps, "passes": pulse.spent.passes}
         values = {"loss": pulse.loss, "sparsity": pulse.sparsity, **spent}
-        self._log({f"{stage}/{name}": value for name, value in values.items() if value is not None})
+        self._log(
+            {
+                f"{stage}/{name}": value
+                for name, value in values.items()
+                if value is not None
+            }
+        )
 
     def finish(self, record: Record) -> None:
         """Log what came of the run."""
@@ -47,7 +58,10 @@ class Tracked:
     def begin(self, configuration: Mapping[str, Any]) -> None:
         """Start every tracker, and log what is run."""
         self._each("start", lambda tracker: tracker.start())
-        self._each("configure", lambda tracker: tracker.store_init_configuration(dict(configuration)))
+        self._each(
+            "configure",
+            lambda tracker: tracker.store_init_configuration(dict(configuration)),
+        )
 
     def end(self) -> None:
         """Let every tracker write what it holds."""
@@ -60,9 +74,14 @@ class Tracked:
         for name, tracker in list(self._trackers.items()):
             try:
                 do(tracker)
-            except Exception as reason:  # whatever a tracker raises, the run is worth more
+            except (
+                Exception
+            ) as reason:  # whatever a tracker raises, the run is worth more
                 del self._trackers[name]
-                warnings.warn(f"{name} could not {act} ({reason}); the run goes on without it", stacklevel=2)
+                warnings.warn(
+                    f"{name} could not {act} ({reason}); the run goes on without it",
+                    stacklevel=2,
+                )
 
 
 @contextmanager
@@ -88,10 +107,14 @@ def _made(name: str, recipe: Recipe, folder: Path) -> Any:
     PartialState()  # which of several processes logs
     title = f"{recipe.label} {recipe.key[:8]}"
     if name == "tensorboard":
-        return tracking.TensorBoardTracker(title.replace("/", "-"), logging_dir=folder / "tensorboard")
+        return tracking.TensorBoardTracker(
+            title.replace("/", "-"), logging_dir=folder / "tensorboard"
+        )
     if name == "mlflow":
         return tracking.MLflowTracker(experiment_name=PROJECT, run_name=title)
-    return {"wandb": tracking.WandBTracker, "trackio": tracking.TrackioTracker}[name](PROJECT, name=title)
+    return {"wandb": tracking.WandBTracker, "trackio": tracking.TrackioTracker}[name](
+        PROJECT, name=title
+    )
 
 
 def _flat(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -101,5 +124,7 @@ def _flat(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             found |= _flat(value, f"{above}{name}.")
         else:
-            found[f"{above}{name}"] = value if isinstance(value, int | float | str | bool) else str(value)
+            found[f"{above}{name}"] = (
+                value if isinstance(value, int | float | str | bool) else str(value)
+            )
     return found

@@ -26,10 +26,17 @@ from .sizes import Sizes
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
-def fit(ticket: Ticket, task: CourseTask, names: NameMap | None = None, heads: int | None = None) -> Transfer:
+def fit(
+    ticket: Ticket,
+    task: CourseTask,
+    names: NameMap | None = None,
+    heads: int | None = None,
+) -> Transfer:
     """*ticket* for the model of *task*. Raises ScopeError when nothing of it fits."""
     course = task.course
-    return ticket.transfer(course.model, map=names, scope=course.scope, base=course.base, heads=heads)
+    return ticket.transfer(
+        course.model, map=names, scope=course.scope, base=course.base, heads=heads
+    )
 
 
 def transfer(
@@ -62,8 +69,14 @@ def transfer(
         if not place.exists():
             cell.tidy()
             made_with = contents_of(recipe, store, cell).parts
-            facts = _carried_out(fitted, recipe, task, cell, begin(task) if begin else None)
-            origin = {"source": _source(ticket, store), "map": dict(names or {}), "contents": dict(made_with)}
+            facts = _carried_out(
+                fitted, recipe, task, cell, begin(task) if begin else None
+            )
+            origin = {
+                "source": _source(ticket, store),
+                "map": dict(names or {}),
+                "contents": dict(made_with),
+            }
             write(place, TransferRecord.model_validate({"key": key, **origin, **facts}))
         shutil.rmtree(cell.folder, ignore_errors=True)
         return read_transfer(place)
@@ -85,11 +98,18 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
     whole = recipe.model_dump(mode="json")
     target = {name: whole[name] for name in _TARGET}
-    facts = {"schema": TRANSFER_SCHEMA, "ticket": ticket.digest, "map": dict(names or {}), **target}
+    facts = {
+        "schema": TRANSFER_SCHEMA,
+        "ticket": ticket.digest,
+        "map": dict(names or {}),
+        **target,
+    }
     return content_key(facts)
 
 
-def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) -> dict[str, Any]:
+def _carried_out(
+    fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
+) -> dict[str, Any]:
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)
@@ -98,7 +118,11 @@ def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell,
     return {
         "schema": TRANSFER_SCHEMA,
         "recipe": recipe.model_dump(mode="json"),
-        "fit": {"same_base": fitted.same_base, "counts": fitted.counts, "rows": [list(row) for row in fitted.rows()]},
+        "fit": {
+            "same_base": fitted.same_base,
+            "counts": fitted.counts,
+            "rows": [list(row) for row in fitted.rows()],
+        },
         "ticket": ticket_facts(fitted.ticket, task),
         "metric": next(iter(result.test)),
         "test": dict(result.test),
@@ -106,7 +130,11 @@ def _carried_out(fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell,
         "cost": {
             "multiple_of_T": result.cost.ratio(full),
             "total": asdict(result.cost),
-            "full_fine_tune": {"steps": full.steps, "examples": full.examples, "passes": full.passes},
+            "full_fine_tune": {
+                "steps": full.steps,
+                "examples": full.examples,
+                "passes": full.passes,
+            },
             "train": bill["bill"],
         },
         "seconds": spent["seconds"],

@@ -72,8 +72,12 @@ def learned(
     for step in range(steps):
         shares = logits.detach().softmax(1)
         learner.restore(_mix(bowls, names, shares))
-        slope = learner.gradient(Sample(per_class, learner.seed("learned soup", step), "validation"))
-        here = torch.stack([_along(slope.get(name), [bowl[name] for bowl in bowls]) for name in names])
+        slope = learner.gradient(
+            Sample(per_class, learner.seed("learned soup", step), "validation")
+        )
+        here = torch.stack(
+            [_along(slope.get(name), [bowl[name] for bowl in bowls]) for name in names]
+        )
         along = learner.scope.shards.team.added(here)
         logits.grad = shares * (along - (shares * along).sum(1, keepdim=True))
         optimizer.step()
@@ -82,7 +86,9 @@ def learned(
 
 
 Average = Callable[[Learner, Sequence[Weights], Sequence[float]], Soup]
-AVERAGES: Mapping[str, Average] = MappingProxyType({"uniform": uniform, "greedy": greedy, "learned": learned})
+AVERAGES: Mapping[str, Average] = MappingProxyType(
+    {"uniform": uniform, "greedy": greedy, "learned": learned}
+)
 
 
 def barrier(learner: Learner, one: Weights, other: Weights) -> float:
@@ -101,7 +107,10 @@ def _mix(bowls: Sequence[Weights], names: Sequence[str], shares: Tensor) -> Weig
     """Each named parameter as a mean weighted by its row of *shares* [names, bowls]; the rest from the first."""
     mixed = {name: part.clone() for name, part in bowls[0].items()}
     for name, row in zip(names, shares.tolist(), strict=True):
-        mixed[name] = sum((share * bowl[name] for share, bowl in zip(row, bowls, strict=True)), torch.tensor(0.0))
+        mixed[name] = sum(
+            (share * bowl[name] for share, bowl in zip(row, bowls, strict=True)),
+            torch.tensor(0.0),
+        )
     return mixed
 
 

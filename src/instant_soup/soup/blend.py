@@ -59,7 +59,8 @@ class Blend:
 
 def votes(outlook: Outlook, standing: Standing) -> Scores:
     """How many masks keep each weight."""
-    whole = torch.uint8 if len(outlook.masks) < 256 else torch.int64  # small numbers are added up several times faster
+    # small numbers are added up several times faster
+    whole = torch.uint8 if len(outlook.masks) < 256 else torch.int64
 
     def count(name: str) -> Tensor:
         total = torch.zeros(outlook.masks[0].scope.here(name), dtype=whole)
@@ -106,7 +107,10 @@ def extrapolated(outlook: Outlook, standing: Standing) -> Scores:
         return standing.scores
 
     before = standing.before
-    ahead = Lazy(outlook.masks[0].scope, lambda name: torch.lerp(before[name], reached[name], REACH))
+    ahead = Lazy(
+        outlook.masks[0].scope,
+        lambda name: torch.lerp(before[name], reached[name], REACH),
+    )
     return standing.score(ahead)
 
 
@@ -130,7 +134,9 @@ def _ranked(outlook: Outlook, rank: Callable[[str], Tensor], scores: Scores) -> 
     def ranked(name: str) -> Tensor:
         score = scores[name].detach().float().cpu()
         if bool(score.isnan().any()):
-            raise ScopeError(f"{name!r} holds NaN, which has no rank; training has diverged: lower the learning rate")
+            raise ScopeError(
+                f"{name!r} holds NaN, which has no rank; training has diverged: lower the learning rate"
+            )
 
         return votes_first(rank(name), score)
 

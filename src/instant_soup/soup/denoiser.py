@@ -64,12 +64,16 @@ class Protocols:
         for knob, (low, high) in _BOUNDS.items():
             interval = getattr(self, knob)
             if not isinstance(interval, (tuple, list)) or len(interval) != 2:
-                raise KnobError(f"{knob} range is {interval!r}; expected two numbers, (low, high)")
+                raise KnobError(
+                    f"{knob} range is {interval!r}; expected two numbers, (low, high)"
+                )
 
             first, last = interval
             positive = first > 0 or knob not in ("rate", "subset")
             if not (low <= first <= last <= high and positive):
-                raise KnobError(f"{knob} range is {(first, last)}; expected (low, high) within {low:g} and {high:g}")
+                raise KnobError(
+                    f"{knob} range is {(first, last)}; expected (low, high) within {low:g} and {high:g}"
+                )
 
         if self.subsets not in SUBSETS:
             raise unknown("subsets", str(self.subsets), SUBSETS)
@@ -93,14 +97,23 @@ class Protocols:
 
 
 def briefs(
-    count: int, steps: int, protocols: Protocols, seed: int, *, carry_optimizer: bool = False, warmup: int = 0
+    count: int,
+    steps: int,
+    protocols: Protocols,
+    seed: int,
+    *,
+    carry_optimizer: bool = False,
+    warmup: int = 0,
 ) -> list[Brief]:
     """*count* look-aheads of *steps* steps that differ in their training."""
     dice = random.Random(seed)
     trainings = [protocols.draw(dice) for _ in range(count)]
 
     if protocols.subsets == "disjoint":
-        trainings = [replace(training, portion=Portion(index, count, seed)) for index, training in enumerate(trainings)]
+        trainings = [
+            replace(training, portion=Portion(index, count, seed))
+            for index, training in enumerate(trainings)
+        ]
 
     return [Brief(steps, training, carry_optimizer, warmup) for training in trainings]
 
@@ -141,7 +154,9 @@ class Outlook:
     @property
     def agreement(self) -> float:
         """Share of the scope on which two masks agree, on average over all pairs; 1 below two masks."""
-        pairs = [1 - first.distance(second) for first, second in combinations(self.masks, 2)]
+        pairs = [
+            1 - first.distance(second) for first, second in combinations(self.masks, 2)
+        ]
         return sum(pairs) / len(pairs) if pairs else 1.0
 
 
@@ -156,7 +171,9 @@ class Settled:
     def __call__(self, outlook: Outlook) -> bool:
         """Whether the last mask of *outlook* changed the blend by less than the share."""
         last, self._last = self._last, self.blend(outlook)
-        return last is not None and (last ^ self._last).kept < self.share * self._last.kept
+        return (
+            last is not None and (last ^ self._last).kept < self.share * self._last.kept
+        )
 
 
 @dataclass(frozen=True)
@@ -196,7 +213,14 @@ def denoise(
     *wanted* says which means over the look-aheads come back too. *enough* is asked after each look-ahead whether
     the rest may be left out.
     """
-    look = partial(_see, sparsity=sparsity, score=score, across=across, pattern=pattern, wanted=wanted)
+    look = partial(
+        _see,
+        sparsity=sparsity,
+        score=score,
+        across=across,
+        pattern=pattern,
+        wanted=wanted,
+    )
     masks: list[Mask] = []
     scores = _Mean()
     squares = _Mean()
@@ -215,13 +239,22 @@ def denoise(
     return _outlook(masks, scores, squares, weights)
 
 
-def _outlook(masks: Sequence[Mask], scores: _Mean, squares: _Mean, weights: _Mean) -> Outlook:
+def _outlook(
+    masks: Sequence[Mask], scores: _Mean, squares: _Mean, weights: _Mean
+) -> Outlook:
     """What has come in so far."""
     mean = scores.value
     return Outlook(tuple(masks), mean, _deviation(mean, squares.value), weights.value)
 
 
-def _see(learner: Learner, sparsity: float, score: Saliency, across: Across, pattern: str, wanted: Wanted) -> Seen:
+def _see(
+    learner: Learner,
+    sparsity: float,
+    score: Saliency,
+    across: Across,
+    pattern: str,
+    wanted: Wanted,
+) -> Seen:
     """The weak mask, and a copy of what is wanted."""
     scores = score(learner)
     mask = prune(scores, learner.mask, sparsity, across=across, pattern=pattern)
@@ -234,7 +267,10 @@ def _deviation(mean: Weights | None, mean_square: Weights | None) -> Weights | N
     """The standard deviation of what has this mean and this mean square."""
     if mean is None or mean_square is None:
         return None
-    return {name: (mean_square[name] - part.square()).clamp_min(0).sqrt() for name, part in mean.items()}
+    return {
+        name: (mean_square[name] - part.square()).clamp_min(0).sqrt()
+        for name, part in mean.items()
+    }
 
 
 class _Mean:
@@ -257,4 +293,7 @@ class _Mean:
         """The mean; None where nothing was added."""
         if not self.total:
             return None
-        return {name: total / self.count if total.is_floating_point() else total for name, total in self.total.items()}
+        return {
+            name: total / self.count if total.is_floating_point() else total
+            for name, total in self.total.items()
+        }

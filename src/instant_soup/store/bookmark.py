@@ -48,7 +48,9 @@ class FolderBookmark:
         """Wall time of the stage so far, earlier attempts up to their last save included."""
         return time.monotonic() - self._began
 
-    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def save(
+        self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
         self._refuse_link()
         facts = {**facts, "seconds": self.seconds}
         if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
@@ -80,7 +82,9 @@ class FolderBookmark:
 
     def _refuse_link(self) -> None:
         if self._folder.is_symlink():
-            raise StoreError(f"{self._folder} is a symbolic link, and a run empties it; put a folder there, or nothing")
+            raise StoreError(
+                f"{self._folder} is a symbolic link, and a run empties it; put a folder there, or nothing"
+            )
 
     def _path(self, place: str) -> Path:
         return self._folder / f"{place}.safetensors"

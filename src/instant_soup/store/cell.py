@@ -116,7 +116,9 @@ class Cell:
             if self.team.size == 1:
                 stack.enter_context(self._locks.hold(self.key))
             else:
-                while not self.team.told(self.team.rank == 0 and stack.enter_context(self.attempt())):
+                while not self.team.told(
+                    self.team.rank == 0 and stack.enter_context(self.attempt())
+                ):
                     time.sleep(POLL)
             yield
 
@@ -160,7 +162,9 @@ class Cell:
         """Note what is kept here. Raises StoreError when it cannot be written."""
         write_text(self.description, recipe.toml())
 
-    def keep_ticket(self, recipe: Recipe, ticket: Ticket, bill: Mapping[str, Any]) -> None:
+    def keep_ticket(
+        self, recipe: Recipe, ticket: Ticket, bill: Mapping[str, Any]
+    ) -> None:
         """Put away what was drawn, and what it cost."""
         whole = ticket.whole() or ticket
 

@@ -23,13 +23,31 @@ from .plain import read_sealed, write_sealed
 from .store import Store
 
 SCHEMA = 1
-_LISTED = 500  # files of a folder that are noted one by one; of more than that only how many they are
+# files of a folder that are noted one by one; of more than that only how many they are
+_LISTED = 500
 _FRESH = 2.0  # seconds in which a file may change again without another time
 
 _TABLES = {".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".arrow", ".gz", ".zst"}
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+_IMAGES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+}
 _MODEL = {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
-_NOT_READ = {"trainer_state.json", "training_args.bin", "all_results.json", "train_results.json", "eval_results.json"}
+_NOT_READ = {
+    "trainer_state.json",
+    "training_args.bin",
+    "all_results.json",
+    "train_results.json",
+    "eval_results.json",
+}
 
 Files = Mapping[str, str]
 
@@ -68,7 +86,9 @@ class Contents:
     def noted(self) -> dict[str, Any]:
         """As a cell keeps it."""
         parts = {"data": self.data, "model": self.model}
-        listed = {name: dict(files) for name, files in parts.items() if len(files) <= _LISTED}
+        listed = {
+            name: dict(files) for name, files in parts.items() if len(files) <= _LISTED
+        }
         return {"schema": SCHEMA, "digests": self.parts, "files": listed}
 
 
@@ -104,7 +124,11 @@ def _changes(before: Files | None, now: Files) -> str:
 
     changes = [f"{name} is gone" for name in before if name not in now]
     changes += [f"{name} is new" for name in now if name not in before]
-    changes += [f"{name} holds something else" for name in now if name in before and before[name] != now[name]]
+    changes += [
+        f"{name} holds something else"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
     more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
     return ", ".join(changes[:3]) + more
 
@@ -131,11 +155,18 @@ class _Digests:
         """Remember what was read, where the store can be written."""
         if not self._new:
             return
+
         with suppress(StoreError), self._store.locks.hold("digests"):
             known: dict[str, Any] = {}
             with suppress(StoreError):
-                known = dict(read_sealed(self._store.digests)["files"]) if self._store.digests.exists() else {}
-            write_sealed(self._store.digests, {"schema": SCHEMA, "files": known | self._new})
+                known = (
+                    dict(read_sealed(self._store.digests)["files"])
+                    if self._store.digests.exists()
+                    else {}
+                )
+            write_sealed(
+                self._store.digests, {"schema": SCHEMA, "files": known | self._new}
+            )
 
     def _digest(self, path: Path) -> str:
         try:
@@ -148,7 +179,9 @@ class _Digests:
             with path.open("rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
         except OSError as reason:
-            raise StoreError(f"could not read {path} ({reason}); check the file and who may read it") from reason
+            raise StoreError(
+                f"could not read {path} ({reason}); check the file and who may read it"
+            ) from reason
 
         if time.time() - state.st_mtime > _FRESH:
             self._new[name] = [state.st_size, state.st_mtime_ns, digest]
@@ -169,7 +202,12 @@ def _data_files(place: Path | None, store: Path) -> Iterator[Path]:
         json_of_data = path.suffix.lower() == ".json" and inside[:-1] in ((), ("data",))
         is_data = path.suffix.lower() in _TABLES | _IMAGES or json_of_data
         hidden = any(part.startswith(".") for part in inside)
-        if is_data and not hidden and path.is_file() and not path.resolve().is_relative_to(ours):
+        if (
+            is_data
+            and not hidden
+            and path.is_file()
+            and not path.resolve().is_relative_to(ours)
+        ):
             yield path
 
 

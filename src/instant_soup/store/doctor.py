@@ -28,7 +28,8 @@ from .record import read_run, read_transfer
 from .store import ROOMS, Store
 from .tensors import read_checked
 
-_HALF = re.compile(r"\..+\.[0-9a-f]{32}", re.DOTALL)  # as files and exports are named until they are whole
+# as files and exports are named until they are whole
+_HALF = re.compile(r"\..+\.[0-9a-f]{32}", re.DOTALL)
 _OLD = 600  # seconds after which nobody writes to a half-written file any more
 
 _AFTER = {
@@ -79,7 +80,9 @@ def examine(store: Store, *, mend: bool = True) -> Health:
     Raises StoreError when there is no such folder.
     """
     if not store.folder.is_dir():
-        raise StoreError(f"no folder at {store.folder}; give the folder that runs are kept in")
+        raise StoreError(
+            f"no folder at {store.folder}; give the folder that runs are kept in"
+        )
 
     aside = _Aside(store.folder) if mend else None
     findings = [_moved(finding, store.folder, aside) for finding in _links(store)]
@@ -90,7 +93,9 @@ def examine(store: Store, *, mend: bool = True) -> Health:
     for cell in [*store.cells(), *store.unfinished_transfers()]:
         with _attempt(cell, mend=mend) as free:
             if free:
-                findings += [_moved(finding, cell.folder, aside) for finding in _cell(cell)]
+                findings += [
+                    _moved(finding, cell.folder, aside) for finding in _cell(cell)
+                ]
             else:
                 busy += 1
 
@@ -110,7 +115,9 @@ def examine(store: Store, *, mend: bool = True) -> Health:
         index.rebuild(store)
     cells = store.cells()
     finished = sum(cell.record.exists() for cell in cells)
-    return Health(len(cells), finished, len(shelved), busy, tuple(findings), len(transfers))
+    return Health(
+        len(cells), finished, len(shelved), busy, tuple(findings), len(transfers)
+    )
 
 
 @contextmanager
@@ -130,7 +137,10 @@ def _attempt(cell: Cell, *, mend: bool) -> Iterator[bool]:
 
 def _links(store: Store) -> Iterator[Finding]:
     for path in store.links():
-        yield Finding(path, "is a symbolic link where a folder of the store's own should be; it was not followed")
+        yield Finding(
+            path,
+            "is a symbolic link where a folder of the store's own should be; it was not followed",
+        )
 
 
 def _litter(store: Store) -> Iterator[Finding]:
@@ -198,7 +208,9 @@ def _bill(path: Path) -> str | None:
     what = _plain(path)
     if what:
         return what
-    return None if {"bill", "seconds"} <= read_json(path).keys() else "is no bill of a stage"
+    return (
+        None if {"bill", "seconds"} <= read_json(path).keys() else "is no bill of a stage"
+    )
 
 
 def _recipe(path: Path, cell: Cell) -> str | None:
@@ -206,7 +218,11 @@ def _recipe(path: Path, cell: Cell) -> str | None:
         recipe = Recipe.parse(toml.read(path), str(path))
     except SoupError as reason:
         return f"is no recipe ({reason})"
-    return None if recipe.key.startswith(cell.key) else "is another recipe than this folder's"
+    return (
+        None
+        if recipe.key.startswith(cell.key)
+        else "is another recipe than this folder's"
+    )
 
 
 def _record(path: Path, cell: Cell) -> str | None:
@@ -217,7 +233,11 @@ def _record(path: Path, cell: Cell) -> str | None:
     record = read_run(path)
     if not record.key.startswith(cell.key):
         return "is another run's record"
-    if cell.ticket.exists() and not _ticket(cell.ticket) and cell.load_ticket().digest != record.ticket.digest:
+    if (
+        cell.ticket.exists()
+        and not _ticket(cell.ticket)
+        and cell.load_ticket().digest != record.ticket.digest
+    ):
         return "is of another ticket than the one beside it"
     return None
 
@@ -244,7 +264,11 @@ def _weights(path: Path) -> str | None:
         read_tensors(path, StoreError, "file of tensors")
     except StoreError as reason:
         return f"cannot be read ({reason})"
-    return "does not match its checksum" if _refused(lambda: read_checked(path, "file of tensors")) else None
+    return (
+        "does not match its checksum"
+        if _refused(lambda: read_checked(path, "file of tensors"))
+        else None
+    )
 
 
 def _shelved(path: Path, aside: _Aside | None) -> list[Finding]:
@@ -284,7 +308,10 @@ def _lost(store: Store) -> Iterator[Finding]:
             continue
         with suppress(StoreError):  # then it was found above
             if (cell.load_record().checksum or None) != entry["checksum"]:
-                yield Finding(cell.record, f"is another record of {label} than the one that was written first")
+                yield Finding(
+                    cell.record,
+                    f"is another record of {label} than the one that was written first",
+                )
 
 
 def _moved(finding: Finding, folder: Path, aside: _Aside | None) -> Finding:
@@ -304,7 +331,9 @@ class _Aside:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._folder = unlinked(root / "quarantine") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+        self._folder = unlinked(root / "quarantine") / datetime.now(UTC).strftime(
+            "%Y%m%d-%H%M%S-%f"
+        )
 
     def __call__(self, path: Path) -> Path | None:
         """Where *path* is now; None if it went already. Raises StoreError when it cannot be moved."""
@@ -316,5 +345,7 @@ class _Aside:
             goal.parent.mkdir(parents=True, exist_ok=True)
             path.rename(goal)
         except OSError as reason:
-            raise StoreError(f"could not move {path} to {goal} ({reason}); make room or change its owner") from reason
+            raise StoreError(
+                f"could not move {path} to {goal} ({reason}); make room or change its owner"
+            ) from reason
         return goal

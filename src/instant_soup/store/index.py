@@ -24,7 +24,9 @@ def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
         return {}
     facts = read_json(path)
     if facts.get("schema") != SCHEMA or not _whole(facts.get("runs")):
-        raise StoreError(f"{path} is no index of schema {SCHEMA}; `instant-soup doctor {store.folder}` makes a new one")
+        raise StoreError(
+            f"{path} is no index of schema {SCHEMA}; `instant-soup doctor {store.folder}` makes a new one"
+        )
     runs: Mapping[str, Mapping[str, Any]] = facts["runs"]
     return runs
 
@@ -38,8 +40,10 @@ def _whole(runs: object) -> bool:
         "seed": int,
         "checksum": (str, type(None)),
     }
+
     return isinstance(runs, dict) and all(
-        isinstance(noted, dict) and all(isinstance(noted.get(name), kind) for name, kind in kinds.items())
+        isinstance(noted, dict)
+        and all(isinstance(noted.get(name), kind) for name, kind in kinds.items())
         for noted in runs.values()
     )
 
@@ -50,7 +54,8 @@ def add(store: Store, record: Record) -> None:
         try:
             known = dict(read(store))
         except StoreError:
-            known = {}  # a hint at best: doctor finds what is wrong with it, a run does not fail for it
+            # a hint at best: doctor finds what is wrong with it, a run does not fail for it
+            known = {}
         known[record.key] = entry(record)
         write_json(store.index, {"schema": SCHEMA, "runs": known})
 
@@ -61,7 +66,8 @@ def rebuild(store: Store) -> int:
         entries = {}
         for cell in store.cells():
             if cell.record.exists():
-                with suppress(StoreError):  # a damaged record is named by doctor, and goes by itself
+                # a damaged record is named by doctor, and goes by itself
+                with suppress(StoreError):
                     record = read_run(cell.record)
                     entries[record.key] = entry(record)
         write_json(store.index, {"schema": SCHEMA, "runs": entries})

@@ -66,8 +66,12 @@ class Locks:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as reason:
             raise _unusable(self.folder, reason) from reason
-        return FileLock(self.folder / f"{name}.lock", is_singleton=True, thread_local=False)
+        return FileLock(
+            self.folder / f"{name}.lock", is_singleton=True, thread_local=False
+        )
 
 
 def _unusable(folder: Path, reason: Exception) -> StoreError:
-    return StoreError(f"could not lock in {folder} ({reason}); choose a folder that can be written and locked")
+    return StoreError(
+        f"could not lock in {folder} ({reason}); choose a folder that can be written and locked"
+    )

@@ -36,7 +36,9 @@ Kept = Annotated[tuple[Count, Count], Strict(False)]
 class Part(BaseModel):
     """Part of a record: nothing in it changes. What a later version adds is kept, and not looked at."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="allow", strict=True, protected_namespaces=()
+    )
 
     def facts(self) -> dict[str, Any]:
         """It as plain data, to the letter what was read or given."""

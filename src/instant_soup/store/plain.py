@@ -18,7 +18,8 @@ def as_json(facts: Mapping[str, Any]) -> str:
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> None:
     """Write plain data, in one piece or not at all. Raises StoreError."""
-    from ..core.files import write_text  # it imports torch, which readers of records do without
+    # it imports torch, which readers of records do without
+    from ..core.files import write_text
 
     write_text(path, as_json(facts))
 
@@ -77,4 +78,6 @@ def sealed(facts: Mapping[str, Any]) -> bool:
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:
-    return content_key({name: value for name, value in facts.items() if name != "checksum"})
+    return content_key(
+        {name: value for name, value in facts.items() if name != "checksum"}
+    )

@@ -37,7 +37,8 @@ SEALED = 3  # the schema from which on records carry a checksum
 
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
-_RANGES = ("rate", "weight_decay", "label_smoothing", "subset")  # knobs of methods themselves up to schema 3
+# knobs of methods themselves up to schema 3
+_RANGES = ("rate", "weight_decay", "label_smoothing", "subset")
 _BY_MAGNITUDE = {"score": "magnitude"}
 _UNSTRUCTURED = {"pattern": "unstructured"}
 _ONCE: Mapping[str, Mapping[str, Any]] = {
@@ -45,7 +46,13 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {
     "random": _UNSTRUCTURED,
     "snip": _UNSTRUCTURED,
     "grasp": _UNSTRUCTURED,
-    "instant-soup": {**_BY_MAGNITUDE, "mask_start": 0.0, "spacing": "growing", "progress": "all", "inside": False},
+    "instant-soup": {
+        **_BY_MAGNITUDE,
+        "mask_start": 0.0,
+        "spacing": "growing",
+        "progress": "all",
+        "inside": False,
+    },
     "gradual": {**_BY_MAGNITUDE, "mask_start": 0.0},
     "early-bird": _BY_MAGNITUDE,
     "lth": _BY_MAGNITUDE,
@@ -89,7 +96,9 @@ class Outcome(Part):
     @model_validator(mode="after")
     def _has_its_figure(self) -> Self:
         if self.metric not in self.test:
-            raise ValueError(f"metric is {self.metric!r}, and test has {', '.join(self.test) or 'no figures'}")
+            raise ValueError(
+                f"metric is {self.metric!r}, and test has {', '.join(self.test) or 'no figures'}"
+            )
         return self
 
     @property
@@ -180,7 +189,9 @@ def read(path: Path) -> Record | None:
 
     schema = facts["schema"]
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
-        raise StoreError(f"{path} is of schema {schema!r}; this version reads 1 to {SCHEMA}; update instant-soup")
+        raise StoreError(
+            f"{path} is of schema {schema!r}; this version reads 1 to {SCHEMA}; update instant-soup"
+        )
     if schema >= SEALED:
         _check_seal(path, facts)
     return _typed(Record, upgraded(facts), path)
@@ -198,7 +209,9 @@ def read_transfer(path: Path) -> TransferRecord:
     """The record of a transfer in *path*. Raises StoreError, which names the file."""
     facts = _loaded(path)
     if not isinstance(facts, dict) or "schema" not in facts:
-        raise StoreError(f"could not read {path} (it is no record of a transfer); {_cure(path)}")
+        raise StoreError(
+            f"could not read {path} (it is no record of a transfer); {_cure(path)}"
+        )
     if facts["schema"] != TRANSFER_SCHEMA:
         raise StoreError(
             f"{path} is of schema {facts['schema']!r}; this version reads {TRANSFER_SCHEMA}; update instant-soup"
@@ -223,7 +236,9 @@ def _check_seal(path: Path, facts: Mapping[str, Any]) -> None:
     except (ValueError, RecursionError):
         whole = False
     if not whole:
-        raise StoreError(f"{path} does not match its checksum: it was changed after it was written; {_cure(path)}")
+        raise StoreError(
+            f"{path} does not match its checksum: it was changed after it was written; {_cure(path)}"
+        )
 
 
 _Kind = TypeVar("_Kind", bound=Outcome)
@@ -233,7 +248,9 @@ def _typed(kind: type[_Kind], facts: Mapping[str, Any], path: Path) -> _Kind:
     try:
         return kind.model_validate(facts)
     except (ValidationError, RecursionError) as reason:
-        raise StoreError(f"{path} is no record that a run would write: {_explained(reason)}; {_cure(path)}") from reason
+        raise StoreError(
+            f"{path} is no record that a run would write: {_explained(reason)}; {_cure(path)}"
+        ) from reason
 
 
 def _explained(reason: ValidationError | RecursionError) -> str:
@@ -275,7 +292,10 @@ def _with_recipe_of_today(recipe: Any) -> Any:
         return recipe  # whoever types it says what is wrong
 
     name = recipe["method"].get("name")
-    method = {**(_ONCE.get(name, {}) if isinstance(name, str) else {}), **recipe["method"]}
+    method = {
+        **(_ONCE.get(name, {}) if isinstance(name, str) else {}),
+        **recipe["method"],
+    }
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}

@@ -19,7 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as read
 from torch.distributed.checkpoint.state_dict_saver import save as write
@@ -38,7 +41,13 @@ def last(folder: Path, place: str) -> Path | None:
     return max(_saved(folder, place), default=None, key=_number)
 
 
-def save(folder: Path, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], team: Team) -> None:
+def save(
+    folder: Path,
+    place: str,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    team: Team,
+) -> None:
     """Keep *tensors*, DTensors or the same on every rank, and *facts*, over what was kept at *place*."""
     before = last(folder, place)
     number = team.told(_number(before) + 1 if before else 1)
@@ -49,12 +58,24 @@ def save(folder: Path, place: str, tensors: Mapping[str, Tensor], facts: Mapping
         beside.mkdir(parents=True)
     team.told(None)  # before anyone writes into it
 
-    whole = {key: list(tensor.shape) for key, tensor in tensors.items() if not isinstance(tensor, DTensor)}
-    solid = {key: tensor.detach().reshape(-1) if key in whole else tensor for key, tensor in tensors.items()}
-    write(solid, storage_writer=HuggingFaceStorageWriter(str(beside), save_distributed=True))
+    whole = {
+        key: list(tensor.shape)
+        for key, tensor in tensors.items()
+        if not isinstance(tensor, DTensor)
+    }
+    solid = {
+        key: tensor.detach().reshape(-1) if key in whole else tensor
+        for key, tensor in tensors.items()
+    }
+    write(
+        solid, storage_writer=HuggingFaceStorageWriter(str(beside), save_distributed=True)
+    )
 
     if team.rank == 0:
-        write_sealed(beside / _FACTS, {"facts": dict(facts), "whole": whole, "files": _digests(beside)})
+        write_sealed(
+            beside / _FACTS,
+            {"facts": dict(facts), "whole": whole, "files": _digests(beside)},
+        )
         beside.rename(folder / name)
         for old in _saved(folder, place):
             if old.name != name:
@@ -62,7 +83,9 @@ def save(folder: Path, place: str, tensors: Mapping[str, Tensor], facts: Mapping
     team.told(None)
 
 
-def load(path: Path, team: Team, *, cut: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(
+    path: Path, team: Team, *, cut: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save` kept at *path*: as DTensors over the ranks of *team*, or whole. Raises StoreError."""
     try:
         notes = read_sealed(path / _FACTS)
@@ -75,7 +98,8 @@ def load(path: Path, team: Team, *, cut: bool) -> tuple[dict[str, Tensor], dict[
                 room[key] = make(tuple(kept.size), kept.properties.dtype)
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # it is meant to be, for one alone
+            # it is meant to be, for one alone
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
             read(room, storage_reader=reader, no_dist=not dist.is_initialized())
     except (OSError, ValueError, KeyError) as reason:
         raise StoreError(
@@ -84,7 +108,9 @@ def load(path: Path, team: Team, *, cut: bool) -> tuple[dict[str, Tensor], dict[
 
     tensors = {}
     for key, tensor in room.items():
-        tensors[key] = tensor.view(notes["whole"][key]) if key in notes["whole"] else tensor
+        tensors[key] = (
+            tensor.view(notes["whole"][key]) if key in notes["whole"] else tensor
+        )
     return tensors, notes["facts"]
 
 
@@ -95,7 +121,9 @@ def remove(folder: Path, place: str) -> None:
 
 
 def _saved(folder: Path, place: str) -> list[Path]:
-    return [path for path in folder.glob(f"{escape(place)}-*.pieces") if not path.is_symlink()]
+    return [
+        path for path in folder.glob(f"{escape(place)}-*.pieces") if not path.is_symlink()
+    ]
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -61,7 +61,9 @@ class Store:
 
     def cell_of(self, key: str) -> Cell:
         """The cell of the recipe with this *key*, whatever is known of it otherwise."""
-        return self.by_key().get(short(key)) or Cell(self.folder / short(key), self.save_every)
+        return self.by_key().get(short(key)) or Cell(
+            self.folder / short(key), self.save_every
+        )
 
     def by_key(self) -> dict[str, Cell]:
         """Every cell that is there, by its short key."""
@@ -74,7 +76,11 @@ class Store:
     def _cells_in(self, folder: Path) -> list[Cell]:
         cells = []
         for path in sorted(folder.glob("*/")):
-            if path.name not in ROOMS and not path.name.startswith(".") and not path.is_symlink():
+            if (
+                path.name not in ROOMS
+                and not path.name.startswith(".")
+                and not path.is_symlink()
+            ):
                 cells.append(Cell(path, self.save_every))
         return cells
 

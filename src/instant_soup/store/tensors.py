@@ -16,7 +16,9 @@ from ..core.weights import digest
 _SEALS = ("digest", "checksum")
 
 
-def write_checked(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def write_checked(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
     """Write *tensors* and *facts*, in one piece or not at all. Raises StoreError."""
     solid = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     noted = {**facts, "digest": digest(solid, sorted(solid))}

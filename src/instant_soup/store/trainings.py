@@ -40,13 +40,20 @@ class FolderShelf:
             if self.team.rank == 0:
                 stack.enter_context(Locks(self.folder).hold(key[:_NAME]))
                 for path in half_written(self._path(key)):
-                    path.unlink(missing_ok=True)  # of a process that was killed, for nobody else works on it
+                    # of a process that was killed, for nobody else works on it
+                    path.unlink(missing_ok=True)
             yield
 
-    def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def put(
+        self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
         """Keep *tensors* under *key*, in one piece or not at all. Raises StoreError."""
         if self.team.rank == 0:
-            write_checked(self._path(key), tensors, {**facts, "owner": self.owner, "contents": self.contents})
+            write_checked(
+                self._path(key),
+                tensors,
+                {**facts, "owner": self.owner, "contents": self.contents},
+            )
         self.team.told(None)
 
     def get(self, key: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:

@@ -32,7 +32,9 @@ def crew(sweep: Sweep, workers: int) -> Iterator[None]:
     deaths: Counter[Path] = Counter()
 
     def start() -> SpawnProcess:
-        process = context.Process(target=_work, args=(sweep.place, sweep.store, threads, errors), daemon=True)
+        process = context.Process(
+            target=_work, args=(sweep.place, sweep.store, threads, errors), daemon=True
+        )
         with threads_of_libraries(threads):
             process.start()
         return process

@@ -41,19 +41,33 @@ class Progress:
         """Every place in *store* where a run notes how far it is."""
         return [cls(path) for path in store.progresses()]
 
-    def begin(self, recipe: Recipe, tell: Callable[[str, Pulse], None] | None, task: CourseTask) -> Watch:
+    def begin(
+        self, recipe: Recipe, tell: Callable[[str, Pulse], None] | None, task: CourseTask
+    ) -> Watch:
         """What `run` is to tell: it is noted here, and passed on to *tell*."""
         draw, train = rehearse(recipe, Sizes.of(task))
         expected = draw.spent.passes + train.spent.passes
-        facts = {"pid": os.getpid(), "host": platform.node(), "since": time.time(), "expected": expected}
+        facts = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "since": time.time(),
+            "expected": expected,
+        }
         write_json(self.path, {**facts, "passes": 0, "stage": "begins"})
 
         def watch(stage: str, pulse: Pulse) -> None:
             self._passes[stage] = pulse.spent.passes
             if time.monotonic() - self._told >= EVERY:
                 self._told = time.monotonic()
-                now = {"passes": sum(self._passes.values()), "stage": f"{stage}: {pulse.purpose}"}
-                write_json(self.path, {**facts, **now, "loss": pulse.loss, "sparsity": pulse.sparsity})
+                now = {
+                    "passes": sum(self._passes.values()),
+                    "stage": f"{stage}: {pulse.purpose}",
+                }
+                write_json(
+                    self.path,
+                    {**facts, **now, "loss": pulse.loss, "sparsity": pulse.sparsity},
+                )
+
             if tell:
                 tell(stage, pulse)
 

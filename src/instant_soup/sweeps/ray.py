@@ -38,7 +38,9 @@ def cluster(sweep: Sweep, workers: int | None, address: str) -> Iterator[None]:
         StoreError: the store cannot be written.
         EngineError: there is no cluster, or no node has room for a run.
     """
-    sweep = replace(sweep, store=replace(sweep.store, folder=sweep.store.folder.resolve()))
+    sweep = replace(
+        sweep, store=replace(sweep.store, folder=sweep.store.folder.resolve())
+    )
     sweep.begin()
     ours = connect(address)
     try:
@@ -56,18 +58,29 @@ def _carried_out(sweep: Sweep, workers: int | None) -> Iterator[None]:
         while True:
             left = [one for one in sweep.wanted if one not in under_way.values()]
             states = {one.key: sweep.state(one) for one in left}
-            for one in left if workers is None else left[: max(0, workers - len(under_way))]:
+            for one in (
+                left if workers is None else left[: max(0, workers - len(under_way))]
+            ):
                 if states[one.key] in ("to do", "begun"):
-                    under_way[needs.declared(one).remote(sweep.place, sweep.store, one.key, needs.cpus)] = one
-            if not under_way and all(state in ("done", "failed") for state in states.values()):
+                    under_way[
+                        needs.declared(one).remote(
+                            sweep.place, sweep.store, one.key, needs.cpus
+                        )
+                    ] = one
+            if not under_way and all(
+                state in ("done", "failed") for state in states.values()
+            ):
                 return
-            over, _ = ray.wait(list(under_way), timeout=PATIENCE) if under_way else ((), ())
+            over, _ = (
+                ray.wait(list(under_way), timeout=PATIENCE) if under_way else ((), ())
+            )
             for reference in over:
                 _end(sweep, under_way.pop(reference), reference)
             yield
     finally:
         for reference in under_way:
-            ray.cancel(reference, force=True)  # what it did since its last save is done again
+            # what it did since its last save is done again
+            ray.cancel(reference, force=True)
 
 
 def _end(sweep: Sweep, one: Wanted, reference: Any) -> None:
@@ -79,7 +92,10 @@ def _end(sweep: Sweep, one: Wanted, reference: Any) -> None:
         known = sweep.ready(one) or one
         Progress.of(sweep.store, known.recipe).end()
         why = str(error).strip().splitlines()[0]
-        sweep.note(sweep.store.cell(known.recipe), f"its worker was lost {DEATHS} times, or could not begin: {why}")
+        sweep.note(
+            sweep.store.cell(known.recipe),
+            f"its worker was lost {DEATHS} times, or could not begin: {why}",
+        )
 
 
 class _Needs:
@@ -89,14 +105,22 @@ class _Needs:
         self.cpus, self._store = torch.get_num_threads(), store
         self._gpus = gpus()
         room(self.cpus, self._gpus)
-        self._most = max(int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"])
+        self._most = max(
+            int(node["Resources"].get("memory", 0))
+            for node in ray.nodes()
+            if node["Alive"]
+        )
 
     def declared(self, one: Wanted) -> Any:
         """A task for *one*. It asks for no more memory than the largest node has, and so for all of that at most."""
         known = memory(one.recipe, self._store)
         needed = {} if known is None else {"memory": min(known, self._most)}
         return ray.remote(_take).options(
-            num_cpus=self.cpus, num_gpus=self._gpus, max_retries=DEATHS - 1, name=one.recipe.label, **needed
+            num_cpus=self.cpus,
+            num_gpus=self._gpus,
+            max_retries=DEATHS - 1,
+            name=one.recipe.label,
+            **needed,
         )
 
 

@@ -66,11 +66,15 @@ class Standing:
 def sweeps(store: Store) -> tuple[Sweep, ...]:
     """Every sweep that was begun in *store*. Raises StoreError when there is none, or one is damaged."""
     if not store.folder.is_dir():
-        raise StoreError(f"no folder at {store.folder}; give the folder that runs are kept in")
+        raise StoreError(
+            f"no folder at {store.folder}; give the folder that runs are kept in"
+        )
     found = tuple(Sweep.begun(place, store) for place in store.sweeps())
     if not found:
         count = sum(cell.record.exists() for cell in store.cells())
-        raise StoreError(f"no sweep was begun in {store.folder}, which holds {count} finished runs; begin one")
+        raise StoreError(
+            f"no sweep was begun in {store.folder}, which holds {count} finished runs; begin one"
+        )
     return found
 
 
@@ -87,7 +91,9 @@ class Board:
     def look(self) -> Standing:
         """Where all runs stand now; what several sweeps ask for counts once."""
         states = {key: self._state(key) for key in self._wanted if key not in self._done}
-        rows = tuple(self._done.get(key) or self._row(key, states[key]) for key in self._wanted)
+        rows = tuple(
+            self._done.get(key) or self._row(key, states[key]) for key in self._wanted
+        )
         return Standing(rows, self._left(rows))
 
     def _state(self, key: str) -> State | StoreError:
@@ -107,7 +113,9 @@ class Board:
         self._sizes[_setting(known.recipe)] = Sizes.recorded(record, known.recipe)
 
         bill = record.cost
-        passes = sum(cost.passes for stage in bill.stages.values() for cost in stage.values())
+        passes = sum(
+            cost.passes for stage in bill.stages.values() for cost in stage.values()
+        )
         self._seconds += record.seconds.total
         self._passes += passes - bill.reused.passes
         note = f"{record.metric} {record.figure:.4f}, {bill.multiple_of_T:.2f} T"
@@ -125,7 +133,11 @@ class Board:
         if state == "waits" and one.like:
             return _titled(known, state, f"for {one.like.label}", left=expected)
         row = _titled(known, state, left=expected)
-        return _running(row, Progress.of(sweep.store, known.recipe).read()) if state == "running" else row
+        return (
+            _running(row, Progress.of(sweep.store, known.recipe).read())
+            if state == "running"
+            else row
+        )
 
     def _passes_of(self, one: Wanted) -> int | None:
         """Passes that a run takes in all, as soon as a run on its task has said how large that is."""
@@ -134,10 +146,14 @@ class Board:
             if sizes is None:
                 return None
             try:
-                draw, train = rehearse(one.like or one.recipe, sizes)  # as long as what it follows, if it follows one
+                # as long as what it follows, if it follows one
+                draw, train = rehearse(one.like or one.recipe, sizes)
                 self._expected[key] = draw.spent.passes + train.spent.passes
-            except SoupError:  # it cannot be done: whoever takes it notes why, and the others go on
+            except (
+                SoupError
+            ):  # it cannot be done: whoever takes it notes why, and the others go on
                 self._expected[key] = 0
+
         return self._expected[key]
 
     def _left(self, rows: tuple[Row, ...]) -> float | None:
@@ -150,7 +166,14 @@ class Board:
         return sum(left or 0 for left in waiting) * self._seconds / self._passes / hands
 
 
-def _titled(one: Wanted, state: State, note: str = "", *, share: float = 0.0, left: int | None = None) -> Row:
+def _titled(
+    one: Wanted,
+    state: State,
+    note: str = "",
+    *,
+    share: float = 0.0,
+    left: int | None = None,
+) -> Row:
     return Row(one.name or one.recipe.label, one.recipe.label, state, note, share, left)
 
 
@@ -158,11 +181,26 @@ def _running(row: Row, facts: Mapping[str, Any]) -> Row:
     if not facts:
         return row
     passes, expected = facts["passes"], facts["expected"]
-    note = facts["stage"] + (f", loss {facts['loss']:.3f}" if facts.get("loss") is not None else "")
+    note = facts["stage"] + (
+        f", loss {facts['loss']:.3f}" if facts.get("loss") is not None else ""
+    )
     share, left = min(1.0, passes / expected), max(0, expected - passes)
-    return replace(row, note=note, share=share, left=left, seconds=time.time() - facts["since"], host=facts["host"])
+
+    return replace(
+        row,
+        note=note,
+        share=share,
+        left=left,
+        seconds=time.time() - facts["since"],
+        host=facts["host"],
+    )
 
 
 def _setting(recipe: Recipe) -> str:
     """What sizes depend on."""
-    return json.dumps({part: recipe.model_dump(mode="json")[part] for part in ("task", "data", "training")})
+    return json.dumps(
+        {
+            part: recipe.model_dump(mode="json")[part]
+            for part in ("task", "data", "training")
+        }
+    )

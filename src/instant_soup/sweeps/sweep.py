@@ -51,7 +51,9 @@ class Sweep:
     @property
     def key(self) -> str:
         """Content key of what is asked for."""
-        return hashlib.sha256("".join(one.key for one in self.wanted).encode()).hexdigest()
+        return hashlib.sha256(
+            "".join(one.key for one in self.wanted).encode()
+        ).hexdigest()
 
     @property
     def place(self) -> Path:
@@ -68,7 +70,15 @@ class Sweep:
             }
             for one in self.wanted
         ]
-        write_sealed(self.place, {"source": self.source, "since": self.since, "slim": self.slim, "wanted": wanted})
+        write_sealed(
+            self.place,
+            {
+                "source": self.source,
+                "since": self.since,
+                "slim": self.slim,
+                "wanted": wanted,
+            },
+        )
 
     def must_have_begun(self) -> None:
         """Raises StoreError unless this very sweep was begun in its store."""
@@ -84,7 +94,11 @@ class Sweep:
         facts = read_json(place)
         try:
             wanted = tuple(
-                Wanted(one["name"], Recipe.parse(one["recipe"]), one["like"] and Recipe.parse(one["like"]))
+                Wanted(
+                    one["name"],
+                    Recipe.parse(one["recipe"]),
+                    one["like"] and Recipe.parse(one["like"]),
+                )
                 for one in facts["wanted"]
             )
             sweep = cls(wanted, store, facts["source"], facts["slim"], facts["since"])
@@ -94,7 +108,9 @@ class Sweep:
             ) from reason
 
         if not intact(facts):
-            raise StoreError(f"{place} does not match its checksum, so it was edited; begin it again from its recipe")
+            raise StoreError(
+                f"{place} does not match its checksum, so it was edited; begin it again from its recipe"
+            )
         return sweep
 
     # what stands where
@@ -104,12 +120,21 @@ class Sweep:
         if one.like is None:
             return one
         cell = self.store.cell(one.like)
-        return one.with_budget(budget_like(cell.load_record())) if cell.record.exists() else None
+        return (
+            one.with_budget(budget_like(cell.load_record()))
+            if cell.record.exists()
+            else None
+        )
 
     def state(self, one: Wanted) -> State:
         """How far *one* is."""
         if (known := self.ready(one)) is None:
-            return "failed" if one.like and self._failed(self.store.cell(one.like)) else "waits"
+            return (
+                "failed"
+                if one.like and self._failed(self.store.cell(one.like))
+                else "waits"
+            )
+
         cell = self.store.cell(known.recipe)
         if cell.record.exists():
             return "done"
@@ -117,16 +142,23 @@ class Sweep:
             return "running"
         if self._failed(cell):
             return "failed"
+
         return "begun" if cell.folder.exists() else "to do"
 
     def failure(self, one: Wanted) -> str:
         """Why *one* failed, in a sentence."""
         recipe = known.recipe if (known := self.ready(one)) else one.like
         cell = self.store.cell(recipe or one.recipe)
-        return str(read_sealed(cell.failure)["error"]) if cell.failure.exists() else "what it waits for failed"
+        return (
+            str(read_sealed(cell.failure)["error"])
+            if cell.failure.exists()
+            else "what it waits for failed"
+        )
 
     def _failed(self, cell: Cell) -> bool:
-        return cell.failure.exists() and str(read_sealed(cell.failure)["at"]) >= self.since
+        return (
+            cell.failure.exists() and str(read_sealed(cell.failure)["at"]) >= self.since
+        )
 
     def wanted_by(self, short_key: str) -> Recipe | None:
         """The recipe with this short key, if this sweep asks for it."""
@@ -142,7 +174,9 @@ class Sweep:
         """Take runs until none is left. Raises StoreError when the store cannot be written."""
         loader = _Loader()
         while True:
-            open_ones = [one for one in self.wanted if self.state(one) not in ("done", "failed")]
+            open_ones = [
+                one for one in self.wanted if self.state(one) not in ("done", "failed")
+            ]
             if not open_ones:
                 return
             if not any(self.take(one, loader.load, tell) for one in open_ones):
@@ -167,12 +201,21 @@ class Sweep:
                 return False
             progress = Progress.of(self.store, known.recipe)
             try:
-                begin = partial(progress.begin, known.recipe, partial(tell, known) if tell else None)
+                begin = partial(
+                    progress.begin, known.recipe, partial(tell, known) if tell else None
+                )
                 run(known.recipe, self.store, begin, load)
             except StoreError:
                 raise
-            except Exception as error:  # one run's failure is no other's: noted, and on to the next
-                self.note(cell, str(error) if isinstance(error, SoupError) else f"{type(error).__name__}: {error}")
+            except (
+                Exception
+            ) as error:  # one run's failure is no other's: noted, and on to the next
+                self.note(
+                    cell,
+                    str(error)
+                    if isinstance(error, SoupError)
+                    else f"{type(error).__name__}: {error}",
+                )
             else:
                 if self.slim:
                     cell.model.unlink(missing_ok=True)

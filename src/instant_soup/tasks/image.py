@@ -57,7 +57,14 @@ def image(
     if name not in IMAGE_TASKS and data is None:
         raise unknown("task", name, IMAGE_TASKS)
     spec = IMAGE_TASKS.get(name, ImageSpec())
-    rows = image_splits(data, spec, validation=validation, limit=limit, image=image_column, label=label_column)
+    rows = image_splits(
+        data,
+        spec,
+        validation=validation,
+        limit=limit,
+        image=image_column,
+        label=label_column,
+    )
     names = rows.train.features["label"].names
     words = wording(names, classes or spec.words)
     prompts = [sentences(word, templates or spec.templates) for word in words]

@@ -73,7 +73,12 @@ def language(
         metric=decoder.perplexity,
         lower_is_better=True,
         logits=False,
-        facts={"protocol": PROTOCOL, "L": length, "tokens": len(splits.test) * length, "text": str(test or name)},
+        facts={
+            "protocol": PROTOCOL,
+            "L": length,
+            "tokens": len(splits.test) * length,
+            "text": str(test or name),
+        },
     )
     return CourseTask(course, regime or Regime(), seed)
 

@@ -75,7 +75,12 @@ def module(
     return CourseTask(course, regime or Regime(), seed)
 
 
-def _loss(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+def _loss(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    outputs: Tensor,
+    targets: Tensor,
+    label_smoothing: float,
+) -> Tensor:
     if label_smoothing:
         raise KnobError(
             f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0"
@@ -83,7 +88,9 @@ def _loss(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Te
     return loss(outputs, targets)
 
 
-def _metric(metric: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor) -> dict[str, float]:
+def _metric(
+    metric: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor
+) -> dict[str, float]:
     return {"metric": float(metric(outputs, targets))}
 
 

@@ -68,7 +68,12 @@ class CourseTask:
 
     @contextmanager
     def on(
-        self, engine: Engine, *, workers: int | None = None, address: str = "auto", scout: Make | None = None
+        self,
+        engine: Engine,
+        *,
+        workers: int | None = None,
+        address: str = "auto",
+        scout: Make | None = None,
     ) -> Iterator[CourseTask]:
         """This task with its look-aheads carried out by workers, for as long as the block takes.
 
@@ -87,7 +92,9 @@ class CourseTask:
             UnknownName: there is no such engine.
             EngineError: Ray is not installed or there is no cluster; the task cannot be sent.
         """
-        hire = hiring(engine, scout or partial(Scout, self.course), workers=workers, address=address)
+        hire = hiring(
+            engine, scout or partial(Scout, self.course), workers=workers, address=address
+        )
         if hire is None:
             yield self
             return

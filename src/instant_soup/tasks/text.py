@@ -67,12 +67,21 @@ def text(
         spec = GLUE_TASKS[name]
         rows = benchmark(data, spec, validation=validation, limit=limit)
     elif columns:
-        rows, spec = own_text(data, tuple(columns), label, tuple(metrics), validation=validation, limit=limit)
+        rows, spec = own_text(
+            data,
+            tuple(columns),
+            label,
+            tuple(metrics),
+            validation=validation,
+            limit=limit,
+        )
     else:
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
 
     _check_metrics(spec)
-    loaded = models.load(model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler)
+    loaded = models.load(
+        model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler
+    )
     length = min(max_length, loaded.positions or max_length)
     train, chosen, test = (
         TextExamples(part, spec, loaded.tokenizer, length, one_length=loaded.one_length)
@@ -102,8 +111,14 @@ def _check_metrics(spec: TextSpec) -> None:
     for metric in spec.metrics:
         if spec.regression != (metric in correlations):
             kind, fit = (
-                ("scores", "pearson or spearman") if spec.regression else ("classes", "accuracy, f1 or matthews")
+                ("scores", "pearson or spearman")
+                if spec.regression
+                else ("classes", "accuracy, f1 or matthews")
             )
-            raise DataError(f"metric {metric!r} does not go with labels that are {kind}; choose {fit}")
+            raise DataError(
+                f"metric {metric!r} does not go with labels that are {kind}; choose {fit}"
+            )
         if metric in ("f1", "matthews") and len(spec.labels) != 2:
-            raise DataError(f"metric {metric!r} is for 2 classes and the data has {len(spec.labels)}; choose accuracy")
+            raise DataError(
+                f"metric {metric!r} is for 2 classes and the data has {len(spec.labels)}; choose accuracy"
+            )

@@ -24,7 +24,9 @@ def copied(tensors: Mapping[str, Tensor], layout: Layout) -> Iterator[None]:
     are trained on, and what was copied from them is put back.
     """
     if layout.cut:
-        copies = {name: local(tensor.detach()).clone() for name, tensor in tensors.items()}
+        copies = {
+            name: local(tensor.detach()).clone() for name, tensor in tensors.items()
+        }
         try:
             yield
         finally:
@@ -44,20 +46,29 @@ def copied(tensors: Mapping[str, Tensor], layout: Layout) -> Iterator[None]:
 
 
 def sent(
-    workers: Workers, snapshot: Snapshot, briefs: Sequence[Brief], look: Callable[..., Any], feed: Feed
+    workers: Workers,
+    snapshot: Snapshot,
+    briefs: Sequence[Brief],
+    look: Callable[..., Any],
+    feed: Feed,
 ) -> Iterator[Any]:
     """What *look* sees at the end of each of *briefs*, carried out by *workers* from *snapshot* on.
 
     Each is charged as if it were done by this process, once, whoever does it how often, when its turn comes.
     """
-    names = [f"look-ahead {number} of {len(briefs)}, {brief}," for number, brief in enumerate(briefs, 1)]
+    names = [
+        f"look-ahead {number} of {len(briefs)}, {brief},"
+        for number, brief in enumerate(briefs, 1)
+    ]
     errands = [(brief, look) for brief in briefs]
 
     with closing(workers.each(snapshot, errands, names)) as answers:
         for brief in briefs:
             order = feed.order(brief.training)
             for position in range(brief.steps):
-                feed.charged("look-ahead", feed.course.train, order.at(position), 3, steps=1)
+                feed.charged(
+                    "look-ahead", feed.course.train, order.at(position), 3, steps=1
+                )
 
             seen, loss = next(answers)
             feed.tell("look-ahead", loss)

@@ -78,13 +78,23 @@ class Course:
         return -figure if self.lower_is_better else figure
 
     def batch_loss(
-        self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0, temperature: float = 1.0
+        self,
+        model: nn.Module,
+        batch: Batch,
+        label_smoothing: float = 0.0,
+        temperature: float = 1.0,
     ) -> Tensor:
         """The mean loss over *batch*, a scalar; outputs are divided by *temperature* first."""
         if temperature != 1 and not self.logits:
-            raise TrainingError(f"temperature is {temperature:g}, and a language task has no use for it; set it to 1")
+            raise TrainingError(
+                f"temperature is {temperature:g}, and a language task has no use for it; set it to 1"
+            )
         outputs, targets = self.predict(model, batch)
-        return self.loss(outputs if temperature == 1 else outputs / temperature, targets, label_smoothing)
+        return self.loss(
+            outputs if temperature == 1 else outputs / temperature,
+            targets,
+            label_smoothing,
+        )
 
     @property
     def mark(self) -> tuple[str, str, int]:

@@ -14,13 +14,17 @@ BATCH = 256
 
 
 @torch.inference_mode()
-def answers(model: nn.Module, feed: Feed, examples: Examples, purpose: Purpose) -> tuple[Tensor, Tensor]:
+def answers(
+    model: nn.Module, feed: Feed, examples: Examples, purpose: Purpose
+) -> tuple[Tensor, Tensor]:
     """Outputs and targets of all *examples*, on the CPU, in evaluation mode. Ranks share the batches."""
     model.eval()
     layout = feed.layout
     outputs, targets = [], []
 
-    for batches in chunks(in_order(len(examples), BATCH, examples.lengths), layout.team.size):
+    for batches in chunks(
+        in_order(len(examples), BATCH, examples.lengths), layout.team.size
+    ):
         for indices in batches:
             batch = feed.charged(purpose, examples, indices, 1)
             feed.tell(purpose)

@@ -53,7 +53,9 @@ class Feed:
             lean = leaning(training.lean, train.targets, train.lengths, training.seed)
 
         # the mean and variance of a single example are no statistics
-        normalised = any(isinstance(part, _BatchNorm) for part in self.course.model.modules())
+        normalised = any(
+            isinstance(part, _BatchNorm) for part in self.course.model.modules()
+        )
         least = 2 if normalised else 1
 
         return Order(
@@ -67,16 +69,28 @@ class Feed:
             least=least,
         )
 
-    def charged(self, purpose: Purpose, examples: Examples, indices: list[int], ways: int, *, steps: int = 0) -> Any:
+    def charged(
+        self,
+        purpose: Purpose,
+        examples: Examples,
+        indices: list[int],
+        ways: int,
+        *,
+        steps: int = 0,
+    ) -> Any:
         """Charge *ways* passes an example, 1 forwards, 3 with the way back; the batch, if this rank is alone."""
         representative = self._representative(examples, indices)
         batch = examples.batch(representative)
         if self.free:
             return batch
 
-        forward = self.course.forward_cost.of(batch, examples, representative) // len(representative)
+        forward = self.course.forward_cost.of(batch, examples, representative) // len(
+            representative
+        )
         count = len(indices)
-        self.meter.charge(purpose, Cost(steps, count, ways * count, ways * forward * count))
+        self.meter.charge(
+            purpose, Cost(steps, count, ways * count, ways * forward * count)
+        )
         return batch
 
     def _representative(self, examples: Examples, indices: list[int]) -> list[int]:
@@ -122,7 +136,8 @@ class Feed:
             batch = self.charged(purpose, examples, part, ways)
             mine = self.layout.mine(part)
             if mine != part:
-                batch = examples.batch(mine or part[:1])  # as in a step, every rank goes through the model as often
+                # as in a step, every rank goes through the model as often
+                batch = examples.batch(mine or part[:1])
 
             yield self.placed(batch), len(mine) / len(indices)
             self.tell(purpose)

@@ -29,10 +29,13 @@ class ForwardCost:
     gives the lengths between them, to the operation. While they do not, each length is counted.
     """
 
-    def __init__(self, model: nn.Module, predict: Callable[[nn.Module, Any], object]) -> None:
+    def __init__(
+        self, model: nn.Module, predict: Callable[[nn.Module, Any], object]
+    ) -> None:
         self._model, self._predict = model, predict
         self._known: dict[Signature, int] = {}
-        self._counted: dict[object, dict[int, int]] = {}  # by all of the shape but the length, then by length
+        # by all of the shape but the length, then by length
+        self._counted: dict[object, dict[int, int]] = {}
 
     def of(self, batch: Any, examples: Any, indices: list[int]) -> int:
         """FLOPs of one forward pass over *batch*, which is made of *indices* of *examples*."""
@@ -52,26 +55,47 @@ class ForwardCost:
         if (between := _on_parabola(counted, lengths[index])) is not None:
             return between
         every = range(len(lengths))
-        ends = () if counted else (min(every, key=lengths.__getitem__), max(every, key=lengths.__getitem__))
+        ends = (
+            ()
+            if counted
+            else (
+                min(every, key=lengths.__getitem__),
+                max(every, key=lengths.__getitem__),
+            )
+        )
+
         for one in (*ends, index):
-            if lengths[one] not in counted:  # alone an example is padded as all are, and costs less to count
+            # alone an example is padded as all are, and costs less to count
+            if lengths[one] not in counted:
                 counted[lengths[one]] = self._count(examples.batch([one]))
+
         return counted[lengths[index]]
 
     def _count(self, batch: Any) -> int:
         self._model.eval()
-        with borrowed(), torch.no_grad(), _countable(), FlopCounterMode(display=False) as counter:
+        with (
+            borrowed(),
+            torch.no_grad(),
+            _countable(),
+            FlopCounterMode(display=False) as counter,
+        ):
             self._predict(self._model, batch)
         return int(counter.get_total_flops())
 
 
 def _signature(batch: Any) -> Signature:
-    return tuple(tuple(leaf.shape[1:]) for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor))
+    return tuple(
+        tuple(leaf.shape[1:])
+        for leaf in tree_flatten(batch)[0]
+        if isinstance(leaf, Tensor)
+    )
 
 
 def _family(signature: Signature, length: int) -> object:
     """The shape with its length left open."""
-    return tuple(tuple(None if size == length else size for size in shape) for shape in signature)
+    return tuple(
+        tuple(None if size == length else size for size in shape) for shape in signature
+    )
 
 
 def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
@@ -79,7 +103,9 @@ def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
     if len(counted) < 4 or not min(counted) <= length <= max(counted):
         return None
     lengths = sorted(counted)
-    corners = [(at, counted[at]) for at in (lengths[0], lengths[len(lengths) // 2], lengths[-1])]
+    corners = [
+        (at, counted[at]) for at in (lengths[0], lengths[len(lengths) // 2], lengths[-1])
+    ]
     if any(_parabola(corners, at) != cost for at, cost in counted.items()):
         return None
     value = _parabola(corners, length)

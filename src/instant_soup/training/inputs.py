@@ -30,7 +30,13 @@ PASSES = 3
 Forward = Callable[[Batch], object]
 Hold = Callable[["Block"], AbstractContextManager[None]]
 _ATEN = torch.ops.aten
-_OPERANDS = {_ATEN.mm: (0, 1), _ATEN.addmm: (1, 2), _ATEN.bmm: (0, 1), _ATEN.matmul: (0, 1), _ATEN.linear: (0, 1)}
+_OPERANDS = {
+    _ATEN.mm: (0, 1),
+    _ATEN.addmm: (1, 2),
+    _ATEN.bmm: (0, 1),
+    _ATEN.matmul: (0, 1),
+    _ATEN.linear: (0, 1),
+}
 """What multiplies, and where its inputs and its matrix stand among the arguments."""
 
 
@@ -101,21 +107,34 @@ class Statistics:
         shape = list(self.scope.shapes[name])
         width = shape.pop(self.scope.inputs.get(name, -1))
         stacked = shape[:-1]
-        return torch.zeros(*stacked, width, *([width] if self.second_moment else []), device=device)
+        return torch.zeros(
+            *stacked, width, *([width] if self.second_moment else []), device=device
+        )
 
     def _sum(self, inputs: Tensor) -> Tensor:
         """The sum over rows. Matrices that are given the same inputs, as query and key are, share it."""
         latest = self._latest
-        if latest is not None and _same(inputs, latest[0]) and inputs._version == latest[1]:
+        if (
+            latest is not None
+            and _same(inputs, latest[0])
+            and inputs._version == latest[1]
+        ):
             return latest[2]
+
         flat = inputs.reshape(-1, inputs.shape[-1]).float()
         total = flat.T @ flat if self.second_moment else flat.square().sum(0)
-        self._latest = inputs, inputs._version, total  # held, so that nothing else can get its memory
+        # held, so that nothing else can get its memory
+        self._latest = inputs, inputs._version, total
+
         return total
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    return one.data_ptr() == other.data_ptr() and one.numel() == other.numel() and one.shape[-1] == other.shape[-1]
+    return (
+        one.data_ptr() == other.data_ptr()
+        and one.numel() == other.numel()
+        and one.shape[-1] == other.shape[-1]
+    )
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -130,24 +149,35 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does 
             place = first, first + matrix.numel(), name
             self._owners.setdefault(matrix.untyped_storage().data_ptr(), []).append(place)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Look at the operands, and go on."""
         del types
         operands = _OPERANDS.get(func.overloadpacket)
         if operands is not None:
-            self._look(args[operands[0]], args[operands[1]], inputs_last=func.overloadpacket is _ATEN.linear)
+            self._look(
+                args[operands[0]],
+                args[operands[1]],
+                inputs_last=func.overloadpacket is _ATEN.linear,
+            )
         return func(*args, **(kwargs or {}))
 
     def _look(self, inputs: Tensor, weight: Tensor, *, inputs_last: bool) -> None:
-        for first, last, name in self._owners.get(weight.untyped_storage().data_ptr(), ()):
+        for first, last, name in self._owners.get(
+            weight.untyped_storage().data_ptr(), ()
+        ):
             if not first <= weight.storage_offset() < last:
                 continue
             matrix = self._statistics.matrices[name]
+
             number = None
             if matrix.ndim > 2 and weight.ndim == 2:
                 number = (weight.storage_offset() - first) // matrix[0].numel()
             as_stored = weight.stride()[-2:] == matrix.stride()[-2:]
-            self._check_side(name, matrix.ndim - 1 if as_stored == inputs_last else matrix.ndim - 2)
+            self._check_side(
+                name, matrix.ndim - 1 if as_stored == inputs_last else matrix.ndim - 2
+            )
             self._statistics.add(name, number, inputs)
 
     def _check_side(self, name: str, dim: int) -> None:
@@ -166,7 +196,9 @@ def blocks_of(model: nn.Module, scope: Scope) -> list[Block]:
     stacks: list[str] = []
 
     for path, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or path.startswith(tuple(f"{outer}." for outer in stacks)):
+        if not isinstance(module, nn.ModuleList) or path.startswith(
+            tuple(f"{outer}." for outer in stacks)
+        ):
             continue
         if any(name.startswith(f"{path}.") for name in scope):
             stacks.append(path)
@@ -219,10 +251,14 @@ def inputs_of(
             with torch.no_grad():
                 flow.on(block)
 
-    outside = tuple(name for name in scope if not any(name in block.names for block in blocks))
+    outside = tuple(
+        name for name in scope if not any(name in block.names for block in blocks)
+    )
     if outside:
         found = dict(model.named_parameters())
-        watched = Statistics(scope, {name: found[name].detach() for name in outside}, second_moment)
+        watched = Statistics(
+            scope, {name: found[name].detach() for name in outside}, second_moment
+        )
         for batch in parts():
             with torch.no_grad(), _slow_attention(), _Watch(watched):
                 forward(batch)
@@ -236,7 +272,10 @@ def _nothing(block: Block) -> Iterator[None]:
 
 
 def _matrices(block: Block) -> dict[str, Tensor]:
-    return {name: block.module.get_parameter(name.removeprefix(f"{block.path}.")).detach() for name in block.names}
+    return {
+        name: block.module.get_parameter(name.removeprefix(f"{block.path}.")).detach()
+        for name in block.names
+    }
 
 
 def _checked(watched: Statistics, names: Sequence[str]) -> dict[str, Tensor]:
@@ -283,18 +322,25 @@ class _Flow:
             for block in self._blocks:
                 del block.module.forward
 
-    def _spy(self, block: Block, plain: Callable[..., Any], shapes: dict[str, Any]) -> Callable[..., Any]:
+    def _spy(
+        self, block: Block, plain: Callable[..., Any], shapes: dict[str, Any]
+    ) -> Callable[..., Any]:
         def spy(*args: Any, **options: Any) -> Any:
             calls = self._calls[-1]
             hidden = args[0] if args else options["hidden_states"]
+
             if block.stack not in shapes:
                 self._states.setdefault(block.stack, self._new()).append(hidden)
                 shapes[block.stack] = plain(*args, **options)
+
             calls[block.path] = (
-                _Call((None, *args[1:]), options) if args else _Call((), {**options, "hidden_states": 0})
+                _Call((None, *args[1:]), options)
+                if args
+                else _Call((), {**options, "hidden_states": 0})
             )
             if len(calls) == len(self._blocks):
                 raise _EnoughError
+
             return _like(shapes[block.stack], hidden)
 
         return spy
@@ -307,7 +353,9 @@ class _Flow:
     def on(self, block: Block) -> None:
         """Run *block*, and take what comes out for what goes into the next of its stack."""
         states = self._states.get(block.stack)
-        if states is None or not any(other.stack == block.stack for other in self._after(block)):
+        if states is None or not any(
+            other.stack == block.stack for other in self._after(block)
+        ):
             self._states.pop(block.stack, None)
             return
         for number, (call, hidden) in enumerate(self._each(block)):
@@ -317,9 +365,13 @@ class _Flow:
         return self._blocks[self._blocks.index(block) + 1 :]
 
     def _each(self, block: Block) -> Iterator[tuple[_Call, Tensor]]:
-        for calls, hidden in zip(self._calls, self._states.get(block.stack, ()), strict=False):
+        for calls, hidden in zip(
+            self._calls, self._states.get(block.stack, ()), strict=False
+        ):
             if block.path not in calls:
-                raise TrainingError(f"block {block.path!r} is not called, so nothing is known of its inputs")
+                raise TrainingError(
+                    f"block {block.path!r} is not called, so nothing is known of its inputs"
+                )
             with _slow_attention():
                 yield calls[block.path], hidden
 

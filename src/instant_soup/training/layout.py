@@ -71,7 +71,8 @@ class Layout:
         if self.team.size == 1:
             return answers.cpu()
 
-        mine = answers if self.team.rank < batches else answers[:0]  # the last batch counts once
+        # the last batch counts once
+        mine = answers if self.team.rank < batches else answers[:0]
         return self.team.pooled(mine.reshape(-1)).view(-1, *answers.shape[1:])
 
     def added(self, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -83,7 +84,9 @@ class Layout:
     def check_whole(self, what: str) -> None:
         """Refuse what needs the whole model at a time. Raises RankError."""
         if self.cut:
-            raise RankError(f"{what} is not computed under FSDP2; draw with DDP or on one rank, or take other scores")
+            raise RankError(
+                f"{what} is not computed under FSDP2; draw with DDP or on one rank, or take other scores"
+            )
 
     def check_float32(self, precision: str) -> None:
         """Refuse to score by gradients where FSDP2 gathers parameters in another precision. Raises RankError."""
@@ -109,7 +112,9 @@ class Layout:
             ScopeError: the shape is another.
         """
         if isinstance(tensor, DTensor):
-            tensor = tensor.to_local() if name in self.shards.rows else tensor.full_tensor()
+            tensor = (
+                tensor.to_local() if name in self.shards.rows else tensor.full_tensor()
+            )
         if tensor.shape != live.shape and name in self.shards.rows and tensor.ndim:
             tensor = self.shards.part(name, tensor)
 
@@ -129,7 +134,12 @@ class Layout:
 
         whole = self.module.get_parameter(name)
         return DTensor.from_local(
-            rows, self._mesh, [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride()
+            rows,
+            self._mesh,
+            [Shard(0)],
+            run_check=False,
+            shape=whole.shape,
+            stride=whole.stride(),
         )
 
     def placed(self, name: str, tensor: Tensor) -> Tensor:
@@ -146,7 +156,9 @@ class Layout:
 
     def loaded(self, scope: Scope, tensors: Mapping[str, Tensor]) -> Mask:
         """This rank's part of a mask that `saved` gave, on any number of ranks; *scope* is that of the whole model."""
-        as_flags = all(tensors[name].shape == shape for name, shape in scope.shapes.items())
+        as_flags = all(
+            tensors[name].shape == shape for name, shape in scope.shapes.items()
+        )
         if as_flags:
             flags = {name: self._flags(name, tensors[name]) for name in scope}
             return Mask(scope.cut(self.shards), flags)
@@ -154,7 +166,11 @@ class Layout:
         return self.mask(Mask.from_packed(scope, {name: tensors[name] for name in scope}))
 
     def _flags(self, name: str, tensor: Tensor) -> Tensor:
-        flags = tensor.to_local() if isinstance(tensor, DTensor) else self.shards.part(name, tensor)
+        flags = (
+            tensor.to_local()
+            if isinstance(tensor, DTensor)
+            else self.shards.part(name, tensor)
+        )
         return flags.bool()
 
 
@@ -184,15 +200,26 @@ def _sharded(model: nn.Module, mesh: Any, accelerator: Accelerator) -> nn.Module
     """*model* under FSDP2, each of its blocks a unit that is gathered by itself."""
     for name, parameter in model.named_parameters():
         if not parameter.ndim:
-            raise RankError(f"{name!r} is a single number, which FSDP2 cannot cut; train this model with DDP")
+            raise RankError(
+                f"{name!r} is a single number, which FSDP2 cannot cut; train this model with DDP"
+            )
 
     half = accelerator.mixed_precision == "bf16"
-    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+    policy = (
+        MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+        if half
+        else MixedPrecisionPolicy()
+    )
 
     model.to(accelerator.device)
-    for block in _blocks(model):  # their outputs stay in bf16, which what comes after them is gathered in too
+    # their outputs stay in bf16, which what comes after them is gathered in too
+    for block in _blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=replace(policy, output_dtype=torch.float32) if half else policy)
+    fully_shard(
+        model,
+        mesh=mesh,
+        mp_policy=replace(policy, output_dtype=torch.float32) if half else policy,
+    )
     return model
 
 

@@ -19,7 +19,9 @@ STEEPEST = 1.5
 """How far the logarithm of an example's weight may change with one standard deviation of length."""
 
 
-def leaning(kind: str, targets: Tensor | None, lengths: Sequence[int] | None, seed: int) -> Tensor:
+def leaning(
+    kind: str, targets: Tensor | None, lengths: Sequence[int] | None, seed: int
+) -> Tensor:
     """The logarithm of how much rather each example is taken into a subset, float [examples].
 
     Args:
@@ -45,7 +47,9 @@ def leaning(kind: str, targets: Tensor | None, lengths: Sequence[int] | None, se
 
 def _by_class(targets: Tensor | None, dice: torch.Generator) -> Tensor:
     if targets is None:
-        raise TrainingError("subsets are by 'classes', and this task's labels cannot be read; set subsets to 'random'")
+        raise TrainingError(
+            "subsets are by 'classes', and this task's labels cannot be read; set subsets to 'random'"
+        )
 
     if targets.is_floating_point():
         rank = targets.argsort(stable=True).argsort(stable=True)
@@ -59,7 +63,9 @@ def _by_class(targets: Tensor | None, dice: torch.Generator) -> Tensor:
 
 def _by_length(lengths: Sequence[int] | None, dice: torch.Generator) -> Tensor:
     if lengths is None or len(set(lengths)) < 2:
-        raise TrainingError("subsets are by 'lengths', and all examples are equally long; set subsets to 'random'")
+        raise TrainingError(
+            "subsets are by 'lengths', and all examples are equally long; set subsets to 'random'"
+        )
 
     sizes = torch.tensor(lengths, dtype=torch.float32)
     steepness = STEEPEST * (2 * torch.rand((), generator=dice) - 1)

@@ -88,19 +88,28 @@ class ModuleLearner:
         self._module = self._layout.module
         self._scope = course.scope.cut(self._layout.shards)
         self._tensors = tensors_of(self._module)
-        self._parameters = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
+        self._parameters = {
+            name: p for name, p in self._module.named_parameters() if p.requires_grad
+        }
 
         # what changes as it goes on
         self._mask = Mask.dense(self._scope)
         self._keep: dict[str, Tensor] = {}
         self._optimizer = self._fresh_optimizer(Training())
         self._clock = Clock()
-        self._completed: dict[str, Tensor] = {}  # second moments of the last whole training
+        # second moments of the last whole training
+        self._completed: dict[str, Tensor] = {}
         self._aside: tuple[Mask, ...] = ()
 
         # what it works with
         self._feed = Feed(
-            course, regime, self._layout, self._accelerator.device, meter, lambda: self._mask.sparsity, free
+            course,
+            regime,
+            self._layout,
+            self._accelerator.device,
+            meter,
+            lambda: self._mask.sparsity,
+            free,
         )
         self._order = self._feed.order(Training(seed=self.seed("order")))
         self._scoring = Scoring(
@@ -133,7 +142,10 @@ class ModuleLearner:
     @property
     def origin(self) -> Weights:
         part = self._layout.shards.part
-        return {name: part(name, tensor.detach()) for name, tensor in tensors_of(self._course.model).items()}
+        return {
+            name: part(name, tensor.detach())
+            for name, tensor in tensors_of(self._course.model).items()
+        }
 
     @property
     def fresh(self) -> frozenset[str]:
@@ -200,7 +212,9 @@ class ModuleLearner:
 
     def apply_mask(self, mask: Mask) -> None:
         if mask.scope != self.scope:
-            raise ScopeError(f"the mask is for {mask.scope}, and this model has {self.scope}")
+            raise ScopeError(
+                f"the mask is for {mask.scope}, and this model has {self.scope}"
+            )
 
         self._mask = self._layout.mask(mask)
         if not self._layout.cut:  # else no two ranks hold the same part of it
@@ -217,7 +231,8 @@ class ModuleLearner:
         for name, keep in self._keep.items():
             parameter = self._parameters[name]
             dead = keep == 0
-            local(parameter).masked_fill_(dead, 0.0)  # not a product: that could leave -0.0 or NaN
+            # not a product: that could leave -0.0 or NaN
+            local(parameter).masked_fill_(dead, 0.0)
             optim.forget(self._optimizer, parameter, keep)
             if name in self._completed:
                 self._completed[name] = self._completed[name].masked_fill(dead, 0.0)
@@ -230,7 +245,9 @@ class ModuleLearner:
             raise TrainingError(
                 f"asked to train {steps} steps with {left} of {self._horizon} left; train longer or take fewer"
             )
-        self._leg(self._clock.steps + steps, purpose, Training(), self._order, ("dropout",))
+        self._leg(
+            self._clock.steps + steps, purpose, Training(), self._order, ("dropout",)
+        )
 
     def complete(self, training: Training | None = None, *, at: int = 0) -> None:
         key = self._key(training, at) if self._shelf else ""  # it reads all weights
@@ -247,14 +264,20 @@ class ModuleLearner:
 
     def _take(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Stand at the end of a training that was on the shelf."""
-        self._meter.charge("train", Cost(**facts["cost"]), reused=facts["reused"], seconds=facts["seconds"])
+        self._meter.charge(
+            "train",
+            Cost(**facts["cost"]),
+            reused=facts["reused"],
+            seconds=facts["seconds"],
+        )
         self._feed.tell("train")
         self._clock.leg += 1
         self._clock.steps = self._horizon
 
         self.restore(inside("weights", tensors))
         self._completed = {
-            name: moment.to(self._parameters[name].device) for name, moment in inside("second moments", tensors).items()
+            name: moment.to(self._parameters[name].device)
+            for name, moment in inside("second moments", tensors).items()
         }
 
     def _make(self, key: str, training: Training | None) -> None:
@@ -269,10 +292,13 @@ class ModuleLearner:
             self._leg(self._horizon, "train", training, order, ("dropout", training.seed))
 
         self._completed = dict(self.second_moments())
-        self._optimizer = self._fresh_optimizer(training or Training())  # as who takes it from the shelf has it
+        # as who takes it from the shelf has it
+        self._optimizer = self._fresh_optimizer(training or Training())
 
         if self._shelf is not None:
-            outcome = under("weights", self.view()) | under("second moments", self._completed)
+            outcome = under("weights", self.view()) | under(
+                "second moments", self._completed
+            )
             facts = {
                 "cost": asdict(self._meter.bill["train"] - cost),
                 "seconds": self._meter.seconds["train"] - seconds,
@@ -295,7 +321,14 @@ class ModuleLearner:
 
         return content_key(facts)
 
-    def _leg(self, end: int, purpose: Purpose, training: Training, order: Order, dice: tuple[str | int, ...]) -> None:
+    def _leg(
+        self,
+        end: int,
+        purpose: Purpose,
+        training: Training,
+        order: Order,
+        dice: tuple[str | int, ...],
+    ) -> None:
         self._clock.leg += 1
         self._completed = {}
         interrupted = self._saved.leg(self._clock)
@@ -313,7 +346,12 @@ class ModuleLearner:
                 self._save("leg")
 
     def _step(
-        self, indices: list[int], purpose: Purpose, rate: float, training: Training, dice: tuple[str | int, ...]
+        self,
+        indices: list[int],
+        purpose: Purpose,
+        rate: float,
+        training: Training,
+        dice: tuple[str | int, ...],
     ) -> None:
         batch = self._feed.charged(purpose, self._course.train, indices, 3, steps=1)
         for group in self._optimizer.param_groups:
@@ -321,7 +359,9 @@ class ModuleLearner:
 
         rank = self._layout.team.rank
         with borrowed():
-            torch.manual_seed(self.seed(*dice, "rank", rank) if rank else self.seed(*dice))
+            torch.manual_seed(
+                self.seed(*dice, "rank", rank) if rank else self.seed(*dice)
+            )
             self._model.train()
             loss = step(
                 self._accelerator,
@@ -338,12 +378,18 @@ class ModuleLearner:
         self._feed.tell(purpose, loss)
 
     def _fresh_optimizer(self, training: Training) -> AdamW:
-        decay = self._regime.weight_decay if training.weight_decay is None else training.weight_decay
+        decay = (
+            self._regime.weight_decay
+            if training.weight_decay is None
+            else training.weight_decay
+        )
         return optim.adamw(self._parameters.values(), decay)
 
     # looking ahead
 
-    def look_ahead(self, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]) -> Iterator[Seen]:
+    def look_ahead(
+        self, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]
+    ) -> Iterator[Seen]:
         if self._crew is not None:
             snapshot = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
             yield from sent(self._crew, snapshot, briefs, look, self._feed)
@@ -365,7 +411,11 @@ class ModuleLearner:
         with copied(self._tensors, self._layout):
             self._optimizer = self._fresh_optimizer(brief.training)
             if brief.carry_optimizer:
-                optim.remember(self._optimizer, self._parameters, optim.moments(optimizer, self._parameters))
+                optim.remember(
+                    self._optimizer,
+                    self._parameters,
+                    optim.moments(optimizer, self._parameters),
+                )
             self._clock = deepcopy(clock)
             self._bookmark = None
 
@@ -395,15 +445,23 @@ class ModuleLearner:
     # evaluation and scoring
 
     def evaluate(self) -> float:
-        return self._course.selected(*answers(self._model, self._feed, self._course.validation, "select"))
+        return self._course.selected(
+            *answers(self._model, self._feed, self._course.validation, "select")
+        )
 
     def loss(self) -> float:
-        outputs, targets = answers(self._model, self._feed, self._course.validation, "select")
+        outputs, targets = answers(
+            self._model, self._feed, self._course.validation, "select"
+        )
         return float(self._course.loss(outputs, targets, 0.0))
 
     def test(self) -> dict[str, float]:
         """The task's figures on the test split. To be read once, after every choice is made."""
-        return dict(self._course.metric(*answers(self._model, self._feed, self._course.test, "test")))
+        return dict(
+            self._course.metric(
+                *answers(self._model, self._feed, self._course.test, "test")
+            )
+        )
 
     def gradient(self, sample: Sample) -> Weights:
         return self._scoring.gradient(sample)
@@ -412,9 +470,16 @@ class ModuleLearner:
         return self._scoring.curvature(sample, temperature)
 
     def inputs(
-        self, examples: int, seed: int, *, second_moment: bool = False, subset: tuple[int, int] = (0, 1)
+        self,
+        examples: int,
+        seed: int,
+        *,
+        second_moment: bool = False,
+        subset: tuple[int, int] = (0, 1),
     ) -> Iterator[Weights]:
-        return self._scoring.inputs(examples, seed, second_moment=second_moment, subset=subset)
+        return self._scoring.inputs(
+            examples, seed, second_moment=second_moment, subset=subset
+        )
 
     def second_moments(self) -> Weights:
         in_scope = {name: self._parameters[name] for name in self.scope}
@@ -443,9 +508,18 @@ class ModuleLearner:
         """All that a look-ahead depends on but the course; with *carry* the optimiser's memory too."""
         tensors, facts = self._state()
         left_out = ("aside/",) if carry else ("aside/", "optimizer/")
-        needed = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
+        needed = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if not name.startswith(left_out)
+        }
 
-        where = {"aside": 0, "horizon": self._horizon, "seed": self._seed, "regime": self._regime}
+        where = {
+            "aside": 0,
+            "horizon": self._horizon,
+            "seed": self._seed,
+            "regime": self._regime,
+        }
         return needed, {**facts, **where, "of": self._course.mark, "token": uuid4().hex}
 
     def adopt(self, snapshot: Snapshot) -> None:
@@ -461,18 +535,26 @@ class ModuleLearner:
         optim.remember(self._optimizer, self._parameters, memory)
 
         self.apply_mask(self._mask_from(tensors, "mask"))
-        self._aside = tuple(self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"]))
+        self._aside = tuple(
+            self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"])
+        )
         self.restore(inside("weights", tensors))
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, masks and moments, the live tensors; and where the learner stands."""
-        tensors = under("weights", {name: tensor.detach() for name, tensor in self._tensors.items()})
+        tensors = under(
+            "weights", {name: tensor.detach() for name, tensor in self._tensors.items()}
+        )
         tensors |= under("mask", self._layout.saved(self._mask))
         for number, mask in enumerate(self._aside):
             tensors |= under(f"aside/{number}", self._layout.saved(mask))
         tensors |= under("optimizer", optim.moments(self._optimizer, self._parameters))
 
-        return tensors, {"clock": asdict(self._clock), "meter": self._meter.dump(), "aside": len(self._aside)}
+        return tensors, {
+            "clock": asdict(self._clock),
+            "meter": self._meter.dump(),
+            "aside": len(self._aside),
+        }
 
     def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
         return self._layout.loaded(self._course.scope, inside(room, tensors))

@@ -52,17 +52,23 @@ def step(
             total += float(team.added(loss.detach()))
             if not isfinite(total):
                 optimizer.zero_grad(set_to_none=True)
-                raise TrainingError(f"the loss is {total}; lower the learning rate, or set precision to float32")
-            accelerator.backward(loss * team.size)  # what wraps the model takes the mean over ranks
+                raise TrainingError(
+                    f"the loss is {total}; lower the learning rate, or set precision to float32"
+                )
+            # what wraps the model takes the mean over ranks
+            accelerator.backward(loss * team.size)
     for name, bits in keep.items():
         if (gradient := parameters[name].grad) is not None:
             local(gradient).mul_(bits)
 
-    norm = accelerator.clip_grad_norm_(parameters.values(), clip or inf)  # times one where there is nothing to clip
+    # times one where there is nothing to clip
+    norm = accelerator.clip_grad_norm_(parameters.values(), clip or inf)
     length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
     if not isfinite(length):
         optimizer.zero_grad(set_to_none=True)
-        raise TrainingError(f"the gradient's norm is {length}; lower the learning rate, or set precision to float32")
+        raise TrainingError(
+            f"the gradient's norm is {length}; lower the learning rate, or set precision to float32"
+        )
 
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -62,7 +62,13 @@ def _constant(values: Tensor) -> bool:
 
 
 METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
-    {"accuracy": accuracy, "f1": f1, "matthews": matthews, "pearson": pearson, "spearman": spearman}
+    {
+        "accuracy": accuracy,
+        "f1": f1,
+        "matthews": matthews,
+        "pearson": pearson,
+        "spearman": spearman,
+    }
 )
 
 

@@ -29,7 +29,12 @@ class RateLine:
     @classmethod
     def of(cls, regime: Regime, horizon: int) -> Self:
         """The line of *regime*, *horizon* steps long."""
-        return cls(regime.rate, horizon, round(regime.warmup * horizon), regime.flat_steps(horizon))
+        return cls(
+            regime.rate,
+            horizon,
+            round(regime.warmup * horizon),
+            regime.flat_steps(horizon),
+        )
 
     def at(self, step: int) -> float:
         """The rate of step number *step*, counted from 0."""
@@ -58,13 +63,16 @@ def moments(optimizer: AdamW, named: Mapping[str, nn.Parameter]) -> dict[str, Te
     }
 
 
-def remember(optimizer: AdamW, named: Mapping[str, nn.Parameter], memory: Mapping[str, Tensor]) -> None:
+def remember(
+    optimizer: AdamW, named: Mapping[str, nn.Parameter], memory: Mapping[str, Tensor]
+) -> None:
     """Give *optimizer* a copy of a memory that `moments` gave."""
     optimizer.state.clear()
     for name, parameter in named.items():
         if f"step/{name}" in memory:
             optimizer.state[parameter] = {
-                kind: memory[f"{kind}/{name}"].to(parameter.device, copy=True) for kind in (*MOMENTS, "step")
+                kind: memory[f"{kind}/{name}"].to(parameter.device, copy=True)
+                for kind in (*MOMENTS, "step")
             }
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..core.task import Item, Portion
 from .seeds import stream
 
-POOL = 50  # batches that are sorted by length together: few enough that each epoch mixes anew
+# batches that are sorted by length together: few enough that each epoch mixes anew
+POOL = 50
 
 
 @dataclass
@@ -56,13 +57,26 @@ class Order:
 
     def _shuffled(self, epoch: int, kept: int) -> list[list[int]]:
         chosen = self._chosen(kept)
-        order = chosen[torch.randperm(kept, generator=self._dice("epoch", epoch))].tolist()
+        order = chosen[
+            torch.randperm(kept, generator=self._dice("epoch", epoch))
+        ].tolist()
         if self.lengths is None:
             return self._joined(chunks(order, self.batch))
         lengths = self.lengths
-        pools = (sorted(pool, key=lengths.__getitem__) for pool in chunks(order, POOL * self.batch))
-        batches = self._joined([batch for pool in pools for batch in chunks(pool, self.batch)])
-        return [batches[i] for i in torch.randperm(len(batches), generator=self._dice("batches", epoch)).tolist()]
+        pools = (
+            sorted(pool, key=lengths.__getitem__)
+            for pool in chunks(order, POOL * self.batch)
+        )
+        batches = self._joined(
+            [batch for pool in pools for batch in chunks(pool, self.batch)]
+        )
+
+        return [
+            batches[i]
+            for i in torch.randperm(
+                len(batches), generator=self._dice("batches", epoch)
+            ).tolist()
+        ]
 
     def _joined(self, batches: list[list[int]]) -> list[list[int]]:
         """*batches*, the last of which is with the one before it if it is too small."""
@@ -77,7 +91,9 @@ class Order:
             return torch.arange(self.size)
 
         dice = torch.Generator().manual_seed(self.portion.seed)
-        return torch.randperm(self.size, generator=dice)[self.portion.index :: self.portion.count]
+        return torch.randperm(self.size, generator=dice)[
+            self.portion.index :: self.portion.count
+        ]
 
     def _chosen(self, kept: int) -> Tensor:
         """The *kept* indices of the subset."""
@@ -86,10 +102,14 @@ class Order:
             return eligible
 
         if self.lean is None:
-            return eligible[torch.randperm(len(eligible), generator=self._dice("subset"))[:kept]]
+            return eligible[
+                torch.randperm(len(eligible), generator=self._dice("subset"))[:kept]
+            ]
 
         # the largest of log-weights plus Gumbel noise are a draw without replacement by weight
-        noise = -torch.empty(len(eligible)).exponential_(generator=self._dice("subset")).log()
+        noise = (
+            -torch.empty(len(eligible)).exponential_(generator=self._dice("subset")).log()
+        )
         return eligible[(self.lean[eligible] + noise).topk(kept).indices]
 
     def _dice(self, *purpose: str | int) -> torch.Generator:
@@ -99,7 +119,10 @@ class Order:
 def in_order(size: int, batch: int, lengths: Sequence[int] | None) -> list[list[int]]:
     """Every example once, in batches of similar length: for evaluation, where order does not matter."""
     indices = list(range(size))
-    return chunks(sorted(indices, key=lengths.__getitem__) if lengths is not None else indices, batch)
+    return chunks(
+        sorted(indices, key=lengths.__getitem__) if lengths is not None else indices,
+        batch,
+    )
 
 
 def chunks(items: list[Item], size: int) -> list[list[Item]]:

@@ -71,4 +71,8 @@ def under(room: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def inside(room: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those of *tensors* whose names begin with *room*, by the rest of their names."""
     prefix = f"{room}/"
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -34,7 +34,11 @@ def team() -> Team:
 def _met() -> Team:
     sharded()  # refuses what cannot be, before anything is loaded
     PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
-    group = None if dist.get_backend() == "gloo" else dist.new_group(timeout=PATIENCE, backend="gloo")
+    group = (
+        None
+        if dist.get_backend() == "gloo"
+        else dist.new_group(timeout=PATIENCE, backend="gloo")
+    )
     return Ranks(group)
 
 
@@ -42,13 +46,19 @@ def sharded() -> bool:
     """Whether the launch asks for FSDP2. Raises RankError where it asks for what does not go with it here."""
     if not launched() or not _set("ACCELERATE_USE_FSDP"):
         return False
+
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
-        raise RankError(f"the launch asks for FSDP {version}; set fsdp_version: 2 in the file for accelerate launch")
-    if _set("FSDP_CPU_RAM_EFFICIENT_LOADING"):  # transformers would then load nothing on the other ranks
+        raise RankError(
+            f"the launch asks for FSDP {version}; set fsdp_version: 2 in the file for accelerate launch"
+        )
+
+    # transformers would then load nothing on the other ranks
+    if _set("FSDP_CPU_RAM_EFFICIENT_LOADING"):
         raise RankError(
             "each rank compares with the pre-trained weights, and the launch has only the first one load them; set "
             "fsdp_cpu_ram_efficient_loading: false in the file for accelerate launch"
         )
+
     return True
 
 
@@ -62,7 +72,9 @@ def lost() -> Iterator[None]:
     try:
         yield
     except (dist.DistError, RuntimeError) as reason:
-        if isinstance(reason, SoupError) or not (isinstance(reason, dist.DistError) or "gloo" in str(reason)):
+        if isinstance(reason, SoupError) or not (
+            isinstance(reason, dist.DistError) or "gloo" in str(reason)
+        ):
             raise
         raise RankError(
             f"rank {dist.get_rank()} has lost the others: one of them failed, was killed or did not answer for "

@@ -21,19 +21,47 @@ class Regime(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, description="initial learning rate")] = 5e-5
+    rate: Annotated[
+        float,
+        Field(gt=0, le=1e6, allow_inf_nan=False, description="initial learning rate"),
+    ] = 5e-5
     weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
-    batch: Annotated[int, Field(ge=1, le=10**9, description="examples per optimiser step")] = 32
-    accumulation: Annotated[int, Field(ge=1, le=10**6, description="micro-batches that one step is split into")] = 1
-    epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, description="passes over the training split")] = (
-        3.0
-    )
-    steps: Annotated[int | None, Field(ge=1, le=10**12, description="T in steps, in place of epochs")] = None
-    warmup: Annotated[float, Field(ge=0, lt=1, description="share of T in which the rate rises")] = 0.0
-    line: Annotated[Line, Field(description="'linear' falls from the start, 'flat' after a while")] = "linear"
-    flat: Annotated[float, Field(ge=0, lt=1, description="share of T before a 'flat' line falls")] = 0.5
+    batch: Annotated[
+        int, Field(ge=1, le=10**9, description="examples per optimiser step")
+    ] = 32
+    accumulation: Annotated[
+        int,
+        Field(ge=1, le=10**6, description="micro-batches that one step is split into"),
+    ] = 1
+    epochs: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1e6,
+            allow_inf_nan=False,
+            description="passes over the training split",
+        ),
+    ] = 3.0
+    steps: Annotated[
+        int | None, Field(ge=1, le=10**12, description="T in steps, in place of epochs")
+    ] = None
+    warmup: Annotated[
+        float, Field(ge=0, lt=1, description="share of T in which the rate rises")
+    ] = 0.0
+    line: Annotated[
+        Line, Field(description="'linear' falls from the start, 'flat' after a while")
+    ] = "linear"
+    flat: Annotated[
+        float, Field(ge=0, lt=1, description="share of T before a 'flat' line falls")
+    ] = 0.5
     clip: Annotated[
-        float, Field(ge=0, le=1e12, allow_inf_nan=False, description="largest gradient norm; 0 for any")
+        float,
+        Field(
+            ge=0,
+            le=1e12,
+            allow_inf_nan=False,
+            description="largest gradient norm; 0 for any",
+        ),
     ] = 1.0
     precision: Precision = "auto"
 

@@ -27,7 +27,9 @@ def balanced(targets: Tensor | None, size: int, per_class: int, seed: int) -> li
         KnobError: *per_class* is below 1.
     """
     if per_class < 1:
-        raise KnobError(f"per_class is {per_class}; expected 1 or more examples of each class")
+        raise KnobError(
+            f"per_class is {per_class}; expected 1 or more examples of each class"
+        )
     dice = torch.Generator().manual_seed(seed)
     order = torch.randperm(size, generator=dice)
     if targets is None:

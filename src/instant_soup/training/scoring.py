@@ -69,7 +69,9 @@ class Scoring:
             parts = self.feed.sampled(sample, sensitivity.CURVATURE)
             return layout.added(sensitivity.curvature(loss_of, parameters, slope, parts))
 
-    def inputs(self, examples: int, seed: int, *, second_moment: bool, subset: tuple[int, int]) -> Iterator[Weights]:
+    def inputs(
+        self, examples: int, seed: int, *, second_moment: bool, subset: tuple[int, int]
+    ) -> Iterator[Weights]:
         """As `Learner.inputs`."""
         self.feed.layout.check_whole("what goes into matrices")
         train = self.feed.course.train
@@ -94,7 +96,11 @@ class Scoring:
                 return self.feed.course.predict(self.module, batch)
 
         self.module.eval()
-        yield from inputs_of(self.module, self.scope, parts, forward, second_moment=second_moment)
+        yield from inputs_of(
+            self.module, self.scope, parts, forward, second_moment=second_moment
+        )
 
     def _loss_of(self, temperature: float = 1.0) -> sensitivity.LossOf:
-        return lambda batch: self.feed.course.batch_loss(self.module, batch, 0.0, temperature)
+        return lambda batch: self.feed.course.batch_loss(
+            self.module, batch, 0.0, temperature
+        )

@@ -29,7 +29,9 @@ class Scout:
         self._line: tuple[object, ...] = ()
         self._token, self._loss = "", 0.0
 
-    def __call__(self, snapshot: Snapshot, errand: tuple[Brief, Look]) -> tuple[Any, float]:
+    def __call__(
+        self, snapshot: Snapshot, errand: tuple[Brief, Look]
+    ) -> tuple[Any, float]:
         """What the look sees at the end of the look-ahead, and the loss there.
 
         Raises EngineError when the snapshot is of another course than this scout's.
@@ -48,10 +50,12 @@ class Scout:
 
         line = facts["horizon"], facts["seed"], facts["regime"]
         if self._learner is None or self._line != line:
-            self._learner = None  # before the next is made, so that there is one in memory
+            # before the next is made, so that there is one in memory
+            self._learner = None
             self._learner, self._line, self._token = self._made(*line), line, ""
 
-        if self._token != facts["token"]:  # else it stands there still: a look-ahead leaves no trace
+        # else it stands there still: a look-ahead leaves no trace
+        if self._token != facts["token"]:
             self._learner.adopt(snapshot)
             self._token = facts["token"]
 
@@ -59,7 +63,9 @@ class Scout:
 
     def _made(self, horizon: int, seed: int, regime: Regime) -> ModuleLearner:
         meter = Meter(watch=self._hear)
-        return ModuleLearner(self._course, regime, meter, seed=seed, horizon=horizon, free=True)
+        return ModuleLearner(
+            self._course, regime, meter, seed=seed, horizon=horizon, free=True
+        )
 
     def _hear(self, pulse: Pulse) -> None:
         self._loss = pulse.loss or 0.0

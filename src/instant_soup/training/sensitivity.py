@@ -21,17 +21,23 @@ GRADIENT, CURVATURE = 3, 9
 """Passes per example: forwards and twice that backwards; the second backward goes through all of that again."""
 
 
-def gradient(loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]) -> Gradients:
+def gradient(
+    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]
+) -> Gradients:
     """The gradient of the mean loss, summed over micro-batches before anyone takes absolute values."""
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     for batch, share in parts:
         with torch.enable_grad():
-            found = torch.autograd.grad(loss_of(batch) * share, tuple(parameters.values()), allow_unused=True)
+            found = torch.autograd.grad(
+                loss_of(batch) * share, tuple(parameters.values()), allow_unused=True
+            )
         _add(total, found)
     return total
 
 
-def gathered_gradient(loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]) -> Gradients:
+def gathered_gradient(
+    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]
+) -> Gradients:
     """The same where FSDP2 holds the parameters: what is here of the ranks' mean. All ranks have equally many parts.
 
     FSDP2 hands out gradients by `backward` alone. Those of the parameters have to be None, and are so again.
@@ -39,15 +45,24 @@ def gathered_gradient(loss_of: LossOf, parameters: Mapping[str, nn.Parameter], p
     for batch, share in parts:
         with torch.enable_grad():
             (loss_of(batch) * share).backward()  # type: ignore[no-untyped-call]
+
     total = {}
     for name, parameter in parameters.items():
-        total[name] = torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
+        total[name] = (
+            torch.zeros_like(local(parameter))
+            if parameter.grad is None
+            else local(parameter.grad)
+        )
         parameter.grad = None
+
     return total
 
 
 def curvature(
-    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], direction: Mapping[str, Tensor], parts: Iterable[Part]
+    loss_of: LossOf,
+    parameters: Mapping[str, nn.Parameter],
+    direction: Mapping[str, Tensor],
+    parts: Iterable[Part],
 ) -> Gradients:
     """H v for the Hessian H of the mean loss and a *direction* v, by differentiating g . v.
 
@@ -56,12 +71,22 @@ def curvature(
     """
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     wanted = tuple(parameters.values())
+
     for batch, share in parts:
         with torch.enable_grad():
-            slope = torch.autograd.grad(loss_of(batch) * share, wanted, create_graph=True, allow_unused=True)
-            along = [(g * direction[name]).sum() for name, g in zip(parameters, slope, strict=True) if g is not None]
-            found = torch.autograd.grad(torch.stack(along).sum(), wanted, allow_unused=True)
+            slope = torch.autograd.grad(
+                loss_of(batch) * share, wanted, create_graph=True, allow_unused=True
+            )
+            along = [
+                (g * direction[name]).sum()
+                for name, g in zip(parameters, slope, strict=True)
+                if g is not None
+            ]
+            found = torch.autograd.grad(
+                torch.stack(along).sum(), wanted, allow_unused=True
+            )
         _add(total, found)
+
     return total
 
 

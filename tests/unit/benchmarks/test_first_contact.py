@@ -12,12 +12,19 @@ SCRIPT = Path(__file__).parents[3] / "benchmarks" / "first_contact.py"
 def test_a_command_is_timed_and_its_telling_line_is_kept(tmp_path: Path) -> None:
     made = runpy.run_path(str(SCRIPT))
     python = [sys.executable, "-c"]
-    plan = made["typed"]("plan", [*python, "print('a table'); print('T is 5 steps.')"], tmp_path)
+    plan = made["typed"](
+        "plan", [*python, "print('a table'); print('T is 5 steps.')"], tmp_path
+    )
     assert (plan.code, plan.line) == (0, "T is 5 steps.")
     assert 0 < plan.seconds < 60
 
     wrong = made["typed"](
-        "a typo", [*python, "import sys; print('error: no such thing', file=sys.stderr); sys.exit(2)"], tmp_path
+        "a typo",
+        [
+            *python,
+            "import sys; print('error: no such thing', file=sys.stderr); sys.exit(2)",
+        ],
+        tmp_path,
     )
     assert (wrong.code, wrong.line) == (2, "error: no such thing")
 

@@ -16,7 +16,9 @@ COUNTS = {"records": 50, "recipes": 50, "checkpoints": 80, "imports": 50, "ticke
 
 @pytest.fixture(scope="module")
 def hostile() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hostile", ROOT / "benchmarks" / "hostile.py")
+    spec = importlib.util.spec_from_file_location(
+        "hostile", ROOT / "benchmarks" / "hostile.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -26,9 +28,13 @@ def hostile() -> ModuleType:
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-def test_odd_inputs_are_taken_or_refused_in_a_sentence(hostile: ModuleType, kind: str) -> None:
+def test_odd_inputs_are_taken_or_refused_in_a_sentence(
+    hostile: ModuleType, kind: str
+) -> None:
     tally = hostile.tried(kind, seed=1000, count=COUNTS[kind])
-    print(f"{kind}: {tally.commands} commands, {tally.accepted} accepted, {tally.refused} refused")
+    print(
+        f"{kind}: {tally.commands} commands, {tally.accepted} accepted, {tally.refused} refused"
+    )
     assert tally.clean, (tally.faults, tally.lost, tally.connections)
     assert tally.refused > 0
     assert tally.commands >= COUNTS[kind]

@@ -33,14 +33,21 @@ SCORES = ("wanda", "ria", "sparsegpt", "magnitude")
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("letters")
-    texts = [f"the soup number {chr(97 + i % 26)} is good and the film was not very bad" for i in range(60)]
+    texts = [
+        f"the soup number {chr(97 + i % 26)} is good and the film was not very bad"
+        for i in range(60)
+    ]
     pq.write_table(pa.table({"text": texts}), folder / "train.parquet")
     return folder
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
-def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = getattr(tiny_decoders, request.param)(tmp_path_factory.mktemp(request.param), layers=3)
+def source(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    made: Path = getattr(tiny_decoders, request.param)(
+        tmp_path_factory.mktemp(request.param), layers=3
+    )
     return made
 
 
@@ -48,8 +55,14 @@ def whole(source: Path, job: Job) -> dict[str, Tensor]:
     """The model in memory, pruned by the same job."""
     loaded = decoder.load(str(source))
     model, scope = deepcopy(loaded.model).eval(), loaded.scope  # as a learner has it
-    parts = shares(scope, {name: scope.numel(name) for name in scope}, survivors(job.sparsity, scope.size))
-    windows = calibration_windows(str(job.calibrate), loaded.tokenizer, job.window or 64, job.samples)
+    parts = shares(
+        scope,
+        {name: scope.numel(name) for name in scope},
+        survivors(job.sparsity, scope.size),
+    )
+    windows = calibration_windows(
+        str(job.calibrate), loaded.tokenizer, job.window or 64, job.samples
+    )
     batches = [{"input_ids": part} for part in windows.split(job.batch)]
     live = dict(model.named_parameters())
     if job.score == "magnitude":
@@ -57,11 +70,17 @@ def whole(source: Path, job: Job) -> dict[str, Tensor]:
     else:
         moment = job.cutter.second_moment
         statistics = inputs_of(
-            model, scope, lambda: batches, lambda batch: model(**batch, use_cache=False), second_moment=moment
+            model,
+            scope,
+            lambda: batches,
+            lambda batch: model(**batch, use_cache=False),
+            second_moment=moment,
         )
     for found in statistics:
         for name, statistic in found.items():
-            _, weight = job.cutter.cut(live[name].detach(), statistic, parts[name], scope.inputs.get(name, -1))
+            _, weight = job.cutter.cut(
+                live[name].detach(), statistic, parts[name], scope.inputs.get(name, -1)
+            )
             live[name].data.copy_(weight)
     return {name: tensor.detach() for name, tensor in live.items()}
 
@@ -80,7 +99,9 @@ def test_streamed_is_the_whole_model_to_the_bit(
         assert torch.equal(tensor, expected[name]), name
     assert not (tmp_path / "out" / blocks.FLOW).exists()
     assert len(list((tmp_path / "out").glob("*.safetensors"))) == 3 + 1
-    assert "sparsity_config" not in (tmp_path / "out" / "config.json").read_text(encoding="utf-8")
+    assert "sparsity_config" not in (tmp_path / "out" / "config.json").read_text(
+        encoding="utf-8"
+    )
 
 
 class StoppedError(Exception):
@@ -88,7 +109,9 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_job_that_was_stopped_goes_on_to_the_same_files(at: int, letters: Path, source: Path, tmp_path: Path) -> None:
+def test_a_job_that_was_stopped_goes_on_to_the_same_files(
+    at: int, letters: Path, source: Path, tmp_path: Path
+) -> None:
     job = Job(0.5, "sparsegpt", None, "4:8", str(letters), samples=4, window=32, batch=2)
     prune_blocks(source, tmp_path / "once", job)
 
@@ -99,13 +122,22 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_files(at: int, letters: Path
     with pytest.raises(StoppedError):
         prune_blocks(source, tmp_path / "twice", job, watch=stop)
     seen: list[int] = []
-    prune_blocks(source, tmp_path / "twice", job, watch=lambda _, done, __: seen.append(done))
+    prune_blocks(
+        source, tmp_path / "twice", job, watch=lambda _, done, __: seen.append(done)
+    )
     assert seen == list(range(at, 4))  # what was passed is not done again
     once, twice = Checkpoint.open(tmp_path / "once"), Checkpoint.open(tmp_path / "twice")
     assert all(torch.equal(once[name], twice[name]) for name in once)
-    prune_blocks(source, tmp_path / "twice", job, watch=stop)  # it has ended: nothing is done
-    with pytest.raises(StoreError, match=r"was begun with sparsity 0\.5, and now it is 0\.25"):
-        prune_blocks(source, tmp_path / "twice", Job(0.25, "wanda", calibrate=str(letters), samples=4, window=32))
+    # it has ended: nothing is done
+    prune_blocks(source, tmp_path / "twice", job, watch=stop)
+    with pytest.raises(
+        StoreError, match=r"was begun with sparsity 0\.5, and now it is 0\.25"
+    ):
+        prune_blocks(
+            source,
+            tmp_path / "twice",
+            Job(0.25, "wanda", calibrate=str(letters), samples=4, window=32),
+        )
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
@@ -126,7 +158,9 @@ def test_the_ticket_of_a_streamed_job_is_that_of_the_model_in_memory(
 
     model = AutoModelForCausalLM.from_pretrained(source)
     ticket.apply(model)  # it checks that these are the weights it was drawn from
-    pruned = dict(AutoModelForCausalLM.from_pretrained(tmp_path / "out").named_parameters())
+    pruned = dict(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "out").named_parameters()
+    )
     for name, tensor in model.named_parameters():
         assert torch.equal(tensor, pruned[name]), name
     groups = Pattern.named(pattern)
@@ -135,7 +169,9 @@ def test_the_ticket_of_a_streamed_job_is_that_of_the_model_in_memory(
         assert follows(ticket.mask[name], groups, done.scope.inputs.get(name, -1))
 
 
-def test_weights_that_are_kept_at_zero_are_in_the_ticket(letters: Path, tmp_path: Path) -> None:
+def test_weights_that_are_kept_at_zero_are_in_the_ticket(
+    letters: Path, tmp_path: Path
+) -> None:
     """Zeros of the model itself may survive, which the written zeros do not tell."""
     folder = tiny_decoders.llama(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(folder)
@@ -165,26 +201,38 @@ def test_a_stopped_job_writes_its_ticket_in_the_end_and_an_ended_one_cannot(
     prune_blocks(source, tmp_path / "twice", job, ticket=twice)
     assert Ticket.load(twice).digest == Ticket.load(once).digest
     before = twice.read_bytes()
-    prune_blocks(source, tmp_path / "twice", job, ticket=twice)  # it is there: nothing is done
+    # it is there: nothing is done
+    prune_blocks(source, tmp_path / "twice", job, ticket=twice)
     assert twice.read_bytes() == before
     with pytest.raises(StoreError, match="was finished without a ticket"):
-        prune_blocks(source, tmp_path / "twice", job, ticket=tmp_path / "late.safetensors")
+        prune_blocks(
+            source, tmp_path / "twice", job, ticket=tmp_path / "late.safetensors"
+        )
     assert not (tmp_path / "late.safetensors").exists()
 
 
-def test_one_block_at_a_time_is_in_memory(letters: Path, source: Path, tmp_path: Path) -> None:
+def test_one_block_at_a_time_is_in_memory(
+    letters: Path, source: Path, tmp_path: Path
+) -> None:
     job = Job(0.5, "wanda", None, "2:4", str(letters), samples=4, window=32, batch=2)
     most = 0
 
     def look(stage: str, done: int, total: int) -> None:
         nonlocal most
-        real = {name.split(".h.")[-1].split("layers.")[-1].split(".")[0] for name in _in_memory(models[0])}
+        real = {
+            name.split(".h.")[-1].split("layers.")[-1].split(".")[0]
+            for name in _in_memory(models[0])
+        }
         most = max(most, len(real))
 
     models: list[Any] = []
     build = blocks.Skeleton.of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks.Skeleton, "of", lambda path: models.append((made := build(path)).model) or made)
+        patch.setattr(
+            blocks.Skeleton,
+            "of",
+            lambda path: models.append((made := build(path)).model) or made,
+        )
         prune_blocks(source, tmp_path / "out", job, watch=look)
     assert most == 1
 
@@ -193,10 +241,18 @@ def _in_memory(model: Any) -> list[str]:
     return [name for name, parameter in model.named_parameters() if not parameter.is_meta]
 
 
-def test_half_precision_stays_what_it_is_and_survivors_keep_their_bits(letters: Path, tmp_path: Path) -> None:
+def test_half_precision_stays_what_it_is_and_survivors_keep_their_bits(
+    letters: Path, tmp_path: Path
+) -> None:
     folder = tiny_decoders.llama(tmp_path / "model")
-    AutoModelForCausalLM.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
-    prune_blocks(folder, tmp_path / "out", Job(0.6, "wanda", calibrate=str(letters), samples=4, window=32))
+    AutoModelForCausalLM.from_pretrained(folder).to(torch.bfloat16).save_pretrained(
+        folder
+    )
+    prune_blocks(
+        folder,
+        tmp_path / "out",
+        Job(0.6, "wanda", calibrate=str(letters), samples=4, window=32),
+    )
     before, after = Checkpoint.open(folder), Checkpoint.open(tmp_path / "out")
     for name in before:
         assert after[name].dtype == torch.bfloat16
@@ -205,14 +261,18 @@ def test_half_precision_stays_what_it_is_and_survivors_keep_their_bits(letters: 
 
 
 def test_the_outline_says_what_it_takes(letters: Path, source: Path) -> None:
-    plan = outline(source, Job(0.5, "sparsegpt", calibrate=str(letters), samples=6, window=32))
+    plan = outline(
+        source, Job(0.5, "sparsegpt", calibrate=str(letters), samples=6, window=32)
+    )
     assert plan.blocks == 3
     assert plan.block < plan.memory
     assert plan.disk == 2 * 4 * 6 * 32 * 32
     assert outline(source, Job(0.5, "magnitude", pattern="2:4")).disk == 0
 
 
-def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_writes_nothing(
+    letters: Path, source: Path, tmp_path: Path
+) -> None:
     out, ticket, run = tmp_path / "out", tmp_path / "ticket.safetensors", CliRunner()
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -232,23 +292,54 @@ def test_bad_input_is_one_line_and_writes_nothing(letters: Path, source: Path, t
     for arguments, words in (
         ([str(source), *calibrated[:4]], "needs text to calibrate on"),
         ([str(source), *calibrated, str(empty)], "holds no train.parquet"),
-        ([str(source), *calibrated, str(short), "--window", "32"], "fewer than a window of 32"),
+        (
+            [str(source), *calibrated, str(short), "--window", "32"],
+            "fewer than a window of 32",
+        ),
         ([str(source), *calibrated, str(tmp_path / "blank")], "has 0 tokens"),
         ([str(source), *calibrated, str(blank_file)], "has 0 tokens"),
         ([str(source), *calibrated, str(tmp_path / "nowhere")], "no text at"),
-        ([str(source), *calibrated, str(letters), "--window", "4096"], "the model reads 2 to 64"),
-        ([str(source), *calibrated, str(letters), "--samples", "4000"], "and 4000 are asked for"),
+        (
+            [str(source), *calibrated, str(letters), "--window", "4096"],
+            "the model reads 2 to 64",
+        ),
+        (
+            [str(source), *calibrated, str(letters), "--samples", "4000"],
+            "and 4000 are asked for",
+        ),
         ([str(encoder), *calibrated, str(letters)], "is no causal language model"),
         ([str(foreign), *calibrated, str(letters)], "it is of another model"),
-        ([str(experts), *calibrated, str(letters)], "holds each expert in tensors of its own"),
+        (
+            [str(experts), *calibrated, str(letters)],
+            "holds each expert in tensors of its own",
+        ),
         ([str(experts), "--pattern", "2:4"], "holds each expert in tensors of its own"),
         ([str(source), "--pattern", "2:4", "--exclude", "*mlp*"], "leave them out"),
         ([str(source), "--pattern", "nonsense"], "expected 'unstructured', or N:M"),
-        ([str(source), "--pattern", "3:7", "--score", "wanda", "--calibrate", str(letters)], "does not divide"),
-        ([str(source), "--pattern", "2:4", "--sparsity", "0.7"], "pattern 2:4 prunes 0.5"),
-        ([str(source), "--score", "wand", "--sparsity", "0.5"], "expected one of magnitude, wanda"),
+        (
+            [
+                str(source),
+                "--pattern",
+                "3:7",
+                "--score",
+                "wanda",
+                "--calibrate",
+                str(letters),
+            ],
+            "does not divide",
+        ),
+        (
+            [str(source), "--pattern", "2:4", "--sparsity", "0.7"],
+            "pattern 2:4 prunes 0.5",
+        ),
+        (
+            [str(source), "--score", "wand", "--sparsity", "0.5"],
+            "expected one of magnitude, wanda",
+        ),
     ):
-        result = run.invoke(app, ["prune", *arguments, "--ticket", str(ticket), "-o", str(out), "--quiet"])
+        result = run.invoke(
+            app, ["prune", *arguments, "--ticket", str(ticket), "-o", str(out), "--quiet"]
+        )
         assert result.exit_code == 2, (arguments, result.output)
         assert words in " ".join(result.output.split()), (words, result.output)
         assert "Traceback" not in result.output
@@ -267,11 +358,31 @@ def test_what_makes_no_sense_is_refused() -> None:
         prune_blocks("nowhere", "out", Job(0.5, "magnitude"))
 
 
-def test_the_command_prunes_to_a_pattern_and_says_so(letters: Path, source: Path, tmp_path: Path) -> None:
+def test_the_command_prunes_to_a_pattern_and_says_so(
+    letters: Path, source: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    arguments = ["prune", str(source), "--score", "ria", "--pattern", "2:4", "--calibrate", str(letters)]
+    arguments = [
+        "prune",
+        str(source),
+        "--score",
+        "ria",
+        "--pattern",
+        "2:4",
+        "--calibrate",
+        str(letters),
+    ]
     ticket = tmp_path / "ticket.safetensors"
-    options = ["--samples", "4", "--window", "32", "--ticket", str(ticket), "-o", str(out)]
+    options = [
+        "--samples",
+        "4",
+        "--window",
+        "32",
+        "--ticket",
+        str(ticket),
+        "-o",
+        str(out),
+    ]
     result = CliRunner().invoke(app, [*arguments, *options])
     assert result.exit_code == 0, result.output
     assert "sparsity 50.0000%, by ria, pattern 2:4" in " ".join(result.output.split())

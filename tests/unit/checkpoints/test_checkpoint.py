@@ -33,7 +33,11 @@ def sharded(tmp_path: Path) -> Path:
     names = [*TENSORS]
     files = {name: f"model-{i % 2}.safetensors" for i, name in enumerate(names)}
     for file in set(files.values()):
-        save_file({name: TENSORS[name] for name in names if files[name] == file}, tmp_path / file, {"format": "pt"})
+        save_file(
+            {name: TENSORS[name] for name in names if files[name] == file},
+            tmp_path / file,
+            {"format": "pt"},
+        )
     (tmp_path / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": files}))
     return tmp_path
 
@@ -57,7 +61,10 @@ def test_a_sharded_folder_is_one_mapping_in_natural_order(sharded: Path) -> None
 def test_one_file_and_a_folder_with_one_file_are_read_alike(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "other.safetensors")
     for path in (tmp_path, tmp_path / "other.safetensors"):
-        assert all(torch.equal(Checkpoint.open(path)[name], tensor) for name, tensor in TENSORS.items())
+        assert all(
+            torch.equal(Checkpoint.open(path)[name], tensor)
+            for name, tensor in TENSORS.items()
+        )
 
 
 def test_nothing_is_kept_and_nothing_is_read_to_find_out_a_name(sharded: Path) -> None:
@@ -85,19 +92,29 @@ def test_prune_works_over_a_checkpoint(sharded: Path) -> None:
         ("{", "not a readable index"),
         ("[]", "not a readable index"),
         ('{"weight_map": {}}', "does not name files"),
-        ('{"weight_map": {"a": "../x.safetensors"}}', "does not name files of its own folder"),
+        (
+            '{"weight_map": {"a": "../x.safetensors"}}',
+            "does not name files of its own folder",
+        ),
         ('{"weight_map": {"a": 3}}', "not a readable index"),
         ('{"weight_map": {"lost": "model-0.safetensors"}}', "promises 'lost'"),
-        ('{"weight_map": {"a": "model-9.safetensors"}}', "model-9.safetensors is not a readable"),
+        (
+            '{"weight_map": {"a": "model-9.safetensors"}}',
+            "model-9.safetensors is not a readable",
+        ),
     ],
 )
-def test_an_index_that_cannot_be_right_is_refused(sharded: Path, index: str, said: str) -> None:
+def test_an_index_that_cannot_be_right_is_refused(
+    sharded: Path, index: str, said: str
+) -> None:
     (sharded / INDEX).write_text(index)
     with pytest.raises(DataError, match=said):
         Checkpoint.open(sharded)
 
 
-def test_folders_without_or_with_several_checkpoints_are_refused(tmp_path: Path, sharded: Path) -> None:
+def test_folders_without_or_with_several_checkpoints_are_refused(
+    tmp_path: Path, sharded: Path
+) -> None:
     (sharded / INDEX).unlink()
     with pytest.raises(DataError, match="2 safetensors files and no"):
         Checkpoint.open(sharded)
@@ -119,19 +136,27 @@ def test_folders_without_or_with_several_checkpoints_are_refused(tmp_path: Path,
         lambda facts: facts.update(a=3),
     ],
 )
-def test_a_header_that_cannot_be_right_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def test_a_header_that_cannot_be_right_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
     save_file({"a": torch.ones(2, 3)}, tmp_path / "t.safetensors")
     whole = (tmp_path / "t.safetensors").read_bytes()
     end = 8 + int.from_bytes(whole[:8], "little")
     facts = json.loads(whole[8:end])
     change(facts)
     text = json.dumps(facts).encode()
-    (tmp_path / "t.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + whole[end:])
-    with pytest.raises(DataError, match=r"t\.safetensors is not a readable safetensors file"):
+    (tmp_path / "t.safetensors").write_bytes(
+        len(text).to_bytes(8, "little") + text + whole[end:]
+    )
+    with pytest.raises(
+        DataError, match=r"t\.safetensors is not a readable safetensors file"
+    ):
         header(tmp_path / "t.safetensors")
 
 
-def test_a_file_that_shrinks_after_it_was_opened_is_an_error_and_no_crash(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_after_it_was_opened_is_an_error_and_no_crash(
+    tmp_path: Path,
+) -> None:
     save_file({"a": torch.ones(1000)}, tmp_path / "t.safetensors")
     checkpoint = Checkpoint.open(tmp_path / "t.safetensors")
     with (tmp_path / "t.safetensors").open("rb+") as file:
@@ -164,13 +189,21 @@ NAMES = {
 @pytest.fixture
 def llama(tmp_path: Path) -> Checkpoint:
     tensors = {name: torch.randn(shape) for name, shape in NAMES.items()}
-    save_file({**tensors, "quantized": torch.ones(4, 4, dtype=torch.int8)}, tmp_path / "model.safetensors")
+    save_file(
+        {**tensors, "quantized": torch.ones(4, 4, dtype=torch.int8)},
+        tmp_path / "model.safetensors",
+    )
     return Checkpoint.open(tmp_path)
 
 
-def test_matrices_are_in_scope_and_everything_else_says_why_not(llama: Checkpoint) -> None:
+def test_matrices_are_in_scope_and_everything_else_says_why_not(
+    llama: Checkpoint,
+) -> None:
     scope, left_out = prunable(llama.parts)
-    assert {*scope} == {"model.layers.0.self_attn.qkv_proj.weight", "model.layers.0.mlp.experts.gate_up_proj"}
+    assert {*scope} == {
+        "model.layers.0.self_attn.qkv_proj.weight",
+        "model.layers.0.mlp.experts.gate_up_proj",
+    }
     assert left_out == {
         "lm_head.weight": "head",
         "model.embed_tokens.weight": "embedding",
@@ -181,7 +214,10 @@ def test_matrices_are_in_scope_and_everything_else_says_why_not(llama: Checkpoin
 
 
 def test_patterns_say_what_is_in_and_what_is_out(llama: Checkpoint) -> None:
-    assert [*prunable(llama.parts, ["lm_head*", "*qkv*"])[0]] == ["lm_head.weight", [*NAMES][1]]
+    assert [*prunable(llama.parts, ["lm_head*", "*qkv*"])[0]] == [
+        "lm_head.weight",
+        [*NAMES][1],
+    ]
     assert [*prunable(llama.parts, exclude=["*experts*"])[0]] == [[*NAMES][1]]
     with pytest.raises(ScopeError, match=r"no tensor's name matches 'x\*'"):
         prunable(llama.parts, ["x*"])

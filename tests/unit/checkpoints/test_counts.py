@@ -23,14 +23,29 @@ def found(tensor: torch.Tensor, order: int) -> np.ndarray:
 
 
 def kept_by_tally(
-    tensors: dict[str, torch.Tensor], sparsity: float, across: str, *, chunk: int, sample: int | None
+    tensors: dict[str, torch.Tensor],
+    sparsity: float,
+    across: str,
+    *,
+    chunk: int,
+    sample: int | None,
 ) -> dict[str, torch.Tensor]:
     """The masks that the counts give, in chunks of so many weights, after a look at every so-many-th chunk."""
     scope = soup.Scope({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     sizes = {name: scope.numel(name) for name in scope}
-    keep, order = survivors(sparsity, scope.size), width(tensor.dtype for tensor in tensors.values())
-    groups = {tuple(scope): keep} if across == "model" else {(n,): k for n, k in shares(scope, sizes, keep).items()}
-    tally, every = Tally(groups, order), {name: found(tensor, order) for name, tensor in tensors.items()}
+    keep, order = (
+        survivors(sparsity, scope.size),
+        width(tensor.dtype for tensor in tensors.values()),
+    )
+    groups = (
+        {tuple(scope): keep}
+        if across == "model"
+        else {(n,): k for n, k in shares(scope, sizes, keep).items()}
+    )
+    tally, every = (
+        Tally(groups, order),
+        {name: found(tensor, order) for name, tensor in tensors.items()},
+    )
     if sample:
         for name, whole in every.items():
             tally.add(name, whole[::sample])
@@ -72,17 +87,28 @@ def test_the_cut_is_that_of_prune(
     dice = torch.Generator().manual_seed(seed)
     tensors = {}
     for i, dtype in enumerate(dtypes):
-        values = torch.randint(-levels, levels + 1, (7 + i, 13), generator=dice).double() / levels * 3
-        tensors[f"p{i}"] = (values * (torch.rand(values.shape, generator=dice) < 0.5) if zeros else values).to(dtype)
+        values = (
+            torch.randint(-levels, levels + 1, (7 + i, 13), generator=dice).double()
+            / levels
+            * 3
+        )
+        tensors[f"p{i}"] = (
+            values * (torch.rand(values.shape, generator=dice) < 0.5) if zeros else values
+        ).to(dtype)
     scope = soup.Scope({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    wanted = soup.prune(Elementwise(tensors, torch.abs), soup.Mask.dense(scope), sparsity, across=across)
+    wanted = soup.prune(
+        Elementwise(tensors, torch.abs), soup.Mask.dense(scope), sparsity, across=across
+    )
     masks = kept_by_tally(tensors, sparsity, across, chunk=chunk, sample=sample)
     assert all(torch.equal(masks[name], wanted[name]) for name in scope)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_large_normal_matrix_is_cut_as_prune_cuts_it(dtype: torch.dtype) -> None:
-    tensors = {name: torch.randn(300, 301, generator=torch.Generator().manual_seed(1)).to(dtype) for name in "ab"}
+    tensors = {
+        name: torch.randn(300, 301, generator=torch.Generator().manual_seed(1)).to(dtype)
+        for name in "ab"
+    }
     scope = soup.Scope(dict.fromkeys(tensors, (300, 301)))
     wanted = soup.prune(Elementwise(tensors, torch.abs), soup.Mask.dense(scope), 0.7)
     masks = kept_by_tally(tensors, 0.7, "model", chunk=4096, sample=16)
@@ -108,16 +134,29 @@ def test_a_sample_that_misleads_costs_a_reading_and_changes_nothing() -> None:
 def test_keys_rank_as_magnitudes_do(dtype: torch.dtype, order: int) -> None:
     if order < width([dtype]):
         pytest.skip("too narrow")
-    values = torch.tensor([0.0, -0.0, 6e-8, -0.001, 0.5, -1.0, 3.5, -60000.0, torch.inf, -torch.inf]).to(dtype)
+    values = torch.tensor(
+        [0.0, -0.0, 6e-8, -0.001, 0.5, -1.0, 3.5, -60000.0, torch.inf, -torch.inf]
+    ).to(dtype)
     if order == 16 or dtype != torch.float16:
-        values = torch.cat([values, torch.tensor([torch.finfo(dtype).max, torch.finfo(dtype).tiny], dtype=dtype)])
+        values = torch.cat(
+            [
+                values,
+                torch.tensor(
+                    [torch.finfo(dtype).max, torch.finfo(dtype).tiny], dtype=dtype
+                ),
+            ]
+        )
     ranks = found(values, order).astype(object)
     magnitudes = values.abs().double().tolist()
-    assert [[a < b for b in ranks] for a in ranks] == [[a < b for b in magnitudes] for a in magnitudes]
+    assert [[a < b for b in ranks] for a in ranks] == [
+        [a < b for b in magnitudes] for a in magnitudes
+    ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_nan_is_refused_and_infinity_is_not(dtype: torch.dtype) -> None:
     refuse_nan(found(torch.tensor([1.0, -torch.inf], dtype=dtype), width([dtype])), dtype)
     with pytest.raises(ScopeError, match="NaN"):
-        refuse_nan(found(torch.tensor([1.0, -torch.nan], dtype=dtype), width([dtype])), dtype)
+        refuse_nan(
+            found(torch.tensor([1.0, -torch.nan], dtype=dtype), width([dtype])), dtype
+        )

@@ -24,7 +24,9 @@ def source(tmp_path: Path) -> Path:
     spread = {}
     for shard in range(3):
         file = f"model-{shard}.safetensors"
-        save_file({f"layers.{shard}.weight": torch.randn(8, 16).bfloat16()}, folder / file)
+        save_file(
+            {f"layers.{shard}.weight": torch.randn(8, 16).bfloat16()}, folder / file
+        )
         spread[f"layers.{shard}.weight"] = file
     (folder / INDEX).write_text(json.dumps({"weight_map": spread}), encoding="utf-8")
     (folder / "config.json").write_text("{}", encoding="utf-8")
@@ -51,11 +53,15 @@ def flip(path: Path, at: int = -1) -> None:
     ],
     ids=repr,
 )
-def test_a_shard_has_a_plain_name_or_is_refused(source: Path, tmp_path: Path, name: str) -> None:
+def test_a_shard_has_a_plain_name_or_is_refused(
+    source: Path, tmp_path: Path, name: str
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / ".mine").write_text("keep", encoding="utf-8")
-    (source / INDEX).write_text(json.dumps({"weight_map": {"layers.0.weight": name}}), encoding="utf-8")
+    (source / INDEX).write_text(
+        json.dumps({"weight_map": {"layers.0.weight": name}}), encoding="utf-8"
+    )
     with pytest.raises(DataError, match="plain names that end in"):
         prune_checkpoint(source, out, 0.5)
     assert sorted(path.name for path in out.iterdir()) == [".mine"]
@@ -81,7 +87,9 @@ def test_a_shard_that_was_damaged_is_written_again(source: Path, tmp_path: Path)
     assert (out / "model-1.safetensors").read_bytes() == whole
 
 
-def test_what_was_agreed_on_is_refused_when_it_was_edited(source: Path, tmp_path: Path) -> None:
+def test_what_was_agreed_on_is_refused_when_it_was_edited(
+    source: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     prune_checkpoint(source, out, 0.5)
     facts = json.loads((out / RECORD).read_text(encoding="utf-8"))
@@ -129,7 +137,9 @@ def test_a_source_that_changes_during_one_job_is_noticed(
     assert not (tmp_path / "out" / "model-2.safetensors").exists()
 
 
-def test_secrets_and_what_links_lead_to_are_not_copied(source: Path, tmp_path: Path) -> None:
+def test_secrets_and_what_links_lead_to_are_not_copied(
+    source: Path, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_text("key", encoding="utf-8")
     (source / ".env").write_text("TOKEN=1", encoding="utf-8")
     (source / "notes.txt").symlink_to(tmp_path / "secret")
@@ -137,7 +147,12 @@ def test_secrets_and_what_links_lead_to_are_not_copied(source: Path, tmp_path: P
     os.mkfifo(source / "pipe.json")
     prune_checkpoint(source, tmp_path / "out", 0.5)
     there = {path.name for path in (tmp_path / "out").iterdir()}
-    assert there == {f"model-{i}.safetensors" for i in range(3)} | {INDEX, RECORD, "config.json", "alias.json"}
+    assert there == {f"model-{i}.safetensors" for i in range(3)} | {
+        INDEX,
+        RECORD,
+        "config.json",
+        "alias.json",
+    }
 
 
 def test_a_snapshot_in_a_hub_cache_is_a_checkpoint(source: Path, tmp_path: Path) -> None:
@@ -154,7 +169,11 @@ def test_a_snapshot_in_a_hub_cache_is_a_checkpoint(source: Path, tmp_path: Path)
 
 
 def test_modules_of_sentence_transformers_go_along(source: Path, tmp_path: Path) -> None:
-    for name in ("1_Pooling/config.json", "2_Dense/model.safetensors", "checkpoint-5/optimizer.pt"):
+    for name in (
+        "1_Pooling/config.json",
+        "2_Dense/model.safetensors",
+        "checkpoint-5/optimizer.pt",
+    ):
         (source / name).parent.mkdir()
         (source / name).write_text("{}", encoding="utf-8")
     prune_checkpoint(source, tmp_path / "out", 0.5)
@@ -163,7 +182,9 @@ def test_modules_of_sentence_transformers_go_along(source: Path, tmp_path: Path)
     assert not (tmp_path / "out" / "checkpoint-5").exists()
 
 
-def test_a_pipe_in_the_place_of_a_shard_is_refused_and_not_waited_for(source: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_a_shard_is_refused_and_not_waited_for(
+    source: Path, tmp_path: Path
+) -> None:
     (source / "model-1.safetensors").unlink()
     os.mkfifo(source / "model-1.safetensors")
     with pytest.raises(DataError, match="is no regular file"):
@@ -171,7 +192,9 @@ def test_a_pipe_in_the_place_of_a_shard_is_refused_and_not_waited_for(source: Pa
 
 
 @pytest.mark.parametrize("name", [RECORD, f"{RECORD}.lock"])
-def test_a_link_in_the_place_of_what_is_written_is_refused(source: Path, tmp_path: Path, name: str) -> None:
+def test_a_link_in_the_place_of_what_is_written_is_refused(
+    source: Path, tmp_path: Path, name: str
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (tmp_path / "theirs").write_text("keep", encoding="utf-8")
@@ -181,7 +204,9 @@ def test_a_link_in_the_place_of_what_is_written_is_refused(source: Path, tmp_pat
     assert (tmp_path / "theirs").read_text(encoding="utf-8") == "keep"
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(source: Path, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    source: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").write_text("keep", encoding="utf-8")
     with pytest.raises(StoreError, match="is no folder"):
         prune_checkpoint(source, tmp_path / "out", 0.5)

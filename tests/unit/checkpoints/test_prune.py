@@ -23,30 +23,57 @@ from instant_soup.checkpoints.checkpoint import INDEX, Checkpoint
 from instant_soup.checkpoints.job import RECORD
 from instant_soup.checkpoints.prune import prune_checkpoint, ticket_of
 from instant_soup.core import files
-from instant_soup.core.errors import DataError, ScopeError, SparsityError, StoreError, UnknownName
+from instant_soup.core.errors import (
+    DataError,
+    ScopeError,
+    SparsityError,
+    StoreError,
+    UnknownName,
+)
 from instant_soup.core.weights import Elementwise
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
-def tensors(dtypes: Sequence[torch.dtype], *, levels: int = 10**6, seed: int = 0) -> dict[str, Tensor]:
+def tensors(
+    dtypes: Sequence[torch.dtype], *, levels: int = 10**6, seed: int = 0
+) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
     made = {}
     for layer in range(4):
         for name, shape in (("attn.weight", (9, 16)), ("mlp.experts", (2, 5, 16))):
-            values = torch.randint(-levels, levels + 1, shape, generator=dice).double() / levels
-            made[f"model.layers.{layer + 8}.{name}"] = values.to(dtypes[len(made) % len(dtypes)])
-    return {**made, "model.embed_tokens.weight": torch.randn(11, 16), "model.norm.weight": torch.ones(16)}
+            values = (
+                torch.randint(-levels, levels + 1, shape, generator=dice).double()
+                / levels
+            )
+            made[f"model.layers.{layer + 8}.{name}"] = values.to(
+                dtypes[len(made) % len(dtypes)]
+            )
+    return {
+        **made,
+        "model.embed_tokens.weight": torch.randn(11, 16),
+        "model.norm.weight": torch.ones(16),
+    }
 
 
 def saved(folder: Path, made: dict[str, Tensor], shards: int) -> Path:
     folder.mkdir(parents=True)
     spread = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(made)}
     for file in set(spread.values()):
-        save_file({n: t for n, t in made.items() if spread[n] == file}, folder / file, {"format": "pt"})
+        save_file(
+            {n: t for n, t in made.items() if spread[n] == file},
+            folder / file,
+            {"format": "pt"},
+        )
     if shards > 1:
         (folder / INDEX).write_text(json.dumps({"weight_map": spread}))
-    config = {"model_type": "llama", "quantization_config": {"sparsity_config": {"format": "dense"}, "format": "dense"}}
+    config = {
+        "model_type": "llama",
+        "quantization_config": {
+            "sparsity_config": {"format": "dense"},
+            "format": "dense",
+        },
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
     (folder / "pytorch_model.bin").write_bytes(b"not to be copied")
@@ -62,7 +89,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     dtypes=st.lists(st.sampled_from(DTYPES), min_size=1, max_size=3),
     shards=st.integers(1, 4),
@@ -72,16 +103,33 @@ def names(folder: Path) -> list[str]:
     seed=st.integers(0, 99),
 )
 def test_the_outcome_is_that_of_prune_to_the_bit(
-    tmp_path: Path, dtypes: list[torch.dtype], shards: int, sparsity: float, across: str, levels: int, seed: int
+    tmp_path: Path,
+    dtypes: list[torch.dtype],
+    shards: int,
+    sparsity: float,
+    across: str,
+    levels: int,
+    seed: int,
 ) -> None:
     shutil.rmtree(tmp_path / "job", ignore_errors=True)
     made = tensors(dtypes, levels=levels, seed=seed)
     done = prune_checkpoint(
-        saved(tmp_path / "job" / "in", made, shards), tmp_path / "job" / "out", sparsity, across=across
+        saved(tmp_path / "job" / "in", made, shards),
+        tmp_path / "job" / "out",
+        sparsity,
+        across=across,
     )
-    scope = soup.Scope({name: tuple(made[name].shape) for name in sorted(made, key=_number) if "layers" in name})
+    scope = soup.Scope(
+        {
+            name: tuple(made[name].shape)
+            for name in sorted(made, key=_number)
+            if "layers" in name
+        }
+    )
     assert done.scope == scope
-    mask = soup.prune(Elementwise(made, torch.abs), soup.Mask.dense(scope), sparsity, across=across)
+    mask = soup.prune(
+        Elementwise(made, torch.abs), soup.Mask.dense(scope), sparsity, across=across
+    )
     assert mask.kept == done.kept == round((1 - sparsity) * scope.size)
     sparse = Checkpoint.open(tmp_path / "job" / "out")
     for name, tensor in made.items():
@@ -95,7 +143,9 @@ def _number(name: str) -> tuple[int, str]:
     return number, name
 
 
-def test_the_folder_is_a_plain_one_with_everything_but_other_weights(source: Path, tmp_path: Path) -> None:
+def test_the_folder_is_a_plain_one_with_everything_but_other_weights(
+    source: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     prune_checkpoint(source, out, 0.5)
     kept = [name for name in names(source) if name != "pytorch_model.bin"]
@@ -119,16 +169,25 @@ def test_transformers_loads_what_comes_out(tiny_bert: Path, tmp_path: Path) -> N
     assert "embeddings.word_embeddings.weight" in done.left_out
 
 
-def test_a_ticket_says_the_same_and_applies_to_the_dense_model(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_ticket_says_the_same_and_applies_to_the_dense_model(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     from transformers import AutoModel
 
     done = prune_checkpoint(tiny_bert, tmp_path / "out", 0.6)
     ticket_of(tiny_bert, done).save(tmp_path / "t.safetensors")
-    ticket, model = soup.Ticket.load(tmp_path / "t.safetensors"), AutoModel.from_pretrained(tiny_bert)
+    ticket, model = (
+        soup.Ticket.load(tmp_path / "t.safetensors"),
+        AutoModel.from_pretrained(tiny_bert),
+    )
     assert ticket.mask.kept == done.kept
     ticket.apply(model)
     sparse = Checkpoint.open(tmp_path / "out")
-    assert all(torch.equal(tensor, sparse[name]) for name, tensor in model.named_parameters() if name in done.scope)
+    assert all(
+        torch.equal(tensor, sparse[name])
+        for name, tensor in model.named_parameters()
+        if name in done.scope
+    )
 
 
 @pytest.mark.parametrize("after", [1, 2])
@@ -149,7 +208,9 @@ def test_a_job_that_was_killed_goes_on_and_does_nothing_twice(
     monkeypatch.setattr(prune, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         prune_checkpoint(source, tmp_path / "out", 0.5)
-    monkeypatch.setattr(prune, "write", lambda path, fill: (written.append(path), write(path, fill)))
+    monkeypatch.setattr(
+        prune, "write", lambda path, fill: (written.append(path), write(path, fill))
+    )
     monkeypatch.setattr(prune, "_count", lambda *_: pytest.fail("counted twice"))
     prune_checkpoint(source, tmp_path / "out", 0.5)
     assert len([path for path in written if path.suffix == ".safetensors"]) == 3
@@ -169,7 +230,9 @@ def test_a_source_that_has_changed_is_noticed(source: Path, tmp_path: Path) -> N
         prune_checkpoint(source, tmp_path / "out", 0.5)
 
 
-def test_a_source_that_changes_between_counting_and_writing_is_noticed(source: Path, tmp_path: Path) -> None:
+def test_a_source_that_changes_between_counting_and_writing_is_noticed(
+    source: Path, tmp_path: Path
+) -> None:
     done = False
 
     def watch(stage: str, *_: int) -> None:
@@ -184,7 +247,9 @@ def test_a_source_that_changes_between_counting_and_writing_is_noticed(source: P
         prune_checkpoint(source, tmp_path / "out", 0.2, watch=watch)
 
 
-def test_another_job_does_not_go_on_in_the_same_folder(source: Path, tmp_path: Path) -> None:
+def test_another_job_does_not_go_on_in_the_same_folder(
+    source: Path, tmp_path: Path
+) -> None:
     prune_checkpoint(source, tmp_path / "out", 0.5)
     with pytest.raises(StoreError, match=r"begun with sparsity 0\.5, and now it is 0\.7"):
         prune_checkpoint(source, tmp_path / "out", 0.7)
@@ -199,7 +264,9 @@ def test_another_job_does_not_go_on_in_the_same_folder(source: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_nan_is_refused_by_name_before_anything_is_written(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_nan_is_refused_by_name_before_anything_is_written(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
     made = tensors([dtype])
     made["model.layers.9.attn.weight"][3, 4] = torch.nan
     source = saved(tmp_path / "dense", made, 2)
@@ -222,15 +289,37 @@ def test_a_checkpoint_larger_than_the_limit_on_memory_is_pruned(tmp_path: Path) 
     (tmp_path / "dense").mkdir()
     noise = torch.randn(1 << 20).bfloat16()
     for shard in range(3):
-        made = {f"layers.{shard}.{i}.weight": noise.roll(i).repeat(20).view(4096, 5120) for i in range(2)}
+        made = {
+            f"layers.{shard}.{i}.weight": noise.roll(i).repeat(20).view(4096, 5120)
+            for i in range(2)
+        }
         save_file(made, tmp_path / "dense" / f"model-{shard}.safetensors")
-    spread = {f"layers.{shard}.{i}.weight": f"model-{shard}.safetensors" for shard in range(3) for i in range(2)}
+    spread = {
+        f"layers.{shard}.{i}.weight": f"model-{shard}.safetensors"
+        for shard in range(3)
+        for i in range(2)
+    }
     (tmp_path / "dense" / INDEX).write_text(json.dumps({"weight_map": spread}))
     loaded = "import instant_soup.cli.main, instant_soup.checkpoints.prune; print(open('/proc/self/status').read())"
-    status = subprocess.run([sys.executable, "-c", loaded], check=True, capture_output=True, text=True).stdout
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmPeak"))
+    status = subprocess.run(
+        [sys.executable, "-c", loaded], check=True, capture_output=True, text=True
+    ).stdout
+    peak = next(
+        int(line.split()[1]) for line in status.splitlines() if line.startswith("VmPeak")
+    )
     limit = 1024 * peak + (200 << 20)
-    command = [sys.executable, "-m", "instant_soup", "prune", "dense", "-o", "out", "--sparsity", "0.75", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "instant_soup",
+        "prune",
+        "dense",
+        "-o",
+        "out",
+        "--sparsity",
+        "0.75",
+        "--json",
+    ]
     run = subprocess.run(
         command,
         cwd=tmp_path,

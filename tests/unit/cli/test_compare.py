@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_a_person_sees_tables_ranks_and_what_cannot_be_said(call: Call, folder: Path) -> None:
+def test_a_person_sees_tables_ranks_and_what_cannot_be_said(
+    call: Call, folder: Path
+) -> None:
     result = call(folder)
     assert result.exit_code == 0, result.output
     for words in (
@@ -54,8 +56,15 @@ def test_one_task_is_shown_alone(call: Call, folder: Path) -> None:
 def test_costs_show_look_aheads_counted_and_not(call: Call, folder: Path) -> None:
     result = call(folder, "--costs", "--task", "glue/cola")
     head = next(line for line in result.stdout.splitlines() if "what it cost" in line)
-    assert all(words in head for words in ("look-ahead, T", "all, T", "no look-ahead, T", "FLOPs", "MiB"))
-    rows = [line for line in result.stdout.splitlines() if "instant-soup" in line and "1.63" in line]
+    assert all(
+        words in head
+        for words in ("look-ahead, T", "all, T", "no look-ahead, T", "FLOPs", "MiB")
+    )
+    rows = [
+        line
+        for line in result.stdout.splitlines()
+        if "instant-soup" in line and "1.63" in line
+    ]
     assert any("1.20" in row and "0.41" in row and "1.22" in row for row in rows)
 
 
@@ -79,7 +88,9 @@ def test_papers_and_pages_get_latex_and_markdown(call: Call, folder: Path) -> No
         (["--csv", "--json"], "exclude each other"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(call: Call, folder: Path, words: list[str], said: str) -> None:
+def test_what_cannot_be_done_is_refused_in_one_line(
+    call: Call, folder: Path, words: list[str], said: str
+) -> None:
     result = call(folder, *words)
     assert result.exit_code == 2
     assert said in result.stderr

@@ -40,7 +40,9 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
 
 def put(folder: Path, method: str, figure: float, task: str = "mine") -> Path:
     """A record of schema 4 in *folder*."""
-    facts: dict[str, Any] = json.loads((CORPUS / "schema-4-instant-soup.json").read_text(encoding="utf-8"))
+    facts: dict[str, Any] = json.loads(
+        (CORPUS / "schema-4-instant-soup.json").read_text(encoding="utf-8")
+    )
     facts["recipe"]["task"]["name"] = task
     facts["recipe"]["method"] = {"name": method}
     facts["test"] = {"accuracy": figure}
@@ -71,9 +73,17 @@ def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("compare",), ("compare", "--markdown"), ("compare", "--latex"), ("compare", "--csv")]
+    "words",
+    [
+        ("compare",),
+        ("compare", "--markdown"),
+        ("compare", "--latex"),
+        ("compare", "--csv"),
+    ],
 )
-def test_a_hostile_name_is_shown_as_letters(call: Call, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_hostile_name_is_shown_as_letters(
+    call: Call, tmp_path: Path, words: tuple[str, ...]
+) -> None:
     put(tmp_path / "runs", "magnitude", 0.8, task=HOSTILE)
     result = call(*words)
     assert result.exit_code == 0, result.output
@@ -97,13 +107,25 @@ def test_an_error_is_one_line_whatever_the_name(call: Call, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
-@pytest.mark.parametrize("words", [("compare", "runs"), ("compare", "runs", "--markdown"), ("compare", "nowhere ↳")])
-def test_a_terminal_of_few_letters_gets_what_it_has(tmp_path: Path, encoding: str, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [("compare", "runs"), ("compare", "runs", "--markdown"), ("compare", "nowhere ↳")],
+)
+def test_a_terminal_of_few_letters_gets_what_it_has(
+    tmp_path: Path, encoding: str, words: tuple[str, ...]
+) -> None:
     for seed, figure in enumerate((0.8, 0.7)):
         put(tmp_path / "runs", "magnitude", figure, task=f"ta↳sk{seed}")
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "instant_soup", *words]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     said = done.stdout.decode(encoding) + done.stderr.decode(encoding)
     assert done.returncode == (2 if "nowhere ↳" in words else 0), said
     assert "fault of ours" not in said
@@ -124,7 +146,9 @@ def test_a_pipe_has_no_width_and_a_narrow_terminal_cuts_nothing() -> None:
     assert console.out().width == console.BROAD
 
 
-def test_compare_fits_a_narrow_terminal(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compare_fits_a_narrow_terminal(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for method, figure in (("magnitude", 0.8), ("random", 0.5), ("instant-soup", 0.85)):
         put(tmp_path / "runs", method, figure)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -144,9 +168,12 @@ def test_the_live_line_fits_with_bar_and_time_left(width: int) -> None:
     terminal = Console(width=width, force_terminal=True, file=io.StringIO(), record=True)
     pulse = Pulse("look-ahead", Cost(steps=10, passes=300), loss=0.6931, sparsity=0.9)
     with live.live(terminal) as begin:
-        begin("instant-soup on a-task-of-a-long-name at 90%, seed 0", 1000, 500)("draw", pulse)
+        begin("instant-soup on a-task-of-a-long-name at 90%, seed 0", 1000, 500)(
+            "draw", pulse
+        )
     text = terminal.export_text()
-    line = text[text.rindex("instant-so") :].rstrip("\n")  # the last of what was drawn over each other
+    # the last of what was drawn over each other
+    line = text[text.rindex("instant-so") :].rstrip("\n")
     assert "\n" not in line
     assert "━" in line
     assert "0.60 T" in line
@@ -187,19 +214,27 @@ def test_every_field_that_a_new_recipe_shows_is_one_and_shows_its_default() -> N
     assert len(shown.splitlines()) - len(RECIPE.splitlines()) == 0
     fields["data"].pop("folder")
     full = soup.Recipe.parse(fields).model_dump(exclude={"data": {"limit"}})
-    assert full == soup.Recipe.parse(tomllib.loads(RECIPE)).model_dump(exclude={"data": {"limit"}})
+    assert full == soup.Recipe.parse(tomllib.loads(RECIPE)).model_dump(
+        exclude={"data": {"limit"}}
+    )
 
 
-def test_a_damaged_record_is_named_and_the_others_are_compared(call: Call, tmp_path: Path) -> None:
+def test_a_damaged_record_is_named_and_the_others_are_compared(
+    call: Call, tmp_path: Path
+) -> None:
     put(tmp_path / "runs", "magnitude", 0.8)
     edited = put(tmp_path / "runs", "random", 0.5)
-    edited.write_text(edited.read_text(encoding="utf-8").replace("0.5", "0.9", 1), encoding="utf-8")
+    edited.write_text(
+        edited.read_text(encoding="utf-8").replace("0.5", "0.9", 1), encoding="utf-8"
+    )
     for words in (("compare",), ("report", "-o", "page.html")):
         result = call(*words)
         assert result.exit_code == 0, result.output
         assert result.stderr.startswith("warning: left out: ")
         assert edited.parent.name in result.stderr
-    assert "does not match its checksum" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "does not match its checksum" in (tmp_path / "page.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_missing_recipe_and_a_typo_are_met_before_slow_imports(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ Call = Callable[..., Result]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_recipe: dict[str, object]) -> Call:
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_recipe: dict[str, object]
+) -> Call:
     """Runs the command in a folder with a ticket and the recipe it belongs to."""
     recipe = soup.Recipe.parse(mini_recipe)
     (tmp_path / "recipe.toml").write_text(recipe.toml(), encoding="utf-8")
@@ -31,7 +33,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_recipe: dict[str,
     learner.apply_mask(prune(magnitude(learner), learner.mask, 0.9))
     Ticket.drawn(learner, {"name": "magnitude"}).save(tmp_path / "ticket.safetensors")
     monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(app, ["export", *map(str, words)], catch_exceptions=False)
+    return lambda *words: CliRunner().invoke(
+        app, ["export", *map(str, words)], catch_exceptions=False
+    )
 
 
 def refused(result: Result, *said: str) -> None:
@@ -40,19 +44,42 @@ def refused(result: Result, *said: str) -> None:
     assert len(result.stderr.strip().splitlines()) == 1
     for words in said:
         assert words in result.stderr
-    assert sorted(part.name for part in Path().iterdir()) == ["recipe.toml", "ticket.safetensors"]
+    assert sorted(part.name for part in Path().iterdir()) == [
+        "recipe.toml",
+        "ticket.safetensors",
+    ]
 
 
 def test_a_ticket_is_exported_by_model_or_by_recipe(call: Call, tiny_bert: Path) -> None:
     said = call("ticket.safetensors", "--to", "csr", "-o", "one", "--model", tiny_bert)
     assert said.exit_code == 0, said.output
-    assert f"one: {Path('one').stat().st_size:,} bytes, outputs as the model's" in said.stdout
+    assert (
+        f"one: {Path('one').stat().st_size:,} bytes, outputs as the model's"
+        in said.stdout
+    )
     assert "not fine-tuned yet" in said.stdout
     done = json.loads(
-        call("ticket.safetensors", "--to", "csr", "-o", "two", "--recipe", "recipe.toml", "--json").stdout
+        call(
+            "ticket.safetensors",
+            "--to",
+            "csr",
+            "-o",
+            "two",
+            "--recipe",
+            "recipe.toml",
+            "--json",
+        ).stdout
     )
-    assert (done["format"], done["out"], done["size"]) == ("csr", "two", Path("two").stat().st_size)
-    assert csr.read(Path("one"))[1] == csr.read(Path("two"))[1] == Ticket.load("ticket.safetensors").mask
+    assert (done["format"], done["out"], done["size"]) == (
+        "csr",
+        "two",
+        Path("two").stat().st_size,
+    )
+    assert (
+        csr.read(Path("one"))[1]
+        == csr.read(Path("two"))[1]
+        == Ticket.load("ticket.safetensors").mask
+    )
 
 
 def test_measuring_says_sizes_times_and_gains(call: Call, tiny_bert: Path) -> None:
@@ -67,16 +94,41 @@ def test_measuring_says_sizes_times_and_gains(call: Call, tiny_bert: Path) -> No
     assert len(found["sentences"]) == len(found["latencies"]) == 4
 
 
-def test_bad_input_is_one_line_and_nothing_is_written(call: Call, tiny_bert: Path, tiny_vit: Path) -> None:
+def test_bad_input_is_one_line_and_nothing_is_written(
+    call: Call, tiny_bert: Path, tiny_vit: Path
+) -> None:
     ticket, model, out = "ticket.safetensors", ("--model", tiny_bert), ("-o", "out")
     refused(call("nowhere", "--to", "csr", *out, *model), "no ticket at nowhere")
-    refused(call(ticket, "--to", "onx", *out, *model), "unknown format 'onx'; did you mean 'onnx'?")
-    refused(call(ticket, "--to", "csr", *out), "which model? give --model NAME, or --recipe RECIPE")
-    refused(call(ticket, "--to", "csr", *out, *model, "--recipe", "recipe.toml"), "not both")
-    refused(call(ticket, "--to", "csr", *out, *model, "--set", "seed=1"), "which --cell and --set belong to")
-    refused(call(ticket, "--to", "csr", "-o", "recipe.toml", *model), "recipe.toml exists already")
-    refused(call(ticket, "--to", "openvino", *out, *model), "does not end in .xml", "try out.xml")
+    refused(
+        call(ticket, "--to", "onx", *out, *model),
+        "unknown format 'onx'; did you mean 'onnx'?",
+    )
+    refused(
+        call(ticket, "--to", "csr", *out),
+        "which model? give --model NAME, or --recipe RECIPE",
+    )
+    refused(
+        call(ticket, "--to", "csr", *out, *model, "--recipe", "recipe.toml"), "not both"
+    )
+    refused(
+        call(ticket, "--to", "csr", *out, *model, "--set", "seed=1"),
+        "which --cell and --set belong to",
+    )
+    refused(
+        call(ticket, "--to", "csr", "-o", "recipe.toml", *model),
+        "recipe.toml exists already",
+    )
+    refused(
+        call(ticket, "--to", "openvino", *out, *model),
+        "does not end in .xml",
+        "try out.xml",
+    )
     refused(call(ticket, "--to", "csr", *out, "--model", tiny_vit), "no such tensor")
-    refused(call(ticket, "--to", "csr", *out, "--model", "no/where"), "could not load model 'no/where'")
-    refused(call(ticket, "--to", "csr", *out, *model, "--weights", "no"), "no weights at no")
+    refused(
+        call(ticket, "--to", "csr", *out, "--model", "no/where"),
+        "could not load model 'no/where'",
+    )
+    refused(
+        call(ticket, "--to", "csr", *out, *model, "--weights", "no"), "no weights at no"
+    )
     refused(call(ticket, "--to", "csr", *out, *model, "--weights", ticket), "has no '")

@@ -53,11 +53,15 @@ def refused(result: Result, *said: str, here: Path) -> None:
     for words in said:
         assert words in result.stderr
     assert "Traceback" not in result.output
-    assert all(path.suffix == ".lock" for path in (here / "runs").rglob("*") if path.is_file())
+    assert all(
+        path.suffix == ".lock" for path in (here / "runs").rglob("*") if path.is_file()
+    )
     assert not list(here.rglob("*.safetensors*"))
 
 
-def test_run_shows_metric_sparsity_and_cost_and_names_its_files(call: Call, recipe: Path, here: Path) -> None:
+def test_run_shows_metric_sparsity_and_cost_and_names_its_files(
+    call: Call, recipe: Path, here: Path
+) -> None:
     result = call("run", recipe, "--out", "store")
     assert result.exit_code == 0, result.output
     assert "accuracy" in result.stdout
@@ -71,7 +75,9 @@ def test_run_shows_metric_sparsity_and_cost_and_names_its_files(call: Call, reci
     }
 
 
-def test_progress_in_plain_text_shows_loss_sparsity_spent_budget_and_time_left(call: Call, recipe: Path) -> None:
+def test_progress_in_plain_text_shows_loss_sparsity_spent_budget_and_time_left(
+    call: Call, recipe: Path
+) -> None:
     lines = call("run", recipe).stderr.splitlines()
     assert lines
     assert all("T " in line and "spent" in line and "s left" in line for line in lines)
@@ -97,9 +103,12 @@ def test_an_interrupted_run_says_that_nothing_is_lost(
     assert "Stopped. The same command goes on from here." in call("run", recipe).stderr
 
 
-def test_a_ticket_is_drawn_over_another_on_request_only(call: Call, recipe: Path, here: Path) -> None:
+def test_a_ticket_is_drawn_over_another_on_request_only(
+    call: Call, recipe: Path, here: Path
+) -> None:
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
-    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0  # the very same
+    # the very same
+    assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
     other = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet")
     assert (other.exit_code, "is there already" in other.stderr) == (2, True)
 
@@ -108,7 +117,14 @@ def test_a_plan_warns_of_what_makes_a_method_pointless(call: Call, recipe: Path)
     warned = call("plan", recipe).stderr
     assert "look-aheads of 2 steps hardly move a weight" in warned
     assert "T is 12 steps: the dense model itself has hardly learned" in warned
-    easy = call("plan", recipe, "--set", "method={name='magnitude'}", "--set", "training.steps=200").stderr
+    easy = call(
+        "plan",
+        recipe,
+        "--set",
+        "method={name='magnitude'}",
+        "--set",
+        "training.steps=200",
+    ).stderr
     assert easy == ""
 
 
@@ -125,7 +141,11 @@ budget.as = "soup"
     text = 'sparsity = 0.5\ntask = {name = "glue/cola", model = "org/a-bert"}\n' + cells
     (here / "cells.toml").write_text(text, encoding="utf-8")
     shown = call("plan", "cells.toml")
-    rows = {line.split()[1]: line.split() for line in shown.stdout.splitlines() if line.startswith("│")}
+    rows = {
+        line.split()[1]: line.split()
+        for line in shown.stdout.splitlines()
+        if line.startswith("│")
+    }
     assert rows["plain"][3] == "magnitude"
     assert float(rows["plain"][-2]) == pytest.approx(float(rows["soup"][-2]), rel=0.02)
 
@@ -139,17 +159,30 @@ def test_json_is_all_that_a_machine_gets(call: Call, recipe: Path) -> None:
 
 def test_set_changes_a_field_and_so_the_key(call: Call, recipe: Path) -> None:
     first = json.loads(call("run", recipe, "--json").stdout)
-    second = json.loads(call("run", recipe, "--json", "--set", "method.denoisers=1", "--set", "seed=3").stdout)
+    second = json.loads(
+        call(
+            "run", recipe, "--json", "--set", "method.denoisers=1", "--set", "seed=3"
+        ).stdout
+    )
     assert second["recipe"]["method"]["denoisers"] == 1
     assert second["recipe"]["seed"] == 3
     assert first["key"] != second["key"]
 
 
-def test_draw_then_evaluate_gives_what_run_gives(call: Call, recipe: Path, here: Path) -> None:
+def test_draw_then_evaluate_gives_what_run_gives(
+    call: Call, recipe: Path, here: Path
+) -> None:
     whole = json.loads(call("run", recipe, "--json", "--out", "one").stdout)
-    assert call("draw", recipe, "-o", "my.safetensors", "--out", "two", "--quiet").exit_code == 0
+    assert (
+        call("draw", recipe, "-o", "my.safetensors", "--out", "two", "--quiet").exit_code
+        == 0
+    )
     judged = json.loads(call("evaluate", "my.safetensors", recipe, "--json").stdout)
-    assert judged["ticket"] == whole["ticket"]["digest"] == soup.Ticket.load(here / "my.safetensors").digest
+    assert (
+        judged["ticket"]
+        == whole["ticket"]["digest"]
+        == soup.Ticket.load(here / "my.safetensors").digest
+    )
     assert judged["test"] == whole["test"]
     assert soup.Ticket.load(here / "my.safetensors").recipe == whole["key"]
 
@@ -182,8 +215,11 @@ def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -
     record = json.loads(call("run", recipe, "--json").stdout)
     for stage in ("draw", "train"):
         planned = {purpose: cost["steps"] for purpose, cost in plan[stage].items()}
-        assert planned == {purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()}
-    assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"], rel=0.1)  # not every batch is full
+        assert planned == {
+            purpose: cost["steps"] for purpose, cost in record["cost"][stage].items()
+        }
+    # not every batch is full
+    assert plan["ratio"] == pytest.approx(record["cost"]["multiple_of_T"], rel=0.1)
     assert plan["timing"] is None  # nobody asked
     shown = call("plan", recipe).stdout
     assert "look-ahead" in shown
@@ -213,11 +249,17 @@ def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
 @pytest.fixture
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, and no task that could be loaded."""
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("asked the network"))
-    monkeypatch.setattr("instant_soup.runs.run.build", lambda _: pytest.fail("loaded the task"))
+    monkeypatch.setattr(
+        socket.socket, "connect", lambda *_: pytest.fail("asked the network")
+    )
+    monkeypatch.setattr(
+        "instant_soup.runs.run.build", lambda _: pytest.fail("loaded the task")
+    )
 
 
-def test_a_benchmark_of_the_hub_is_planned_without_model_data_or_network(call: Call, here: Path, cut_off: None) -> None:
+def test_a_benchmark_of_the_hub_is_planned_without_model_data_or_network(
+    call: Call, here: Path, cut_off: None
+) -> None:
     (here / "recipe.toml").write_text(
         'sparsity = 0.5\ntask = {name = "glue/cola", model = "org/a-bert"}\n'
         'method = {name = "lth", compression = 0.25}\ntraining = {batch = 32, epochs = 3}\n',
@@ -237,7 +279,8 @@ def test_timed_loads_what_could_be_planned_without(
     call: Call, here: Path, monkeypatch: pytest.MonkeyPatch, mini: CourseTask
 ) -> None:
     (here / "recipe.toml").write_text(
-        'sparsity = 0.5\ntask.name = "glue/cola"\nmethod.name = "magnitude"\n', encoding="utf-8"
+        'sparsity = 0.5\ntask.name = "glue/cola"\nmethod.name = "magnitude"\n',
+        encoding="utf-8",
     )
     monkeypatch.setattr("instant_soup.runs.run.build", lambda _: mini)
     plan = json.loads(call("plan", "recipe.toml", "--json", "--timed").stdout)
@@ -257,21 +300,32 @@ method.name = "gradual"
 """
 
 
-def test_a_file_of_cells_is_planned_a_line_each(call: Call, here: Path, cut_off: None) -> None:
+def test_a_file_of_cells_is_planned_a_line_each(
+    call: Call, here: Path, cut_off: None
+) -> None:
     (here / "cells.toml").write_text(CELLS, encoding="utf-8")
     shown = [line.split() for line in call("plan", "cells.toml").stdout.splitlines()]
-    rows = [[word for word in words if word != "│"] for words in shown if words and words[0] == "│"]
+    rows = [
+        [word for word in words if word != "│"]
+        for words in shown
+        if words and words[0] == "│"
+    ]
     assert [row[:5] for row in rows] == [
         ["small", "magnitude", "50%", "213", "213"],
         ["sparse", "gradual", "90%", "723", "723"],
     ]
     plans = json.loads(call("plan", "cells.toml", "--json").stdout)
-    assert {name: plan["full"]["steps"] for name, plan in plans.items()} == {"small": 213, "sparse": 723}
+    assert {name: plan["full"]["steps"] for name, plan in plans.items()} == {
+        "small": 213,
+        "sparse": 723,
+    }
     one = json.loads(call("plan", "cells.toml", "--cell", "sparse", "--json").stdout)
     assert one == plans["sparse"]
 
 
-def test_a_file_of_a_single_cell_is_planned_too(call: Call, here: Path, cut_off: None) -> None:
+def test_a_file_of_a_single_cell_is_planned_too(
+    call: Call, here: Path, cut_off: None
+) -> None:
     (here / "cells.toml").write_text(CELLS.split("[cells.sparse]")[0], encoding="utf-8")
     assert list(json.loads(call("plan", "cells.toml", "--json").stdout)) == ["small"]
 
@@ -296,18 +350,26 @@ def test_a_cell_that_is_not_there_is_met_with_the_nearest(
 
 
 @pytest.mark.parametrize("command", ["run", "scope"])
-def test_of_several_cells_one_has_to_be_named(call: Call, here: Path, cut_off: None, command: str) -> None:
+def test_of_several_cells_one_has_to_be_named(
+    call: Call, here: Path, cut_off: None, command: str
+) -> None:
     (here / "cells.toml").write_text(CELLS, encoding="utf-8")
-    refused(call(command, "cells.toml"), "choose one with --cell: small, sparse", here=here)
+    refused(
+        call(command, "cells.toml"), "choose one with --cell: small, sparse", here=here
+    )
 
 
 def test_a_cell_is_run_by_its_name(call: Call, recipe: Path) -> None:
-    recipe.write_text(f"{recipe.read_text(encoding='utf-8')}\n[cells.two]\nseed = 2\n", encoding="utf-8")
+    recipe.write_text(
+        f"{recipe.read_text(encoding='utf-8')}\n[cells.two]\nseed = 2\n", encoding="utf-8"
+    )
     record = json.loads(call("run", recipe, "--cell", "two", "--json").stdout)
     assert record["recipe"]["seed"] == 2
 
 
-def test_scope_shows_a_tree_and_what_sparsity_is_a_share_of(call: Call, recipe: Path) -> None:
+def test_scope_shows_a_tree_and_what_sparsity_is_a_share_of(
+    call: Call, recipe: Path
+) -> None:
     """What is alike in both layers is one line."""
     lines = [line.strip(" │├└─") for line in call("scope", recipe).stdout.splitlines()]
     assert lines.count("weight  2 times 32 x 32: in scope") == 4
@@ -330,7 +392,10 @@ def test_scope_for_machines_lists_every_parameter(call: Call, recipe: Path) -> N
     parts = found["parts"]
     assert (found["prunable"], found["encoder"], found["whole"]) == (16384, 17088, 22658)
     assert sum(prod(part["shape"]) for part in parts.values()) == found["whole"]
-    assert sum(prod(part["shape"]) for part in parts.values() if part["prunable"]) == found["prunable"]
+    assert (
+        sum(prod(part["shape"]) for part in parts.values() if part["prunable"])
+        == found["prunable"]
+    )
     assert parts["classifier.weight"] == {
         "shape": [2, 32], "prunable": False, "trained": True, "names": [], "fused": False,
     }  # fmt: skip
@@ -339,10 +404,21 @@ def test_scope_for_machines_lists_every_parameter(call: Call, recipe: Path) -> N
 # several methods
 
 
-def test_a_sweep_over_methods_keeps_the_knobs_of_the_recipes_own(call: Call, recipe: Path) -> None:
+def test_a_sweep_over_methods_keeps_the_knobs_of_the_recipes_own(
+    call: Call, recipe: Path
+) -> None:
     names = ["dense", "magnitude", "lth", "instant-soup"]
     options = [word for name in names for word in ("--method", name)]
-    result = call("sweep", recipe, *options, "--set", "training.batch=12", "--json", "--out", "store")
+    result = call(
+        "sweep",
+        recipe,
+        *options,
+        "--set",
+        "training.batch=12",
+        "--json",
+        "--out",
+        "store",
+    )
     assert result.exit_code == 0, result.output
     assert [row["name"] for row in json.loads(result.stdout)["runs"]] == names
     paths = sorted((recipe.parent / "store").glob("*/record.json"))
@@ -351,7 +427,11 @@ def test_a_sweep_over_methods_keeps_the_knobs_of_the_recipes_own(call: Call, rec
     assert sorted(found) == sorted(names)
     assert found["instant-soup"]["recipe"]["method"]["denoisers"] == 2  # its own knobs
     assert found["lth"]["recipe"]["method"]["compression"] == 0.1  # the default
-    assert found["lth"]["cost"]["reused"]["passes"] == found["lth"]["cost"]["full_fine_tune"]["passes"]  # dense
+    # dense
+    assert (
+        found["lth"]["cost"]["reused"]["passes"]
+        == found["lth"]["cost"]["full_fine_tune"]["passes"]
+    )
     assert {record["recipe"]["training"]["batch"] for record in records} == {12}
 
 
@@ -373,11 +453,17 @@ def test_every_method_of_a_sweep_is_checked_before_the_first_is_paid_for(
 
 
 @pytest.mark.parametrize("kind", ["layers", "shuffled"])
-def test_control_writes_a_ticket_that_can_be_evaluated(call: Call, recipe: Path, here: Path, kind: str) -> None:
+def test_control_writes_a_ticket_that_can_be_evaluated(
+    call: Call, recipe: Path, here: Path, kind: str
+) -> None:
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
-    result = call("control", "my.safetensors", recipe, "-o", "other.safetensors", "--kind", kind)
+    result = call(
+        "control", "my.safetensors", recipe, "-o", "other.safetensors", "--kind", kind
+    )
     assert result.exit_code == 0, result.output
-    ticket, other = (soup.Ticket.load(here / name) for name in ("my.safetensors", "other.safetensors"))
+    ticket, other = (
+        soup.Ticket.load(here / name) for name in ("my.safetensors", "other.safetensors")
+    )
     assert other.mask.kept_by_name == ticket.mask.kept_by_name
     assert other.mask != ticket.mask
     assert other.method["kind"] == kind
@@ -390,7 +476,11 @@ def test_control_writes_a_ticket_that_can_be_evaluated(call: Call, recipe: Path,
     [
         ("gone.safetensors", (), "no ticket at gone.safetensors"),
         ("my.safetensors", ("--kind", "layer"), "did you mean 'layers'?"),
-        ("my.safetensors", ("--set", "task.pooler=true"), "evaluate it on the model it was drawn from"),
+        (
+            "my.safetensors",
+            ("--set", "task.pooler=true"),
+            "evaluate it on the model it was drawn from",
+        ),
     ],
 )
 def test_a_control_that_cannot_be_made_is_refused(
@@ -448,7 +538,9 @@ def test_bad_input_is_one_line_with_a_hint_and_nothing_is_written(
     refused(call("run", recipe, "--set", change), said, here=here)
 
 
-def test_a_recipe_that_is_missing_or_is_not_toml_is_refused(call: Call, here: Path) -> None:
+def test_a_recipe_that_is_missing_or_is_not_toml_is_refused(
+    call: Call, here: Path
+) -> None:
     refused(call("run", "nowhere.toml"), "no recipe at nowhere.toml", here=here)
     (here / "broken.toml").write_text("sparsity = = 1", encoding="utf-8")
     refused(call("run", "broken.toml"), "broken.toml is not TOML", here=here)
@@ -465,21 +557,33 @@ def test_a_recipe_that_is_missing_or_is_not_toml_is_refused(call: Call, here: Pa
     ],
 )
 def test_data_that_does_not_fit_is_refused(
-    call: Call, recipe: Path, here: Path, tiny_text: Path, rows: dict[str, list[object]], said: str
+    call: Call,
+    recipe: Path,
+    here: Path,
+    tiny_text: Path,
+    rows: dict[str, list[object]],
+    said: str,
 ) -> None:
     shutil.copytree(tiny_text, here / "data")
     types = {"sentence": pa.string(), "text": pa.string(), "label": pa.int64()}
-    table = pa.table({name: pa.array(values, types[name]) for name, values in rows.items()})
+    table = pa.table(
+        {name: pa.array(values, types[name]) for name, values in rows.items()}
+    )
     pq.write_table(table, here / "data" / "validation.parquet")
     refused(call("run", recipe, "--set", "data.folder=data"), said, here=here)
 
 
-def test_a_ticket_that_is_truncated_altered_or_missing_is_refused(call: Call, recipe: Path, here: Path) -> None:
+def test_a_ticket_that_is_truncated_altered_or_missing_is_refused(
+    call: Call, recipe: Path, here: Path
+) -> None:
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
     whole = (here / "my.safetensors").read_bytes()
     altered = bytearray(whole)
     altered[-5] ^= 1
-    for damaged, said in ((whole[: len(whole) // 2], "not a readable ticket"), (bytes(altered), "checksum")):
+    for damaged, said in (
+        (whole[: len(whole) // 2], "not a readable ticket"),
+        (bytes(altered), "checksum"),
+    ):
         (here / "damaged.safetensors").write_bytes(damaged)
         result = call("evaluate", "damaged.safetensors", recipe)
         assert result.exit_code == 2
@@ -487,7 +591,9 @@ def test_a_ticket_that_is_truncated_altered_or_missing_is_refused(call: Call, re
     assert "no ticket at gone" in call("evaluate", "gone", recipe).stderr
 
 
-def test_a_ticket_for_another_model_is_refused(call: Call, recipe: Path, here: Path) -> None:
+def test_a_ticket_for_another_model_is_refused(
+    call: Call, recipe: Path, here: Path
+) -> None:
     from instant_soup.models import tiny
 
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
@@ -495,7 +601,9 @@ def test_a_ticket_for_another_model_is_refused(call: Call, recipe: Path, here: P
         (tiny.bert(here / "other", seed=1), "weights of"),
         (tiny.bert(here / "wide", width=48), "ticket is for"),
     ):
-        result = call("evaluate", "my.safetensors", recipe, "--set", f"task.model={folder}")
+        result = call(
+            "evaluate", "my.safetensors", recipe, "--set", f"task.model={folder}"
+        )
         assert result.exit_code == 2
         assert said in result.stderr
         assert "Traceback" not in result.output
@@ -512,7 +620,9 @@ def test_a_full_disk_is_one_line_and_the_old_ticket_stays_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "save_file", full)
-    result = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet", "--force")
+    result = call(
+        "draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet", "--force"
+    )
     assert result.exit_code == 2
     assert "could not write" in result.stderr
     assert "No space left on device" in result.stderr
@@ -532,7 +642,9 @@ def test_a_fault_of_ours_is_one_line_too_with_another_exit_code(
 
 def test_a_reader_that_leaves_is_no_fault_of_ours() -> None:
     command = [sys.executable, "-m", "instant_soup", "methods", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.close()  # long before the first line is written

@@ -38,7 +38,16 @@ for words in json.loads(sys.argv[1]):
 def commands(model: str, recipe: str, sweep: str) -> list[list[str]]:
     """Every command but those that are for the network, and `demo`, which is `run` several times."""
     exports = [
-        ["export", "t.safetensors", "--to", to, "-o", f"out.{to}{'.xml' if to == 'openvino' else ''}", "--model", model]
+        [
+            "export",
+            "t.safetensors",
+            "--to",
+            to,
+            "-o",
+            f"out.{to}{'.xml' if to == 'openvino' else ''}",
+            "--model",
+            model,
+        ]
         for to in ("hf", "bitmask", "csr", "onnx", "openvino")
     ]
     ticket, beside = "t.safetensors", ("--reference", "instant-soup")
@@ -63,19 +72,38 @@ def test_no_command_connects_looks_a_name_up_or_writes_into_the_home(
     (tmp_path / "recipe.toml").write_text(tomli_w.dumps(mini_recipe))
     (tmp_path / "sweep.toml").write_text(tomli_w.dumps({**mini_recipe, "seed": [1, 2]}))
 
-    kept = {name: value for name, value in os.environ.items() if name not in telemetry.OFF}
-    paths = os.pathsep.join([str(hooks), *(path for path in [os.environ.get("PYTHONPATH")] if path)])
-    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "HF_HOME": str(home / "hf")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in telemetry.OFF
+    }
+    paths = os.pathsep.join(
+        [str(hooks), *(path for path in [os.environ.get("PYTHONPATH")] if path)]
+    )
+    places = {
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "HF_HOME": str(home / "hf"),
+    }
     environment = {**kept, **places, "PYTHONPATH": paths, "NETWORK_LOG": str(log)}
     environment.pop("CI", None)  # which silences OpenVINO
     words = commands(str(tiny_bert), "recipe.toml", "sweep.toml")
     command = [sys.executable, "-c", RUNNER, json.dumps(words)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr[-2000:]
     asked = log.read_text().splitlines() if log.exists() else []
     assert asked == []
-    left = [path for path in home.rglob("*") if path.is_file() and "datasets" not in path.parts]
+    left = [
+        path
+        for path in home.rglob("*")
+        if path.is_file() and "datasets" not in path.parts
+    ]
     assert left == [], "an identifier, or a queue of events"
 
 
@@ -86,7 +114,11 @@ def test_the_listener_hears(tmp_path: Path) -> None:
         "server = socket.create_server(('127.0.0.1', 0))\n"
         "socket.create_connection(server.getsockname()).close()\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NETWORK_LOG": str(tmp_path / "log")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "NETWORK_LOG": str(tmp_path / "log"),
+    }
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
     heard = (tmp_path / "log").read_text()
     assert "socket.getaddrinfo" in heard
@@ -100,7 +132,10 @@ def test_what_the_environment_says_already_is_left_as_it_is() -> None:
             os.environ.pop(name, None)
         os.environ["DO_NOT_TRACK"] = "0"
         telemetry.switch_off()
-        assert {name: os.environ[name] for name in telemetry.OFF} == {**telemetry.OFF, "DO_NOT_TRACK": "0"}
+        assert {name: os.environ[name] for name in telemetry.OFF} == {
+            **telemetry.OFF,
+            "DO_NOT_TRACK": "0",
+        }
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -20,9 +20,21 @@ SCOPE = Scope({"a": (4, 5), "b": (6,)})
 BASE = Base("model", "0" * 64)
 
 
-def ticket(seed: int, *, base: Base = BASE, scope: Scope = SCOPE, start: Sequence[str] = ("head",)) -> Ticket:
+def ticket(
+    seed: int,
+    *,
+    base: Base = BASE,
+    scope: Scope = SCOPE,
+    start: Sequence[str] = ("head",),
+) -> Ticket:
     dice = torch.Generator().manual_seed(seed)
-    mask = Mask(scope, {name: torch.rand(shape, generator=dice) < 0.5 for name, shape in scope.shapes.items()})
+    mask = Mask(
+        scope,
+        {
+            name: torch.rand(shape, generator=dice) < 0.5
+            for name, shape in scope.shapes.items()
+        },
+    )
     values = {}
     for name in start:
         value = torch.randn(scope.shapes.get(name, (3,)), generator=dice)
@@ -39,7 +51,9 @@ WAYS: dict[str, Callable[[Sequence[Ticket]], Ticket]] = {
 
 
 def votes() -> torch.Tensor:
-    return torch.stack([torch.cat([one.mask[name].flatten() for name in SCOPE]) for one in TICKETS]).sum(0)
+    return torch.stack(
+        [torch.cat([one.mask[name].flatten() for name in SCOPE]) for one in TICKETS]
+    ).sum(0)
 
 
 def kept(found: Ticket) -> torch.Tensor:
@@ -52,7 +66,9 @@ def test_union_and_intersection_are_those_of_sets() -> None:
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.37, 0.5, 0.9])
-def test_a_vote_keeps_exactly_the_count_asked_for_and_none_with_fewer_votes_than_one_that_goes(sparsity: float) -> None:
+def test_a_vote_keeps_exactly_the_count_asked_for_and_none_with_fewer_votes_than_one_that_goes(
+    sparsity: float,
+) -> None:
     found = kept(algebra.vote(TICKETS, sparsity))
     assert found.sum() == round((1 - sparsity) * SCOPE.size)
     assert votes()[found].min() >= votes()[~found].max()
@@ -68,7 +84,9 @@ def test_where_votes_tie_the_earlier_weight_is_kept() -> None:
 
 def test_votes_do_not_depend_on_the_order_of_tickets_but_the_start_does() -> None:
     assert algebra.vote(TICKETS, 0.5).mask == algebra.vote(TICKETS[::-1], 0.5).mask
-    assert torch.equal(algebra.vote(TICKETS[::-1], 0.5).start["head"], TICKETS[-1].start["head"])
+    assert torch.equal(
+        algebra.vote(TICKETS[::-1], 0.5).start["head"], TICKETS[-1].start["head"]
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -81,7 +99,9 @@ def test_what_was_made_says_of_what_and_costs_their_sum(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_start_weights_are_the_first_tickets_and_zero_where_the_new_mask_prunes(way: str) -> None:
+def test_start_weights_are_the_first_tickets_and_zero_where_the_new_mask_prunes(
+    way: str,
+) -> None:
     tickets = [ticket(seed, start=("a", "head")) for seed in range(3)]
     made = WAYS[way](tickets)
     assert set(made.start) == {"a", "head"}
@@ -101,7 +121,9 @@ def test_a_made_ticket_travels(way: str, tmp_path: Path) -> None:
 def test_what_does_not_belong_together_is_refused(way: str) -> None:
     with pytest.raises(TicketError, match="1 ticket to combine; give two or more"):
         WAYS[way](TICKETS[:1])
-    with pytest.raises(TicketError, match=r"tickets of 'model' .* and 'other' .* do not combine"):
+    with pytest.raises(
+        TicketError, match=r"tickets of 'model' .* and 'other' .* do not combine"
+    ):
         WAYS[way]([TICKETS[0], ticket(1, base=Base("other", "1" * 64))])
     with pytest.raises(ScopeError, match="do not combine"):
         WAYS[way]([TICKETS[0], ticket(1, scope=Scope({"a": (4, 5)}))])

@@ -64,8 +64,12 @@ def test_full_sets_every_bit_and_none_past_the_end(size: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64], ids=str)
 def test_above_and_below_are_strict(dtype: torch.dtype) -> None:
     values = torch.tensor([0, 1, 2, 3, 2, 1, 0, 2, 5, -4]).to(dtype)
-    assert bits.unpack(bits.above(values, 2), 10).tolist() == [v > 2 for v in values.tolist()]
-    assert bits.unpack(bits.below(values, 2), 10).tolist() == [v < 2 for v in values.tolist()]
+    assert bits.unpack(bits.above(values, 2), 10).tolist() == [
+        v > 2 for v in values.tolist()
+    ]
+    assert bits.unpack(bits.below(values, 2), 10).tolist() == [
+        v < 2 for v in values.tolist()
+    ]
 
 
 def test_a_nan_is_neither_above_nor_below() -> None:
@@ -76,7 +80,10 @@ def test_a_nan_is_neither_above_nor_below() -> None:
 
 def test_integers_are_compared_exactly() -> None:
     top = 2**62
-    assert bits.unpack(bits.above(torch.tensor([top, top + 1]), top), 2).tolist() == [False, True]
+    assert bits.unpack(bits.above(torch.tensor([top, top + 1]), top), 2).tolist() == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("size", SIZES)

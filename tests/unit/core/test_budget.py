@@ -20,7 +20,10 @@ def test_what_a_leg_cost_is_the_difference_of_two_bills() -> None:
 
 
 def test_a_cost_is_compared_in_passes() -> None:
-    assert Cost(steps=1, passes=150, flops=7).ratio(Cost(steps=99, passes=100, flops=1)) == 1.5
+    assert (
+        Cost(steps=1, passes=150, flops=7).ratio(Cost(steps=99, passes=100, flops=1))
+        == 1.5
+    )
 
 
 def test_a_meter_keeps_a_bill_by_purpose() -> None:
@@ -52,7 +55,9 @@ def test_the_last_pass_of_the_limit_can_be_spent() -> None:
 def test_a_charge_past_the_limit_is_refused_and_adds_nothing() -> None:
     meter = Meter(limit=10)
     meter.charge("train", Cost(passes=6))
-    with pytest.raises(BudgetSpent, match="look-ahead needs 5 passes and 4 of 10 are left"):
+    with pytest.raises(
+        BudgetSpent, match="look-ahead needs 5 passes and 4 of 10 are left"
+    ):
         meter.charge("look-ahead", Cost(passes=5))
     assert meter.bill == {"train": Cost(passes=6)}
 
@@ -70,7 +75,10 @@ def test_whoever_watches_is_told_what_was_done_and_what_it_cost_so_far() -> None
     meter.tell("train", loss=0.5, sparsity=0.25)
     meter.charge("score", Cost(passes=1))
     meter.tell("score")
-    assert told == [Pulse("train", Cost(passes=3), 0.5, 0.25), Pulse("score", Cost(passes=4), None, None)]
+    assert told == [
+        Pulse("train", Cost(passes=3), 0.5, 0.25),
+        Pulse("score", Cost(passes=4), None, None),
+    ]
 
 
 def test_a_bill_survives_json() -> None:

@@ -14,7 +14,9 @@ from instant_soup.core.pattern import Pattern, rows
 def made(outputs: int, inputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     dice = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, inputs, generator=dice)
-    x = torch.randn(4 * inputs, inputs, generator=dice) @ torch.randn(inputs, inputs, generator=dice)
+    x = torch.randn(4 * inputs, inputs, generator=dice) @ torch.randn(
+        inputs, inputs, generator=dice
+    )
     return weight, x
 
 
@@ -28,7 +30,12 @@ def test_wanda_by_hand() -> None:
 def test_ria_by_hand() -> None:
     weight = torch.tensor([[1.0, -3.0], [3.0, 1.0]])
     squares = torch.tensor([16.0, 81.0])  # norms 4 and 9, their roots 2 and 3
-    expected = torch.tensor([[(1 / 4 + 1 / 4) * 2, (3 / 4 + 3 / 4) * 3], [(3 / 4 + 3 / 4) * 2, (1 / 4 + 1 / 4) * 3]])
+    expected = torch.tensor(
+        [
+            [(1 / 4 + 1 / 4) * 2, (3 / 4 + 3 / 4) * 3],
+            [(3 / 4 + 3 / 4) * 2, (1 / 4 + 1 / 4) * 3],
+        ]
+    )
     assert torch.allclose(ria(weight, squares), expected)
     assert torch.allclose(ria(weight.T, squares, dim=0), expected.T)
 
@@ -47,7 +54,9 @@ def test_an_expert_that_got_no_input_is_scored_by_its_magnitudes() -> None:
     assert torch.equal(wanda(weight, squares)[1], weight[1].abs())
 
 
-def surgery(weight: Tensor, moment: Tensor, quota: int, pattern: Pattern | None) -> tuple[Tensor, Tensor]:
+def surgery(
+    weight: Tensor, moment: Tensor, quota: int, pattern: Pattern | None
+) -> tuple[Tensor, Tensor]:
     """Optimal brain surgery in float64, each weight's update solved anew from the inputs not yet gone through.
 
     Matrices here have at most 128 inputs, so without a pattern all are chosen at once.
@@ -55,17 +64,24 @@ def surgery(weight: Tensor, moment: Tensor, quota: int, pattern: Pattern | None)
     w, h = weight.double().clone(), moment.double().clone()
     h += DAMPING * h.diagonal().mean() * torch.eye(len(h))
     outputs, inputs = w.shape
-    left = [torch.linalg.inv(h[j:, j:]) for j in range(inputs)]  # inverse over the inputs from j on
+    # inverse over the inputs from j on
+    left = [torch.linalg.inv(h[j:, j:]) for j in range(inputs)]
     cost = torch.stack([left[j][0, 0] for j in range(inputs)])
     kept = torch.ones(outputs, inputs, dtype=torch.bool)
     if pattern is None:
         order = (w.square() / cost).reshape(-1).argsort(descending=True, stable=True)
-        kept = torch.zeros(outputs * inputs, dtype=torch.bool).index_fill(0, order[:quota], True).view(outputs, inputs)
+        kept = (
+            torch.zeros(outputs * inputs, dtype=torch.bool)
+            .index_fill(0, order[:quota], True)
+            .view(outputs, inputs)
+        )
     for j in range(inputs):
         if pattern is not None and j % pattern.of == 0:
             score = w[:, j : j + pattern.of].square() / cost[j : j + pattern.of]
             order = score.argsort(dim=1, descending=True, stable=True)[:, :quota]
-            kept[:, j : j + pattern.of] = torch.zeros_like(score).bool().scatter(1, order, True)
+            kept[:, j : j + pattern.of] = (
+                torch.zeros_like(score).bool().scatter(1, order, True)
+            )
         for i in range(outputs):
             if not kept[i, j]:
                 w[i, j:] -= w[i, j] / left[j][0, 0] * left[j][0]
@@ -89,7 +105,9 @@ def test_sparsegpt_agrees_with_a_dense_solve_in_float64(pattern: Pattern | None)
     assert torch.equal(transposed[1].T, new)
 
 
-def test_sparsegpt_loses_less_of_the_output_than_wanda_and_that_less_than_magnitude() -> None:
+def test_sparsegpt_loses_less_of_the_output_than_wanda_and_that_less_than_magnitude() -> (
+    None
+):
     weight, x = made(40, 160, seed=3)
     keep = weight.numel() // 2
     kept, new = sparsegpt(weight, x.T @ x, keep)
@@ -98,7 +116,10 @@ def test_sparsegpt_loses_less_of_the_output_than_wanda_and_that_less_than_magnit
     def lost(values: Tensor) -> float:
         return float((x @ (weight - values).T).square().sum())
 
-    by_wanda = weight * (wanda(weight, x.square().sum(0)) >= wanda(weight, x.square().sum(0)).median(1).values[:, None])
+    by_wanda = weight * (
+        wanda(weight, x.square().sum(0))
+        >= wanda(weight, x.square().sum(0)).median(1).values[:, None]
+    )
     by_size = weight * (weight.abs() >= weight.abs().median())
     assert lost(new) < lost(by_wanda) < lost(by_size)
 

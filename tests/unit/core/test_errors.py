@@ -7,7 +7,11 @@ import pytest
 from instant_soup.core import errors
 from instant_soup.core.errors import SoupError, nearest, unknown
 
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -47,4 +51,7 @@ def test_all_names_are_listed_in_order_when_none_is_close() -> None:
 
 def test_an_unknown_name_says_its_kind_and_is_not_quoted_twice() -> None:
     """KeyError prints the repr of its argument; a person should not read that."""
-    assert str(unknown("method", "magnitud", ["magnitude"])) == "unknown method 'magnitud'; did you mean 'magnitude'?"
+    assert (
+        str(unknown("method", "magnitud", ["magnitude"]))
+        == "unknown method 'magnitud'; did you mean 'magnitude'?"
+    )

@@ -45,7 +45,9 @@ def names(folder: Path) -> list[str]:
 
 def test_text_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     write_text(tmp_path / "new" / "folder" / "note.txt", "soupe à l'oignon\n")
-    assert (tmp_path / "new" / "folder" / "note.txt").read_bytes() == "soupe à l'oignon\n".encode()
+    assert (
+        tmp_path / "new" / "folder" / "note.txt"
+    ).read_bytes() == "soupe à l'oignon\n".encode()
     assert names(tmp_path / "new" / "folder") == ["note.txt"]
 
 
@@ -62,12 +64,18 @@ def test_tensors_and_facts_are_read_back_as_they_were_written(tmp_path: Path) ->
     assert read == facts
     assert tensors.keys() == TENSORS.keys()
     assert all(
-        torch.equal(tensors[name], TENSORS[name]) and tensors[name].dtype == t.dtype for name, t in TENSORS.items()
+        torch.equal(tensors[name], TENSORS[name]) and tensors[name].dtype == t.dtype
+        for name, t in TENSORS.items()
     )
 
 
-def test_tensors_in_any_memory_order_or_with_a_gradient_can_be_written(tmp_path: Path) -> None:
-    odd = {"turned": torch.arange(6.0).view(2, 3).T, "trained": torch.nn.Parameter(torch.ones(2))}
+def test_tensors_in_any_memory_order_or_with_a_gradient_can_be_written(
+    tmp_path: Path,
+) -> None:
+    odd = {
+        "turned": torch.arange(6.0).view(2, 3).T,
+        "trained": torch.nn.Parameter(torch.ones(2)),
+    }
     write_tensors(tmp_path / "t.safetensors", odd, {})
     tensors, _ = read_tensors(tmp_path / "t.safetensors", StoreError, "thing")
     assert tensors["turned"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
@@ -87,7 +95,9 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [StoreError, TicketError])
-def test_a_missing_file_is_named_in_the_error_that_was_asked_for(tmp_path: Path, error: type[Exception]) -> None:
+def test_a_missing_file_is_named_in_the_error_that_was_asked_for(
+    tmp_path: Path, error: type[Exception]
+) -> None:
     with pytest.raises(error, match=r"no thing at .*gone\.safetensors"):
         read_tensors(tmp_path / "gone.safetensors", error, "thing")
 
@@ -97,15 +107,21 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         read_tensors(tmp_path, StoreError, "thing")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"not safetensors at all", b"\xff" * 100], ids=repr)
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 8, b"not safetensors at all", b"\xff" * 100], ids=repr
+)
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.safetensors").write_bytes(content)
     with pytest.raises(TicketError, match="not a readable thing"):
         read_tensors(tmp_path / "t.safetensors", TicketError, "thing")
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"instant_soup": "no json"}], ids=str)
-def test_safetensors_without_our_facts_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"format": "pt"}, {"instant_soup": "no json"}], ids=str
+)
+def test_safetensors_without_our_facts_are_refused(
+    tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
     save_file(TENSORS, tmp_path / "t.safetensors", metadata)
     with pytest.raises(TicketError, match="not a readable thing"):
         read_tensors(tmp_path / "t.safetensors", TicketError, "thing")
@@ -122,17 +138,24 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_old_text_and_nothing_beside_it(tmp_path: Path) -> None:
     write_text(tmp_path / "note.txt", "old")
-    with small_disk(), pytest.raises(StoreError, match=r"could not write .*note\.txt .*free some space"):
+    with (
+        small_disk(),
+        pytest.raises(StoreError, match=r"could not write .*note\.txt .*free some space"),
+    ):
         write_text(tmp_path / "note.txt", "new" * 5000)
     assert (tmp_path / "note.txt").read_text() == "old"
     assert names(tmp_path) == ["note.txt"]
 
 
-def test_a_full_disk_leaves_the_old_tensors_and_nothing_beside_them(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_tensors_and_nothing_beside_them(
+    tmp_path: Path,
+) -> None:
     write_tensors(tmp_path / "t.safetensors", TENSORS, {"version": "old"})
     old = (tmp_path / "t.safetensors").read_bytes()
     with small_disk(), pytest.raises(StoreError, match="free some space"):
-        write_tensors(tmp_path / "t.safetensors", {"large": torch.zeros(5000)}, {"version": "new"})
+        write_tensors(
+            tmp_path / "t.safetensors", {"large": torch.zeros(5000)}, {"version": "new"}
+        )
     assert (tmp_path / "t.safetensors").read_bytes() == old
     assert names(tmp_path) == ["t.safetensors"]
 
@@ -168,7 +191,9 @@ def test_a_folder_where_the_file_should_be_is_a_store_error(tmp_path: Path) -> N
     assert names(tmp_path) == ["note.txt"]
 
 
-def test_an_interruption_leaves_nothing_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_nothing_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -186,12 +211,26 @@ def test_facts_are_one_json_object_under_our_name(tmp_path: Path) -> None:
     assert header["__metadata__"] == {"instant_soup": '{"a": 2, "b": 1}'}
 
 
-@pytest.mark.parametrize("what", ["a pipe", "a symbolic link", "a link to nothing", "a device", "a folder", "a socket"])
-def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, irregular: Callable[[str], Path], what: str) -> None:
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a pipe",
+        "a symbolic link",
+        "a link to nothing",
+        "a device",
+        "a folder",
+        "a socket",
+    ],
+)
+def test_what_is_no_regular_file_is_never_replaced(
+    tmp_path: Path, irregular: Callable[[str], Path], what: str
+) -> None:
     out = irregular(what)
     before = out.lstat()
     called = "a symbolic link" if "nothing" in what else what
-    with pytest.raises(StoreError, match=f"out is {called} and no regular file; choose another name"):
+    with pytest.raises(
+        StoreError, match=f"out is {called} and no regular file; choose another name"
+    ):
         write_text(out, "new")
     assert (out.lstat().st_mode, out.lstat().st_ino) == (before.st_mode, before.st_ino)
     assert (tmp_path / "target").read_text() == "mine"

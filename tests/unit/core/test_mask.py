@@ -19,7 +19,10 @@ SHAPES = {"a": (3, 5), "b": (17,), "c": (2, 2, 3)}
 
 def flags(scope: Scope, seed: int, share: float = 0.5) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(shape, generator=dice) < share for name, shape in scope.shapes.items()}
+    return {
+        name: torch.rand(shape, generator=dice) < share
+        for name, shape in scope.shapes.items()
+    }
 
 
 def drawn(seed: int, share: float = 0.5) -> Mask:
@@ -28,7 +31,9 @@ def drawn(seed: int, share: float = 0.5) -> Mask:
 
 
 def equal(mask: Mask, wanted: dict[str, Tensor]) -> bool:
-    return list(mask) == list(wanted) and all(torch.equal(mask[name], wanted[name]) for name in wanted)
+    return list(mask) == list(wanted) and all(
+        torch.equal(mask[name], wanted[name]) for name in wanted
+    )
 
 
 # immutability
@@ -36,7 +41,10 @@ def equal(mask: Mask, wanted: dict[str, Tensor]) -> bool:
 
 def test_writing_to_a_tensor_of_the_mask_changes_nothing() -> None:
     mask = drawn(0)
-    before, digest = {name: mask[name].clone() for name in mask}, Mask(mask.scope, dict(mask)).digest
+    before, digest = (
+        {name: mask[name].clone() for name in mask},
+        Mask(mask.scope, dict(mask)).digest,
+    )
     for name in mask:
         mask[name].logical_not_()
         mask[name].fill_(True)
@@ -76,7 +84,10 @@ def test_combining_masks_leaves_them_as_they_were() -> None:
     before = first.digest, second.digest
     for how in (Mask.__and__, Mask.__or__, Mask.__xor__):
         how(first, second)
-    assert (Mask(first.scope, dict(first)).digest, Mask(second.scope, dict(second)).digest) == before
+    assert (
+        Mask(first.scope, dict(first)).digest,
+        Mask(second.scope, dict(second)).digest,
+    ) == before
 
 
 # what it is
@@ -128,7 +139,10 @@ def test_a_parameter_of_which_nothing_is_kept_has_collapsed() -> None:
 
 def test_a_dense_mask_keeps_every_weight() -> None:
     scope = Scope(SHAPES)
-    assert equal(Mask.dense(scope), {name: torch.ones(shape).bool() for name, shape in SHAPES.items()})
+    assert equal(
+        Mask.dense(scope),
+        {name: torch.ones(shape).bool() for name, shape in SHAPES.items()},
+    )
     assert Mask.dense(scope).sparsity == 0
 
 
@@ -145,12 +159,17 @@ def test_a_mask_is_a_mapping_in_the_order_of_its_scope() -> None:
 
 def test_a_mask_says_how_much_it_keeps() -> None:
     scope = Scope({"a": (2000,)})
-    assert repr(Mask(scope, {"a": torch.arange(2000) < 1500})) == "Mask(sparsity=0.2500, kept=1,500 of 2,000)"
+    assert (
+        repr(Mask(scope, {"a": torch.arange(2000) < 1500}))
+        == "Mask(sparsity=0.2500, kept=1,500 of 2,000)"
+    )
 
 
 # algebra
 
-OPERATIONS: list[tuple[Callable[[Mask, Mask], Mask], Callable[[Tensor, Tensor], Tensor]]] = [
+OPERATIONS: list[
+    tuple[Callable[[Mask, Mask], Mask], Callable[[Tensor, Tensor], Tensor]]
+] = [
     (Mask.__and__, torch.logical_and),
     (Mask.__or__, torch.logical_or),
     (Mask.__xor__, torch.logical_xor),
@@ -171,9 +190,14 @@ def test_masks_combine_weight_by_weight(
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=70))
-def test_order_and_distance_are_those_of_the_weights(pairs: list[tuple[bool, bool]]) -> None:
+def test_order_and_distance_are_those_of_the_weights(
+    pairs: list[tuple[bool, bool]],
+) -> None:
     scope = Scope({"a": (len(pairs),)})
-    first, second = (Mask(scope, {"a": torch.tensor([pair[side] for pair in pairs])}) for side in (0, 1))
+    first, second = (
+        Mask(scope, {"a": torch.tensor([pair[side] for pair in pairs])})
+        for side in (0, 1)
+    )
     assert (first <= second) == all(b for a, b in pairs if a)
     assert (first >= second) == all(a for a, b in pairs if b)
     assert first.distance(second) == sum(a != b for a, b in pairs) / len(pairs)
@@ -194,7 +218,9 @@ def test_the_laws_of_sets_hold() -> None:
 
 def test_a_mask_does_not_contain_one_that_keeps_another_weight() -> None:
     scope = Scope({"a": (2,)})
-    first, second = (Mask(scope, {"a": torch.tensor(kept)}) for kept in ([True, False], [False, True]))
+    first, second = (
+        Mask(scope, {"a": torch.tensor(kept)}) for kept in ([True, False], [False, True])
+    )
     assert not first <= second
     assert first.distance(second) == 1
 
@@ -227,7 +253,13 @@ def test_any_single_weight_changes_the_digest() -> None:
 
 
 def test_the_same_bits_in_another_scope_are_another_mask() -> None:
-    shapes = [{"a": (4, 4)}, {"a": (16,)}, {"b": (4, 4)}, {"a": (8,), "b": (8,)}, {"b": (8,), "a": (8,)}]
+    shapes = [
+        {"a": (4, 4)},
+        {"a": (16,)},
+        {"b": (4, 4)},
+        {"a": (8,), "b": (8,)},
+        {"b": (8,), "a": (8,)},
+    ]
     assert len({Mask.dense(Scope(each)).digest for each in shapes}) == len(shapes)
 
 
@@ -254,11 +286,19 @@ def test_a_foreign_parameter_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [torch.ones(5, 3).bool(), torch.ones(15).bool(), torch.ones(3, 5), torch.ones(3, 5, dtype=torch.uint8)]
+    "wrong",
+    [
+        torch.ones(5, 3).bool(),
+        torch.ones(15).bool(),
+        torch.ones(3, 5),
+        torch.ones(3, 5, dtype=torch.uint8),
+    ],
 )
 def test_a_wrong_shape_or_dtype_is_named_with_what_was_expected(wrong: Tensor) -> None:
     scope = Scope(SHAPES)
-    with pytest.raises(ScopeError, match=r"mask of 'a' is torch\..*expected torch.bool of shape \(3, 5\)"):
+    with pytest.raises(
+        ScopeError, match=r"mask of 'a' is torch\..*expected torch.bool of shape \(3, 5\)"
+    ):
         Mask(scope, {**flags(scope, 0), "a": wrong})
 
 
@@ -269,16 +309,27 @@ def packed_of(mask: Mask) -> dict[str, Tensor]:
 def test_packed_bits_must_name_the_scope_in_order() -> None:
     packed = packed_of(drawn(0))
     scope = Scope(SHAPES)
-    for wrong in ({**packed, "d": packed["a"]}, {n: packed[n] for n in ("a", "b")}, dict(reversed(packed.items()))):
+    for wrong in (
+        {**packed, "d": packed["a"]},
+        {n: packed[n] for n in ("a", "b")},
+        dict(reversed(packed.items())),
+    ):
         with pytest.raises(ScopeError, match="the 3 of the scope in order"):
             Mask.from_packed(scope, wrong)
 
 
 @pytest.mark.parametrize(
-    "wrong", [torch.zeros(2), torch.zeros(3, dtype=torch.uint8), torch.zeros(1, 2, dtype=torch.uint8)]
+    "wrong",
+    [
+        torch.zeros(2),
+        torch.zeros(3, dtype=torch.uint8),
+        torch.zeros(1, 2, dtype=torch.uint8),
+    ],
 )
 def test_packed_bits_of_a_wrong_kind_are_named(wrong: Tensor) -> None:
-    with pytest.raises(ScopeError, match=r"packed mask of 'a' .* expected torch.uint8 of shape \(2,\)"):
+    with pytest.raises(
+        ScopeError, match=r"packed mask of 'a' .* expected torch.uint8 of shape \(2,\)"
+    ):
         Mask.from_packed(Scope(SHAPES), {**packed_of(drawn(0)), "a": wrong})
 
 

@@ -16,8 +16,14 @@ LEFT_OUT = {
     "attn.bias_k": ((1, 1, 8), VECTOR),
     "blocks.0.attn.bias_v": ((2, 8), "bias"),
     "h.0.attn.bias": ((1, 1, 16, 16), "bias"),
-    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": ((32, 8), "bias"),
-    "layers.0.blocks.1.attention.relative_position_bias.relative_position_bias_table": ((49, 4), "bias"),
+    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (
+        (32, 8),
+        "bias",
+    ),
+    "layers.0.blocks.1.attention.relative_position_bias.relative_position_bias_table": (
+        (49, 4),
+        "bias",
+    ),
     "final_logits_bias": ((1, 50265), "bias"),
     # tokens and vectors
     "vit.embeddings.cls_token": ((1, 1, 8), VECTOR),
@@ -80,7 +86,9 @@ def test_what_is_no_matrix_of_a_block_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MATRICES)
-def test_a_matrix_of_a_block_is_one_whatever_stands_higher_up_in_its_name(name: str) -> None:
+def test_a_matrix_of_a_block_is_one_whatever_stands_higher_up_in_its_name(
+    name: str,
+) -> None:
     assert left_out({**BLOCK, name: MATRICES[name]}) == {}
     assert is_in_block(name)
 
@@ -91,12 +99,21 @@ def test_the_pooler_is_in_where_it_is_asked_for() -> None:
 
 
 def test_a_model_without_blocks_gives_all_but_embeddings_and_heads() -> None:
-    shapes = {"0.weight": (8, 4), "fc.weight": (4, 8), "filters.weight": (3, 2, 5, 5), "head.weight": (2, 4)}
+    shapes = {
+        "0.weight": (8, 4),
+        "fc.weight": (4, 8),
+        "filters.weight": (3, 2, 5, 5),
+        "head.weight": (2, 4),
+    }
     assert left_out(shapes) == {"head.weight": "head"}
 
 
 def test_a_model_of_convolutions_gives_its_convolutions() -> None:
-    shapes = {"layer1.0.conv1.weight": (8, 8, 3, 3), "layer1.0.downsample.0.weight": (8, 8, 1, 1), "fc.weight": (2, 8)}
+    shapes = {
+        "layer1.0.conv1.weight": (8, 8, 3, 3),
+        "layer1.0.downsample.0.weight": (8, 8, 1, 1),
+        "fc.weight": (2, 8),
+    }
     assert left_out(shapes) == {"fc.weight": "outside of the blocks"}
 
 
@@ -108,14 +125,28 @@ def test_a_scale_of_one_row_is_a_vector() -> None:
 def test_unusual_matrices_are_pointed_at() -> None:
     assert unusual("layers.0.mlp.experts.gate_up_proj", (8, 64, 32)) == ""
     assert unusual("layers.0.mlp.fc1.weight", (3072, 768)) == ""
-    assert unusual("layer.0.rel_attn.q", (64, 4, 16)) == "a stack of matrices that are no experts, 64 x 4 x 16"
-    assert unusual("layers.0.mixer.dt_proj.weight", (2048, 16)) == "a matrix 128 times as long as wide, 2048 x 16"
+    assert (
+        unusual("layer.0.rel_attn.q", (64, 4, 16))
+        == "a stack of matrices that are no experts, 64 x 4 x 16"
+    )
+    assert (
+        unusual("layers.0.mixer.dt_proj.weight", (2048, 16))
+        == "a matrix 128 times as long as wide, 2048 x 16"
+    )
 
 
 def test_patterns_of_ones_own_take_matrices_outside_of_blocks_in_but_no_biases() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    model = nn.ModuleDict({"encoder": nn.TransformerEncoder(layer, 2), "fc": nn.Linear(8, 8), "head": nn.Linear(8, 2)})
-    inside = [name for name, p in model.encoder.named_parameters(prefix="encoder") if p.ndim > 1]
+    model = nn.ModuleDict(
+        {
+            "encoder": nn.TransformerEncoder(layer, 2),
+            "fc": nn.Linear(8, 8),
+            "head": nn.Linear(8, 2),
+        }
+    )
+    inside = [
+        name for name, p in model.encoder.named_parameters(prefix="encoder") if p.ndim > 1
+    ]
     assert [*Scope.of(model)] == inside
     assert [*Scope.of(model, keep_dense=("head*",))] == [*inside, "fc.weight"]
 

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+)
 
 from instant_soup.core.parameters import Part, Survey
 from instant_soup.core.scope import Scope
@@ -35,8 +39,15 @@ def surveyed(model: nn.Module, keep_dense: tuple[str, ...] = ()) -> Survey:
 
 def test_a_tensor_of_several_names_is_one_part_that_says_them() -> None:
     found = surveyed(Tied())
-    assert list(found.parts) == ["embed.weight", "layers.0.weight", "layers.0.bias", "layers.1.bias"]
-    assert found.parts["layers.0.weight"] == Part((4, 4), prunable=True, trained=True, names=("layers.1.weight",))
+    assert list(found.parts) == [
+        "embed.weight",
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.1.bias",
+    ]
+    assert found.parts["layers.0.weight"] == Part(
+        (4, 4), prunable=True, trained=True, names=("layers.1.weight",)
+    )
     assert found.parts["embed.weight"].names == ("decoder.weight",)
     assert not found.parts["embed.weight"].prunable
     assert found.parts["layers.1.bias"].names == ()
@@ -44,12 +55,18 @@ def test_a_tensor_of_several_names_is_one_part_that_says_them() -> None:
 
 def test_a_tied_tensor_is_counted_once() -> None:
     found = surveyed(Tied())
-    assert (found.prunable, found.encoder, found.whole) == (16, 16 + 4 + 4, 5 * 4 + 16 + 4 + 4)
+    assert (found.prunable, found.encoder, found.whole) == (
+        16,
+        16 + 4 + 4,
+        5 * 4 + 16 + 4 + 4,
+    )
 
 
 def test_a_projection_of_three_in_one_matrix_is_fused_and_prunable() -> None:
     found = surveyed(nn.MultiheadAttention(4, 2))
-    assert found.parts["in_proj_weight"] == Part((12, 4), prunable=True, trained=True, fused=True)
+    assert found.parts["in_proj_weight"] == Part(
+        (12, 4), prunable=True, trained=True, fused=True
+    )
     assert not found.parts["out_proj.weight"].fused
     assert not found.parts["in_proj_bias"].fused
     assert found.prunable == 12 * 4 + 4 * 4
@@ -58,7 +75,9 @@ def test_a_projection_of_three_in_one_matrix_is_fused_and_prunable() -> None:
 @pytest.mark.parametrize("name", ["query_key_value", "qkv", "qkv_proj", "c_attn"])
 def test_fused_projections_go_by_several_names(name: str) -> None:
     found = surveyed(nn.ModuleDict({name: nn.Linear(2, 6), "out_proj": nn.Linear(2, 2)}))
-    assert [part for part, facts in found.parts.items() if facts.fused] == [f"{name}.weight"]
+    assert [part for part, facts in found.parts.items() if facts.fused] == [
+        f"{name}.weight"
+    ]
 
 
 def test_a_frozen_parameter_is_no_part_of_the_scope_but_of_the_model() -> None:
@@ -98,23 +117,32 @@ def test_a_matrix_outside_of_any_stack_stands_for_itself() -> None:
 
 WIDTH, WIDE, LAYERS = 32, 64, 2
 MATRICES = 4 * WIDTH * WIDTH + 2 * WIDTH * WIDE
-BESIDES = 4 * WIDTH + WIDE + WIDTH + 4 * WIDTH  # biases of the six matrices, and two norms
+# biases of the six matrices, and two norms
+BESIDES = 4 * WIDTH + WIDE + WIDTH + 4 * WIDTH
 
 
 @pytest.mark.parametrize("pooler", [False, True])
-def test_the_denominators_of_a_bert_are_what_its_sizes_say(tiny_bert: Path, pooler: bool) -> None:
+def test_the_denominators_of_a_bert_are_what_its_sizes_say(
+    tiny_bert: Path, pooler: bool
+) -> None:
     loaded = text.load(str(tiny_bert), labels=2, seed=0, pooler=pooler)
     found = Survey.of(loaded.model, loaded.scope)
     extra = WIDTH * WIDTH if pooler else 0
     assert found.prunable == loaded.scope.size == LAYERS * MATRICES + extra
     assert found.encoder == LAYERS * (MATRICES + BESIDES) + extra
-    assert found.whole == sum(parameter.numel() for parameter in loaded.model.parameters())
+    assert found.whole == sum(
+        parameter.numel() for parameter in loaded.model.parameters()
+    )
     assert found.parts["bert.pooler.dense.weight"].prunable == pooler
     assert found.prunable < found.encoder < found.whole
 
 
-@pytest.mark.parametrize(("pooler", "prunable"), [(False, 84_934_656), (True, 85_524_480)])
-def test_bert_base_has_as_many_prunable_weights_as_published(pooler: bool, prunable: int) -> None:
+@pytest.mark.parametrize(
+    ("pooler", "prunable"), [(False, 84_934_656), (True, 85_524_480)]
+)
+def test_bert_base_has_as_many_prunable_weights_as_published(
+    pooler: bool, prunable: int
+) -> None:
     """On the meta device: shapes without a single weight. 85,524,480 is Chen et al. (2020)."""
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(BertConfig())

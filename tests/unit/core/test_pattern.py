@@ -12,18 +12,33 @@ from torch import Tensor, nn
 
 from instant_soup.core.errors import ScopeError, SparsityError, UnknownName
 from instant_soup.core.mask import Mask
-from instant_soup.core.pattern import Pattern, check_pattern, follows, quotas, rows, stepped, unrows
+from instant_soup.core.pattern import (
+    Pattern,
+    check_pattern,
+    follows,
+    quotas,
+    rows,
+    stepped,
+    unrows,
+)
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
 
-SCOPE = Scope({"linear": (6, 8), "first": (8, 5), "experts": (3, 4, 16)}, inputs={"first": 0})
+SCOPE = Scope(
+    {"linear": (6, 8), "first": (8, 5), "experts": (3, 4, 16)}, inputs={"first": 0}
+)
 
 
 def scores_of(scope: Scope, *, ties: bool = False, seed: int = 0) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
     if ties:
-        return {name: torch.randint(3, shape, generator=dice).float() for name, shape in scope.shapes.items()}
-    return {name: torch.randn(shape, generator=dice) for name, shape in scope.shapes.items()}
+        return {
+            name: torch.randint(3, shape, generator=dice).float()
+            for name, shape in scope.shapes.items()
+        }
+    return {
+        name: torch.randn(shape, generator=dice) for name, shape in scope.shapes.items()
+    }
 
 
 def by_hand(score: Tensor, alive: Tensor, quota: list[int], width: int) -> Tensor:
@@ -40,7 +55,9 @@ def by_hand(score: Tensor, alive: Tensor, quota: list[int], width: int) -> Tenso
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("pattern", ["2:4", "1:4", "3:4", "4:8", "1:2"])
-def test_each_group_along_the_inputs_keeps_exactly_n_and_the_best(pattern: str, ties: bool) -> None:
+def test_each_group_along_the_inputs_keeps_exactly_n_and_the_best(
+    pattern: str, ties: bool
+) -> None:
     scores, groups = scores_of(SCOPE, ties=ties), Pattern.named(pattern)
     assert groups is not None
     mask = prune(scores, Mask.dense(SCOPE), groups.sparsity, pattern=pattern)
@@ -49,7 +66,12 @@ def test_each_group_along_the_inputs_keeps_exactly_n_and_the_best(pattern: str, 
         dim = SCOPE.inputs.get(name, -1)
         matrix = rows(scores[name], dim)
         count = matrix.numel() // groups.of
-        expected = by_hand(matrix, torch.ones_like(matrix, dtype=torch.bool), [groups.keep] * count, groups.of)
+        expected = by_hand(
+            matrix,
+            torch.ones_like(matrix, dtype=torch.bool),
+            [groups.keep] * count,
+            groups.of,
+        )
         assert torch.equal(rows(mask[name], dim), expected)
         assert follows(mask[name], groups, dim)
 
@@ -58,13 +80,20 @@ def test_a_layer_with_inputs_first_has_its_groups_down_the_columns() -> None:
     scope = Scope({"conv1d": (4, 2)}, inputs={"conv1d": 0})
     score = torch.tensor([[1.0, 8.0], [2.0, 7.0], [3.0, 6.0], [4.0, 5.0]])
     mask = prune({"conv1d": score}, Mask.dense(scope), 0.5, pattern="2:4")
-    assert mask["conv1d"].tolist() == [[False, True], [False, True], [True, False], [True, False]]
+    assert mask["conv1d"].tolist() == [
+        [False, True],
+        [False, True],
+        [True, False],
+        [True, False],
+    ]
     assert not follows(mask["conv1d"], Pattern(2, 4), -1)
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.77])
 @pytest.mark.parametrize("ties", [False, True])
-def test_by_row_every_output_keeps_the_same_share_to_the_weight(sparsity: float, ties: bool) -> None:
+def test_by_row_every_output_keeps_the_same_share_to_the_weight(
+    sparsity: float, ties: bool
+) -> None:
     scores = scores_of(SCOPE, ties=ties)
     mask = prune(scores, Mask.dense(SCOPE), sparsity, across="row")
     assert mask.kept == round((1 - sparsity) * SCOPE.size)
@@ -74,26 +103,40 @@ def test_by_row_every_output_keeps_the_same_share_to_the_weight(sparsity: float,
         assert int(kept.max() - kept.min()) <= 1
         matrix = rows(scores[name], dim)
         alive = torch.ones_like(matrix, dtype=torch.bool)
-        assert torch.equal(rows(mask[name], dim), by_hand(matrix, alive, kept.tolist(), matrix.shape[1]))
+        assert torch.equal(
+            rows(mask[name], dim), by_hand(matrix, alive, kept.tolist(), matrix.shape[1])
+        )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**20), st.sampled_from([("row", "unstructured"), ("model", "4:8"), ("model", "1:4")]))
-def test_what_is_pruned_never_comes_back_and_counts_stay_exact(seed: int, how: tuple[str, str]) -> None:
+@given(
+    st.integers(0, 2**20),
+    st.sampled_from([("row", "unstructured"), ("model", "4:8"), ("model", "1:4")]),
+)
+def test_what_is_pruned_never_comes_back_and_counts_stay_exact(
+    seed: int, how: tuple[str, str]
+) -> None:
     across, pattern = how
     targets = (0.25, 0.5, 0.75) if pattern == "1:4" else (0.125, 0.25, 0.5)
     mask = Mask.dense(SCOPE)
     for i, target in enumerate(targets):
-        smaller = prune(scores_of(SCOPE, seed=seed + i), mask, target, across=across, pattern=pattern)  # type: ignore[arg-type]
+        smaller = prune(
+            scores_of(SCOPE, seed=seed + i), mask, target, across=across, pattern=pattern
+        )  # type: ignore[arg-type]
         assert smaller <= mask
         assert smaller.kept == round((1 - target) * SCOPE.size)
         mask = smaller
-    assert pattern == "unstructured" or follows(mask["linear"], Pattern.named(pattern), -1)  # type: ignore[arg-type]
+    assert pattern == "unstructured" or follows(
+        mask["linear"], Pattern.named(pattern), -1
+    )  # type: ignore[arg-type]
 
 
 def test_a_higher_sparsity_by_row_keeps_a_part_of_what_a_lower_one_keeps() -> None:
     scores = scores_of(SCOPE)
-    masks = [prune(scores, Mask.dense(SCOPE), share / 50, across="row") for share in range(1, 50)]
+    masks = [
+        prune(scores, Mask.dense(SCOPE), share / 50, across="row")
+        for share in range(1, 50)
+    ]
     assert all(later <= earlier for earlier, later in pairwise(masks))
 
 
@@ -106,7 +149,10 @@ def test_rows_that_are_short_already_leave_room_for_the_others() -> None:
 
 def test_what_cannot_be_cut_is_refused_with_what_to_do() -> None:
     dense, scores = Mask.dense(SCOPE), scores_of(SCOPE)
-    with pytest.raises(ScopeError, match=r"pattern 3:7 does not divide 'linear' of shape \(6, 8\), which has 8 inputs"):
+    with pytest.raises(
+        ScopeError,
+        match=r"pattern 3:7 does not divide 'linear' of shape \(6, 8\), which has 8 inputs",
+    ):
         prune(scores, dense, 4 / 7, pattern="3:7")
     with pytest.raises(SparsityError, match=r"set the sparsity to 0\.5"):
         prune(scores, dense, 0.6, pattern="2:4")
@@ -118,9 +164,19 @@ def test_what_cannot_be_cut_is_refused_with_what_to_do() -> None:
     with pytest.raises(UnknownName, match="rows"):
         prune(scores, dense, 0.5, across="rows")  # type: ignore[arg-type]
     with pytest.raises(ScopeError, match="NaN"):
-        prune({**scores, "linear": torch.full((6, 8), float("nan"))}, dense, 0.5, pattern="2:4")
+        prune(
+            {**scores, "linear": torch.full((6, 8), float("nan"))},
+            dense,
+            0.5,
+            pattern="2:4",
+        )
     with pytest.raises(ScopeError, match="no score for 'experts'"):
-        prune({"linear": scores["linear"], "first": scores["first"]}, dense, 0.5, across="row")
+        prune(
+            {"linear": scores["linear"], "first": scores["first"]},
+            dense,
+            0.5,
+            across="row",
+        )
     flags = {name: dense[name] for name in dense}
     flags["linear"][0, 1:4] = False
     with pytest.raises(SparsityError, match="fewer than 2 are left"):

@@ -25,7 +25,8 @@ from instant_soup.core.weights import Elementwise, Lazy
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 DTYPES = (*FLOATS, torch.int64)
 SPARSITIES = (0.01, 0.3, 0.5, 0.77, 0.99)
-ODD = {"first": (13, 7), "second": (1,), "third": (3, 5, 11), "fourth": (257,)}  # no size is a multiple of 8
+# no size is a multiple of 8
+ODD = {"first": (13, 7), "second": (1,), "third": (3, 5, 11), "fourth": (257,)}
 
 TINY = [  # SAMPLE, ASIDE, CHUNK
     pytest.param((1, 1, 8), id="sample of one"),
@@ -39,21 +40,31 @@ TINY = [  # SAMPLE, ASIDE, CHUNK
 # the oracle
 
 
-def oracle(scores: Mapping[str, Tensor], mask: Mask, keep: int, names: tuple[str, ...]) -> dict[str, Tensor]:
+def oracle(
+    scores: Mapping[str, Tensor], mask: Mask, keep: int, names: tuple[str, ...]
+) -> dict[str, Tensor]:
     """The *keep* best living weights of *names*: one stable sort of all scores, best first."""
-    whole = torch.cat([scores[name].reshape(-1).to(_widest(scores)) for name in names]).numpy()
+    whole = torch.cat(
+        [scores[name].reshape(-1).to(_widest(scores)) for name in names]
+    ).numpy()
     alive = np.flatnonzero(torch.cat([mask[name].reshape(-1) for name in names]).numpy())
-    last_first = whole[alive][::-1]  # so that an ascending stable sort, read backwards, puts the earlier tie first
+    # so that an ascending stable sort, read backwards, puts the earlier tie first
+    last_first = whole[alive][::-1]
     best = alive[::-1][np.argsort(last_first, kind="stable")][::-1][:keep]
     flags = np.zeros(len(whole), dtype=bool)
     flags[best] = True
     sizes = [scores[name].numel() for name in names]
     parts = torch.from_numpy(flags).split(sizes)
-    return {name: part.view(scores[name].shape) for name, part in zip(names, parts, strict=True)}
+    return {
+        name: part.view(scores[name].shape)
+        for name, part in zip(names, parts, strict=True)
+    }
 
 
 def _widest(scores: Mapping[str, Tensor]) -> torch.dtype:
-    return torch.float64 if next(iter(scores.values())).is_floating_point() else torch.int64
+    return (
+        torch.float64 if next(iter(scores.values())).is_floating_point() else torch.int64
+    )
 
 
 def agrees(scores: Mapping[str, Tensor], mask: Mask, sparsity: float) -> Mask:
@@ -87,23 +98,40 @@ def scope_of(shapes: Mapping[str, tuple[int, ...]] = ODD) -> Scope:
 def noise(scope: Scope, dtype: torch.dtype, seed: int = 0) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
     if dtype == torch.int64:
-        draw = {name: torch.randint(-(2**62), 2**62, shape, generator=dice) for name, shape in scope.shapes.items()}
+        draw = {
+            name: torch.randint(-(2**62), 2**62, shape, generator=dice)
+            for name, shape in scope.shapes.items()
+        }
     else:
-        draw = {name: torch.randn(shape, generator=dice, dtype=torch.float64) for name, shape in scope.shapes.items()}
+        draw = {
+            name: torch.randn(shape, generator=dice, dtype=torch.float64)
+            for name, shape in scope.shapes.items()
+        }
     return {name: tensor.to(dtype) for name, tensor in draw.items()}
 
 
 def some_mask(scope: Scope, share: float, seed: int = 1) -> Mask:
     """A mask that has already lost about *share* of the weights, at random."""
     dice = torch.Generator().manual_seed(seed)
-    return Mask(scope, {name: torch.rand(shape, generator=dice) >= share for name, shape in scope.shapes.items()})
+    return Mask(
+        scope,
+        {
+            name: torch.rand(shape, generator=dice) >= share
+            for name, shape in scope.shapes.items()
+        },
+    )
 
 
-def picked(scope: Scope, values: list[float], dtype: torch.dtype, seed: int = 2) -> dict[str, Tensor]:
+def picked(
+    scope: Scope, values: list[float], dtype: torch.dtype, seed: int = 2
+) -> dict[str, Tensor]:
     """Scores drawn from a few *values*, so that ties are everywhere."""
     dice = torch.Generator().manual_seed(seed)
     pool = torch.tensor(values, dtype=dtype)
-    return {name: pool[torch.randint(len(values), shape, generator=dice)] for name, shape in scope.shapes.items()}
+    return {
+        name: pool[torch.randint(len(values), shape, generator=dice)]
+        for name, shape in scope.shapes.items()
+    }
 
 
 TIES = {
@@ -121,7 +149,9 @@ TIES = {
 
 
 @pytest.fixture
-def tiny(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def tiny(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Constants so small that brackets miss, overfill and meet seas of ties."""
     for name, value in zip(("SAMPLE", "ASIDE", "CHUNK"), request.param, strict=True):
         monkeypatch.setattr(room, name, value)
@@ -133,7 +163,9 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[room._Sweep]:
     """Every reading of the scores, as it happens."""
     seen: list[room._Sweep] = []
     read = room._Sweep.read
-    monkeypatch.setattr(room._Sweep, "read", lambda self, fields: seen.append(self) or read(self, fields))
+    monkeypatch.setattr(
+        room._Sweep, "read", lambda self, fields: seen.append(self) or read(self, fields)
+    )
     return seen
 
 
@@ -142,22 +174,31 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[room._Sweep]:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_the_best_weights_of_the_model_survive(dtype: torch.dtype, sparsity: float) -> None:
+def test_the_best_weights_of_the_model_survive(
+    dtype: torch.dtype, sparsity: float
+) -> None:
     scope = scope_of()
     agrees(noise(scope, dtype), Mask.dense(scope), sparsity)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_the_best_weights_of_each_layer_survive(dtype: torch.dtype, sparsity: float) -> None:
+def test_the_best_weights_of_each_layer_survive(
+    dtype: torch.dtype, sparsity: float
+) -> None:
     scope = scope_of()
     agrees_by_layer(noise(scope, dtype), Mask.dense(scope), sparsity)
 
 
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.int32, torch.int16, torch.int8, torch.uint8], ids=str
+)
 def test_narrow_integers_are_ranked_too(dtype: torch.dtype) -> None:
     scope = scope_of()
-    few = {name: (tensor % 100).to(dtype) for name, tensor in noise(scope, torch.int64).items()}
+    few = {
+        name: (tensor % 100).to(dtype)
+        for name, tensor in noise(scope, torch.int64).items()
+    }
     agrees({name: tensor.long() for name, tensor in few.items()}, Mask.dense(scope), 0.6)
     assert prune(few, Mask.dense(scope), 0.6) == prune(
         {name: tensor.long() for name, tensor in few.items()}, Mask.dense(scope), 0.6
@@ -167,7 +208,10 @@ def test_narrow_integers_are_ranked_too(dtype: torch.dtype) -> None:
 def test_integers_beyond_the_reach_of_floats_keep_their_order() -> None:
     scope = Scope({"a": (4,), "b": (4,)})
     top = 2**62
-    scores = {"a": torch.tensor([top, top + 1, top + 2, top + 3]), "b": torch.tensor([top + 7, top + 6, top - 1, 0])}
+    scores = {
+        "a": torch.tensor([top, top + 1, top + 2, top + 3]),
+        "b": torch.tensor([top + 7, top + 6, top - 1, 0]),
+    }
     got = prune(scores, Mask.dense(scope), 0.5)
     assert got["a"].tolist() == [False, False, True, True]
     assert got["b"].tolist() == [True, True, False, False]
@@ -184,7 +228,9 @@ def test_mixed_floating_dtypes_are_compared_by_their_exact_values() -> None:
     scope = scope_of()
     scores = {
         name: tensor.to(dtype)
-        for (name, tensor), dtype in zip(noise(scope, torch.float64).items(), FLOATS, strict=True)
+        for (name, tensor), dtype in zip(
+            noise(scope, torch.float64).items(), FLOATS, strict=True
+        )
     }
     for sparsity in SPARSITIES:
         agrees(scores, Mask.dense(scope), sparsity)
@@ -192,7 +238,10 @@ def test_mixed_floating_dtypes_are_compared_by_their_exact_values() -> None:
 
 def test_a_wide_score_beats_a_narrow_one_by_less_than_the_narrow_one_can_say() -> None:
     scope = Scope({"half": (1,), "double": (2,)})
-    scores = {"half": torch.ones(1).half(), "double": torch.tensor([1 + 1e-12, 1 - 1e-12], dtype=torch.float64)}
+    scores = {
+        "half": torch.ones(1).half(),
+        "double": torch.tensor([1 + 1e-12, 1 - 1e-12], dtype=torch.float64),
+    }
     got = prune(scores, Mask.dense(scope), 0.67)
     assert (got["half"].item(), got["double"].tolist()) == (False, [True, False])
 
@@ -201,7 +250,9 @@ def test_three_narrow_dtypes_mix_without_a_wide_one() -> None:
     scope = Scope({"a": (33,), "b": (65,), "c": (17,)})
     scores = {
         name: tensor.to(dtype)
-        for (name, tensor), dtype in zip(noise(scope, torch.float64).items(), FLOATS[:3], strict=True)
+        for (name, tensor), dtype in zip(
+            noise(scope, torch.float64).items(), FLOATS[:3], strict=True
+        )
     }
     for sparsity in SPARSITIES:
         agrees(scores, Mask.dense(scope), sparsity)
@@ -209,7 +260,9 @@ def test_three_narrow_dtypes_mix_without_a_wide_one() -> None:
 
 @pytest.mark.parametrize("ties", TIES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_among_equal_scores_the_earlier_parameter_and_index_win(ties: str, dtype: torch.dtype) -> None:
+def test_among_equal_scores_the_earlier_parameter_and_index_win(
+    ties: str, dtype: torch.dtype
+) -> None:
     scope = scope_of()
     scores = picked(scope, TIES[ties], dtype)
     for sparsity in SPARSITIES:
@@ -283,7 +336,9 @@ def test_one_weight_alone_can_be_kept() -> None:
     scores = noise(scope, torch.float32)
     got = agrees(scores, Mask.dense(scope), 1 - 1 / scope.size)
     (name,) = [name for name in scope if got[name].any()]
-    assert scores[name][got[name]].item() == max(float(tensor.max()) for tensor in scores.values())
+    assert scores[name][got[name]].item() == max(
+        float(tensor.max()) for tensor in scores.values()
+    )
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (4, 3, 5)])
@@ -307,13 +362,18 @@ def test_an_expanded_score_of_one_number_is_a_constant() -> None:
 def test_scores_with_a_gradient_are_read_without_one() -> None:
     scope = Scope({"a": (40,)})
     weight = torch.nn.Parameter(torch.randn(40))
-    assert prune({"a": weight}, Mask.dense(scope), 0.5) == prune({"a": weight.detach()}, Mask.dense(scope), 0.5)
+    assert prune({"a": weight}, Mask.dense(scope), 0.5) == prune(
+        {"a": weight.detach()}, Mask.dense(scope), 0.5
+    )
 
 
 def test_pruning_leaves_the_scores_and_the_mask_as_they_were() -> None:
     scope = scope_of()
     scores, mask = noise(scope, torch.float32), some_mask(scope, 0.3)
-    before, digest = {name: tensor.clone() for name, tensor in scores.items()}, mask.digest
+    before, digest = (
+        {name: tensor.clone() for name, tensor in scores.items()},
+        mask.digest,
+    )
     prune(scores, mask, 0.7)
     assert all(torch.equal(scores[name], before[name]) for name in scope)
     assert Mask(scope, dict(mask)).digest == digest
@@ -327,11 +387,18 @@ def test_scores_of_names_out_of_scope_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("across", ["model", "layer"])
-def test_a_higher_sparsity_keeps_a_part_of_what_a_lower_one_keeps(across: room.Across) -> None:
+def test_a_higher_sparsity_keeps_a_part_of_what_a_lower_one_keeps(
+    across: room.Across,
+) -> None:
     scope = scope_of()
     scores = picked(scope, [0.0, 0.0, 0.0, 1.0, 2.0], torch.float32)
-    masks = [prune(scores, Mask.dense(scope), sparsity, across=across) for sparsity in SPARSITIES]
-    assert all(after <= before and after.kept < before.kept for before, after in pairwise(masks))
+    masks = [
+        prune(scores, Mask.dense(scope), sparsity, across=across)
+        for sparsity in SPARSITIES
+    ]
+    assert all(
+        after <= before and after.kept < before.kept for before, after in pairwise(masks)
+    )
 
 
 def test_rounds_of_cuts_with_the_same_scores_end_where_one_cut_does() -> None:
@@ -358,7 +425,9 @@ def test_the_count_is_the_rounded_share_of_the_scope(size: int) -> None:
 def test_a_dense_mask_keeps_the_same_share_of_each_layer_to_the_weight() -> None:
     scope = Scope({"a": (10, 10), "b": (333,), "c": (7,), "d": (1,), "e": (48,)})
     for sparsity in SPARSITIES:
-        got = prune(noise(scope, torch.float32), Mask.dense(scope), sparsity, across="layer")
+        got = prune(
+            noise(scope, torch.float32), Mask.dense(scope), sparsity, across="layer"
+        )
         assert got.kept == round((1 - sparsity) * scope.size)
         for name in scope:
             assert abs(got.kept_by_name[name] - (1 - sparsity) * scope.numel(name)) <= 1.5
@@ -368,7 +437,14 @@ def test_the_weights_that_a_thin_layer_lacks_are_kept_in_others() -> None:
     scope = Scope({"full": (100,), "thin": (100,), "fuller": (100,)})
     thin = torch.zeros(100, dtype=torch.bool)
     thin[:10] = True
-    mask = Mask(scope, {"full": torch.ones(100, dtype=torch.bool), "thin": thin, "fuller": torch.ones(100).bool()})
+    mask = Mask(
+        scope,
+        {
+            "full": torch.ones(100, dtype=torch.bool),
+            "thin": thin,
+            "fuller": torch.ones(100).bool(),
+        },
+    )
     got = agrees_by_layer(noise(scope, torch.float32), mask, 0.5)
     assert got.kept == 150
     assert got.kept_by_name["thin"] == 10
@@ -385,20 +461,30 @@ def test_a_layer_with_nothing_left_stays_empty() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_layer_shares_add_up_and_no_layer_gives_way_to_another(data: st.DataObject) -> None:
+def test_layer_shares_add_up_and_no_layer_gives_way_to_another(
+    data: st.DataObject,
+) -> None:
     sizes = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=6))
     scope = Scope({f"p{i}": (size,) for i, size in enumerate(sizes)})
     alive = [data.draw(st.integers(0, size)) for size in sizes]
     if not sum(alive):
         alive[0] = sizes[0]
-    mask = Mask(scope, {f"p{i}": torch.arange(size) < alive[i] for i, size in enumerate(sizes)})
+    mask = Mask(
+        scope, {f"p{i}": torch.arange(size) < alive[i] for i, size in enumerate(sizes)}
+    )
     keep = data.draw(st.integers(1, sum(alive)))
-    got = prune({name: torch.randn(scope.shapes[name]) for name in scope}, mask, 1 - keep / scope.size, across="layer")
+    got = prune(
+        {name: torch.randn(scope.shapes[name]) for name in scope},
+        mask,
+        1 - keep / scope.size,
+        across="layer",
+    )
     assert got.kept == keep
     assert got <= mask
     for i, size in enumerate(sizes):
         kept, fair = got.kept_by_name[f"p{i}"], keep * size / scope.size
-        assert kept == alive[i] or kept >= fair - 1  # below its share only where it has no more to give
+        # below its share only where it has no more to give
+        assert kept == alive[i] or kept >= fair - 1
 
 
 # brackets that miss, overfill and drown in ties
@@ -429,7 +515,10 @@ def test_tied_integers_are_told_apart_by_order_whatever_the_sample(tiny: None) -
     for values in ([7], [2**62, 2**62 + 1], [-(2**63), 2**63 - 1, 0]):
         pool = torch.tensor(values)
         dice = torch.Generator().manual_seed(3)
-        scores = {n: pool[torch.randint(len(values), s, generator=dice)] for n, s in scope.shapes.items()}
+        scores = {
+            n: pool[torch.randint(len(values), s, generator=dice)]
+            for n, s in scope.shapes.items()
+        }
         for sparsity in SPARSITIES:
             agrees(scores, some_mask(scope, 0.005), sparsity)
 
@@ -458,11 +547,20 @@ def test_dead_weights_do_not_mislead_the_sample(sweeps: list[room._Sweep]) -> No
     """In later rounds most of what is read is the zeros of earlier ones."""
     scope = Scope({"a": (700_001,), "b": (300_003,)})
     mask = some_mask(scope, 0.8)
-    agrees({name: tensor.abs() * mask[name] for name, tensor in noise(scope, torch.float32).items()}, mask, 0.9)
+    agrees(
+        {
+            name: tensor.abs() * mask[name]
+            for name, tensor in noise(scope, torch.float32).items()
+        },
+        mask,
+        0.9,
+    )
     assert len(sweeps) == 1
 
 
-def test_an_overfull_bracket_is_narrowed(monkeypatch: pytest.MonkeyPatch, sweeps: list[room._Sweep]) -> None:
+def test_an_overfull_bracket_is_narrowed(
+    monkeypatch: pytest.MonkeyPatch, sweeps: list[room._Sweep]
+) -> None:
     monkeypatch.setattr(room, "SAMPLE", 3)
     monkeypatch.setattr(room, "ASIDE", 1)
     scope = scope_of()
@@ -470,7 +568,9 @@ def test_an_overfull_bracket_is_narrowed(monkeypatch: pytest.MonkeyPatch, sweeps
     assert any(sweep.overfull for sweep in sweeps)
 
 
-def test_a_sea_of_ties_is_not_set_aside(monkeypatch: pytest.MonkeyPatch, sweeps: list[room._Sweep]) -> None:
+def test_a_sea_of_ties_is_not_set_aside(
+    monkeypatch: pytest.MonkeyPatch, sweeps: list[room._Sweep]
+) -> None:
     monkeypatch.setattr(room, "ASIDE", 4)
     scope = scope_of()
     agrees(picked(scope, [0.0], torch.float32), some_mask(scope, 0.2), 0.5)
@@ -480,7 +580,9 @@ def test_a_sea_of_ties_is_not_set_aside(monkeypatch: pytest.MonkeyPatch, sweeps:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_sample_and_room_give_the_same_mask(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_sample_and_room_give_the_same_mask(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dice = torch.Generator().manual_seed(seed)
 
     def draw(high: int) -> int:
@@ -492,7 +594,10 @@ def test_any_sample_and_room_give_the_same_mask(seed: int, monkeypatch: pytest.M
     scope = Scope({f"p{i}": (draw(120),) for i in range(draw(6))})
     mask = some_mask(scope, seed % 4 * 0.2, seed)
     for levels in (2, 4, 30, 10_000):
-        scores = {n: torch.randint(levels, s, generator=dice).float() - levels // 2 for n, s in scope.shapes.items()}
+        scores = {
+            n: torch.randint(levels, s, generator=dice).float() - levels // 2
+            for n, s in scope.shapes.items()
+        }
         if keep := mask.kept - draw(mask.kept + 1):
             agrees(scores, mask, 1 - keep / scope.size)
 
@@ -505,7 +610,9 @@ VALUES = {
     torch.int64: st.integers(-(2**63), 2**63 - 1),
 }
 FEW = {
-    dtype: st.sampled_from([0, 1, -1, 2**40] if dtype == torch.int64 else [0.0, -0.0, 1.0, -1.0, inf, -inf])
+    dtype: st.sampled_from(
+        [0, 1, -1, 2**40] if dtype == torch.int64 else [0.0, -0.0, 1.0, -1.0, inf, -inf]
+    )
     for dtype in DTYPES
 }
 
@@ -519,10 +626,16 @@ def test_any_scores_at_all_are_cut_as_a_full_sort_would(data: st.DataObject) -> 
         dtype = torch.int64 if integer else data.draw(st.sampled_from(FLOATS))
         size = data.draw(st.integers(1, 33))
         pool = data.draw(st.sampled_from([VALUES, FEW]))[dtype]
-        scores[f"p{i}"] = torch.tensor(data.draw(st.lists(pool, min_size=size, max_size=size)), dtype=dtype)
-        kept[f"p{i}"] = torch.tensor(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+        scores[f"p{i}"] = torch.tensor(
+            data.draw(st.lists(pool, min_size=size, max_size=size)), dtype=dtype
+        )
+        kept[f"p{i}"] = torch.tensor(
+            data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+        )
     kept["p0"][0] = True
-    mask = Mask(Scope({name: tuple(tensor.shape) for name, tensor in scores.items()}), kept)
+    mask = Mask(
+        Scope({name: tuple(tensor.shape) for name, tensor in scores.items()}), kept
+    )
     keep = data.draw(st.integers(1, mask.kept), label="keep")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "SAMPLE", data.draw(st.sampled_from([1, 4, 1 << 18])))
@@ -549,24 +662,32 @@ def test_scores_computed_when_asked_for_give_the_same_mask(tiny: None) -> None:
     scope = scope_of()
     scores, mask = noise(scope, torch.float32), some_mask(scope, 0.2)
     for across in ("model", "layer"):
-        assert prune(lazy(scores), mask, 0.6, across=across) == prune(scores, mask, 0.6, across=across)
+        assert prune(lazy(scores), mask, 0.6, across=across) == prune(
+            scores, mask, 0.6, across=across
+        )
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("tiny", TINY, indirect=True)
-def test_elementwise_scores_give_the_mask_of_their_values(tiny: None, dtype: torch.dtype) -> None:
+def test_elementwise_scores_give_the_mask_of_their_values(
+    tiny: None, dtype: torch.dtype
+) -> None:
     scope = scope_of()
     weights, mask = noise(scope, dtype), some_mask(scope, 0.2)
     values = {name: tensor.abs() for name, tensor in weights.items()}
     for sparsity in (0.3, 0.6, 0.95):
-        assert prune(Elementwise(weights, torch.abs), mask, sparsity) == agrees(values, mask, sparsity)
+        assert prune(Elementwise(weights, torch.abs), mask, sparsity) == agrees(
+            values, mask, sparsity
+        )
 
 
 def test_elementwise_scores_of_mixed_dtypes_give_the_mask_of_their_values() -> None:
     scope = scope_of()
     weights = {
         name: tensor.to(dtype)
-        for (name, tensor), dtype in zip(noise(scope, torch.float64).items(), FLOATS, strict=True)
+        for (name, tensor), dtype in zip(
+            noise(scope, torch.float64).items(), FLOATS, strict=True
+        )
     }
     assert prune(Elementwise(weights, torch.abs), Mask.dense(scope), 0.6) == agrees(
         {name: tensor.abs() for name, tensor in weights.items()}, Mask.dense(scope), 0.6
@@ -581,7 +702,9 @@ def test_elementwise_scores_leave_their_source_as_it_was() -> None:
     assert all(torch.equal(weights[name], before[name]) for name in scope)
 
 
-def test_elementwise_scores_are_never_computed_for_a_whole_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elementwise_scores_are_never_computed_for_a_whole_parameter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(room, "SAMPLE", 256)
     monkeypatch.setattr(room, "ASIDE", 1024)
     monkeypatch.setattr(room, "CHUNK", 128)
@@ -624,7 +747,9 @@ class Watched(Mapping[str, Tensor]):
 
 
 @pytest.mark.parametrize("levels", [3, 10_000], ids=["ties", "no ties"])
-def test_no_two_lazy_tensors_are_alive_at_once(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_lazy_tensors_are_alive_at_once(
+    levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is never concatenated must not pile up either: one tensor is dropped before the next is asked for."""
     monkeypatch.setattr(room, "SAMPLE", 32)
     monkeypatch.setattr(room, "ASIDE", 8)
@@ -635,7 +760,9 @@ def test_no_two_lazy_tensors_are_alive_at_once(levels: int, monkeypatch: pytest.
     gc.collect()
     scores = Watched(values)
     got = prune(scores, Mask.dense(scope), 0.5)
-    assert got == prune({n: torch.from_numpy(v) for n, v in values.items()}, Mask.dense(scope), 0.5)
+    assert got == prune(
+        {n: torch.from_numpy(v) for n, v in values.items()}, Mask.dense(scope), 0.5
+    )
     assert scores.alive == 0
     assert scores.most == 1
 
@@ -646,7 +773,9 @@ def test_no_two_lazy_tensors_are_alive_at_once(levels: int, monkeypatch: pytest.
 @pytest.mark.parametrize("place", [0, 1, 57, 98, 99])
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_a_nan_is_refused_wherever_it_is(place: int, sparsity: float, dtype: torch.dtype) -> None:
+def test_a_nan_is_refused_wherever_it_is(
+    place: int, sparsity: float, dtype: torch.dtype
+) -> None:
     scope = Scope({"a": (60,), "b": (40,)})
     scores = {name: tensor.clone() for name, tensor in noise(scope, dtype).items()}
     scores["a" if place < 60 else "b"][place % 60] = nan
@@ -669,12 +798,18 @@ def test_a_nan_is_refused_whatever_the_sample(tiny: None) -> None:
 def test_scores_that_are_all_nan_are_refused(sparsity: float) -> None:
     scope = scope_of()
     with pytest.raises(ScopeError, match="NaN"):
-        prune({name: torch.full(shape, nan) for name, shape in scope.shapes.items()}, Mask.dense(scope), sparsity)
+        prune(
+            {name: torch.full(shape, nan) for name, shape in scope.shapes.items()},
+            Mask.dense(scope),
+            sparsity,
+        )
 
 
 @pytest.mark.parametrize("nans", [1, 20])
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
-def test_a_nan_in_a_sea_of_ties_is_refused(nans: int, sparsity: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nan_in_a_sea_of_ties_is_refused(
+    nans: int, sparsity: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "ASIDE", 4)
     scope = Scope({"a": (200,)})
     scores = torch.zeros(200)
@@ -701,7 +836,9 @@ def test_a_missing_score_is_named() -> None:
 
 
 @pytest.mark.parametrize("shape", [(7, 13), (91,), (13, 7, 1), (13, 8)])
-def test_a_score_of_another_shape_is_named_with_both_shapes(shape: tuple[int, ...]) -> None:
+def test_a_score_of_another_shape_is_named_with_both_shapes(
+    shape: tuple[int, ...],
+) -> None:
     scope = scope_of()
     scores = {**noise(scope, torch.float32), "first": torch.randn(shape)}
     with pytest.raises(ScopeError, match=r"'first' is .*; expected \(13, 7\)"):

@@ -7,7 +7,15 @@ from itertools import pairwise
 import pytest
 
 from instant_soup.core.errors import KnobError, SparsityError, UnknownName
-from instant_soup.core.schedule import SCHEDULES, Schedule, cubic, geometric, linear, one_shot, steps_to
+from instant_soup.core.schedule import (
+    SCHEDULES,
+    Schedule,
+    cubic,
+    geometric,
+    linear,
+    one_shot,
+    steps_to,
+)
 
 TARGETS = (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.977, 0.999)
 EACH = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
@@ -32,7 +40,9 @@ def test_a_schedule_to_no_sparsity_prunes_nothing(schedule: Schedule) -> None:
 
 @EACH
 @pytest.mark.parametrize("target", [1.0, 1.2, -0.1, float("nan"), float("inf")])
-def test_a_target_out_of_range_is_refused_before_the_first_round(schedule: Schedule, target: float) -> None:
+def test_a_target_out_of_range_is_refused_before_the_first_round(
+    schedule: Schedule, target: float
+) -> None:
     with pytest.raises(SparsityError, match="expected a share"):
         schedule(target, 3)
 
@@ -48,7 +58,9 @@ def test_linear_removes_the_same_share_of_all_weights() -> None:
 def test_geometric_removes_the_same_share_of_what_is_left() -> None:
     assert geometric(0.875, 3) == pytest.approx((0.5, 0.75, 0.875))
     left = [1.0, *(1 - reached for reached in geometric(0.97, 6))]
-    assert {round(after / before, 9) for before, after in pairwise(left)} == {round(0.03 ** (1 / 6), 9)}
+    assert {round(after / before, 9) for before, after in pairwise(left)} == {
+        round(0.03 ** (1 / 6), 9)
+    }
 
 
 def test_cubic_removes_less_each_round_and_most_in_the_first() -> None:
@@ -62,7 +74,9 @@ def test_steps_of_a_share_of_all_weights_add_up_to_the_target() -> None:
 
 
 def test_steps_of_a_share_of_the_rest_shrink() -> None:
-    assert steps_to(0.5, 0.1, "geometric") == pytest.approx((0.1, 0.19, 0.271, 0.3439, 0.40951, 0.468559, 0.5))
+    assert steps_to(0.5, 0.1, "geometric") == pytest.approx(
+        (0.1, 0.19, 0.271, 0.3439, 0.40951, 0.468559, 0.5)
+    )
 
 
 def test_the_last_step_may_be_smaller() -> None:
@@ -77,17 +91,24 @@ def test_a_share_larger_than_the_target_takes_one_step() -> None:
 @pytest.mark.parametrize("of", ["linear", "geometric"])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.15, 0.2, 0.5, 0.9])
-def test_steps_remove_the_share_each_round_and_never_more(target: float, share: float, of: str) -> None:
+def test_steps_remove_the_share_each_round_and_never_more(
+    target: float, share: float, of: str
+) -> None:
     reached = (0.0, *steps_to(target, share, of))
     assert reached[-1] == target
     of_what = [1 if of == "linear" else 1 - before for before in reached]
-    removed = [(after - before) / base for (before, after), base in zip(pairwise(reached), of_what, strict=False)]
+    removed = [
+        (after - before) / base
+        for (before, after), base in zip(pairwise(reached), of_what, strict=False)
+    ]
     assert all(each == pytest.approx(share) for each in removed[:-1])
     assert 0 < removed[-1] <= share * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("times", range(1, 10))
-def test_a_target_that_is_a_whole_number_of_shares_takes_just_so_many_steps(times: int) -> None:
+def test_a_target_that_is_a_whole_number_of_shares_takes_just_so_many_steps(
+    times: int,
+) -> None:
     """Though 0.3 / 0.1 is not quite 3 in floating point."""
     assert len(steps_to(times * 0.1, 0.1, "linear")) == times
     assert len(steps_to(1 - 0.9**times, 0.1, "geometric")) == times
@@ -120,7 +141,9 @@ def test_a_target_out_of_range_is_refused_for_steps_too() -> None:
         ("cubic", [0.9 * 19 / 27, 0.9 * 26 / 27, 0.9]),
     ],
 )
-def test_a_number_of_rounds_divides_the_way_whatever_the_share(of: str, wanted: list[float]) -> None:
+def test_a_number_of_rounds_divides_the_way_whatever_the_share(
+    of: str, wanted: list[float]
+) -> None:
     for share in (0.1, 0.5):
         assert steps_to(0.9, share, of, 3) == pytest.approx(wanted)
         assert steps_to(0.9, share, of, 3)[-1] == 0.9
@@ -128,7 +151,10 @@ def test_a_number_of_rounds_divides_the_way_whatever_the_share(of: str, wanted: 
 
 
 def test_a_cubic_way_needs_its_number_of_rounds() -> None:
-    with pytest.raises(KnobError, match="share is 'cubic', which the number of rounds sets; set rounds, to 12"):
+    with pytest.raises(
+        KnobError,
+        match="share is 'cubic', which the number of rounds sets; set rounds, to 12",
+    ):
         steps_to(0.9, 0.1, "cubic")
 
 

@@ -31,7 +31,10 @@ def test_stacks_and_convolutions_are_in_scope_and_vectors_are_not() -> None:
     model.experts = nn.Parameter(torch.zeros(3, 4, 5))
     model.filters = nn.Conv2d(2, 3, 5)
     model.scale = nn.Parameter(torch.zeros(4))
-    assert Scope.of(model).shapes == {"experts": (3, 4, 5), "filters.weight": (3, 2, 5, 5)}
+    assert Scope.of(model).shapes == {
+        "experts": (3, 4, 5),
+        "filters.weight": (3, 2, 5, 5),
+    }
 
 
 def test_fused_attention_projections_are_in_scope() -> None:
@@ -51,8 +54,14 @@ def test_a_tied_matrix_is_listed_once_under_its_first_name() -> None:
 def test_a_matrix_tied_to_an_embedding_is_not_in_scope(embedding_first: bool) -> None:
     """Whichever of its two names torch lists it under."""
     model = nn.Module()
-    parts = {"tokens": nn.Embedding(5, 4), "out": nn.Linear(4, 5), "body": nn.Linear(4, 4)}
-    for name in ("tokens", "out", "body") if embedding_first else ("body", "out", "tokens"):
+    parts = {
+        "tokens": nn.Embedding(5, 4),
+        "out": nn.Linear(4, 5),
+        "body": nn.Linear(4, 4),
+    }
+    for name in (
+        ("tokens", "out", "body") if embedding_first else ("body", "out", "tokens")
+    ):
         model.add_module(name, parts[name])
     parts["out"].weight = parts["tokens"].weight
     first = next(name for name, _ in model.named_parameters())
@@ -61,7 +70,11 @@ def test_a_matrix_tied_to_an_embedding_is_not_in_scope(embedding_first: bool) ->
 
 
 def test_embeddings_of_any_name_stay_dense_even_without_patterns() -> None:
-    assert list(Scope.of(Small(), keep_dense=())) == ["body.0.weight", "body.1.weight", "head.weight"]
+    assert list(Scope.of(Small(), keep_dense=())) == [
+        "body.0.weight",
+        "body.1.weight",
+        "head.weight",
+    ]
 
 
 def test_frozen_parameters_are_not_in_scope() -> None:
@@ -71,8 +84,13 @@ def test_frozen_parameters_are_not_in_scope() -> None:
 
 
 def test_patterns_keep_what_they_match_dense() -> None:
-    assert list(Scope.of(Small(), keep_dense=("*.1.*",))) == ["body.0.weight", "head.weight"]
-    assert list(Scope.of(Small(), keep_dense=("head.weight", "body.0.weight"))) == ["body.1.weight"]
+    assert list(Scope.of(Small(), keep_dense=("*.1.*",))) == [
+        "body.0.weight",
+        "head.weight",
+    ]
+    assert list(Scope.of(Small(), keep_dense=("head.weight", "body.0.weight"))) == [
+        "body.1.weight"
+    ]
 
 
 @pytest.mark.parametrize("name", ["pos_embedding", "lm_head_proj", "classifier_out"])
@@ -101,7 +119,12 @@ def test_a_parameter_without_weights_is_refused() -> None:
 
 def test_sizes_count_the_weights() -> None:
     scope = Scope({"a": (3, 5), "b": (7,), "c": (2, 2, 2)})
-    assert (scope.numel("a"), scope.numel("b"), scope.numel("c"), scope.size) == (15, 7, 8, 30)
+    assert (scope.numel("a"), scope.numel("b"), scope.numel("c"), scope.size) == (
+        15,
+        7,
+        8,
+        30,
+    )
     assert repr(scope) == "Scope(3 parameters, 30 weights)"
 
 
@@ -109,7 +132,12 @@ def test_scopes_are_equal_when_names_shapes_and_order_are() -> None:
     scope = Scope({"a": (2, 3), "b": (4,)})
     assert scope == Scope({"a": (2, 3), "b": (4,)})
     assert hash(scope) == hash(Scope({"a": (2, 3), "b": (4,)}))
-    for other in ({"b": (4,), "a": (2, 3)}, {"a": (3, 2), "b": (4,)}, {"a": (2, 3), "c": (4,)}, {"a": (2, 3)}):
+    for other in (
+        {"b": (4,), "a": (2, 3)},
+        {"a": (3, 2), "b": (4,)},
+        {"a": (2, 3), "c": (4,)},
+        {"a": (2, 3)},
+    ):
         assert scope != Scope(other)
     assert scope != {"a": (2, 3), "b": (4,)}
 

@@ -69,7 +69,11 @@ def test_chance_keeps_each_weight_about_as_often_as_any_other() -> None:
     """200 draws at half: fewer than 60 or more than 140 would be five standard deviations off."""
     total = torch.zeros(30)
     for seed in range(200):
-        total += prune(chance(learner(seed, Scope({"b": (30,)}))), Mask.dense(Scope({"b": (30,)})), 0.5)["b"]
+        total += prune(
+            chance(learner(seed, Scope({"b": (30,)}))),
+            Mask.dense(Scope({"b": (30,)})),
+            0.5,
+        )["b"]
     assert total.sum() == 200 * 15
     assert total.min() > 60
     assert total.max() < 140
@@ -92,7 +96,9 @@ def sensitive() -> Any:
     def told(*question: object) -> dict[str, torch.Tensor]:
         asked.append(question)
         dice = torch.Generator().manual_seed(7)
-        return {name: torch.randn(shape, generator=dice) for name, shape in SHAPES.items()} | {"head": torch.ones(2)}
+        return {
+            name: torch.randn(shape, generator=dice) for name, shape in SHAPES.items()
+        } | {"head": torch.ones(2)}
 
     return SimpleNamespace(**vars(here), gradient=told, curvature=told, asked=asked)
 
@@ -120,7 +126,9 @@ def test_grasp_is_curvature_times_weight_with_its_sign() -> None:
 
 
 @pytest.mark.parametrize("score", [snip, grasp])
-def test_a_score_by_examples_looks_at_them_once_however_often_it_is_read(score: Any) -> None:
+def test_a_score_by_examples_looks_at_them_once_however_often_it_is_read(
+    score: Any,
+) -> None:
     here = sensitive()
     scores = score(here, Sample(3))
     for name in SHAPES:

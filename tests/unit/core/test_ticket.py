@@ -31,7 +31,13 @@ BASE = Base("tiny", "0123456789abcdef" * 4)
 
 def half() -> Mask:
     """Half of the scope, chosen so that the sparsity has one short decimal."""
-    return Mask(SCOPE, {"body.a": torch.arange(12).view(3, 4) % 2 == 0, "body.b": torch.arange(20).view(5, 4) >= 10})
+    return Mask(
+        SCOPE,
+        {
+            "body.a": torch.arange(12).view(3, 4) % 2 == 0,
+            "body.b": torch.arange(20).view(5, 4) >= 10,
+        },
+    )
 
 
 def masked(mask: Mask, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -45,7 +51,10 @@ def ticket(**changes: Any) -> Ticket:
     return replace(
         Ticket(
             mask,
-            {"body.a": masked(mask, "body.a"), "head.weight": torch.tensor([[1.0, -2.0]])},
+            {
+                "body.a": masked(mask, "body.a"),
+                "head.weight": torch.tensor([[1.0, -2.0]]),
+            },
             BASE,
             Cost(3, 24, 72, 1000),
             ready=True,
@@ -61,7 +70,8 @@ def same(first: Ticket, second: Ticket) -> bool:
     return (
         first.start.keys() == second.start.keys()
         and all(
-            first.start[name].dtype == tensor.dtype and torch.equal(first.start[name], tensor)
+            first.start[name].dtype == tensor.dtype
+            and torch.equal(first.start[name], tensor)
             for name, tensor in second.start.items()
         )
         and replace(first, start={}) == replace(second, start={})
@@ -85,12 +95,25 @@ def test_paths_may_be_text_and_folders_are_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "dtype",
-    [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.int32, torch.bool],
+    [
+        torch.float32,
+        torch.bfloat16,
+        torch.float16,
+        torch.float64,
+        torch.int64,
+        torch.int32,
+        torch.bool,
+    ],
     ids=str,
 )
-def test_start_tensors_of_this_dtype_come_back_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_start_tensors_of_this_dtype_come_back_to_the_bit(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
     mask = half()
-    start = {"body.b": masked(mask, "body.b", dtype), "buffer": torch.tensor([[3, 0, 1]]).to(dtype)}
+    start = {
+        "body.b": masked(mask, "body.b", dtype),
+        "buffer": torch.tensor([[3, 0, 1]]).to(dtype),
+    }
     ticket(start=start).save(tmp_path / "t.safetensors")
     assert same(Ticket.load(tmp_path / "t.safetensors"), ticket(start=start))
 
@@ -102,13 +125,19 @@ def test_counters_without_dimension_come_back(tmp_path: Path) -> None:
 
 
 def test_a_parameter_that_is_pruned_to_the_last_weight_comes_back(tmp_path: Path) -> None:
-    mask = Mask(SCOPE, {"body.a": torch.zeros(3, 4).bool(), "body.b": torch.ones(5, 4).bool()})
-    gone = ticket(mask=mask, start={"body.a": torch.zeros(3, 4), "body.b": torch.ones(5, 4)})
+    mask = Mask(
+        SCOPE, {"body.a": torch.zeros(3, 4).bool(), "body.b": torch.ones(5, 4).bool()}
+    )
+    gone = ticket(
+        mask=mask, start={"body.a": torch.zeros(3, 4), "body.b": torch.ones(5, 4)}
+    )
     gone.save(tmp_path / "t.safetensors")
     assert same(Ticket.load(tmp_path / "t.safetensors"), gone)
 
 
-def test_a_ticket_from_the_pre_trained_weights_holds_its_mask_alone(tmp_path: Path) -> None:
+def test_a_ticket_from_the_pre_trained_weights_holds_its_mask_alone(
+    tmp_path: Path,
+) -> None:
     ticket(start={}).save(tmp_path / "t.safetensors")
     assert load_file(tmp_path / "t.safetensors").keys() == {"mask/body.a", "mask/body.b"}
     assert same(Ticket.load(tmp_path / "t.safetensors"), ticket(start={}))
@@ -127,11 +156,15 @@ def test_survivors_are_stored_in_order_and_alone(tmp_path: Path) -> None:
     ticket().save(tmp_path / "t.safetensors")
     stored = load_file(tmp_path / "t.safetensors")
     assert stored["start/body.a"].shape == (6,)
-    assert stored["start/body.a"].tolist() == ticket().start["body.a"].view(-1)[::2].tolist()
+    assert (
+        stored["start/body.a"].tolist() == ticket().start["body.a"].view(-1)[::2].tolist()
+    )
     assert stored["start/head.weight"].tolist() == [[1.0, -2.0]]
 
 
-def test_masks_are_stored_as_eight_weights_a_byte_lowest_bit_first(tmp_path: Path) -> None:
+def test_masks_are_stored_as_eight_weights_a_byte_lowest_bit_first(
+    tmp_path: Path,
+) -> None:
     ticket().save(tmp_path / "t.safetensors")
     stored = load_file(tmp_path / "t.safetensors")
     assert stored["mask/body.a"].tolist() == [0b01010101, 0b0101]
@@ -170,19 +203,27 @@ def small(tmp_path: Path) -> Path:
 
 def test_truncation_anywhere_is_a_ticket_error(small: Path) -> None:
     whole = small.read_bytes()
-    for length in {*range(0, len(whole), 11), *range(10), *range(len(whole) - 60, len(whole))}:
+    for length in {
+        *range(0, len(whole), 11),
+        *range(10),
+        *range(len(whole) - 60, len(whole)),
+    }:
         small.write_bytes(whole[:length])
         with pytest.raises(TicketError, match=r"t\.safetensors"):
             Ticket.load(small)
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0xFF], ids=hex)
-def test_a_flip_of_any_byte_is_a_ticket_error_and_nothing_else(small: Path, flip: int) -> None:
+def test_a_flip_of_any_byte_is_a_ticket_error_and_nothing_else(
+    small: Path, flip: int
+) -> None:
     """Length, header, padding, facts, names, masks and weights: every byte of the file in turn."""
     whole = small.read_bytes()
     unnoticed = []
     for offset in range(len(whole)):
-        small.write_bytes(whole[:offset] + bytes([whole[offset] ^ flip]) + whole[offset + 1 :])
+        small.write_bytes(
+            whole[:offset] + bytes([whole[offset] ^ flip]) + whole[offset + 1 :]
+        )
         try:
             Ticket.load(small)
         except TicketError as error:
@@ -203,15 +244,23 @@ def test_a_missing_ticket_is_named(tmp_path: Path) -> None:
         Ticket.load(tmp_path / "gone")
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}], ids=["bare", "of transformers"])
-def test_a_model_file_is_not_a_ticket(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}], ids=["bare", "of transformers"]
+)
+def test_a_model_file_is_not_a_ticket(
+    tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
     save_file({"weight": torch.ones(3)}, tmp_path / "model.safetensors", metadata)
     with pytest.raises(TicketError, match="not a readable ticket"):
         Ticket.load(tmp_path / "model.safetensors")
 
 
 def test_another_file_of_ours_is_not_a_ticket(tmp_path: Path) -> None:
-    files.write_tensors(tmp_path / "model.safetensors", {"weight": torch.ones(3)}, {"what": "fine-tuned weights"})
+    files.write_tensors(
+        tmp_path / "model.safetensors",
+        {"weight": torch.ones(3)},
+        {"what": "fine-tuned weights"},
+    )
     with pytest.raises(TicketError, match="not a sound ticket"):
         Ticket.load(tmp_path / "model.safetensors")
 
@@ -226,7 +275,9 @@ def rewritten(path: Path, **changes: Any) -> None:
 
 def test_a_newer_schema_asks_for_a_newer_version(small: Path) -> None:
     rewritten(small, schema=SCHEMA + 1)
-    with pytest.raises(TicketError, match=f"schema {SCHEMA + 1} and this version reads {SCHEMA}; upgrade"):
+    with pytest.raises(
+        TicketError, match=f"schema {SCHEMA + 1} and this version reads {SCHEMA}; upgrade"
+    ):
         Ticket.load(small)
 
 
@@ -265,8 +316,12 @@ def test_a_tensor_that_no_ticket_has_is_a_ticket_error(small: Path, name: str) -
         Ticket.load(small)
 
 
-@pytest.mark.parametrize("dtype", [torch.int16, torch.uint8, torch.float8_e4m3fn], ids=str)
-def test_a_ticket_that_could_not_be_read_back_is_not_written(tmp_path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    "dtype", [torch.int16, torch.uint8, torch.float8_e4m3fn], ids=str
+)
+def test_a_ticket_that_could_not_be_read_back_is_not_written(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
     odd = ticket(start={"buffer": torch.ones(3).to(dtype)})
     try:
         odd.save(tmp_path / "t.safetensors")
@@ -279,9 +334,14 @@ def test_a_ticket_that_could_not_be_read_back_is_not_written(tmp_path: Path, dty
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_start_that_is_not_finite_is_neither_written_nor_read(tmp_path: Path, value: float) -> None:
+def test_a_start_that_is_not_finite_is_neither_written_nor_read(
+    tmp_path: Path, value: float
+) -> None:
     head = torch.tensor([[1.0, value]])
-    with pytest.raises(TicketError, match=r"'head.weight' holds NaN or infinity, so training has diverged"):
+    with pytest.raises(
+        TicketError,
+        match=r"'head.weight' holds NaN or infinity, so training has diverged",
+    ):
         ticket(start={"head.weight": head}).save(tmp_path / "t")
     assert not list(tmp_path.iterdir())
 
@@ -289,14 +349,23 @@ def test_a_start_that_is_not_finite_is_neither_written_nor_read(tmp_path: Path, 
     tensors, facts = files.read_tensors(tmp_path / "t", TicketError, "ticket")
     tensors["start/head.weight"] = head
     del facts["checksum"]
-    files.write_tensors(tmp_path / "t", tensors, {**facts, "checksum": checksum(tensors, facts)})
-    with pytest.raises(TicketError, match=r"t is not a sound ticket: it starts 'head.weight' from NaN or infinity"):
+    files.write_tensors(
+        tmp_path / "t", tensors, {**facts, "checksum": checksum(tensors, facts)}
+    )
+    with pytest.raises(
+        TicketError,
+        match=r"t is not a sound ticket: it starts 'head.weight' from NaN or infinity",
+    ):
         Ticket.load(tmp_path / "t")
 
 
-def test_zeros_are_written_by_selection_so_that_nan_does_not_survive_where_a_ticket_prunes() -> None:
+def test_zeros_are_written_by_selection_so_that_nan_does_not_survive_where_a_ticket_prunes() -> (
+    None
+):
     model = torch.nn.Module()
-    model.body = torch.nn.ParameterDict({"a": torch.full((3, 4), torch.nan), "b": torch.full((5, 4), -torch.inf)})
+    model.body = torch.nn.ParameterDict(
+        {"a": torch.full((3, 4), torch.nan), "b": torch.full((5, 4), -torch.inf)}
+    )
     bare = ticket(start={})
     bare.apply(model, check=False)
     for name, keep in bare.mask.items():
@@ -322,7 +391,10 @@ def test_a_full_disk_keeps_the_old_ticket_and_leaves_nothing_beside_it(
         monkeypatch.setattr(files, "save_file", half_written)
     else:
         monkeypatch.setattr(files.os, "fsync", unflushed)
-    with pytest.raises(StoreError, match=r"could not write .*t\.safetensors .*No space left.*free some space"):
+    with pytest.raises(
+        StoreError,
+        match=r"could not write .*t\.safetensors .*No space left.*free some space",
+    ):
         ticket(recipe="new").save(tmp_path / "t.safetensors")
     assert Ticket.load(tmp_path / "t.safetensors").recipe == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["t.safetensors"]
@@ -333,7 +405,13 @@ def test_a_full_disk_keeps_the_old_ticket_and_leaves_nothing_beside_it(
 
 def test_the_digest_is_of_mask_start_and_base_and_not_of_how_it_was_drawn() -> None:
     one = ticket()
-    for how in ({"cost": Cost()}, {"ready": False}, {"method": {}}, {"notes": {}}, {"recipe": None}):
+    for how in (
+        {"cost": Cost()},
+        {"ready": False},
+        {"method": {}},
+        {"notes": {}},
+        {"recipe": None},
+    ):
         assert replace(one, **how).digest == one.digest
     nudged = {**one.start, "head.weight": torch.tensor([[1.0, -2.0000002]])}
     others = [
@@ -362,11 +440,15 @@ def test_sparsity_is_that_of_the_mask() -> None:
 
 
 def test_a_ticket_fits_the_model_that_it_was_drawn_from() -> None:
-    ticket().check_base(Base("under another name", BASE.digest), Scope(dict(SCOPE.shapes)))
+    ticket().check_base(
+        Base("under another name", BASE.digest), Scope(dict(SCOPE.shapes))
+    )
 
 
 def test_a_ticket_does_not_fit_other_weights() -> None:
-    with pytest.raises(TicketError, match=r"'tiny' \(0123456789ab\).*'other' .*\(ffffffffffff\)"):
+    with pytest.raises(
+        TicketError, match=r"'tiny' \(0123456789ab\).*'other' .*\(ffffffffffff\)"
+    ):
         ticket().check_base(Base("other", "f" * 64), SCOPE)
 
 
@@ -395,8 +477,15 @@ def learner(here: dict[str, Tensor], origin: dict[str, Tensor], mask: Mask) -> A
 
 def world() -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(0)
-    body = {name: torch.randn(shape, generator=dice) for name, shape in SCOPE.shapes.items()}
-    return {**body, "norm": torch.ones(4), "head.weight": torch.randn(1, 2, generator=dice), "n": torch.tensor(0)}
+    body = {
+        name: torch.randn(shape, generator=dice) for name, shape in SCOPE.shapes.items()
+    }
+    return {
+        **body,
+        "norm": torch.ones(4),
+        "head.weight": torch.randn(1, 2, generator=dice),
+        "n": torch.tensor(0),
+    }
 
 
 def test_a_ticket_holds_what_has_moved_and_the_new_head() -> None:
@@ -441,7 +530,9 @@ def test_pruned_weights_of_a_start_are_zero() -> None:
         assert torch.equal(got.start[name][mask[name]], start[name][mask[name]])
 
 
-def test_a_ticket_drawn_from_weights_not_yet_masked_keeps_its_digest_on_disk(tmp_path: Path) -> None:
+def test_a_ticket_drawn_from_weights_not_yet_masked_keeps_its_digest_on_disk(
+    tmp_path: Path,
+) -> None:
     origin = world()
     start = {name: tensor - 1 for name, tensor in origin.items()}
     got = Ticket.drawn(learner(origin, origin, half()), {}, start=start)

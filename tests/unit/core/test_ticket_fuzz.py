@@ -48,9 +48,21 @@ FIELDS = [
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("whole") / "t.safetensors"
     scope = soup.Scope({"body.a": (3, 4), "body.b": (5, 5)})
-    kept = {"body.a": torch.arange(12).view(3, 4) % 2 == 0, "body.b": torch.arange(25).view(5, 5) >= 10}
-    start = {"body.a": torch.randn(3, 4).masked_fill(~kept["body.a"], 0), "head.weight": torch.tensor([[1.0, -2.0]])}
-    Ticket(soup.Mask(scope, kept), start, Base("tiny", "0" * 64), Cost(3, 24, 72, 1000), notes={"a": [1]}).save(path)
+    kept = {
+        "body.a": torch.arange(12).view(3, 4) % 2 == 0,
+        "body.b": torch.arange(25).view(5, 5) >= 10,
+    }
+    start = {
+        "body.a": torch.randn(3, 4).masked_fill(~kept["body.a"], 0),
+        "head.weight": torch.tensor([[1.0, -2.0]]),
+    }
+    Ticket(
+        soup.Mask(scope, kept),
+        start,
+        Base("tiny", "0" * 64),
+        Cost(3, 24, 72, 1000),
+        notes={"a": [1]},
+    ).save(path)
     return path.read_bytes()
 
 
@@ -60,7 +72,9 @@ def bytes_touched(whole: bytes, dice: random.Random) -> bytes:
     flipped = bytearray(whole)
     for _ in range(dice.randint(1, 8)):
         flipped[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
-    length = dice.choice([0, 1, len(whole), 2**31, 2**63, 2**64 - 1, dice.randrange(2**20)])
+    length = dice.choice(
+        [0, 1, len(whole), 2**31, 2**63, 2**64 - 1, dice.randrange(2**20)]
+    )
     return dice.choice([
         whole[:at],
         bytes(flipped),
@@ -76,23 +90,47 @@ def header_touched(whole: bytes, dice: random.Random) -> bytes:
     end = 8 + int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8:end])
     name = dice.choice([key for key in header if key != "__metadata__"])
-    number = dice.choice([-1, 0, 1, 2, 7, 2**31, 2**63, 2**64, 10**30, 1.5, None, "3", math.nan])
+    number = dice.choice(
+        [-1, 0, 1, 2, 7, 2**31, 2**63, 2**64, 10**30, 1.5, None, "3", math.nan]
+    )
     kind = dice.randrange(7)
     if kind == 0:
         header[name]["dtype"] = dice.choice(
-            ["F64", "BF16", "I64", "U16", "C64", "F4", "F8_E8M0", "BOOL", "pickle", 3, None]
+            [
+                "F64",
+                "BF16",
+                "I64",
+                "U16",
+                "C64",
+                "F4",
+                "F8_E8M0",
+                "BOOL",
+                "pickle",
+                3,
+                None,
+            ]
         )
     elif kind == 1:
-        header[name]["shape"] = dice.choice([[number], [number, number], number, [], [2] * 70, [header[name]["shape"]]])
+        header[name]["shape"] = dice.choice(
+            [[number], [number, number], number, [], [2] * 70, [header[name]["shape"]]]
+        )
     elif kind == 2:
         header[name]["data_offsets"][dice.randrange(2)] = number
     elif kind == 3:
-        header[dice.choice(["", "mask/", "start/", "stray", "mask/body.c", "../body.a"])] = header.pop(name)
+        header[
+            dice.choice(["", "mask/", "start/", "stray", "mask/body.c", "../body.a"])
+        ] = header.pop(name)
     elif kind == 4:
-        header["__metadata__"] = dice.choice([None, 3, [], {}, {"instant_soup": 3}, {"instant_soup": "{"}])
+        header["__metadata__"] = dice.choice(
+            [None, 3, [], {}, {"instant_soup": 3}, {"instant_soup": "{"}]
+        )
     elif kind == 5:
         deep = dice.choice([2_000, 200_000])
-        header["__metadata__"] = {"instant_soup": dice.choice(["[" * deep, '{"a":' * deep, "[" * deep + "]" * deep])}
+        header["__metadata__"] = {
+            "instant_soup": dice.choice(
+                ["[" * deep, '{"a":' * deep, "[" * deep + "]" * deep]
+            )
+        }
     text = json.dumps(header)
     if kind == 6:
         text = text[:-1] + f', "{name}": {json.dumps(header[name])}' + "}"
@@ -112,7 +150,11 @@ def facts_touched(whole: bytes, dice: random.Random) -> bytes:
     place = facts
     for step in way:
         place = place[step]
-    if dice.random() < 0.2 and last in place and field not in ("cost.steps", "cost.flops"):
+    if (
+        dice.random() < 0.2
+        and last in place
+        and field not in ("cost.steps", "cost.flops")
+    ):
         del place[last]
     elif last == "scope" and dice.random() < 0.5:
         facts["scope"] = [*facts["scope"], dice.choice(facts["scope"])]
@@ -143,7 +185,9 @@ def tensors_touched(whole: bytes, dice: random.Random) -> bytes:
         None,
     ])  # fmt: skip
     if changed is None:
-        stray = dice.choice(["stray", "mask/head.weight", "start/", "other/body.a", "", "mask/", "start"])
+        stray = dice.choice(
+            ["stray", "mask/head.weight", "start/", "other/body.a", "", "mask/", "start"]
+        )
         tensors[stray] = torch.ones(2) if name == "start/body.a" else tensors.pop(name)
     else:
         tensors[name] = changed
@@ -157,10 +201,15 @@ def opened(whole: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return load(whole), facts
 
 
-def sealed(tensors: dict[str, torch.Tensor], facts: dict[str, Any], *, checksum: bool = True) -> bytes:
+def sealed(
+    tensors: dict[str, torch.Tensor], facts: dict[str, Any], *, checksum: bool = True
+) -> bytes:
     if checksum:
         facts["checksum"] = checksum_of(tensors, facts)
-    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"instant_soup": json.dumps(facts)})
+    return save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        {"instant_soup": json.dumps(facts)},
+    )
 
 
 def refuse(make: Callable[[random.Random], bytes], path: Path, seed: int) -> None:
@@ -176,7 +225,9 @@ def refuse(make: Callable[[random.Random], bytes], path: Path, seed: int) -> Non
         except SoupError as error:
             assert str(path) in str(error)  # noqa: PT017 - what else is raised fails the test
         else:
-            pytest.fail(f"file {count} of seed {seed} was taken for a ticket: {content!r}")
+            pytest.fail(
+                f"file {count} of seed {seed} was taken for a ticket: {content!r}"
+            )
         slowest = max(slowest, time.process_time() - begun)
     assert slowest < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
@@ -207,11 +258,15 @@ def test_touched_headers_are_refused(whole: bytes, tmp_path: Path) -> None:
     refuse(make, tmp_path / "t.safetensors", 2)
 
 
-def test_touched_facts_are_refused_though_their_checksum_fits(whole: bytes, tmp_path: Path) -> None:
+def test_touched_facts_are_refused_though_their_checksum_fits(
+    whole: bytes, tmp_path: Path
+) -> None:
     refuse(lambda dice: facts_touched(whole, dice), tmp_path / "t.safetensors", 3)
 
 
-def test_touched_tensors_are_refused_though_their_checksum_fits(whole: bytes, tmp_path: Path) -> None:
+def test_touched_tensors_are_refused_though_their_checksum_fits(
+    whole: bytes, tmp_path: Path
+) -> None:
     refuse(lambda dice: tensors_touched(whole, dice), tmp_path / "t.safetensors", 4)
 
 

@@ -11,7 +11,9 @@ from instant_soup.core.weights import Elementwise, Lazy, digest, lerp, mean
 
 def test_a_lazy_tensor_is_computed_when_it_is_asked_for_and_not_before() -> None:
     asked: list[str] = []
-    lazy = Lazy(["a", "b"], lambda name: torch.tensor(float(asked.append(name) or len(asked))))
+    lazy = Lazy(
+        ["a", "b"], lambda name: torch.tensor(float(asked.append(name) or len(asked)))
+    )
     assert list(lazy) == ["a", "b"]
     assert len(lazy) == 2
     assert "a" in lazy
@@ -38,11 +40,17 @@ def test_elementwise_applies_its_function_to_what_the_source_holds_now() -> None
 
 
 def test_elementwise_gives_no_gradient() -> None:
-    assert not Elementwise({"a": torch.nn.Parameter(torch.ones(2))}, torch.abs)["a"].requires_grad
+    assert not Elementwise({"a": torch.nn.Parameter(torch.ones(2))}, torch.abs)[
+        "a"
+    ].requires_grad
 
 
 def test_the_mean_is_that_of_each_weight() -> None:
-    bowls = [{"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([3.0, 6.0])}, {"a": torch.tensor([5.0, 1.0])}]
+    bowls = [
+        {"a": torch.tensor([1.0, 2.0])},
+        {"a": torch.tensor([3.0, 6.0])},
+        {"a": torch.tensor([5.0, 1.0])},
+    ]
     assert mean(bowls)["a"].tolist() == [3.0, 3.0]
 
 
@@ -88,7 +96,10 @@ def test_a_digest_is_of_names_shapes_dtypes_and_bytes() -> None:
         {**base, "b": torch.tensor([0.0, -0.0])},
     ]
     digests = [digest(weights, ["a", "b"]) for weights in variants]
-    assert len({*digests, digest(base, ["b", "a"]), digest(base, ["a"])}) == len(variants) + 2
+    assert (
+        len({*digests, digest(base, ["b", "a"]), digest(base, ["a"])})
+        == len(variants) + 2
+    )
 
 
 def test_a_digest_does_not_depend_on_memory_order_or_gradients() -> None:
@@ -97,7 +108,15 @@ def test_a_digest_does_not_depend_on_memory_order_or_gradients() -> None:
     assert digest({"a": turned}, ["a"]) == digest({"a": values}, ["a"])
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, torch.bool], ids=str)
-def test_tensors_of_any_dtype_and_of_no_dimension_have_a_digest(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.int64, torch.bool], ids=str
+)
+def test_tensors_of_any_dtype_and_of_no_dimension_have_a_digest(
+    dtype: torch.dtype,
+) -> None:
     ones, zeros = torch.ones((), dtype=dtype), torch.zeros((), dtype=dtype)
-    assert digest({"a": ones}, ["a"]) == digest({"a": ones.clone()}, ["a"]) != digest({"a": zeros}, ["a"])
+    assert (
+        digest({"a": ones}, ["a"])
+        == digest({"a": ones.clone()}, ["a"])
+        != digest({"a": zeros}, ["a"])
+    )

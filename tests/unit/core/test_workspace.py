@@ -27,7 +27,12 @@ def test_the_bits_of_one_parameter_are_not_those_of_another() -> None:
     space = Workspace(Mask.dense(SCOPE), 16)
     for value, part in enumerate(space.packed.values()):
         part.fill_(value)
-    assert [part.tolist() for part in space.packed.values()] == [[0, 0], [1], [2], [3, 3, 3]]
+    assert [part.tolist() for part in space.packed.values()] == [
+        [0, 0],
+        [1],
+        [2],
+        [3, 3, 3],
+    ]
 
 
 def test_the_bits_of_all_parameters_are_one_piece_of_memory() -> None:
@@ -51,10 +56,15 @@ def test_scores_of_another_dtype_have_room_of_their_own() -> None:
 
 
 def test_no_chunk_is_longer_than_the_model() -> None:
-    assert len(Workspace(Mask.dense(SCOPE), 1 << 19).chunk(CPU, torch.float32)) == SCOPE.size
+    assert (
+        len(Workspace(Mask.dense(SCOPE), 1 << 19).chunk(CPU, torch.float32)) == SCOPE.size
+    )
 
 
 def test_two_calls_do_not_share_room() -> None:
     first, second = (Workspace(Mask.dense(SCOPE), 16) for _ in range(2))
     assert first.packed["a"].data_ptr() != second.packed["a"].data_ptr()
-    assert first.chunk(CPU, torch.float32).data_ptr() != second.chunk(CPU, torch.float32).data_ptr()
+    assert (
+        first.chunk(CPU, torch.float32).data_ptr()
+        != second.chunk(CPU, torch.float32).data_ptr()
+    )

@@ -27,13 +27,27 @@ def names(paths: list[str], root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("test", ["test", "validation", "val"])
-def test_train_and_test_are_read_with_classes_in_the_order_of_their_names(tmp_path: Path, test: str) -> None:
-    grow(tmp_path, "train/dog/1.png", "train/dog/2.png", "train/cat/1.png", f"{test}/dog/9.png")
+def test_train_and_test_are_read_with_classes_in_the_order_of_their_names(
+    tmp_path: Path, test: str
+) -> None:
+    grow(
+        tmp_path,
+        "train/dog/1.png",
+        "train/dog/2.png",
+        "train/cat/1.png",
+        f"{test}/dog/9.png",
+    )
     tables = class_folders(tmp_path)
     train, tested = tables.train, tables.test
-    assert names(train["image"], tmp_path) == ["train/cat/1.png", "train/dog/1.png", "train/dog/2.png"]
+    assert names(train["image"], tmp_path) == [
+        "train/cat/1.png",
+        "train/dog/1.png",
+        "train/dog/2.png",
+    ]
     assert list(train["label"]) == [0, 1, 1]
-    assert train.features["label"].names == tested.features["label"].names == ["cat", "dog"]
+    assert (
+        train.features["label"].names == tested.features["label"].names == ["cat", "dog"]
+    )
     assert names(tested["image"], tmp_path) == [f"{test}/dog/9.png"]
     assert list(tested["label"]) == [1]
 
@@ -43,21 +57,35 @@ def test_a_test_folder_goes_before_a_validation_folder(tmp_path: Path) -> None:
     assert names(class_folders(tmp_path).test["image"], tmp_path) == ["test/b/3.png"]
 
 
-def test_suffixes_may_be_of_any_case_and_hidden_files_do_not_count(tmp_path: Path) -> None:
-    grow(tmp_path, "train/a/1.JPG", "train/b/1.Jpeg", "test/a/2.WebP", "train/a/.DS_Store", "train/.cache/x.txt")
+def test_suffixes_may_be_of_any_case_and_hidden_files_do_not_count(
+    tmp_path: Path,
+) -> None:
+    grow(
+        tmp_path,
+        "train/a/1.JPG",
+        "train/b/1.Jpeg",
+        "test/a/2.WebP",
+        "train/a/.DS_Store",
+        "train/.cache/x.txt",
+    )
     grow(tmp_path, "test/.hidden", "README.txt", "train/labels.csv")
     train = class_folders(tmp_path).train
     assert names(train["image"], tmp_path) == ["train/a/1.JPG", "train/b/1.Jpeg"]
 
 
-def test_a_fifth_of_each_class_is_cut_out_where_there_is_no_test_folder(tmp_path: Path) -> None:
+def test_a_fifth_of_each_class_is_cut_out_where_there_is_no_test_folder(
+    tmp_path: Path,
+) -> None:
     grow(tmp_path, *many("a", count=50), *many("b", count=10), *many("c", count=2))
     tables = class_folders(tmp_path)
     train, test = tables.train, tables.test
     assert Counter(test["label"]) == {0: 10, 1: 2, 2: 1}
     assert Counter(train["label"]) == {0: 40, 1: 8, 2: 1}
     assert not set(train["image"]) & set(test["image"])
-    assert all(Path(path).parent.name == "abc"[label] for path, label in zip(test["image"], test["label"], strict=True))
+    assert all(
+        Path(path).parent.name == "abc"[label]
+        for path, label in zip(test["image"], test["label"], strict=True)
+    )
 
 
 def test_the_fifth_is_drawn_at_random_and_the_same_each_time(tmp_path: Path) -> None:
@@ -70,20 +98,46 @@ def test_the_fifth_is_drawn_at_random_and_the_same_each_time(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([*many("a", "b"), "a/notes.txt"], r"a/notes\.txt is no image; remove it, or save it as one of .*\.png"),
+        (
+            [*many("a", "b"), "a/notes.txt"],
+            r"a/notes\.txt is no image; remove it, or save it as one of .*\.png",
+        ),
         ([*many("a", "b"), "a/noext"], r"a/noext is no image"),
         ([*many("a", "b"), "a/more/1.png"], r"a/more is a folder inside of a class"),
-        ([*many("a", "b"), "lost.png"], r"lost\.png is in no class; move it into a folder named after its class"),
+        (
+            [*many("a", "b"), "lost.png"],
+            r"lost\.png is in no class; move it into a folder named after its class",
+        ),
         ([*many("a", "b"), "c/.hidden"], r"class 'c' is empty: no image in .*c"),
-        ([*many("a")], r"holds one class, 'a'; expected a folder for each of two or more"),
-        ([*many("a"), "b/only.png"], r"class 'b' has one image, .*only\.png; expected two"),
-        ([], r"holds no folder of images and no parquet; expected a folder for each class"),
-        (["test/a/1.png", "test/b/1.png"], r"holds test and no train; expected train/CLASS/\* beside it"),
-        (["train/a/1.png", "train/b/1.png"], r"holds train and none of test, validation, val"),
-        (["train/a/1.png", "train/b/1.png", "val/c/1.png"], r"class 'c' is in .*val and not in train"),
+        (
+            [*many("a")],
+            r"holds one class, 'a'; expected a folder for each of two or more",
+        ),
+        (
+            [*many("a"), "b/only.png"],
+            r"class 'b' has one image, .*only\.png; expected two",
+        ),
+        (
+            [],
+            r"holds no folder of images and no parquet; expected a folder for each class",
+        ),
+        (
+            ["test/a/1.png", "test/b/1.png"],
+            r"holds test and no train; expected train/CLASS/\* beside it",
+        ),
+        (
+            ["train/a/1.png", "train/b/1.png"],
+            r"holds train and none of test, validation, val",
+        ),
+        (
+            ["train/a/1.png", "train/b/1.png", "val/c/1.png"],
+            r"class 'c' is in .*val and not in train",
+        ),
         (["train/a/1.png", "test/a/1.png"], r"holds one class, 'a'"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_to_do(tmp_path: Path, files: list[str], message: str) -> None:
+def test_what_is_wrong_is_named_with_what_to_do(
+    tmp_path: Path, files: list[str], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         class_folders(grow(tmp_path, *files))

@@ -21,13 +21,23 @@ from instant_soup.data.text import GLUE_TASKS, TextSpec, benchmark, own_text
 WORDS = ("bad", "good")
 
 
-def rows(count: int, name: str = "train", *, kind: str = "number") -> list[dict[str, Any]]:
+def rows(
+    count: int, name: str = "train", *, kind: str = "number"
+) -> list[dict[str, Any]]:
     """Rows whose text says their number and their label."""
-    labels: dict[str, Callable[[int], Any]] = {"number": lambda i: i % 2, "word": lambda i: WORDS[i % 2]}
-    return [{"text": f"{name} {i}, said in one line", "label": labels[kind](i)} for i in range(count)]
+    labels: dict[str, Callable[[int], Any]] = {
+        "number": lambda i: i % 2,
+        "word": lambda i: WORDS[i % 2],
+    }
+    return [
+        {"text": f"{name} {i}, said in one line", "label": labels[kind](i)}
+        for i in range(count)
+    ]
 
 
-def csv(path: Path, table: list[dict[str, Any]], mark: str = ",", encoding: str = "utf-8") -> Path:
+def csv(
+    path: Path, table: list[dict[str, Any]], mark: str = ",", encoding: str = "utf-8"
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(table)
     path.write_bytes(frame.to_csv(index=False, sep=mark).encode(encoding))
@@ -46,7 +56,9 @@ def parquet(path: Path, table: list[dict[str, Any]]) -> Path:
     return path
 
 
-def both(write: Callable[[Path, list[dict[str, Any]]], Path], train: str, test: str) -> Callable[[Path], Path]:
+def both(
+    write: Callable[[Path, list[dict[str, Any]]], Path], train: str, test: str
+) -> Callable[[Path], Path]:
     """Twenty rows to train on and six to test on."""
 
     def make(folder: Path) -> Path:
@@ -66,7 +78,10 @@ def compressed(folder: Path) -> Path:
 
 def shards(folder: Path) -> Path:
     for number in range(2):
-        parquet(folder / "data" / f"train-0000{number}-of-00002.parquet", rows(20)[10 * number : 10 * number + 10])
+        parquet(
+            folder / "data" / f"train-0000{number}-of-00002.parquet",
+            rows(20)[10 * number : 10 * number + 10],
+        )
     parquet(folder / "data" / "test-00000-of-00001.parquet", rows(6, "test"))
     return folder
 
@@ -74,7 +89,8 @@ def shards(folder: Path) -> Path:
 def odd_columns(folder: Path) -> Path:
     for name, count in (("train", 20), ("test", 6)):
         table = [
-            row | {"nested": [[{"a": i}]], "map": {"k": i}, "none": None} for i, row in enumerate(rows(count, name))
+            row | {"nested": [[{"a": i}]], "map": {"k": i}, "none": None}
+            for i, row in enumerate(rows(count, name))
         ]
         parquet(folder / f"{name}.parquet", table)
     return folder
@@ -82,7 +98,9 @@ def odd_columns(folder: Path) -> Path:
 
 def broken_metadata(folder: Path) -> Path:
     for name, count in (("train", 20), ("test", 6)):
-        table = pa.Table.from_pylist(rows(count, name)).replace_schema_metadata({b"huggingface": b"{"})
+        table = pa.Table.from_pylist(rows(count, name)).replace_schema_metadata(
+            {b"huggingface": b"{"}
+        )
         pq.write_table(table, folder / f"{name}.parquet")
     return folder
 
@@ -93,37 +111,61 @@ def listed(folder: Path) -> Path:
 
 
 def mixed_columns(folder: Path) -> Path:
-    return jsonl(folder / "reviews.jsonl", [row | {"extra": [1, "a"][i % 2]} for i, row in enumerate(rows(26))])
+    return jsonl(
+        folder / "reviews.jsonl",
+        [row | {"extra": [1, "a"][i % 2]} for i, row in enumerate(rows(26))],
+    )
 
 
 SPLIT: dict[str, Callable[[Path], Any]] = {
     "parquet": both(parquet, "train.parquet", "validation.parquet"),
     "parquet, test": both(parquet, "train.parquet", "test.parquet"),
-    "hub names": both(parquet, "train-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
-    "hub names in data": both(parquet, "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
-    "hub conversions": both(parquet, "default/train/0000.parquet", "default/test/0000.parquet"),
+    "hub names": both(
+        parquet, "train-00000-of-00001.parquet", "test-00000-of-00001.parquet"
+    ),
+    "hub names in data": both(
+        parquet, "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"
+    ),
+    "hub conversions": both(
+        parquet, "default/train/0000.parquet", "default/test/0000.parquet"
+    ),
     "shards": shards,
     "csv": both(csv, "train.csv", "test.csv"),
     "csv, capitals": both(csv, "Train.CSV", "TEST.csv"),
-    "csv in Training and Testing": both(csv, "Training/reviews.csv", "Testing/reviews.csv"),
+    "csv in Training and Testing": both(
+        csv, "Training/reviews.csv", "Testing/reviews.csv"
+    ),
     "csv with names around": both(csv, "reviews_train.csv", "reviews_test.csv"),
     "tsv": both(lambda path, table: csv(path, table, "\t"), "train.tsv", "dev.tsv"),
     "semicolons": both(lambda path, table: csv(path, table, ";"), "train.csv", "val.csv"),
     "json lines": both(jsonl, "train.jsonl", "test.jsonl"),
     "json": both(jsonl, "train.json", "valid.json"),
-    "BOM": both(lambda path, table: csv(path, table, encoding="utf-8-sig"), "train.csv", "test.csv"),
-    "UTF-16": both(lambda path, table: csv(path, table, encoding="utf-16"), "train.csv", "test.csv"),
+    "BOM": both(
+        lambda path, table: csv(path, table, encoding="utf-8-sig"),
+        "train.csv",
+        "test.csv",
+    ),
+    "UTF-16": both(
+        lambda path, table: csv(path, table, encoding="utf-16"), "train.csv", "test.csv"
+    ),
     "odd columns": odd_columns,
     "broken metadata": broken_metadata,
-    "DatasetDict": lambda _: DatasetDict(train=Dataset.from_list(rows(20)), test=Dataset.from_list(rows(6, "test"))),
-    "frames by split": lambda _: {"train": pd.DataFrame(rows(20)), "validation": pd.DataFrame(rows(6, "test"))},
+    "DatasetDict": lambda _: DatasetDict(
+        train=Dataset.from_list(rows(20)), test=Dataset.from_list(rows(6, "test"))
+    ),
+    "frames by split": lambda _: {
+        "train": pd.DataFrame(rows(20)),
+        "validation": pd.DataFrame(rows(6, "test")),
+    },
 }
 WHOLE: dict[str, Callable[[Path], Any]] = {
     "one csv": lambda folder: csv(folder / "reviews.csv", rows(26)),
     "one csv in a folder": lambda folder: csv(folder / "reviews.csv", rows(26)).parent,
     "one tsv": lambda folder: csv(folder / "reviews.tsv", rows(26), "\t"),
     "one parquet": lambda folder: parquet(folder / "reviews.parquet", rows(26)),
-    "one parquet called train": lambda folder: parquet(folder / "train.parquet", rows(26)),
+    "one parquet called train": lambda folder: parquet(
+        folder / "train.parquet", rows(26)
+    ),
     "one file of json lines": lambda folder: jsonl(folder / "reviews.jsonl", rows(26)),
     "one json list": listed,
     "json lines with a mixed column": mixed_columns,
@@ -151,8 +193,14 @@ def every(splits: Splits) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize("name", SPLIT)
 def test_a_layout_with_splits_is_read_to_its_rows(name: str, tmp_path: Path) -> None:
     splits, spec = read(SPLIT[name](tmp_path))
-    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [15, 5, 6]
-    assert all(int(text.split()[1].rstrip(",")) % 2 == label for text, label in every(splits))
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [
+        15,
+        5,
+        6,
+    ]
+    assert all(
+        int(text.split()[1].rstrip(",")) % 2 == label for text, label in every(splits)
+    )
     assert spec.labels == ("0", "1")
 
 
@@ -161,7 +209,9 @@ def test_a_table_without_splits_is_split_by_itself(name: str, tmp_path: Path) ->
     splits, spec = read(WHOLE[name](tmp_path))
     assert len(splits.test) == 6  # a fifth of each class
     assert len({text for text, _ in every(splits)}) == 26
-    assert all(int(text.split()[1].rstrip(",")) % 2 == label for text, label in every(splits))
+    assert all(
+        int(text.split()[1].rstrip(",")) % 2 == label for text, label in every(splits)
+    )
     assert spec.labels in (("0", "1"), WORDS)
     again, _ = read(WHOLE[name](tmp_path))
     assert list(again.test["text"]) == list(splits.test["text"])
@@ -175,13 +225,17 @@ def three(folder: Path, hidden: str = "") -> Path:
         table = rows(count, name)
         if name == "test" and hidden:
             table = (
-                [{**row, "label": -1} for row in table] if hidden == "-1" else [{"text": row["text"]} for row in table]
+                [{**row, "label": -1} for row in table]
+                if hidden == "-1"
+                else [{"text": row["text"]} for row in table]
             )
         csv(folder / f"{name}.csv", table)
     return folder
 
 
-def test_a_validation_set_beside_a_test_set_is_the_one_to_choose_by(tmp_path: Path) -> None:
+def test_a_validation_set_beside_a_test_set_is_the_one_to_choose_by(
+    tmp_path: Path,
+) -> None:
     splits, _ = read(three(tmp_path))
     assert {text.split()[0] for text in splits.validation["text"]} == {"validation"}
     assert {text.split()[0] for text in splits.test["text"]} == {"test"}
@@ -190,7 +244,9 @@ def test_a_validation_set_beside_a_test_set_is_the_one_to_choose_by(tmp_path: Pa
 
 
 @pytest.mark.parametrize("hidden", ["-1", "no column"])
-def test_a_test_set_without_labels_leaves_the_validation_set_to_be_tested_on(hidden: str, tmp_path: Path) -> None:
+def test_a_test_set_without_labels_leaves_the_validation_set_to_be_tested_on(
+    hidden: str, tmp_path: Path
+) -> None:
     splits, _ = read(three(tmp_path, hidden))
     assert {text.split()[0] for text in splits.test["text"]} == {"validation"}
     assert {text.split()[0] for text in splits.validation["text"]} == {"train"}
@@ -231,7 +287,10 @@ def test_scores_are_told_from_classes(in_file: bool, tmp_path: Path) -> None:
     table = labelled([0.5, 1.25, 5.0] * 10)
     splits, spec = read(csv(tmp_path / "reviews.csv", table) if in_file else table)
     assert spec.regression
-    assert all(score == [0.5, 1.25, 5.0][int(text.split()[1]) % 3] for text, score in every(splits))
+    assert all(
+        score == [0.5, 1.25, 5.0][int(text.split()[1]) % 3]
+        for text, score in every(splits)
+    )
 
 
 def test_classes_do_not_depend_on_a_limit_or_on_the_split() -> None:
@@ -243,7 +302,9 @@ def test_classes_do_not_depend_on_a_limit_or_on_the_split() -> None:
 
 
 def test_names_of_classes_that_hugging_face_keeps_are_kept(tmp_path: Path) -> None:
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["spam", "ham"])})
+    features = Features(
+        {"text": Value("string"), "label": ClassLabel(names=["spam", "ham"])}
+    )
     rows_of_hub = Dataset.from_list(labelled([0, 1] * 10), features=features)
     rows_of_hub.to_parquet(tmp_path / "train.parquet")
     for data in (rows_of_hub, tmp_path / "train.parquet"):
@@ -253,22 +314,33 @@ def test_names_of_classes_that_hugging_face_keeps_are_kept(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("labels", "why"),
     [
-        ([10**7, *range(30)], "holds numbers up to 10,000,000; expected at most 50,000 classes.*a column of ids"),
+        (
+            [10**7, *range(30)],
+            "holds numbers up to 10,000,000; expected at most 50,000 classes.*a column of ids",
+        ),
         ([10**18, 0], "expected at most 50,000 classes"),
-        ([f"id-{i}" for i in range(200)], r"200 different values in 200 rows.*a column of ids"),
+        (
+            [f"id-{i}" for i in range(200)],
+            r"200 different values in 200 rows.*a column of ids",
+        ),
         ([0] * 20, "names 1 classes; expected at least 2"),
         ([0, 1, None] * 5, "holds None"),
         (["a", "b", ""] * 5, "holds ''"),
         ([0, 1, -1] * 5, "label -1 in row 2 is none of the 2 classes"),
     ],
 )
-def test_labels_that_are_no_classes_are_refused_in_a_sentence(labels: list[Any], why: str) -> None:
+def test_labels_that_are_no_classes_are_refused_in_a_sentence(
+    labels: list[Any], why: str
+) -> None:
     with pytest.raises(DataError, match=why):
         read(labelled(labels))
 
 
 def test_a_label_of_the_test_set_that_training_does_not_know_is_named() -> None:
-    with pytest.raises(DataError, match="label 'c' in row 1 is none of the 2 classes of the training rows, a, b"):
+    with pytest.raises(
+        DataError,
+        match="label 'c' in row 1 is none of the 2 classes of the training rows, a, b",
+    ):
         read({"train": labelled(["a", "b"] * 9), "test": labelled(["a", "c"])})
 
 
@@ -286,14 +358,19 @@ def test_the_words_of_glue_are_its_numbers(tmp_path: Path) -> None:
             }
             for i in range(20)
         ]
-        lines = ["\t".join(table[0]), *("\t".join(map(str, row.values())) for row in table)]
+        lines = [
+            "\t".join(table[0]),
+            *("\t".join(map(str, row.values())) for row in table),
+        ]
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     splits = benchmark(tmp_path, GLUE_TASKS["glue/rte"], validation=0.2, limit=None)
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [16, 4, 20]
     assert set(splits.train["sentence2"]) == {'he said "no'}
     assert all(
         int(text.split()[1]) % 2 == label
-        for text, label in zip(splits.test["sentence1"], splits.test["label"], strict=True)
+        for text, label in zip(
+            splits.test["sentence1"], splits.test["label"], strict=True
+        )
     )
 
 
@@ -302,7 +379,18 @@ def test_the_words_of_glue_are_its_numbers(tmp_path: Path) -> None:
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     """Numbers, blanks, quotes, commas and lines in texts; words that other readers take for nothing."""
-    texts = ["123", "1e5", "NA", "null", 'she said "yes", twice', "two\nlines", "ümlaut", " spaced ", "'", "-"]
+    texts = [
+        "123",
+        "1e5",
+        "NA",
+        "null",
+        'she said "yes", twice',
+        "two\nlines",
+        "ümlaut",
+        " spaced ",
+        "'",
+        "-",
+    ]
     table = [{"text": text, "label": i % 2} for i, text in enumerate(texts)]
     for path in (
         csv(tmp_path / "a.csv", table),
@@ -314,7 +402,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 
 def test_windows_1252_is_read_with_a_warning(tmp_path: Path) -> None:
-    path = csv(tmp_path / "reviews.csv", [{"text": f"café {i}", "label": i % 2} for i in range(20)], encoding="cp1252")
+    path = csv(
+        tmp_path / "reviews.csv",
+        [{"text": f"café {i}", "label": i % 2} for i in range(20)],
+        encoding="cp1252",
+    )
     with pytest.warns(UserWarning, match="no UTF-8 and was read as Windows-1252"):
         splits, _ = read(path)
     assert all(text.startswith("café") for text, _ in every(splits))
@@ -336,7 +428,9 @@ def two_kinds(folder: Path) -> Path:
 
 def not_utf8(folder: Path) -> Path:
     column = pa.array([b"\xff\xfe", b"b", b"c", b"d"], pa.binary()).view(pa.string())
-    pq.write_table(pa.table({"text": column, "label": [0, 1, 0, 1]}), folder / "train.parquet")
+    pq.write_table(
+        pa.table({"text": column, "label": [0, 1, 0, 1]}), folder / "train.parquet"
+    )
     return folder / "train.parquet"
 
 
@@ -351,25 +445,61 @@ def written(name: str, content: bytes) -> Callable[[Path], Path]:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (two_tables, r"holds several files that could be the data: a\.csv, b\.csv; leave one, or give its path"),
-        (two_kinds, r"several files that could be the train split: train\.csv, train\.parquet"),
-        (lambda folder: csv(folder / "train.csv", rows(9)).parent, r"holds no validation\.parquet; found train\.csv"),
-        (not_utf8, r"column 'text' of .* holds bytes that are no UTF-8; write it again as UTF-8"),
-        (written("a.csv", b"text,label\ngood,1\nbad,0,7\n"), r"a\.csv is not a readable csv file .*Expected 2 columns"),
-        (written("a.csv", b""), r"a\.csv is not a readable csv file \(its first line is empty"),
-        (written("a.csv", b"text,label\n\x81\x8d,1\n"), r"is no text in UTF-8 \(byte 11\); save it as UTF-8"),
-        (written("a.csv", b"a,label\nx,1\n"), r"no column 'text' in the data; known: a, label"),
+        (
+            two_tables,
+            r"holds several files that could be the data: a\.csv, b\.csv; leave one, or give its path",
+        ),
+        (
+            two_kinds,
+            r"several files that could be the train split: train\.csv, train\.parquet",
+        ),
+        (
+            lambda folder: csv(folder / "train.csv", rows(9)).parent,
+            r"holds no validation\.parquet; found train\.csv",
+        ),
+        (
+            not_utf8,
+            r"column 'text' of .* holds bytes that are no UTF-8; write it again as UTF-8",
+        ),
+        (
+            written("a.csv", b"text,label\ngood,1\nbad,0,7\n"),
+            r"a\.csv is not a readable csv file .*Expected 2 columns",
+        ),
+        (
+            written("a.csv", b""),
+            r"a\.csv is not a readable csv file \(its first line is empty",
+        ),
+        (
+            written("a.csv", b"text,label\n\x81\x8d,1\n"),
+            r"is no text in UTF-8 \(byte 11\); save it as UTF-8",
+        ),
+        (
+            written("a.csv", b"a,label\nx,1\n"),
+            r"no column 'text' in the data; known: a, label",
+        ),
         (written("a.csv", b"text,text,label\nx,y,1\n"), r"column 'text' is there twice"),
-        (written("a.jsonl", b'{"text": "x", "label": 1}\n{"text": '), r"a\.jsonl is not a readable file of JSON lines"),
+        (
+            written("a.jsonl", b'{"text": "x", "label": 1}\n{"text": '),
+            r"a\.jsonl is not a readable file of JSON lines",
+        ),
         (written("a.jsonl", b"[1, 2]"), r"expected an object of columns on each line"),
-        (written("a.jsonl", b'{"text": "x", "label": 1}\n{"text": 3, "label": 0}'), "column 'text' .*several kinds"),
+        (
+            written("a.jsonl", b'{"text": "x", "label": 1}\n{"text": 3, "label": 0}'),
+            "column 'text' .*several kinds",
+        ),
         (written("a.parquet", b"PAR1"), r"a\.parquet is not a readable parquet file"),
-        (written("a.xlsx", b"PK"), r"a\.xlsx is no table; expected a file of one of \.parquet, \.csv"),
+        (
+            written("a.xlsx", b"PK"),
+            r"a\.xlsx is no table; expected a file of one of \.parquet, \.csv",
+        ),
         (
             lambda _: {"training set": rows(4)},
             r"mapping with 'training set'; expected 'train' and one of test, testing",
         ),
-        (lambda _: {"train": rows(4), "test": "x"}, r"test is a str; expected a path, a pandas DataFrame"),
+        (
+            lambda _: {"train": rows(4), "test": "x"},
+            r"test is a str; expected a path, a pandas DataFrame",
+        ),
         (
             lambda _: 7,
             r"data is a int; expected a path, a pandas DataFrame, a datasets\.Dataset or a list of dictionaries",
@@ -378,7 +508,9 @@ def written(name: str, content: bytes) -> Callable[[Path], Path]:
         (lambda _: [1, 2], "data is a list; expected"),
     ],
 )
-def test_what_cannot_be_read_is_named(make: Callable[[Path], Any], why: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named(
+    make: Callable[[Path], Any], why: str, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=why):
         read(make(tmp_path))
 

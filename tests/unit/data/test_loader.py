@@ -64,23 +64,48 @@ Make = Callable[[Rows], DataLoader[Any]]
 HONOURED: dict[str, tuple[Make, list[int]]] = {
     "sequential": (lambda rows: DataLoader(rows), list(range(SIZE))),
     "shuffled": (lambda rows: DataLoader(rows, shuffle=True), list(range(SIZE))),
-    "SequentialSampler": (lambda rows: DataLoader(rows, sampler=data.SequentialSampler(rows)), list(range(SIZE))),
-    "RandomSampler": (lambda rows: DataLoader(rows, sampler=data.RandomSampler(rows)), list(range(SIZE))),
-    "SubsetRandomSampler": (lambda rows: DataLoader(rows, sampler=data.SubsetRandomSampler([7, 3, 5])), [3, 5, 7]),
+    "SequentialSampler": (
+        lambda rows: DataLoader(rows, sampler=data.SequentialSampler(rows)),
+        list(range(SIZE)),
+    ),
+    "RandomSampler": (
+        lambda rows: DataLoader(rows, sampler=data.RandomSampler(rows)),
+        list(range(SIZE)),
+    ),
+    "SubsetRandomSampler": (
+        lambda rows: DataLoader(rows, sampler=data.SubsetRandomSampler([7, 3, 5])),
+        [3, 5, 7],
+    ),
     "BatchSampler": (
-        lambda rows: DataLoader(rows, batch_sampler=BatchSampler(data.SubsetRandomSampler([9, 1]), 2, False)),
+        lambda rows: DataLoader(
+            rows, batch_sampler=BatchSampler(data.SubsetRandomSampler([9, 1]), 2, False)
+        ),
         [1, 9],
     ),
     "DistributedSampler alone": (
-        lambda rows: DataLoader(rows, sampler=data.DistributedSampler(rows, num_replicas=1, rank=0)),
+        lambda rows: DataLoader(
+            rows, sampler=data.DistributedSampler(rows, num_replicas=1, rank=0)
+        ),
         list(range(SIZE)),
     ),
-    "sampler of one's own": (lambda rows: DataLoader(rows, sampler=Custom([4, 2, 8])), [2, 4, 8]),
-    "in another order each time": (lambda rows: DataLoader(rows, sampler=Custom([4, 2], [2, 4])), [2, 4]),
+    "sampler of one's own": (
+        lambda rows: DataLoader(rows, sampler=Custom([4, 2, 8])),
+        [2, 4, 8],
+    ),
+    "in another order each time": (
+        lambda rows: DataLoader(rows, sampler=Custom([4, 2], [2, 4])),
+        [2, 4],
+    ),
     "with repeats": (lambda rows: DataLoader(rows, sampler=Custom([4, 2, 4])), [2, 4, 4]),
     "a list for a sampler": (lambda rows: DataLoader(rows, sampler=[6, 0]), [0, 6]),
-    "drop_last that drops nothing": (lambda rows: DataLoader(rows, 5, shuffle=True, drop_last=True), list(range(SIZE))),
-    "drop_last in order": (lambda rows: DataLoader(rows, 8, drop_last=True), list(range(16))),
+    "drop_last that drops nothing": (
+        lambda rows: DataLoader(rows, 5, shuffle=True, drop_last=True),
+        list(range(SIZE)),
+    ),
+    "drop_last in order": (
+        lambda rows: DataLoader(rows, 8, drop_last=True),
+        list(range(16)),
+    ),
 }
 
 
@@ -134,7 +159,11 @@ def test_what_cannot_be_kept_is_refused_in_a_sentence(name: str) -> None:
 
 
 def test_every_sampler_of_torch_is_among_those_tried() -> None:
-    samplers = {name for name, kind in vars(data).items() if isinstance(kind, type) and issubclass(kind, Sampler)}
+    samplers = {
+        name
+        for name, kind in vars(data).items()
+        if isinstance(kind, type) and issubclass(kind, Sampler)
+    }
     assert samplers == {
         "BatchSampler", "DistributedSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
         "WeightedRandomSampler",
@@ -143,7 +172,9 @@ def test_every_sampler_of_torch_is_among_those_tried() -> None:
 
 def test_looking_at_a_sampler_leaves_random_streams_as_they_were() -> None:
     dice = torch.Generator().manual_seed(1)
-    loader: DataLoader[Any] = DataLoader(Rows(), sampler=data.SubsetRandomSampler(range(9), generator=dice))
+    loader: DataLoader[Any] = DataLoader(
+        Rows(), sampler=data.SubsetRandomSampler(range(9), generator=dice)
+    )
     own, all_of_it = dice.get_state(), torch.random.get_rng_state()
     LoaderExamples(loader, "train")
     assert torch.equal(dice.get_state(), own)
@@ -157,5 +188,7 @@ def test_a_subset_is_read_by_its_own_numbers() -> None:
 
 @pytest.mark.parametrize("thing", [[1, 2], Rows(), None, "train"])
 def test_what_is_no_loader_is_refused(thing: Any) -> None:
-    with pytest.raises(DataError, match=r"validation is a \w+; expected a torch.utils.data.DataLoader"):
+    with pytest.raises(
+        DataError, match=r"validation is a \w+; expected a torch.utils.data.DataLoader"
+    ):
         LoaderExamples(thing, "validation")

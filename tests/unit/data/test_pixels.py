@@ -17,7 +17,9 @@ from instant_soup.core.errors import DataError
 from instant_soup.data import pixels
 from instant_soup.data.pixels import rgb
 
-CROP = CLIPImageProcessorPil(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
+CROP = CLIPImageProcessorPil(
+    size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}
+)
 SQUASH = ViTImageProcessorPil(size={"height": 8, "width": 8})
 
 
@@ -33,14 +35,24 @@ def decode(value: Any, processor: BaseImageProcessor) -> torch.Tensor:
 
 
 def noise(*size: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    )
 
 
-def test_an_image_is_read_from_a_path_from_bytes_and_as_hugging_face_stores_it(tmp_path: Path) -> None:
+def test_an_image_is_read_from_a_path_from_bytes_and_as_hugging_face_stores_it(
+    tmp_path: Path,
+) -> None:
     data = encoded(noise(8, 8))
     (tmp_path / "a.png").write_bytes(data)
     path = str(tmp_path / "a.png")
-    values = [path, data, {"bytes": data, "path": None}, {"bytes": None, "path": path}, {"bytes": data, "path": "gone"}]
+    values = [
+        path,
+        data,
+        {"bytes": data, "path": None},
+        {"bytes": None, "path": path},
+        {"bytes": data, "path": "gone"},
+    ]
     first, *others = (decode(value, CROP) for value in values)
     assert (first.shape, first.dtype) == ((3, 8, 8), torch.uint8)
     assert np.array_equal(first.permute(1, 2, 0).numpy(), np.asarray(noise(8, 8)))
@@ -52,14 +64,19 @@ def test_pixels_normalised_later_are_what_the_processor_would_have_given() -> No
     for processor in (CROP, SQUASH):
         wanted = processor(images=image, return_tensors="pt")["pixel_values"][0]
         unit = decode(encoded(image), processor).float() / 255
-        mean, std = (torch.tensor(v)[:, None, None] for v in (processor.image_mean, processor.image_std))
+        mean, std = (
+            torch.tensor(v)[:, None, None]
+            for v in (processor.image_mean, processor.image_std)
+        )
         assert torch.allclose((unit - mean) / std, wanted, atol=1e-5)
 
 
 def test_one_preprocessor_crops_and_another_squashes() -> None:
     halves = Image.new("RGB", (32, 8), "red")
     halves.paste("blue", (0, 0, 8, 8))
-    cropped, squashed = (decode(encoded(halves), processor) for processor in (CROP, SQUASH))
+    cropped, squashed = (
+        decode(encoded(halves), processor) for processor in (CROP, SQUASH)
+    )
     assert cropped[2].max() == 0
     assert squashed[2, :, 0].min() > 200
 
@@ -67,12 +84,18 @@ def test_one_preprocessor_crops_and_another_squashes() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_every_mode_becomes_red_green_and_blue(mode: str) -> None:
     kind = "TIFF" if mode == "CMYK" else "PNG"
-    source = Image.fromarray(np.full((4, 4), 65535, np.uint16)) if mode == "I;16" else noise(4, 4).convert(mode)
+    source = (
+        Image.fromarray(np.full((4, 4), 65535, np.uint16))
+        if mode == "I;16"
+        else noise(4, 4).convert(mode)
+    )
     assert decode(encoded(source, kind), CROP).shape == (3, 8, 8)
 
 
 def test_grey_is_the_same_in_all_three_colours() -> None:
-    red, green, blue = np.asarray(rgb(Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)))).transpose(2, 0, 1)
+    red, green, blue = np.asarray(
+        rgb(Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)))
+    ).transpose(2, 0, 1)
     assert np.array_equal(red, np.arange(16).reshape(4, 4))
     assert np.array_equal(red, green)
     assert np.array_equal(red, blue)
@@ -107,7 +130,10 @@ def test_images_are_turned_upright() -> None:
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("not an image")
-    with pytest.raises(DataError, match=r"bad\.png cannot be read as an image .*; replace it or leave it out"):
+    with pytest.raises(
+        DataError,
+        match=r"bad\.png cannot be read as an image .*; replace it or leave it out",
+    ):
         decode(str(tmp_path / "bad.png"), CROP)
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
         decode({"bytes": None, "path": str(tmp_path / "gone.png")}, CROP)
@@ -116,7 +142,10 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_half_a_file_is_no_image(kind: str) -> None:
     data = encoded(noise(64, 64), kind)
-    with pytest.raises(DataError, match=rf"an image of {len(data) // 2:,} bytes cannot be read as an image"):
+    with pytest.raises(
+        DataError,
+        match=rf"an image of {len(data) // 2:,} bytes cannot be read as an image",
+    ):
         decode(data[: len(data) // 2], CROP)
 
 
@@ -143,25 +172,37 @@ def test_floats_from_zero_to_one_are_scaled_and_not_black() -> None:
     with Image.open(BytesIO(encoded(Image.fromarray(unit), "TIFF"))) as read:
         assert read.mode == "F"
         assert np.asarray(rgb(read))[..., 0].tolist() == [[0, 64], [128, 255]]
-    assert decode(encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), CROP).min() == 255
+    assert (
+        decode(encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), CROP).min()
+        == 255
+    )
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1.5), (0, float("nan")), (0, float("inf"))])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 255), (-1, 1), (0, 1.5), (0, float("nan")), (0, float("inf"))]
+)
 def test_floats_of_another_range_are_refused(low: float, high: float) -> None:
     odd = Image.fromarray(np.array([[low, high]], np.float32))
-    with pytest.raises(DataError, match=r"cannot be read as an image \(it holds floats from .*expected 0 to 1"):
+    with pytest.raises(
+        DataError,
+        match=r"cannot be read as an image \(it holds floats from .*expected 0 to 1",
+    ):
         decode(encoded(odd, "TIFF"), CROP)
 
 
 @pytest.mark.parametrize("high", [1, 255, 65535, 70000, 2**31 - 1])
 def test_whole_numbers_of_32_bits_are_refused(high: int) -> None:
     odd = Image.fromarray(np.array([[0, high]], np.int32))
-    with pytest.raises(DataError, match=rf"whole numbers of 32 bits or with a sign, from 0 to {high}"):
+    with pytest.raises(
+        DataError, match=rf"whole numbers of 32 bits or with a sign, from 0 to {high}"
+    ):
         decode(encoded(odd, "TIFF"), CROP)
 
 
 def test_whole_numbers_of_16_bits_with_a_sign_are_refused() -> None:
-    deep = encoded(Image.fromarray(np.array([[0, 65535]], np.uint16)), "TIFF", tiffinfo={339: 2})
+    deep = encoded(
+        Image.fromarray(np.array([[0, 65535]], np.uint16)), "TIFF", tiffinfo={339: 2}
+    )
     with pytest.raises(DataError, match="with a sign, from -1 to 0"):
         decode(deep, CROP)
 

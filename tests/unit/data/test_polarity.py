@@ -26,7 +26,9 @@ def labels(lexicon: Splits) -> dict[str, int]:
     return {
         w: label
         for side in SIDES
-        for w, label in zip(*(getattr(lexicon, side)[c] for c in ("text", "label")), strict=True)
+        for w, label in zip(
+            *(getattr(lexicon, side)[c] for c in ("text", "label")), strict=True
+        )
     }
 
 
@@ -37,7 +39,22 @@ def side_of(lexicon: Splits) -> dict[str, str]:
 
 def inflections(word: str) -> Iterator[str]:
     """What English grammar makes of a word, spelled out apart from how the splits are made."""
-    for ending in ("s", "es", "ed", "d", "ing", "er", "ers", "est", "ly", "ness", "ful", "less", "fully", "ment"):
+    for ending in (
+        "s",
+        "es",
+        "ed",
+        "d",
+        "ing",
+        "er",
+        "ers",
+        "est",
+        "ly",
+        "ness",
+        "ful",
+        "less",
+        "fully",
+        "ment",
+    ):
         yield word + ending
     if word.endswith("e"):
         for ending in ("ing", "ings", "ed", "er", "est", "y", "ation"):
@@ -51,7 +68,12 @@ def inflections(word: str) -> Iterator[str]:
 
 def test_no_inflection_of_a_word_is_on_another_side(side_of: dict[str, str]) -> None:
     """A model could look the answer up otherwise, and the test would measure memory."""
-    split = [(w, f) for w in side_of for f in inflections(w) if f in side_of and side_of[f] != side_of[w]]
+    split = [
+        (w, f)
+        for w in side_of
+        for f in inflections(w)
+        if f in side_of and side_of[f] != side_of[w]
+    ]
     assert split == []
 
 
@@ -71,7 +93,9 @@ def test_there_are_inflections_to_split(side_of: dict[str, str]) -> None:
     ],
     ids=lambda family: family[0],
 )
-def test_irregular_forms_stay_with_their_word(side_of: dict[str, str], family: tuple[str, ...]) -> None:
+def test_irregular_forms_stay_with_their_word(
+    side_of: dict[str, str], family: tuple[str, ...]
+) -> None:
     there = [side_of[word] for word in family if word in side_of]
     assert len(there) > 1
     assert len(set(there)) == 1
@@ -95,9 +119,34 @@ def test_both_classes_are_common_on_every_side(lexicon: Splits, side: str) -> No
 
 
 def test_labels_are_what_people_say(labels: dict[str, int]) -> None:
-    good = ("good", "great", "love", "happy", "excellent", "win", "joy", "beautiful", "hope", "thanks")
-    bad = ("bad", "terrible", "hate", "sad", "awful", "murder", "war", "ugly", "pain", "lies")
-    assert {word: labels[word] for word in (*good, *bad)} == {**dict.fromkeys(good, 1), **dict.fromkeys(bad, 0)}
+    good = (
+        "good",
+        "great",
+        "love",
+        "happy",
+        "excellent",
+        "win",
+        "joy",
+        "beautiful",
+        "hope",
+        "thanks",
+    )
+    bad = (
+        "bad",
+        "terrible",
+        "hate",
+        "sad",
+        "awful",
+        "murder",
+        "war",
+        "ugly",
+        "pain",
+        "lies",
+    )
+    assert {word: labels[word] for word in (*good, *bad)} == {
+        **dict.fromkeys(good, 1),
+        **dict.fromkeys(bad, 0),
+    }
     assert SPEC.labels == ("negative", "positive")
 
 
@@ -121,7 +170,12 @@ def test_the_split_is_the_one_that_records_were_made_with(lexicon: Splits) -> No
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "efe783f864a0f231"
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=r"vaderSentiment; install it with: pip install 'instant-soup\[demo\]'"):
+    with pytest.raises(
+        MissingExtra,
+        match=r"vaderSentiment; install it with: pip install 'instant-soup\[demo\]'",
+    ):
         polarity()

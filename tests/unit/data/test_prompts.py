@@ -10,7 +10,11 @@ from instant_soup.data.prompts import DIGITS, sentences, wording
 
 
 def test_names_of_the_data_are_read_as_words() -> None:
-    assert wording(("aquarium_fish", "sea__horse", "dog"), ()) == ("aquarium fish", "sea horse", "dog")
+    assert wording(("aquarium_fish", "sea__horse", "dog"), ()) == (
+        "aquarium fish",
+        "sea horse",
+        "dog",
+    )
 
 
 def test_words_that_are_given_go_before_names() -> None:
@@ -18,7 +22,10 @@ def test_words_that_are_given_go_before_names() -> None:
 
 
 def test_too_few_words_are_counted() -> None:
-    with pytest.raises(DataError, match=r"1 class words for 2 classes; give one for each of 0, 1, in this order"):
+    with pytest.raises(
+        DataError,
+        match=r"1 class words for 2 classes; give one for each of 0, 1, in this order",
+    ):
         wording(("0", "1"), ("none",))
 
 
@@ -31,9 +38,13 @@ def test_a_word_is_put_into_every_template_as_it_is() -> None:
     assert sentences("{0} dog", ["a {}.", "{}"]) == ["a {0} dog.", "{0} dog"]
 
 
-@pytest.mark.parametrize(("template", "places"), [("a dog", 0), ("{} and {}", 2), ("a {0}", 0)])
+@pytest.mark.parametrize(
+    ("template", "places"), [("a dog", 0), ("{} and {}", 2), ("a {0}", 0)]
+)
 def test_a_template_has_one_place(template: str, places: int) -> None:
-    with pytest.raises(DataError, match=rf"has {places} places for the class; expected one \{{\}}"):
+    with pytest.raises(
+        DataError, match=rf"has {places} places for the class; expected one \{{\}}"
+    ):
         sentences("dog", [template])
 
 

@@ -19,7 +19,10 @@ def write(folder: Path, **sizes: int) -> Path:
     """Files of so many numbered rows."""
     folder.mkdir(exist_ok=True)
     for name, count in sizes.items():
-        rows = {"text": [f"{name} {i}" for i in range(count)], "label": [i % 2 for i in range(count)]}
+        rows = {
+            "text": [f"{name} {i}" for i in range(count)],
+            "label": [i % 2 for i in range(count)],
+        }
         schema = pa.schema({"text": pa.string(), "label": pa.int64()})
         pq.write_table(pa.table(rows, schema=schema), folder / f"{name}.parquet")
     return folder
@@ -36,8 +39,12 @@ def texts(rows: Dataset) -> list[str]:
 # splitting
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.1, 10), (0.25, 25), (0.5, 50), (0.001, 1), (0.99, 99)])
-def test_validation_is_cut_out_of_train_and_shares_no_row_with_it(tmp_path: Path, share: float, count: int) -> None:
+@pytest.mark.parametrize(
+    ("share", "count"), [(0.1, 10), (0.25, 25), (0.5, 50), (0.001, 1), (0.99, 99)]
+)
+def test_validation_is_cut_out_of_train_and_shares_no_row_with_it(
+    tmp_path: Path, share: float, count: int
+) -> None:
     got = read(write(tmp_path, train=100, validation=7), validation=share)
     train, chosen = texts(got.train), texts(got.validation)
     assert len(chosen) == count
@@ -52,7 +59,10 @@ def test_the_datas_own_validation_set_is_the_test_split_and_whole(tmp_path: Path
 def test_rows_keep_their_labels(tmp_path: Path) -> None:
     got = read(write(tmp_path, train=50, validation=5))
     for rows in (got.train, got.validation, got.test):
-        assert all(label == int(text.split()[1]) % 2 for text, label in zip(rows["text"], rows["label"], strict=True))
+        assert all(
+            label == int(text.split()[1]) % 2
+            for text, label in zip(rows["text"], rows["label"], strict=True)
+        )
 
 
 def test_the_cut_is_at_random_and_the_same_each_time(tmp_path: Path) -> None:
@@ -65,14 +75,18 @@ def test_the_cut_is_at_random_and_the_same_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [2, 10, 99])
-def test_a_limit_uses_so_many_training_rows_validation_included(tmp_path: Path, limit: int) -> None:
+def test_a_limit_uses_so_many_training_rows_validation_included(
+    tmp_path: Path, limit: int
+) -> None:
     got = read(write(tmp_path, train=100, validation=5), limit=limit)
     used = texts(got.train) + texts(got.validation)
     assert len(used) == len(set(used)) == limit
     assert len(got.validation) == max(1, round(0.1 * limit))
 
 
-def test_a_limit_draws_at_random_and_a_higher_one_adds_to_a_lower_one(tmp_path: Path) -> None:
+def test_a_limit_draws_at_random_and_a_higher_one_adds_to_a_lower_one(
+    tmp_path: Path,
+) -> None:
     folder = write(tmp_path, train=100, validation=5)
     used = []
     for limit in (10, 30):
@@ -91,22 +105,38 @@ def test_a_limit_beyond_the_data_is_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["validation", "validation_matched", "test"])
-def test_the_test_split_is_found_under_any_of_its_names(tmp_path: Path, name: str) -> None:
+def test_the_test_split_is_found_under_any_of_its_names(
+    tmp_path: Path, name: str
+) -> None:
     got = read(write(tmp_path, **{"train": 10, name: 3}))
     assert texts(got.test) == [f"{name} {i}" for i in range(3)]
 
 
-def test_labelled_validation_goes_before_a_test_set_that_hides_its_labels(tmp_path: Path) -> None:
+def test_labelled_validation_goes_before_a_test_set_that_hides_its_labels(
+    tmp_path: Path,
+) -> None:
     got = read(write(tmp_path, train=10, test=3, validation=4))
     assert texts(got.test) == [f"validation {i}" for i in range(4)]
 
 
 def test_a_path_may_be_text(tmp_path: Path) -> None:
-    assert len(splits(str(write(tmp_path, train=10, validation=3)), None, validation=0.1, limit=None).train) == 9
+    assert (
+        len(
+            splits(
+                str(write(tmp_path, train=10, validation=3)),
+                None,
+                validation=0.1,
+                limit=None,
+            ).train
+        )
+        == 9
+    )
 
 
 def test_a_missing_folder_is_named_with_what_should_be_in_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no folder at .*gone; .*train\.parquet and validation\.parquet"):
+    with pytest.raises(
+        DataError, match=r"no folder at .*gone; .*train\.parquet and validation\.parquet"
+    ):
         read(tmp_path / "gone")
 
 
@@ -117,7 +147,9 @@ def test_a_missing_file_is_named_with_what_was_found_instead(tmp_path: Path) -> 
 
 
 def test_a_missing_test_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no validation\.parquet; found train\.parquet"):
+    with pytest.raises(
+        DataError, match=r"holds no validation\.parquet; found train\.parquet"
+    ):
         read(write(tmp_path, train=10))
 
 
@@ -146,9 +178,12 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "split"), [({"train": 10, "validation": 0}, "test"), ({"train": 1, "validation": 3}, "train")]
+    ("sizes", "split"),
+    [({"train": 10, "validation": 0}, "test"), ({"train": 1, "validation": 3}, "train")],
 )
-def test_an_empty_split_is_named(tmp_path: Path, sizes: dict[str, int], split: str) -> None:
+def test_an_empty_split_is_named(
+    tmp_path: Path, sizes: dict[str, int], split: str
+) -> None:
     with pytest.raises(DataError, match=f"the {split} split of .* is empty"):
         read(write(tmp_path, **sizes))
 
@@ -170,7 +205,9 @@ def test_a_share_out_of_range_is_refused(tmp_path: Path, share: float) -> None:
         read(write(tmp_path, train=10, validation=3), validation=share)
 
 
-def test_a_share_that_leaves_no_row_to_train_on_is_what_the_error_is_about(tmp_path: Path) -> None:
+def test_a_share_that_leaves_no_row_to_train_on_is_what_the_error_is_about(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(DataError, match=r"validation is 0\.9"):
         read(write(tmp_path, train=3, validation=3), validation=0.9)
 
@@ -179,10 +216,14 @@ def test_a_share_that_leaves_no_row_to_train_on_is_what_the_error_is_about(tmp_p
 
 
 def rows(name: str, count: int = 10) -> Dataset:
-    return Dataset.from_dict({"text": [f"{name} {i}" for i in range(count)], "label": [0] * count})
+    return Dataset.from_dict(
+        {"text": [f"{name} {i}" for i in range(count)], "label": [0] * count}
+    )
 
 
-def hub(monkeypatch: pytest.MonkeyPatch, found: dict[str, Dataset] | Exception) -> list[tuple[object, ...]]:
+def hub(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, Dataset] | Exception
+) -> list[tuple[object, ...]]:
     asked: list[tuple[object, ...]] = []
 
     def load(*where: object) -> dict[str, Dataset]:
@@ -195,18 +236,37 @@ def hub(monkeypatch: pytest.MonkeyPatch, found: dict[str, Dataset] | Exception) 
     return asked
 
 
-def test_without_a_folder_the_hub_is_asked_for_repository_and_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = hub(monkeypatch, {"train": rows("train"), "test": rows("test"), "validation_matched": rows("matched")})
+def test_without_a_folder_the_hub_is_asked_for_repository_and_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = hub(
+        monkeypatch,
+        {
+            "train": rows("train"),
+            "test": rows("test"),
+            "validation_matched": rows("matched"),
+        },
+    )
     got = splits(None, ("some/glue", "mnli"), validation=0.1, limit=None)
     assert asked == [("some/glue", "mnli")]
     assert len(got.train) == 9
     assert texts(got.test)[0] == "matched 0"
 
 
-def test_a_folder_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_goes_before_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = hub(monkeypatch, RuntimeError())
     assert (
-        len(splits(write(tmp_path, train=10, validation=3), ("some/glue", None), validation=0.1, limit=None).test) == 3
+        len(
+            splits(
+                write(tmp_path, train=10, validation=3),
+                ("some/glue", None),
+                validation=0.1,
+                limit=None,
+            ).test
+        )
+        == 3
     )
     assert asked == []
 
@@ -217,7 +277,10 @@ def test_a_hub_that_cannot_be_reached_is_a_data_error_with_a_way_out(
 ) -> None:
     hub(monkeypatch, ConnectionError("offline"))
     named = "some/glue/cola" if configuration else "some/glue"
-    with pytest.raises(DataError, match=rf"could not load {named} from the hub \(offline\); set data to a folder"):
+    with pytest.raises(
+        DataError,
+        match=rf"could not load {named} from the hub \(offline\); set data to a folder",
+    ):
         splits(None, ("some/glue", configuration), validation=0.1, limit=None)
 
 
@@ -227,7 +290,9 @@ def test_a_task_without_a_home_on_the_hub_asks_for_a_folder() -> None:
 
 
 @pytest.mark.parametrize("found", ["train", "validation"])
-def test_a_hub_set_that_lacks_a_split_is_a_data_error(monkeypatch: pytest.MonkeyPatch, found: str) -> None:
+def test_a_hub_set_that_lacks_a_split_is_a_data_error(
+    monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
     hub(monkeypatch, {found: rows(found)})
     with pytest.raises(DataError):
         splits(None, ("some/glue", None), validation=0.1, limit=None)

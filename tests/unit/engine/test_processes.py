@@ -39,7 +39,12 @@ def pids(workers: Workers) -> list[int]:
 def test_processes_do_the_work_on_what_they_share(workers: Workers) -> None:
     shared = torch.tensor([12.0, 24.0])
     found = list(workers.each(shared, [1, 2, 3, 4], names(4)))
-    assert [one.tolist() for one in found] == [[12.0, 24.0], [6.0, 12.0], [4.0, 8.0], [3.0, 6.0]]
+    assert [one.tolist() for one in found] == [
+        [12.0, 24.0],
+        [6.0, 12.0],
+        [4.0, 8.0],
+        [3.0, 6.0],
+    ]
 
 
 def test_what_a_round_shared_is_gone_after_it(workers: Workers) -> None:
@@ -92,7 +97,14 @@ def test_a_curved_ticket_drawn_by_processes_is_the_one_that_this_process_draws(
     mini: CourseTask, knobs: dict[str, Any]
 ) -> None:
     method = soup.InstantSoup(
-        **{"denoisers": 2, "lookahead_steps": 2, "share": "cubic", "rounds": 2, "spacing": "even", **knobs},
+        **{
+            "denoisers": 2,
+            "lookahead_steps": 2,
+            "share": "cubic",
+            "rounds": 2,
+            "spacing": "even",
+            **knobs,
+        },
         inside=True,
         finish="continue",
         protocols=Protocols(subsets="disjoint"),
@@ -111,7 +123,9 @@ def test_engines_go_by_name() -> None:
         engine.hiring("proceses", make)  # type: ignore[arg-type]
 
 
-def test_without_ray_its_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_its_engine_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[ray\]'"):
         engine.hiring("ray", partial(partial, operator.add))

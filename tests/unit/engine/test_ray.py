@@ -36,8 +36,12 @@ from instant_soup.tasks import CourseTask
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*", "ignore::DeprecationWarning:ray.*"),
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore::FutureWarning:ray.*", "ignore::DeprecationWarning:ray.*"
+    ),
 ]
 OF_THE_MACHINE = ("seconds", "clock", "memory", "made", "checksum")
 METHOD = soup.InstantSoup(
@@ -51,7 +55,11 @@ METHOD = soup.InstantSoup(
     score="curved",
 )
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
-FAST = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "worker_niceness": 0}
+FAST = {
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+    "worker_niceness": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,10 @@ def cluster() -> Iterator[Any]:
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": FAST})
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={**node, "include_dashboard": False, "_system_config": FAST},
+    )
     made.worker = [made.add_node(**node) for _ in range(2)]
     ray.init(address=made.address, log_to_driver=False)
     yield made
@@ -87,7 +98,11 @@ def kill(crew: Workers, dice: random.Random) -> None:
 
 
 def same(ticket: soup.Ticket, other: soup.Ticket) -> bool:
-    return (ticket.digest, ticket.cost, ticket.notes) == (other.digest, other.cost, other.notes)
+    return (ticket.digest, ticket.cost, ticket.notes) == (
+        other.digest,
+        other.cost,
+        other.notes,
+    )
 
 
 SWEEP = """
@@ -120,7 +135,9 @@ def table(folder: Path) -> dict[str, Any]:
     found = {}
     for path in sorted(folder.glob("*/record.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        facts = {name: part for name, part in record.items() if name not in OF_THE_MACHINE}
+        facts = {
+            name: part for name, part in record.items() if name not in OF_THE_MACHINE
+        }
         found[path.parent.name] = facts, (path.parent / "ticket.safetensors").read_bytes()
     return found
 
@@ -149,8 +166,12 @@ def test_a_sweep_of_which_a_worker_is_killed_ends_with_the_same_records(
     striker.start()
     try:
         for _ in on_ray(sweep, None, "auto"):
-            stamps = {str(path): path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*/record.json")}
-            assert {path: stamps[path] for path in seen} == seen  # what is done is not done again
+            stamps = {
+                str(path): path.stat().st_mtime_ns
+                for path in (tmp_path / "killed").glob("*/record.json")
+            }
+            # what is done is not done again
+            assert {path: stamps[path] for path in seen} == seen
             seen = stamps
     finally:
         over.set()
@@ -194,11 +215,15 @@ def test_workers_killed_at_random_moments_change_neither_ticket_nor_bill(
 
 def test_what_fails_three_times_is_named(shared: CourseTask) -> None:
     learner = shared.learner(soup.Meter())
-    with pytest.raises(EngineError, match=r"look-ahead 1 of 1, Brief\(.*\), failed 3 times.*TypeError"):
+    with pytest.raises(
+        EngineError, match=r"look-ahead 1 of 1, Brief\(.*\), failed 3 times.*TypeError"
+    ):
         list(learner.look_ahead([Brief(1, Training())], partial(operator.truediv, 1)))
 
 
-def test_more_threads_than_any_node_has_cpus_is_said_at_once(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_than_any_node_has_cpus_is_said_at_once(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
     hire = hiring("ray", partial(partial, operator.add))
     assert hire is not None
@@ -206,7 +231,9 @@ def test_more_threads_than_any_node_has_cpus_is_said_at_once(cluster: Any, monke
         hire()
 
 
-def test_a_node_that_is_lost_in_mid_draw_changes_neither(cluster: Any, shared: CourseTask, alone: soup.Ticket) -> None:
+def test_a_node_that_is_lost_in_mid_draw_changes_neither(
+    cluster: Any, shared: CourseTask, alone: soup.Ticket
+) -> None:
     left = [cluster.worker.pop()]
 
     def watch(pulse: Any) -> None:

@@ -30,14 +30,19 @@ def bits(tensor: Tensor) -> bytes:
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and bits(one) == bits(other)
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and bits(one) == bits(other)
+    )
 
 
 def test_tensors_of_every_kind_come_out_as_they_went_in() -> None:
     packed = wire.pack({"tensors": TENSORS, "more": ("text", 7)})
     for opened in (packed.open(), packed.look()):
         assert opened["more"] == ("text", 7)
-        assert all(same(one, other) for one, other in zip(opened["tensors"], TENSORS, strict=True))
+        assert all(
+            same(one, other)
+            for one, other in zip(opened["tensors"], TENSORS, strict=True)
+        )
 
 
 def test_what_was_opened_may_be_written_to_and_changes_nothing_elsewhere() -> None:
@@ -56,7 +61,9 @@ def test_the_bytes_of_tensors_are_not_copied_into_the_pickle() -> None:
     assert packed.size - len(packed.head) == 400_000
 
 
-def test_a_file_holds_what_was_packed_at_places_that_any_dtype_may_lie_at(tmp_path: Path) -> None:
+def test_a_file_holds_what_was_packed_at_places_that_any_dtype_may_lie_at(
+    tmp_path: Path,
+) -> None:
     wire.write(wire.pack(TENSORS), tmp_path / "parcel")
     found = wire.read(tmp_path / "parcel").look()
     assert all(same(one, other) for one, other in zip(found, TENSORS, strict=True))
@@ -88,7 +95,9 @@ def test_a_model_travels_with_what_it_trains_and_what_it_ties() -> None:
 
 
 def test_what_cannot_travel_is_said_with_what_to_do() -> None:
-    with pytest.raises(EngineError, match="use functions of a module in place of lambdas"):
+    with pytest.raises(
+        EngineError, match="use functions of a module in place of lambdas"
+    ):
         wire.pack(lambda: None)
 
 

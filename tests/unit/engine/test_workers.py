@@ -27,7 +27,9 @@ class Scripted:
 
     advice = "is there any?"
 
-    def __init__(self, script: Script, begins: Callable[[int], Event | None] = ready) -> None:
+    def __init__(
+        self, script: Script, begins: Callable[[int], Event | None] = ready
+    ) -> None:
         self.script, self.begins = script, begins
         self.events: deque[Event] = deque()
         self.asked: list[tuple[int, Any]] = []
@@ -83,9 +85,13 @@ def names(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20])
-def test_answers_come_in_the_order_of_the_errands_whoever_is_done_first(count: int) -> None:
+def test_answers_come_in_the_order_of_the_errands_whoever_is_done_first(
+    count: int,
+) -> None:
     with Workers(backend := Scripted(doubled), count) as workers:
-        assert list(workers.each("state", range(11), names(11))) == [2 * i for i in range(11)]
+        assert list(workers.each("state", range(11), names(11))) == [
+            2 * i for i in range(11)
+        ]
         assert sorted(errand for _, errand in backend.asked) == list(range(11))
         assert backend.shared == []
     assert backend.closed
@@ -93,7 +99,11 @@ def test_answers_come_in_the_order_of_the_errands_whoever_is_done_first(count: i
 
 def test_a_worker_that_dies_is_replaced_and_its_errand_done_again() -> None:
     def script(hand: int, errand: Any, before: int) -> Event:
-        return Event(hand, "lost", "it was killed") if errand == 2 and before < 2 else doubled(hand, errand, before)
+        return (
+            Event(hand, "lost", "it was killed")
+            if errand == 2 and before < 2
+            else doubled(hand, errand, before)
+        )
 
     with Workers(backend := Scripted(script), 3) as workers:
         assert list(workers.each("state", range(5), names(5))) == [0, 2, 4, 6, 8]
@@ -104,10 +114,17 @@ def test_a_worker_that_dies_is_replaced_and_its_errand_done_again() -> None:
 @pytest.mark.parametrize("kind", ["lost", "error"])
 def test_what_fails_three_times_ends_it_with_its_name_and_why(kind: Any) -> None:
     def script(hand: int, errand: Any, before: int) -> Event:
-        return Event(hand, kind, "the lights went out") if errand == 1 else doubled(hand, errand, before)
+        return (
+            Event(hand, kind, "the lights went out")
+            if errand == 1
+            else doubled(hand, errand, before)
+        )
 
     workers = Workers(backend := Scripted(script), 2)
-    with pytest.raises(EngineError, match=r"^errand 1 failed 3 times, the last time because the lights went out$"):
+    with pytest.raises(
+        EngineError,
+        match=r"^errand 1 failed 3 times, the last time because the lights went out$",
+    ):
         list(workers.each("state", range(4), names(4)))
     assert sum(errand == 1 for _, errand in backend.asked) == 3
     assert backend.shared == []
@@ -115,7 +132,11 @@ def test_what_fails_three_times_ends_it_with_its_name_and_why(kind: Any) -> None
 
 def test_an_error_of_ours_is_raised_at_once_and_as_it_is() -> None:
     def script(hand: int, errand: Any, before: int) -> Event:
-        return Event(hand, "error", TrainingError("the loss is nan")) if errand == 1 else doubled(hand, errand, before)
+        return (
+            Event(hand, "error", TrainingError("the loss is nan"))
+            if errand == 1
+            else doubled(hand, errand, before)
+        )
 
     answers = Workers(backend := Scripted(script), 1).each("state", range(4), names(4))
     assert next(answers) == 0
@@ -160,7 +181,9 @@ def test_what_is_shared_is_let_go_of_even_if_no_answer_is_ever_asked_for() -> No
     assert backend.shared == []
 
 
-def test_a_straggler_is_overtaken_by_a_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_straggler_is_overtaken_by_a_second_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(room, "SLOW_AT_LEAST", 0.0)
     monkeypatch.setattr(room, "SLOW", 0.0)
 
@@ -179,10 +202,15 @@ def test_it_does_not_wait_for_ever_for_a_worker() -> None:
 
 
 def test_workers_of_other_versions_are_refused_and_other_hardware_is_told() -> None:
-    for change, kind in (({"versions": {"torch": "0.1"}}, EngineError), ({"hardware": "abacus"}, UserWarning)):
+    for change, kind in (
+        ({"versions": {"torch": "0.1"}}, EngineError),
+        ({"hardware": "abacus"}, UserWarning),
+    ):
         backend = Scripted(doubled, begins=partial(_other, change))
         workers = Workers(backend, 1)
-        with pytest.raises(kind, match="install the same on all" if kind is EngineError else "abacus"):
+        with pytest.raises(
+            kind, match="install the same on all" if kind is EngineError else "abacus"
+        ):
             list(workers.each("state", [1], names(1)))
 
 
@@ -199,6 +227,14 @@ def test_no_more_workers_are_started_than_there_is_work_for() -> None:
 
 
 def test_a_worker_that_cannot_begin_says_why() -> None:
-    workers = Workers(Scripted(doubled, begins=lambda hand: Event(hand, "unable", "OSError: no disk, on node-7")), 1)
-    with pytest.raises(EngineError, match="a worker cannot begin: OSError: no disk, on node-7"):
+    workers = Workers(
+        Scripted(
+            doubled,
+            begins=lambda hand: Event(hand, "unable", "OSError: no disk, on node-7"),
+        ),
+        1,
+    )
+    with pytest.raises(
+        EngineError, match="a worker cannot begin: OSError: no disk, on node-7"
+    ):
         list(workers.each("state", [1], names(1)))

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 
-def record(method: str = "magnitude", *, seed: int = 0, budget: float = 1.0, **changes: Any) -> dict[str, Any]:
+def record(
+    method: str = "magnitude", *, seed: int = 0, budget: float = 1.0, **changes: Any
+) -> dict[str, Any]:
     """A record of schema 3 as a run leaves it, as plain data.
 
     *changes* are knobs, or fields of the recipe by their path.
@@ -25,7 +27,9 @@ def record(method: str = "magnitude", *, seed: int = 0, budget: float = 1.0, **c
     for path, value in changes.items():
         if "__" in path:
             table, field = path.split("__")
-            recipe[table] = {**recipe[table], field: value} if table in recipe and field else value
+            recipe[table] = (
+                {**recipe[table], field: value} if table in recipe and field else value
+            )
     cost = {"steps": 10, "examples": 80, "passes": 240, "flops": 1000}
     return {
         "schema": 3,

@@ -25,7 +25,12 @@ def named(records: Iterable[dict[str, Any]]) -> list[Run]:
 
 
 def work(steps: int, passes: int) -> dict[str, int]:
-    return {"steps": steps, "examples": passes // 3, "passes": passes, "flops": 1000 * passes}
+    return {
+        "steps": steps,
+        "examples": passes // 3,
+        "passes": passes,
+        "flops": 1000 * passes,
+    }
 
 
 def record(
@@ -53,16 +58,24 @@ def record(
     stages = {
         "draw": {
             **({"train": work(int(100 * draw), int(3000 * draw))} if draw else {}),
-            **({"look-ahead": work(int(100 * ahead), int(3000 * ahead))} if ahead else {}),
+            **(
+                {"look-ahead": work(int(100 * ahead), int(3000 * ahead))} if ahead else {}
+            ),
         },
         "train": {
             "train": work(int(100 * budget), int(3000 * budget)),
             "select": {"steps": 0, "examples": 60, "passes": 60, "flops": 60_000},
-            "test": {"steps": 0, "examples": tested, "passes": tested, "flops": 1000 * tested},
+            "test": {
+                "steps": 0,
+                "examples": tested,
+                "passes": tested,
+                "flops": 1000 * tested,
+            },
         },
     }
     clock: dict[str, Any] = {
-        stage: {name: one["passes"] / 100 for name, one in of.items()} for stage, of in stages.items()
+        stage: {name: one["passes"] / 100 for name, one in of.items()}
+        for stage, of in stages.items()
     }
     nothing = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
     return {
@@ -88,7 +101,9 @@ def record(
     }  # fmt: skip
 
 
-def moved(source: str, target: str, figure: float, *, seed: int = 0, **changes: Any) -> dict[str, Any]:
+def moved(
+    source: str, target: str, figure: float, *, seed: int = 0, **changes: Any
+) -> dict[str, Any]:
     """A record of a transfer; *changes* are of the target's recipe."""
     made = record("instant-soup", figure, task=target, seed=seed)
     asked = record("instant-soup", task=source, seed=seed)

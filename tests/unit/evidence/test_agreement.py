@@ -23,13 +23,25 @@ def store(mini_recipe: dict[str, Any], tmp_path: Path) -> soup.Store:
     found = soup.Store(tmp_path / "runs")
     for method in METHODS:
         soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": method}}), found)
-    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "random"}, "control": "layers"}), found)
-    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "dense"}, "sparsity": 0.0}), found)
-    soup.run(soup.Recipe.parse({**mini_recipe, "method": {"name": "random"}, "seed": 1}), found)
+    soup.run(
+        soup.Recipe.parse(
+            {**mini_recipe, "method": {"name": "random"}, "control": "layers"}
+        ),
+        found,
+    )
+    soup.run(
+        soup.Recipe.parse({**mini_recipe, "method": {"name": "dense"}, "sparsity": 0.0}),
+        found,
+    )
+    soup.run(
+        soup.Recipe.parse({**mini_recipe, "method": {"name": "random"}, "seed": 1}), found
+    )
     return found
 
 
-def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(store: soup.Store) -> None:
+def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(
+    store: soup.Store,
+) -> None:
     runs = collect(store.folder)
     pairs = agreements(store.folder, runs)
     assert [(pair.one, pair.other, pair.seed) for pair in pairs] == [
@@ -44,7 +56,9 @@ def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(
         assert pair.agreement == agreement(masks[pair.one], masks[pair.other])
 
 
-def test_what_was_measured_is_still_known_where_the_tickets_are_not(store: soup.Store) -> None:
+def test_what_was_measured_is_still_known_where_the_tickets_are_not(
+    store: soup.Store,
+) -> None:
     before = agreements(store.folder, collect(store.folder))
     for path in store.folder.glob("*/ticket.safetensors"):
         path.unlink()
@@ -64,7 +78,9 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(
     assert not (store.folder / "agreement.json").exists()
 
 
-@pytest.mark.parametrize("content", ["{", json.dumps({"a-b": {"cosine": 1}}), json.dumps({"a-b": 3})])
+@pytest.mark.parametrize(
+    "content", ["{", json.dumps({"a-b": {"cosine": 1}}), json.dumps({"a-b": 3})]
+)
 def test_damaged_notes_are_named(store: soup.Store, content: str) -> None:
     (store.folder / "agreement.json").write_text(content, encoding="utf-8")
     with pytest.raises(StoreError, match=r"agreement\.json"):

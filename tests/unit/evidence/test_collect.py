@@ -36,7 +36,9 @@ def put(path: Path, one: dict[str, Any]) -> None:
 def copied(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr(sys, "argv", ["collect.py", *map(str, folders)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    return {str(path.relative_to(folders[1])) for path in folders[1].rglob("*.json")} - {"agreement.json"}
+    return {str(path.relative_to(folders[1])) for path in folders[1].rglob("*.json")} - {
+        "agreement.json"
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +46,17 @@ def no_tickets(folders: tuple[Path, Path]) -> None:
     (folders[0] / "agreement.json").write_text("{}", encoding="utf-8")
 
 
-NAMES = {"sst2/magnitude-50-seed0.json", "sst2/dense-seed0.json", "transfers/cola-to-sst2-instant-soup-50-seed0.json"}
+NAMES = {
+    "sst2/magnitude-50-seed0.json",
+    "sst2/dense-seed0.json",
+    "transfers/cola-to-sst2-instant-soup-50-seed0.json",
+}
 
 
 def test_runs_and_transfers_have_names_for_people(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert copied(folders, monkeypatch) == NAMES
     assert "2 of 2 records and 1 transfers are new" in capsys.readouterr().out
@@ -64,11 +72,18 @@ def test_another_setting_of_a_task_has_a_folder_of_its_own(
     other = record("magnitude", 0.5)
     other["recipe"]["training"], other["key"] = {"batch": 5}, "0" * 64
     put(folders[0] / other["key"][:16] / "record.json", other)
-    assert copied(folders, monkeypatch) == {*NAMES, "sst2-batch-5/magnitude-50-seed0.json"}
+    assert copied(folders, monkeypatch) == {
+        *NAMES,
+        "sst2-batch-5/magnitude-50-seed0.json",
+    }
 
 
-def test_a_damaged_record_is_not_carried_on(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_record_is_not_carried_on(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = folders[0] / "transfers" / "one.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("0.6", "0.7"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("0.6", "0.7"), encoding="utf-8"
+    )
     with pytest.raises(SystemExit, match="damaged"):
         copied(folders, monkeypatch)

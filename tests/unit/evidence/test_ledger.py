@@ -19,20 +19,29 @@ def billed(*records: dict[str, Any]) -> Bill:
 
 def test_look_aheads_are_counted_and_their_share_is_made_visible() -> None:
     found = billed(record("instant-soup", ahead=0.6, draw=0.2))
-    assert {purpose: item.share for purpose, item in found.items.items()} == pytest.approx(
-        {"train": 1.2, "look-ahead": 0.6, "select": 0.02}
-    )
+    assert {
+        purpose: item.share for purpose, item in found.items.items()
+    } == pytest.approx({"train": 1.2, "look-ahead": 0.6, "select": 0.02})
     assert found.total == pytest.approx(1.82)
     assert found.uncounted == pytest.approx(1.22)
 
 
-def test_the_purposes_add_up_to_the_whole_cost_and_the_test_reading_is_not_among_them() -> None:
+def test_the_purposes_add_up_to_the_whole_cost_and_the_test_reading_is_not_among_them() -> (
+    None
+):
     one = record("instant-soup", ahead=0.6, draw=0.2, tested=10**6)
     found = billed(one)
     assert sum(item.share for item in found.items.values()) == pytest.approx(found.total)
-    paid = [cost for stage in ("draw", "train") for name, cost in one["cost"][stage].items() if name != "test"]
+    paid = [
+        cost
+        for stage in ("draw", "train")
+        for name, cost in one["cost"][stage].items()
+        if name != "test"
+    ]
     for unit in ("steps", "examples", "flops"):
-        assert sum(getattr(item, unit) for item in found.items.values()) == sum(cost[unit] for cost in paid)
+        assert sum(getattr(item, unit) for item in found.items.values()) == sum(
+            cost[unit] for cost in paid
+        )
     assert found.seconds == pytest.approx(sum(cost["passes"] for cost in paid) / 100)
 
 
@@ -61,7 +70,11 @@ def test_what_another_run_had_done_is_named_and_its_time_is_counted() -> None:
 
 def test_where_old_records_note_no_time_none_is_made_up() -> None:
     found = billed(record("lth", old=True))
-    assert (found.seconds, found.memory, found.items["train"].seconds) == (None, None, None)
+    assert (found.seconds, found.memory, found.items["train"].seconds) == (
+        None,
+        None,
+        None,
+    )
     mixed = billed(record("lth", old=True), record("lth", seed=1))
     assert mixed.memory == 2**30
     assert mixed.items["train"].seconds == pytest.approx(30.0)

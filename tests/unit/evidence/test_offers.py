@@ -19,7 +19,9 @@ SPOTS = [("glue/sst2", 0.5), ("glue/sst2", 0.9), ("glue/cola", 0.5)]
 
 
 def seeds(method: str, figures: Iterable[float], **facts: Any) -> list[dict[str, Any]]:
-    return [record(method, figure, seed=seed, **facts) for seed, figure in enumerate(figures)]
+    return [
+        record(method, figure, seed=seed, **facts) for seed, figure in enumerate(figures)
+    ]
 
 
 def compared(*parts: list[dict[str, Any]], reference: str = "magnitude") -> Comparison:
@@ -27,7 +29,10 @@ def compared(*parts: list[dict[str, Any]], reference: str = "magnitude") -> Comp
 
 
 def everywhere(method: str, figure: float, **facts: Any) -> list[dict[str, Any]]:
-    return [record(method, figure, task=task, sparsity=sparsity, **facts) for task, sparsity in SPOTS]
+    return [
+        record(method, figure, task=task, sparsity=sparsity, **facts)
+        for task, sparsity in SPOTS
+    ]
 
 
 @pytest.fixture
@@ -40,18 +45,45 @@ def four() -> Comparison:
 
 def test_the_best_at_a_budget_costs_no_more_than_it(four: Comparison) -> None:
     best = {offer.budget: offer.best["glue/sst2", 0.5].method for offer in four.offers}
-    assert best == {1.0: "snip", 1.5: "instant-soup", 2.0: "instant-soup", 4.0: "lth", math.inf: "lth"}
+    assert best == {
+        1.0: "snip",
+        1.5: "instant-soup",
+        2.0: "instant-soup",
+        4.0: "lth",
+        math.inf: "lth",
+    }
 
 
-def test_the_best_on_the_mean_rank_is_among_those_that_cost_no_more(four: Comparison) -> None:
-    first = {offer.budget: next(iter(offer.ranks.ranks)) for offer in four.offers if offer.ranks}
-    assert first == {1.0: "snip", 1.5: "instant-soup", 2.0: "instant-soup", 4.0: "lth", math.inf: "lth"}
+def test_the_best_on_the_mean_rank_is_among_those_that_cost_no_more(
+    four: Comparison,
+) -> None:
+    first = {
+        offer.budget: next(iter(offer.ranks.ranks))
+        for offer in four.offers
+        if offer.ranks
+    }
+    assert first == {
+        1.0: "snip",
+        1.5: "instant-soup",
+        2.0: "instant-soup",
+        4.0: "lth",
+        math.inf: "lth",
+    }
 
 
 def test_the_answer_names_figure_interval_seeds_and_cost() -> None:
-    comparison = compared(seeds("magnitude", [0.7, 0.72]), seeds("lth", [0.8, 0.82], draw=3))
+    comparison = compared(
+        seeds("magnitude", [0.7, 0.72]), seeds("lth", [0.8, 0.82], draw=3)
+    )
     head, row = tables.offered(comparison)
-    assert head == ["task, pruned", "up to 1 T", "up to 1.5 T", "up to 2 T", "up to 4 T", "any cost"]
+    assert head == [
+        "task, pruned",
+        "up to 1 T",
+        "up to 1.5 T",
+        "up to 2 T",
+        "up to 4 T",
+        "any cost",
+    ]
     assert row[0] == "glue/sst2, 50% pruned"
     assert row[1] == row[2] == row[3] == "magnitude: 0.710 ± 0.127, 2 seeds, 1.02 T"
     assert row[4] == row[5] == "lth: 0.810 ± 0.127, 2 seeds, 4.02 T"
@@ -70,7 +102,10 @@ def test_ranks_name_the_total_cost_of_each_line(four: Comparison) -> None:
 
 
 def test_a_perplexity_is_best_where_it_is_lowest() -> None:
-    comparison = compared(seeds("magnitude", [20.0], metric="perplexity"), seeds("snip", [18.0], metric="perplexity"))
+    comparison = compared(
+        seeds("magnitude", [20.0], metric="perplexity"),
+        seeds("snip", [18.0], metric="perplexity"),
+    )
     assert comparison.offers[0].best["glue/sst2", 0.5].method == "snip"
 
 
@@ -93,17 +128,26 @@ def test_records_of_older_schemas_are_shown_and_leave_the_ranks(four: Comparison
 
 
 def test_a_table_in_which_random_pruning_does_as_well_as_one_shot_is_silent() -> None:
-    comparison = compared(seeds("magnitude", [0.7, 0.72, 0.71]), seeds("random", [0.71, 0.7, 0.72]))
-    assert "random pruning is not told from one-shot" in comparison.why_silent("glue/sst2", 0.5)
+    comparison = compared(
+        seeds("magnitude", [0.7, 0.72, 0.71]), seeds("random", [0.71, 0.7, 0.72])
+    )
+    assert "random pruning is not told from one-shot" in comparison.why_silent(
+        "glue/sst2", 0.5
+    )
     assert "(cannot tell)" in tables.title(comparison, "glue/sst2", 0.5)
-    assert any("left out of the ranks" in sentence for sentence in tables.notes(comparison, "glue/sst2", 0.5))
+    assert any(
+        "left out of the ranks" in sentence
+        for sentence in tables.notes(comparison, "glue/sst2", 0.5)
+    )
 
 
 def test_a_table_in_which_one_shot_loses_next_to_nothing_is_silent() -> None:
     dense = seeds("dense", [0.80, 0.82, 0.84], sparsity=0.0)  # spread 0.02
     near = compared(dense, seeds("magnitude", [0.77, 0.78, 0.76]))
     far = compared(dense, seeds("magnitude", [0.75, 0.74, 0.76]))
-    assert "one-shot loses 0.050, less than 3 spreads" in near.why_silent("glue/sst2", 0.5)
+    assert "one-shot loses 0.050, less than 3 spreads" in near.why_silent(
+        "glue/sst2", 0.5
+    )
     assert far.why_silent("glue/sst2", 0.5) == ""
 
 
@@ -114,9 +158,21 @@ def test_where_the_runs_that_would_show_it_are_too_few_a_table_counts() -> None:
 
 def test_silent_tables_are_left_out_of_all_ranks() -> None:
     made = [
-        *(facts for task in "abc" for facts in seeds("magnitude", [0.70, 0.71, 0.72], task=task)),
-        *(facts for task in "abc" for facts in seeds("lth", [0.80, 0.81, 0.82], task=task)),
-        *(facts for task in "ab" for facts in seeds("random", [0.40, 0.413, 0.42], task=task)),
+        *(
+            facts
+            for task in "abc"
+            for facts in seeds("magnitude", [0.70, 0.71, 0.72], task=task)
+        ),
+        *(
+            facts
+            for task in "abc"
+            for facts in seeds("lth", [0.80, 0.81, 0.82], task=task)
+        ),
+        *(
+            facts
+            for task in "ab"
+            for facts in seeds("random", [0.40, 0.413, 0.42], task=task)
+        ),
         *seeds("random", [0.71, 0.70, 0.72], task="c"),
     ]
     comparison = compare(named(made))
@@ -130,40 +186,65 @@ def test_silent_tables_are_left_out_of_all_ranks() -> None:
 
 def test_a_comparison_of_unequal_steps_says_so() -> None:
     unequal = compared(seeds("magnitude", [0.7]), seeds("lth", [0.8], draw=0.06))
-    (sentence,) = [note for note in tables.notes(unequal, "glue/sst2", 0.5) if "Not at equal steps" in note]
+    (sentence,) = [
+        note
+        for note in tables.notes(unequal, "glue/sst2", 0.5)
+        if "Not at equal steps" in note
+    ]
     assert "from 1.00 to 1.06 T" in sentence
-    assert any("differ in total steps by more than 5 %" in remark for remark in unequal.remarks)
+    assert any(
+        "differ in total steps by more than 5 %" in remark for remark in unequal.remarks
+    )
 
 
 def test_a_comparison_of_equal_steps_does_not() -> None:
     equal = compared(seeds("magnitude", [0.7]), seeds("lth", [0.8], draw=0.04))
-    assert not any("equal steps" in note for note in tables.notes(equal, "glue/sst2", 0.5))
+    assert not any(
+        "equal steps" in note for note in tables.notes(equal, "glue/sst2", 0.5)
+    )
     assert not any("total steps" in remark for remark in equal.remarks)
 
 
-def test_a_comparison_under_several_learning_rate_lines_says_so_and_sets_none_against_another() -> None:
+def test_a_comparison_under_several_learning_rate_lines_says_so_and_sets_none_against_another() -> (
+    None
+):
     flat = record("lth", 0.9)
     flat["recipe"]["training"]["line"] = "flat"
     comparison = compared(seeds("magnitude", [0.7]), [flat], seeds("snip", [0.7]))
-    assert any("several learning-rate lines (flat, linear)" in remark for remark in comparison.remarks)
+    assert any(
+        "several learning-rate lines (flat, linear)" in remark
+        for remark in comparison.remarks
+    )
     assert not [pair for pair in comparison.differences if pair.method == "lth"]
 
 
 # budgets
 
 
-def test_a_run_that_was_given_what_another_method_spent_is_longer_and_any_other_names_its_budget() -> None:
-    made = [record("instant-soup", ahead=0.62), record("magnitude", budget=1.62), record("snip", budget=1.5)]
+def test_a_run_that_was_given_what_another_method_spent_is_longer_and_any_other_names_its_budget() -> (
+    None
+):
+    made = [
+        record("instant-soup", ahead=0.62),
+        record("magnitude", budget=1.62),
+        record("snip", budget=1.5),
+    ]
     names = {run.method for run in named(made)}
     assert names == {"instant-soup", "magnitude (longer)", "snip (budget=1.5)"}
 
 
-def test_a_longer_run_is_never_taken_for_the_plain_method_and_is_what_others_are_set_against() -> None:
+def test_a_longer_run_is_never_taken_for_the_plain_method_and_is_what_others_are_set_against() -> (
+    None
+):
     """Though no run of one T stands beside it."""
     comparison = compared(
-        seeds("instant-soup", [0.7, 0.72, 0.71], ahead=0.62), seeds("magnitude", [0.8, 0.83, 0.81], budget=1.62)
+        seeds("instant-soup", [0.7, 0.72, 0.71], ahead=0.62),
+        seeds("magnitude", [0.8, 0.83, 0.81], budget=1.62),
     )
-    assert {line.method for line in comparison.lines} == {"instant-soup", "magnitude (longer)"}
+    assert {line.method for line in comparison.lines} == {
+        "instant-soup",
+        "magnitude (longer)",
+    }
     assert [(pair.method, pair.reference, pair.verdict) for pair in comparison.equal] == [
         ("instant-soup", "magnitude (longer)", "worse")
     ]

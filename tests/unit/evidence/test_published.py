@@ -19,13 +19,24 @@ ROOT = Path(__file__).parents[3]
 
 def of(method: str, figure: float, seed: int = 0, **knobs: Any) -> dict[str, Any]:
     sparsity = 0.0 if method == "dense" else 0.5
-    return record(method, figure, seed=seed, sparsity=sparsity, task="words", metric="perplexity", knobs=knobs)
+    return record(
+        method,
+        figure,
+        seed=seed,
+        sparsity=sparsity,
+        task="words",
+        metric="perplexity",
+        knobs=knobs,
+    )
 
 
 def test_the_lowest_perplexity_is_the_best() -> None:
     records = [of("dense", 20.0, seed) for seed in range(3)]
     for seed in range(3):
-        records += [of("magnitude", 100.0 + seed, seed), of("wanda", 40.0 + seed / 10, seed)]
+        records += [
+            of("magnitude", 100.0 + seed, seed),
+            of("wanda", 40.0 + seed / 10, seed),
+        ]
         records += [of("random", 900.0 + 7 * seed, seed)]
     found = compare(named(records))
     block = found.of("words", 0.5)
@@ -42,11 +53,15 @@ def test_the_lowest_perplexity_is_the_best() -> None:
     assert verdicts == {"wanda": "better", "random": "worse"}
 
 
-def test_a_published_figure_stands_beside_runs_of_the_same_model_method_and_pattern(tmp_path: Path) -> None:
+def test_a_published_figure_stands_beside_runs_of_the_same_model_method_and_pattern(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "published.toml"
     entry = '[[figure]]\ntask = "words"\nmodel = "m"\nmethod = "wanda"\nsparsity = 0.5\nmetric = "perplexity"\n'
     entry += 'value = 39.0\nsource = "a paper"\nprotocol = "L 2048"\n'
-    file.write_text(entry + entry.replace("value", 'pattern = "2:4"\nvalue'), encoding="utf-8")
+    file.write_text(
+        entry + entry.replace("value", 'pattern = "2:4"\nvalue'), encoding="utf-8"
+    )
     mine = of("wanda", 41.0)
     mine["recipe"]["task"]["model"] = "m"
     mine["judged"] = {"L": 512, "tokens": 1024, "text": "words"}
@@ -70,6 +85,18 @@ def test_every_figure_of_the_golden_table_has_a_recipe_that_runs_it() -> None:
         for wanted in expand(path):
             method = wanted.recipe.method
             pattern = method.get("pattern", "unstructured")
-            runnable.add((wanted.recipe.task.model, method["name"], wanted.recipe.sparsity, pattern))
+            runnable.add(
+                (
+                    wanted.recipe.task.model,
+                    method["name"],
+                    wanted.recipe.sparsity,
+                    pattern,
+                )
+            )
     for figure in read(ROOT / "recipes" / "language" / "published.toml"):
-        assert (figure.model, figure.method, figure.sparsity, figure.pattern) in runnable, figure
+        assert (
+            figure.model,
+            figure.method,
+            figure.sparsity,
+            figure.pattern,
+        ) in runnable, figure

@@ -24,7 +24,9 @@ def methods(*found: dict[str, Any]) -> dict[str, str]:
     return {run.key: run.method for run in named(found)}
 
 
-def test_the_most_frequent_variant_has_the_plain_name_and_the_others_say_what_differs() -> None:
+def test_the_most_frequent_variant_has_the_plain_name_and_the_others_say_what_differs() -> (
+    None
+):
     usual = [record("snip", seed=seed, size=1, kind="a") for seed in range(3)]
     other = record("snip", size=2, kind="a")
     found = methods(*usual, other)
@@ -48,7 +50,11 @@ def test_one_budget_for_each_run_is_longer_however_many_they_are() -> None:
 
 def test_budgets_that_were_swept_are_lines_of_their_own() -> None:
     found = methods(*(record(budget=budget) for budget in (1.0, 2.0, 4.0)))
-    assert sorted(found.values()) == ["magnitude", "magnitude (budget=2.0)", "magnitude (budget=4.0)"]
+    assert sorted(found.values()) == [
+        "magnitude",
+        "magnitude (budget=2.0)",
+        "magnitude (budget=4.0)",
+    ]
 
 
 def test_a_task_that_is_there_twice_is_told_apart_by_how_it_is_trained() -> None:
@@ -82,17 +88,28 @@ def test_every_committed_record_is_read_whatever_its_schema() -> None:
 
 
 def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
-    for name, content in {"agreement.json": {"a": {}}, "list.json": [], "draw.json": {"bill": {}}}.items():
+    for name, content in {
+        "agreement.json": {"a": {}},
+        "list.json": [],
+        "draw.json": {"bill": {}},
+    }.items():
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     (tmp_path / "quarantine").mkdir()
-    (tmp_path / "quarantine" / "record.json").write_text(json.dumps(seal(record("snip"))), encoding="utf-8")
+    (tmp_path / "quarantine" / "record.json").write_text(
+        json.dumps(seal(record("snip"))), encoding="utf-8"
+    )
     (tmp_path / "one.json").write_text(json.dumps(seal(record())), encoding="utf-8")
     assert [run.method for run in records.collect(tmp_path)] == ["magnitude"]
 
 
 def test_a_record_from_the_future_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "one.json").write_text(json.dumps({**record(), "schema": 99}), encoding="utf-8")
-    with pytest.raises(StoreError, match=r"one\.json is of schema 99; this version reads 1 to 4; update instant-soup"):
+    (tmp_path / "one.json").write_text(
+        json.dumps({**record(), "schema": 99}), encoding="utf-8"
+    )
+    with pytest.raises(
+        StoreError,
+        match=r"one\.json is of schema 99; this version reads 1 to 4; update instant-soup",
+    ):
         records.collect(tmp_path)
 
 

@@ -39,7 +39,9 @@ def drawn(size: int) -> tuple[list[float], list[float]]:
 def test_the_interval_is_statsmodels(size: int, level: float) -> None:
     values, _ = drawn(size)
     found = interval(values, level)
-    assert (found.low, found.high) == pytest.approx(DescrStatsW(values).tconfint_mean(1 - level), rel=1e-9)
+    assert (found.low, found.high) == pytest.approx(
+        DescrStatsW(values).tconfint_mean(1 - level), rel=1e-9
+    )
     assert found.mean == pytest.approx(np.mean(values))
     assert found.half == pytest.approx(((found.high or 0) - (found.low or 0)) / 2)
     assert found.n == size
@@ -47,7 +49,13 @@ def test_the_interval_is_statsmodels(size: int, level: float) -> None:
 
 def test_one_value_has_no_interval() -> None:
     found = interval([0.25])
-    assert (found.mean, found.low, found.high, found.half, found.n) == (0.25, None, None, None, 1)
+    assert (found.mean, found.low, found.high, found.half, found.n) == (
+        0.25,
+        None,
+        None,
+        None,
+        1,
+    )
 
 
 def test_equal_values_have_an_interval_without_width() -> None:
@@ -60,7 +68,11 @@ def test_equal_values_have_an_interval_without_width() -> None:
 def test_what_is_no_number_is_refused_and_named(odd: float) -> None:
     with pytest.raises(FigureError, match=rf"{odd} among 2 values; leave out"):
         interval([0.1, odd])
-    for pair in (([0.1, odd], [0.1, 0.2]), ([0.1, 0.2], [odd, 0.1]), ([odd, odd], [odd, odd])):
+    for pair in (
+        ([0.1, odd], [0.1, 0.2]),
+        ([0.1, 0.2], [odd, 0.1]),
+        ([odd, odd], [odd, odd]),
+    ):
         with pytest.raises(FigureError, match="among 2 values"):
             paired(*pair)
     with pytest.raises(FigureError, match="among 2 values"):
@@ -83,7 +95,9 @@ def test_the_paired_test_is_scipys(size: int) -> None:
     found, theirs = paired(values, reference), stats.ttest_rel(values, reference)
     assert found.p == pytest.approx(theirs.pvalue, rel=1e-7)
     limits = theirs.confidence_interval(0.95)
-    assert (found.difference.low, found.difference.high) == pytest.approx((limits.low, limits.high), rel=1e-7)
+    assert (found.difference.low, found.difference.high) == pytest.approx(
+        (limits.low, limits.high), rel=1e-7
+    )
 
 
 def test_turning_a_pair_round_turns_the_signs_round() -> None:
@@ -94,13 +108,18 @@ def test_turning_a_pair_round_turns_the_signs_round() -> None:
     assert one.difference.mean == pytest.approx(-other.difference.mean)
 
 
-@pytest.mark.parametrize(("pairs", "factor"), [(3, 0.5642), (4, 0.7236), (6, 0.8408), (11, 0.9228), (51, 0.9849)])
+@pytest.mark.parametrize(
+    ("pairs", "factor"),
+    [(3, 0.5642), (4, 0.7236), (6, 0.8408), (11, 0.9228), (51, 0.9849)],
+)
 def test_the_effect_size_bears_hedges_factor(pairs: int, factor: float) -> None:
     """J(m) of Hedges (1981), table 1, m being the degrees of freedom."""
     values, reference = drawn(pairs)
     differences = np.subtract(values, reference)
     plain = differences.mean() / differences.std(ddof=1)
-    assert (paired(values, reference).effect or 0) / plain == pytest.approx(factor, abs=1e-4)
+    assert (paired(values, reference).effect or 0) / plain == pytest.approx(
+        factor, abs=1e-4
+    )
 
 
 def test_the_effect_size_is_right_on_average_where_the_plain_one_is_not() -> None:
@@ -124,10 +143,16 @@ def test_equal_pairs_do_not_differ() -> None:
 
 @pytest.mark.parametrize(
     ("values", "reference"),
-    [([0.3, 0.4, 0.5], [0.2, 0.3, 0.4]), ([1.1, 2.1, 3.1], [1.0, 2.0, 3.0]), ([0.5], [0.1])],
+    [
+        ([0.3, 0.4, 0.5], [0.2, 0.3, 0.4]),
+        ([1.1, 2.1, 3.1], [1.0, 2.0, 3.0]),
+        ([0.5], [0.1]),
+    ],
     ids=["by rounding", "more rounding", "one pair"],
 )
-def test_a_constant_difference_leaves_nothing_to_test_by(values: list[float], reference: list[float]) -> None:
+def test_a_constant_difference_leaves_nothing_to_test_by(
+    values: list[float], reference: list[float]
+) -> None:
     found = paired(values, reference)
     assert found.p is None
     assert found.effect is None
@@ -137,7 +162,9 @@ def test_a_constant_difference_leaves_nothing_to_test_by(values: list[float], re
 
 def test_small_figures_are_not_taken_for_rounding() -> None:
     values, reference = [2e-13, 5e-13, 3e-13], [1e-13, 2e-13, 1e-13]
-    assert paired(values, reference).p == pytest.approx(stats.ttest_rel(values, reference).pvalue)
+    assert paired(values, reference).p == pytest.approx(
+        stats.ttest_rel(values, reference).pvalue
+    )
 
 
 def test_pairs_that_do_not_match_are_refused() -> None:
@@ -164,14 +191,23 @@ def test_holm_of_nothing_is_nothing_and_ties_stay_ties() -> None:
 
 @pytest.mark.parametrize("decimals", [1, 6])
 @pytest.mark.parametrize(("methods", "blocks"), [(3, 2), (4, 10), (12, 5)])
-def test_friedmans_test_is_scipys_with_ties_too(methods: int, blocks: int, decimals: int) -> None:
-    figures = {f"{i}": DICE.uniform(0, 1, blocks).round(decimals).tolist() for i in range(methods)}
-    assert friedman(figures) == pytest.approx(stats.friedmanchisquare(*figures.values()).pvalue)
+def test_friedmans_test_is_scipys_with_ties_too(
+    methods: int, blocks: int, decimals: int
+) -> None:
+    figures = {
+        f"{i}": DICE.uniform(0, 1, blocks).round(decimals).tolist()
+        for i in range(methods)
+    }
+    assert friedman(figures) == pytest.approx(
+        stats.friedmanchisquare(*figures.values()).pvalue
+    )
 
 
 def test_ranks_are_scipys_best_first() -> None:
     figures = {f"{i}": DICE.uniform(0, 1, 7).round(1).tolist() for i in range(5)}
-    ranks = stats.rankdata([[-figure for figure in column] for column in figures.values()], axis=0).mean(1)
+    ranks = stats.rankdata(
+        [[-figure for figure in column] for column in figures.values()], axis=0
+    ).mean(1)
     found = mean_ranks(figures)
     assert found == pytest.approx(dict(zip(figures, ranks, strict=True)))
     assert list(found.values()) == sorted(found.values())
@@ -181,8 +217,13 @@ def test_what_ties_everywhere_is_alike() -> None:
     assert friedman({name: [0.5, 0.2] for name in "abc"}) == 1.0
 
 
-@pytest.mark.parametrize("figures", [{}, {"a": [1.0, 2.0], "b": [2.0, 1.0]}, {"a": [1.0], "b": [2.0], "c": [3.0]}])
-def test_two_methods_or_one_block_are_too_little_for_friedman(figures: dict[str, list[float]]) -> None:
+@pytest.mark.parametrize(
+    "figures",
+    [{}, {"a": [1.0, 2.0], "b": [2.0, 1.0]}, {"a": [1.0], "b": [2.0], "c": [3.0]}],
+)
+def test_two_methods_or_one_block_are_too_little_for_friedman(
+    figures: dict[str, list[float]],
+) -> None:
     assert friedman(figures) is None
 
 
@@ -193,11 +234,23 @@ def test_blocks_that_lack_a_method_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("methods", "q"),
-    [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (7, 2.949), (8, 3.031), (9, 3.102), (10, 3.164)],
+    [
+        (2, 1.960),
+        (3, 2.343),
+        (4, 2.569),
+        (5, 2.728),
+        (6, 2.850),
+        (7, 2.949),
+        (8, 3.031),
+        (9, 3.102),
+        (10, 3.164),
+    ],
 )
 def test_the_critical_difference_goes_by_demsars_table(methods: int, q: float) -> None:
     """Demšar (2006), table 5 a: q at 0.05."""
-    assert critical_difference(methods, 14) == pytest.approx(q * math.sqrt(methods * (methods + 1) / 84), abs=2e-3)
+    assert critical_difference(methods, 14) == pytest.approx(
+        q * math.sqrt(methods * (methods + 1) / 84), abs=2e-3
+    )
 
 
 def test_the_critical_difference_of_demsars_example() -> None:

@@ -24,9 +24,17 @@ TASKS = ("glue/cola", "glue/rte")
 def runs() -> list[dict[str, Any]]:
     made = []
     for task in TASKS:
-        made += [record("dense", 0.9, task=task, sparsity=0.0, seed=seed) for seed in (0, 1)]
-        made += [record("magnitude", 0.7, task=task), record("instant-soup", 0.75, task=task)]
-        made += [record("magnitude", 0.1, task=task, seed=1), record("magnitude", 0.99, task=task, budget=2.0)]
+        made += [
+            record("dense", 0.9, task=task, sparsity=0.0, seed=seed) for seed in (0, 1)
+        ]
+        made += [
+            record("magnitude", 0.7, task=task),
+            record("instant-soup", 0.75, task=task),
+        ]
+        made += [
+            record("magnitude", 0.1, task=task, seed=1),
+            record("magnitude", 0.99, task=task, budget=2.0),
+        ]
         made += [record("instant-soup", 0.2, task=task, control="layers")]
     return [*made, record("random", 0.5, task="glue/rte")]
 
@@ -38,7 +46,9 @@ def folder(tmp_path: Path) -> Path:
         "there": moved("glue/cola", "glue/rte", 0.8),
         "back": moved("glue/rte", "glue/cola", 0.6),
     }.items():
-        (tmp_path / "transfers" / f"{name}.json").write_text(json.dumps(seal(one)), encoding="utf-8")
+        (tmp_path / "transfers" / f"{name}.json").write_text(
+            json.dumps(seal(one)), encoding="utf-8"
+        )
     return tmp_path
 
 
@@ -48,7 +58,9 @@ def found(folder: Path) -> Matrix:
     return only
 
 
-def test_a_matrix_holds_transfers_ordinary_runs_and_references_of_the_same_seeds(found: Matrix) -> None:
+def test_a_matrix_holds_transfers_ordinary_runs_and_references_of_the_same_seeds(
+    found: Matrix,
+) -> None:
     assert (found.method, found.sparsity, found.sources) == ("instant-soup", 0.5, TASKS)
     figures = {key: cell.mean for key, cell in found.cells.items()}
     assert figures == {
@@ -84,13 +96,17 @@ def test_it_can_be_narrowed_to_some_targets(found: Matrix) -> None:
     assert narrow
     assert list(narrow.targets) == ["glue/rte"]
     assert narrow.at("glue/cola", "glue/rte") == found.at("glue/cola", "glue/rte")
-    assert narrow.said.startswith("Of tickets from another task, 1 of 1 reach at least what the task's own")
+    assert narrow.said.startswith(
+        "Of tickets from another task, 1 of 1 reach at least what the task's own"
+    )
     assert found.onto(["glue/sst2"]) is None
 
 
 def test_several_seeds_have_an_interval(folder: Path) -> None:
     more = moved("glue/cola", "glue/rte", 0.7, seed=1)
-    (folder / "transfers" / "more.json").write_text(json.dumps(seal(more)), encoding="utf-8")
+    (folder / "transfers" / "more.json").write_text(
+        json.dumps(seal(more)), encoding="utf-8"
+    )
     (found,) = matrices(folder, named(runs()))
     cell = found.cells["glue/cola", "glue/rte"]
     assert (cell.n, cell.mean) == (2, 0.75)
@@ -99,7 +115,9 @@ def test_several_seeds_have_an_interval(folder: Path) -> None:
 
 def test_another_setting_of_a_task_is_another_task(folder: Path) -> None:
     short = moved("glue/cola", "glue/rte", 0.3, training={"batch": 5})
-    (folder / "transfers" / "short.json").write_text(json.dumps(seal(short)), encoding="utf-8")
+    (folder / "transfers" / "short.json").write_text(
+        json.dumps(seal(short)), encoding="utf-8"
+    )
     made = [*runs(), {**record("magnitude", 0.6, task="glue/rte"), "key": "k"}]
     made[-1]["recipe"] = {**made[-1]["recipe"], "training": {"batch": 5}}
     (found,) = matrices(folder, named(made))
@@ -111,13 +129,20 @@ def test_a_ticket_of_nobody_knows_what_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "transfers").mkdir()
     one = moved("glue/cola", "glue/rte", 0.8)
     one["source"]["recipe"] = None
-    (tmp_path / "transfers" / "one.json").write_text(json.dumps(seal(one)), encoding="utf-8")
+    (tmp_path / "transfers" / "one.json").write_text(
+        json.dumps(seal(one)), encoding="utf-8"
+    )
     assert matrices(tmp_path, named(runs())) == ()
     assert matrices(tmp_path / "none", named(runs())) == ()
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "could not read"), ('{"schema": 9, "key": "k"}', "of schema 9")])
-def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "could not read"), ('{"schema": 9, "key": "k"}', "of schema 9")],
+)
+def test_a_record_that_cannot_be_read_is_named(
+    tmp_path: Path, text: str, said: str
+) -> None:
     (tmp_path / "transfers").mkdir()
     (tmp_path / "transfers" / "one.json").write_text(text, encoding="utf-8")
     with pytest.raises(StoreError, match=said):
@@ -136,4 +161,7 @@ def test_the_table_frames_the_own_ticket_and_says_how_to_read_it(found: Matrix) 
 
 def test_json_holds_the_figures(found: Matrix) -> None:
     whole = json.loads(as_json(compare(named(runs())), [found]))
-    assert whole["transfers"][0]["figures"]["glue/cola"] == {"glue/cola": 0.75, "glue/rte": 0.8}
+    assert whole["transfers"][0]["figures"]["glue/cola"] == {
+        "glue/cola": 0.75,
+        "glue/rte": 0.8,
+    }

@@ -19,7 +19,13 @@ from instant_soup.models import clip, text, vision
 CLASSES = ("red", "green", "blue")
 
 
-def ticket_of(model: nn.Module, scope: soup.Scope, base: Base, fresh: frozenset[str], sparsity: float = 0.9) -> Ticket:
+def ticket_of(
+    model: nn.Module,
+    scope: soup.Scope,
+    base: Base,
+    fresh: frozenset[str],
+    sparsity: float = 0.9,
+) -> Ticket:
     """The smallest weights pruned, and the new head that the model happens to have."""
     parameters = dict(model.named_parameters())
     scores = {name: parameters[name].detach().abs() for name in scope}
@@ -41,9 +47,16 @@ def ticket_for() -> Callable[..., Ticket]:
 
 @pytest.fixture(scope="session")
 def clip_recipe(tiny_clip: Path, tiny_images: Path) -> soup.Recipe:
-    task = {"name": "mini images", "kind": "images", "model": str(tiny_clip), "classes": list(CLASSES)}
+    task = {
+        "name": "mini images",
+        "kind": "images",
+        "model": str(tiny_clip),
+        "classes": list(CLASSES),
+    }
     data = {"folder": str(tiny_images), "validation": 0.25}
-    return soup.Recipe.parse({"sparsity": 0.9, "task": task, "data": data, "method": {"name": "magnitude"}})
+    return soup.Recipe.parse(
+        {"sparsity": 0.9, "task": task, "data": data, "method": {"name": "magnitude"}}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +78,14 @@ def source(
     def make(kind: str) -> Portable:
         if kind == "vit":
             seen = vision.load(str(tiny_vit), classes=4, seed=1)
-            return portable(ticket_of(seen.model, seen.scope, seen.base, seen.fresh), str(tiny_vit))
+            return portable(
+                ticket_of(seen.model, seen.scope, seen.base, seen.fresh), str(tiny_vit)
+            )
         if kind == "clip":
             tower = clip.load(str(tiny_clip), prompts=[[name] for name in CLASSES])
-            return portable(ticket_of(tower.model, tower.scope, tower.base, tower.fresh), clip_recipe)
+            return portable(
+                ticket_of(tower.model, tower.scope, tower.base, tower.fresh), clip_recipe
+            )
         name = str(tiny_bert) if kind == "bert" else kind
         return portable(ticket_for(name), name)
 

@@ -31,11 +31,15 @@ def source(folder: Path, kind: str, **changes: Any) -> Portable:
     scores = {name: weights[name].detach().abs() for name in loaded.scope}
     mask = soup.prune(scores, soup.Mask.dense(loaded.scope), 0.8)
     head = {name: weights[name].detach().clone() for name in loaded.fresh}
-    return portable(Ticket(mask, head, loaded.base, method={"name": "magnitude"}), str(folder))
+    return portable(
+        Ticket(mask, head, loaded.base, method={"name": "magnitude"}), str(folder)
+    )
 
 
 @pytest.mark.parametrize("kind", zoo.TEXT)
-def test_folders_and_rows_of_every_architecture_do_what_the_model_does(kind: str, tmp_path: Path) -> None:
+def test_folders_and_rows_of_every_architecture_do_what_the_model_does(
+    kind: str, tmp_path: Path
+) -> None:
     found = source(tmp_path / "model", kind)
     for to in ("hf", "csr"):
         done = export_model(found, to, tmp_path / to)
@@ -48,9 +52,14 @@ def test_folders_and_rows_of_every_architecture_do_what_the_model_does(kind: str
 
 @pytest.mark.parametrize(
     ("kind", "to"),
-    [*((kind, to) for kind in PAIRS for to in ("onnx", "openvino")), *((kind, "onnx") for kind in DECODERS)],
+    [
+        *((kind, to) for kind in PAIRS for to in ("onnx", "openvino")),
+        *((kind, "onnx") for kind in DECODERS),
+    ],
 )
-def test_decoders_and_encoder_decoders_become_graphs_and_are_as_before(kind: str, to: str, tmp_path: Path) -> None:
+def test_decoders_and_encoder_decoders_become_graphs_and_are_as_before(
+    kind: str, to: str, tmp_path: Path
+) -> None:
     found = source(tmp_path / "model", kind)
     settings = found.config.use_cache, found.config._attn_implementation
     done = export_model(found, to, tmp_path / f"out{FORMATS[to].suffix}")
@@ -65,15 +74,21 @@ def test_each_text_of_an_encoder_decoder_ends_once(tmp_path: Path) -> None:
     ends = inputs["input_ids"] == found.config.eos_token_id
     assert ends.sum(1).tolist() == [1, 1, 1, 1]
     assert torch.equal(ends.long().argmax(1), inputs["attention_mask"].sum(1) - 1)
-    assert torch.equal(inputs["input_ids"] == found.config.pad_token_id, inputs["attention_mask"] == 0)
+    assert torch.equal(
+        inputs["input_ids"] == found.config.pad_token_id, inputs["attention_mask"] == 0
+    )
 
 
 def test_what_cannot_be_traced_is_one_line_without_colours(tmp_path: Path) -> None:
     found = source(tmp_path, "bert")
 
     def fail() -> Any:
-        cause = ValueError("\x1b[96ma view\x1b[0m that cannot be:\nof this shape\n\nWhile executing %x")
-        raise RuntimeError("Failed to export the model. \x1b[96mThis is step 1/3\x1b[0m") from cause
+        cause = ValueError(
+            "\x1b[96ma view\x1b[0m that cannot be:\nof this shape\n\nWhile executing %x"
+        )
+        raise RuntimeError(
+            "Failed to export the model. \x1b[96mThis is step 1/3\x1b[0m"
+        ) from cause
 
     why = "a view that cannot be: of this shape"
     sentence = f"could not export BertForSequenceClassification to ONNX: {why}; take hf, bitmask or csr"
@@ -82,7 +97,13 @@ def test_what_cannot_be_traced_is_one_line_without_colours(tmp_path: Path) -> No
     assert str(caught.value) == sentence
 
 
-def test_names_that_a_model_has_for_its_classes_are_kept_and_numbers_are_no_names(tmp_path: Path) -> None:
+def test_names_that_a_model_has_for_its_classes_are_kept_and_numbers_are_no_names(
+    tmp_path: Path,
+) -> None:
     names = {0: "bad", 1: "so so", 2: "good"}
-    assert source(tmp_path / "named", "roberta", id2label=names).classes == ("bad", "so so", "good")
+    assert source(tmp_path / "named", "roberta", id2label=names).classes == (
+        "bad",
+        "so so",
+        "good",
+    )
     assert source(tmp_path / "numbered", "roberta").classes == ()

@@ -26,22 +26,31 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
 def dense(dtype: torch.dtype = torch.float32, width: int = 60) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(0)
-    made = {name: torch.randn(width, 33 if i else width, generator=dice).to(dtype) for i, name in enumerate("ab")}
+    made = {
+        name: torch.randn(width, 33 if i else width, generator=dice).to(dtype)
+        for i, name in enumerate("ab")
+    }
     return {**made, "bias": torch.ones(7), "steps": torch.tensor(3)}
 
 
 def masked(tensors: dict[str, Tensor], sparsity: float) -> soup.Mask:
     scope = soup.Scope({name: tuple(tensors[name].shape) for name in "ab"})
-    return soup.prune({name: tensors[name].abs() for name in "ab"}, soup.Mask.dense(scope), sparsity)
+    return soup.prune(
+        {name: tensors[name].abs() for name in "ab"}, soup.Mask.dense(scope), sparsity
+    )
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sparsity", [0.0, 0.4, 0.7, 0.9, 0.999])
-def test_a_model_is_read_back_masked_and_to_the_bit(tmp_path: Path, dtype: torch.dtype, sparsity: float) -> None:
+def test_a_model_is_read_back_masked_and_to_the_bit(
+    tmp_path: Path, dtype: torch.dtype, sparsity: float
+) -> None:
     tensors = dense(dtype)
     mask = masked(tensors, sparsity)
     bitmask.write(tmp_path / "m", tensors, mask, {"model": "tiny"})
@@ -50,13 +59,22 @@ def test_a_model_is_read_back_masked_and_to_the_bit(tmp_path: Path, dtype: torch
     assert dict(found.facts) == {"model": "tiny"}
     assert {*found.tensors} == {*tensors}
     for name, tensor in tensors.items():
-        assert same(found.tensors[name], tensor.masked_fill(~mask[name], 0) if name in mask else tensor)
+        assert same(
+            found.tensors[name],
+            tensor.masked_fill(~mask[name], 0) if name in mask else tensor,
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.8, 0.97])
-def test_the_twenty_lines_of_the_page_load_the_same(tmp_path: Path, dtype: torch.dtype, sparsity: float) -> None:
-    *_, lines = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def test_the_twenty_lines_of_the_page_load_the_same(
+    tmp_path: Path, dtype: torch.dtype, sparsity: float
+) -> None:
+    *_, lines = re.findall(
+        r"^```python\n(.*?)^```",
+        PAGE.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
     assert "instant_soup import" not in lines
     assert "import instant_soup" not in lines
     body = lines[lines.index("def load") :].strip().splitlines()
@@ -71,7 +89,10 @@ def test_the_twenty_lines_of_the_page_load_the_same(tmp_path: Path, dtype: torch
     assert loaded.keys() == {*tensors}
     for name, array in loaded.items():
         tensor = torch.from_numpy(array.copy())
-        assert same(tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor, found[name])
+        assert same(
+            tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor,
+            found[name],
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -82,7 +103,10 @@ def test_the_file_is_within_five_percent_of_entropy_and_survivors(
     tensors = dense(dtype, width=1024)
     mask = masked(tensors, sparsity)
     bitmask.write(tmp_path / "m", tensors, mask)
-    least = sum(t.nbytes for n, t in tensors.items() if n not in mask) + mask.kept * dtype.itemsize
+    least = (
+        sum(t.nbytes for n, t in tensors.items() if n not in mask)
+        + mask.kept * dtype.itemsize
+    )
     for name, kept in mask.kept_by_name.items():
         n = mask.scope.numel(name)
         least += (lgamma(n + 1) - lgamma(kept + 1) - lgamma(n - kept + 1)) / log(2) / 8
@@ -102,11 +126,20 @@ def test_each_coding_is_used_where_it_is_shortest_and_unfolds() -> None:
     assert seen == {"raw", "bits", "gaps"}
 
 
-def test_tied_tensors_are_stored_once_and_come_back_under_both_names(tmp_path: Path) -> None:
+def test_tied_tensors_are_stored_once_and_come_back_under_both_names(
+    tmp_path: Path,
+) -> None:
     tensors = dense()
     tensors |= {"tied": tensors["a"], "bias.too": tensors["bias"]}
     bitmask.write(tmp_path / "m", tensors, masked(tensors, 0.5))
-    assert load_file(tmp_path / "m").keys() == {"bits/a", "kept/a", "bits/b", "kept/b", "bias", "steps"}
+    assert load_file(tmp_path / "m").keys() == {
+        "bits/a",
+        "kept/a",
+        "bits/b",
+        "kept/b",
+        "bias",
+        "steps",
+    }
     found = bitmask.read(tmp_path / "m").tensors
     assert torch.equal(found["tied"], found["a"])
     assert torch.equal(found["bias.too"], found["bias"])
@@ -122,8 +155,16 @@ def test_what_does_not_fit_the_mask_is_refused(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
-def forged(path: Path, tensors: dict[str, Tensor], parameters: Any, tied: Any = None) -> Path:
-    facts = {"format": "bitmask", "schema": 1, "parameters": parameters, "tied": tied or {}, "facts": {}}
+def forged(
+    path: Path, tensors: dict[str, Tensor], parameters: Any, tied: Any = None
+) -> Path:
+    facts = {
+        "format": "bitmask",
+        "schema": 1,
+        "parameters": parameters,
+        "tied": tied or {},
+        "facts": {},
+    }
     save_file(tensors, path, {"instant_soup": json.dumps(facts)})
     return path
 
@@ -152,8 +193,18 @@ BOMB = code(zlib.compress(bytes(100_000_000), 9))
         (BOMB, torch.ones(2), [["a", [8], "bits"]], "damaged, or more than the 1 bytes"),
         (BOMB, torch.ones(2), [["a", [8], "gaps"]], "damaged, or more than the 2 bytes"),
         (BITS, torch.ones(2), [["a", [2**30, 2**30], "gaps"]], "would unfold into"),
-        (code(zlib.compress(b"\x09")), torch.ones(1), [["a", [8], "gaps"]], "a survivor is at 9 of 8"),
-        (code(zlib.compress(b"\x01")[:-1]), torch.ones(1), [["a", [8], "gaps"]], "damaged"),
+        (
+            code(zlib.compress(b"\x09")),
+            torch.ones(1),
+            [["a", [8], "gaps"]],
+            "a survivor is at 9 of 8",
+        ),
+        (
+            code(zlib.compress(b"\x01")[:-1]),
+            torch.ones(1),
+            [["a", [8], "gaps"]],
+            "damaged",
+        ),
     ],
 )
 def test_a_file_that_lies_is_refused_in_little_memory(
@@ -176,13 +227,20 @@ def test_stray_tensors_and_ties_to_nothing_are_refused(tmp_path: Path) -> None:
 
 def test_a_huge_model_in_a_small_file_is_read_if_that_is_allowed(tmp_path: Path) -> None:
     """Nothing is unfolded before it is asked for, so 2 GiB of nothing are a mask of 64 MiB."""
-    path = forged(tmp_path / "m", {"bits/a": code(zlib.compress(b"")), "kept/a": NONE}, [["a", [2**14, 2**15], "gaps"]])
+    path = forged(
+        tmp_path / "m",
+        {"bits/a": code(zlib.compress(b"")), "kept/a": NONE},
+        [["a", [2**14, 2**15], "gaps"]],
+    )
     with pytest.raises(DataError, match="read it with limit=2147483648"):
         bitmask.read(path)
     assert bitmask.read(path, limit=2**31).mask.kept == 0
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"instant_soup": "{"}, {"instant_soup": '{"schema": 1}'}])
+@pytest.mark.parametrize(
+    "metadata",
+    [None, {"format": "pt"}, {"instant_soup": "{"}, {"instant_soup": '{"schema": 1}'}],
+)
 def test_other_files_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "m", metadata)
     with pytest.raises(DataError, match="not a sound bitmask file"):

@@ -23,7 +23,9 @@ Source = Callable[[str], Portable]
 
 
 @pytest.mark.parametrize("kind", ["bert", "vit", "clip", "packaged"])
-def test_a_file_holds_the_mask_and_builds_a_model_with_the_outputs(source: Source, kind: str, tmp_path: Path) -> None:
+def test_a_file_holds_the_mask_and_builds_a_model_with_the_outputs(
+    source: Source, kind: str, tmp_path: Path
+) -> None:
     found = source(kind)
     done = export_model(found, "csr", tmp_path / "out.safetensors")
     assert done.difference is not None
@@ -52,14 +54,21 @@ def test_scipy_reads_the_rows(source: Source, tmp_path: Path) -> None:
     found = source("bert")
     csr.write(found, tmp_path / "out")
     stored, name = load_file(tmp_path / "out"), next(iter(found.ticket.mask))
-    values, col, crow = (stored[f"{name}/{part}"].numpy() for part in ("values", "col", "crow"))
-    whole = csr_matrix((values, col, crow), shape=found.ticket.mask.scope.shapes[name]).toarray()
+    values, col, crow = (
+        stored[f"{name}/{part}"].numpy() for part in ("values", "col", "crow")
+    )
+    whole = csr_matrix(
+        (values, col, crow), shape=found.ticket.mask.scope.shapes[name]
+    ).toarray()
     assert torch.equal(torch.from_numpy(whole), found.tensors[name])
 
 
 def test_a_model_of_another_kind_is_refused(source: Source, tmp_path: Path) -> None:
     csr.write(source("bert"), tmp_path / "out")
-    with pytest.raises(ExportError, match=r"for which the model has no place \(.*\); give a model of the architecture"):
+    with pytest.raises(
+        ExportError,
+        match=r"for which the model has no place \(.*\); give a model of the architecture",
+    ):
         csr.load(tmp_path / "out", torch.nn.Linear(2, 2))
 
 
@@ -103,7 +112,9 @@ def spoil(what: str, tensors: dict[str, Any], facts: dict[str, Any], name: str) 
         "shapes that are none",
     ],
 )
-def test_a_damaged_file_is_refused_and_nothing_is_read_out_of_bounds(source: Source, what: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_and_nothing_is_read_out_of_bounds(
+    source: Source, what: str, tmp_path: Path
+) -> None:
     csr.write(source("bert"), tmp_path / "out")
     tensors, facts = read_tensors(tmp_path / "out", ExportError, "CSR file")
     spoil(what, tensors, facts, next(iter(source("bert").ticket.mask)))
@@ -130,7 +141,10 @@ def forge(source: Source, out: Path, **changes: Any) -> Path:
     [
         ({"hidden_size": 2**30}, "a model that is too large: it would unfold into"),
         ({"vocab_size": 10**9}, "a model that is too large: it would unfold into"),
-        ({"num_hidden_layers": 10**12}, "num_hidden_layers of its model is 1,000,000,000,000; expected at most"),
+        (
+            {"num_hidden_layers": 10**12},
+            "num_hidden_layers of its model is 1,000,000,000,000; expected at most",
+        ),
         ({"num_hidden_layers": 99_999}, "too large|more than 100,000 parameters"),
         ({"classes": 10**9}, "has 1000000000 classes; expected 1 to"),
         ({"classes": "3"}, "has '3' classes"),
@@ -150,13 +164,17 @@ def test_a_file_that_asks_for_a_huge_or_impossible_model_is_refused_in_little_me
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
 
 
-def test_code_that_a_configuration_names_is_neither_written_nor_run(source: Source, tmp_path: Path) -> None:
+def test_code_that_a_configuration_names_is_neither_written_nor_run(
+    source: Source, tmp_path: Path
+) -> None:
     auto_map = {"AutoModelForSequenceClassification": "evil.Model"}
     path = forge(source, tmp_path / "out", auto_map=auto_map)
     assert type(csr.load(path, lengths=())).__name__ == "BertForSequenceClassification"
 
 
-def test_a_matrix_that_would_unfold_into_too_much_is_refused(source: Source, tmp_path: Path) -> None:
+def test_a_matrix_that_would_unfold_into_too_much_is_refused(
+    source: Source, tmp_path: Path
+) -> None:
     csr.write(source("bert"), tmp_path / "out")
     tensors, facts = read_tensors(tmp_path / "out", ExportError, "CSR file")
     facts["shapes"][0][1] = [32, 2**40]

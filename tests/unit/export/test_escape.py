@@ -44,8 +44,16 @@ def kinds(text: str) -> set[str]:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_of_a_name_is_markup_and_all_that_can_be_seen_is_shown(text: str) -> None:
     shown = prose(text)
-    assert kinds(shown) <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
-    visible = "".join(child.content for token in READER.parse(shown) for child in token.children or ())
+    assert kinds(shown) <= {
+        "paragraph_open",
+        "inline",
+        "paragraph_close",
+        "text",
+        "text_special",
+    }
+    visible = "".join(
+        child.content for token in READER.parse(shown) for child in token.children or ()
+    )
     assert visible.split() == "".join(c if c.isprintable() else " " for c in text).split()
     for bare in ("https://", "www.e", "me@"):
         assert bare not in shown, "readers make links of these without being asked"
@@ -53,7 +61,9 @@ def test_nothing_of_a_name_is_markup_and_all_that_can_be_seen_is_shown(text: str
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_name_in_a_table_stays_in_its_cell(text: str) -> None:
-    table = READER.render(f"| name | kept |\n|---|---|\n| {code(text)} | {prose(text)} |\n")
+    table = READER.render(
+        f"| name | kept |\n|---|---|\n| {code(text)} | {prose(text)} |\n"
+    )
     assert table.count("<tr>") == 2
     assert table.count("<td") == 2
     assert table.count("<code>") == 1
@@ -64,14 +74,20 @@ def test_a_name_in_a_table_stays_in_its_cell(text: str) -> None:
 def hostile_ticket(ticket: Ticket) -> Ticket:
     first, *_ = ticket.mask
     name = "layer\n\n<img src=x>|`.weight"
-    mask = soup.Mask(soup.Scope({name: ticket.mask.scope.shapes[first]}), {name: ticket.mask[first]})
+    mask = soup.Mask(
+        soup.Scope({name: ticket.mask.scope.shapes[first]}), {name: ticket.mask[first]}
+    )
     base = Base("org/name\nlicense\n---\n<script>", "0" * 64)
     return Ticket(mask, {}, base, method={"name": "<b>", "knob": "[x](y)\n# heading"})
 
 
-def test_cards_of_hostile_tickets_have_the_shape_of_any_card(source: Callable[[str], Portable]) -> None:
+def test_cards_of_hostile_tickets_have_the_shape_of_any_card(
+    source: Callable[[str], Portable],
+) -> None:
     plain = source("bert")
-    hostile = replace(plain, ticket=hostile_ticket(plain.ticket), classes=("a|b", "<script>", "c\n# d"))
+    hostile = replace(
+        plain, ticket=hostile_ticket(plain.ticket), classes=("a|b", "<script>", "c\n# d")
+    )
     for page in (card(hostile), ticket_card(hostile.ticket, None, "me/data\ntags: [x]")):
         metadata = ModelCard(page).data.to_dict()
         assert metadata["tags"] == ["lottery-ticket", "pruned", "sparse"]
@@ -80,9 +96,14 @@ def test_cards_of_hostile_tickets_have_the_shape_of_any_card(source: Callable[[s
         body = READER.render(ModelCard(page).text)
         assert body.count("<h1>") == 1
         assert not any(mark in body for mark in ("<script", "<img", "<b>", "<a "))
-    assert READER.render(ModelCard(card(hostile)).text).count("<tr>") == 1 + 7 + 1 + 1 + 1 + 3
+    assert (
+        READER.render(ModelCard(card(hostile)).text).count("<tr>")
+        == 1 + 7 + 1 + 1 + 1 + 3
+    )
 
 
-def test_names_of_classes_are_in_the_card_and_in_the_configuration(source: Callable[[str], Portable]) -> None:
+def test_names_of_classes_are_in_the_card_and_in_the_configuration(
+    source: Callable[[str], Portable],
+) -> None:
     page = card(replace(source("bert"), classes=("awful", "so_so", "good")))
     assert "| 1 | so\\_so |" in page

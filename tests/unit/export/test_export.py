@@ -34,16 +34,22 @@ def test_a_ticket_is_exported_by_the_name_of_its_model(
     ticket_for: Callable[..., Ticket], tiny_bert: Path, tmp_path: Path
 ) -> None:
     ticket = ticket_for(tiny_bert)
-    done = soup.export_ticket(ticket, str(tiny_bert), to="csr", out=tmp_path / "deep" / "out.safetensors")
+    done = soup.export_ticket(
+        ticket, str(tiny_bert), to="csr", out=tmp_path / "deep" / "out.safetensors"
+    )
     assert done.size == done.out.stat().st_size
     assert csr.read(done.out)[1] == ticket.mask
     assert [part.name for part in (tmp_path / "deep").iterdir()] == ["out.safetensors"]
 
 
 @pytest.mark.parametrize("to", ["hf", "csr"])
-def test_what_is_there_already_is_left_alone(source: Source, to: str, tmp_path: Path) -> None:
+def test_what_is_there_already_is_left_alone(
+    source: Source, to: str, tmp_path: Path
+) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(StoreError, match="exists already; choose another name or remove it"):
+    with pytest.raises(
+        StoreError, match="exists already; choose another name or remove it"
+    ):
         export_model(source("bert"), to, tmp_path / "out")
     assert [part.read_text() for part in tmp_path.iterdir()] == ["mine"]
 
@@ -52,13 +58,22 @@ def test_other_outputs_leave_nothing_behind_and_the_largest_difference_is_named(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = source("bert")
-    monkeypatch.setattr(csr, "runner", lambda _: lambda inputs: found.logits(inputs) + 0.25)
-    with pytest.raises(ExportError, match=r"outputs of the csr export differ from the model's by up to 0\.25"):
+    monkeypatch.setattr(
+        csr, "runner", lambda _: lambda inputs: found.logits(inputs) + 0.25
+    )
+    with pytest.raises(
+        ExportError,
+        match=r"outputs of the csr export differ from the model's by up to 0\.25",
+    ):
         export_model(found, "csr", tmp_path / "out")
-    monkeypatch.setattr(csr, "runner", lambda _: lambda inputs: found.logits(inputs) * torch.nan)
+    monkeypatch.setattr(
+        csr, "runner", lambda _: lambda inputs: found.logits(inputs) * torch.nan
+    )
     with pytest.raises(ExportError, match="by up to nan"):
         export_model(found, "csr", tmp_path / "out")
-    monkeypatch.setattr(csr, "runner", lambda _: lambda inputs: found.logits(inputs)[:, :1])
+    monkeypatch.setattr(
+        csr, "runner", lambda _: lambda inputs: found.logits(inputs)[:, :1]
+    )
     with pytest.raises(ExportError, match=r"shape \(1, 1\), the model \(1, 3\)"):
         export_model(found, "csr", tmp_path / "out")
     assert not list(tmp_path.iterdir())
@@ -82,7 +97,9 @@ def test_what_goes_with_a_file_is_moved_with_it_or_not_at_all(tmp_path: Path) ->
 
 def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"could not write .*; free some space or choose another folder"):
+    with pytest.raises(
+        StoreError, match=r"could not write .*; free some space or choose another folder"
+    ):
         with staged(tmp_path / "file" / "out"):
             pass
 
@@ -92,7 +109,10 @@ def test_an_unknown_format_is_named(source: Source, tmp_path: Path) -> None:
         export_model(source("bert"), "onx", tmp_path / "out")
 
 
-@pytest.mark.parametrize(("to", "module"), [("onnx", "onnxscript"), ("onnx", "onnxruntime"), ("openvino", "openvino")])
+@pytest.mark.parametrize(
+    ("to", "module"),
+    [("onnx", "onnxscript"), ("onnx", "onnxruntime"), ("openvino", "openvino")],
+)
 def test_a_missing_extra_is_named(
     source: Source, to: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +122,9 @@ def test_a_missing_extra_is_named(
         return import_module(name, *rest)
 
     monkeypatch.setattr("instant_soup.core.extras.import_module", without)
-    with pytest.raises(MissingExtra, match=rf"needs {module} .*pip install 'instant-soup\[{to}\]'"):
+    with pytest.raises(
+        MissingExtra, match=rf"needs {module} .*pip install 'instant-soup\[{to}\]'"
+    ):
         export_model(source("bert"), to, tmp_path / f"out{FORMATS[to].suffix}")
     assert not list(tmp_path.iterdir())
 
@@ -121,9 +143,14 @@ def little_room() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("to", ["hf", "csr", "bitmask", "onnx"])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(source: Source, to: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    source: Source, to: str, tmp_path: Path
+) -> None:
     found = source("vit")
-    with little_room(), pytest.raises(StoreError, match=r"could not write .*; free some space"):
+    with (
+        little_room(),
+        pytest.raises(StoreError, match=r"could not write .*; free some space"),
+    ):
         export_model(found, to, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -138,23 +165,31 @@ def test_whatever_a_library_raises_on_a_full_disk_is_the_same_sentence(
     with pytest.raises(RuntimeError, match="m_file"):
         fill()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    with pytest.raises(StoreError, match=r"could not write .*: the disk is full; free some space"):
+    with pytest.raises(
+        StoreError, match=r"could not write .*: the disk is full; free some space"
+    ):
         fill()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf"])
-def test_what_is_not_finite_is_not_exported(source: Source, kind: str, tmp_path: Path) -> None:
+def test_what_is_not_finite_is_not_exported(
+    source: Source, kind: str, tmp_path: Path
+) -> None:
     found = source("bert")
     name = next(iter(found.ticket.mask))
     broken = replace(found, model=deepcopy(found.model))
     broken.tensors[name][0, 0] = float(kind)
-    with pytest.raises(ExportError, match=f"{name!r} holds NaN or infinity, so training has diverged"):
+    with pytest.raises(
+        ExportError, match=f"{name!r} holds NaN or infinity, so training has diverged"
+    ):
         export_model(broken, "csr", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("what", ["a pipe", "a symbolic link", "a link to nothing", "a device", "a folder"])
+@pytest.mark.parametrize(
+    "what", ["a pipe", "a symbolic link", "a link to nothing", "a device", "a folder"]
+)
 @pytest.mark.parametrize("to", ["hf", "csr"])
 def test_what_is_no_regular_file_is_never_replaced(
     source: Source, to: str, what: str, irregular: Callable[[str], Path]

@@ -46,15 +46,23 @@ def test_a_folder_loads_with_transformers_and_has_the_zeros_and_the_outputs(
     assert done.size == sum(part.stat().st_size for part in (tmp_path / "out").iterdir())
     loaded = LOADERS[kind].from_pretrained(tmp_path / "out")
     for name in found.ticket.mask:  # files may have other names than modules
-        assert torch.equal(loaded.get_parameter(name.removeprefix("visual.")) != 0, found.ticket.mask[name])
+        assert torch.equal(
+            loaded.get_parameter(name.removeprefix("visual.")) != 0,
+            found.ticket.mask[name],
+        )
     config = (tmp_path / "out" / "config.json").read_text(encoding="utf-8")
-    assert not any(word in config for word in ("sparsity_config", "quantization_config", str(tmp_path.parent)))
+    assert not any(
+        word in config
+        for word in ("sparsity_config", "quantization_config", str(tmp_path.parent))
+    )
     processor = AutoTokenizer if found.shape is None else AutoImageProcessor
     options = {} if found.shape is None else {"backend": "pil"}
     assert processor.from_pretrained(tmp_path / "out", **options) is not None
 
 
-def test_a_clip_is_its_tower_with_projection_and_a_head_beside_it(source: Source, tmp_path: Path) -> None:
+def test_a_clip_is_its_tower_with_projection_and_a_head_beside_it(
+    source: Source, tmp_path: Path
+) -> None:
     found = source("clip")
     export_model(found, "hf", tmp_path / "out")
     tower = CLIPVisionModelWithProjection.from_pretrained(tmp_path / "out").eval()
@@ -64,7 +72,9 @@ def test_a_clip_is_its_tower_with_projection_and_a_head_beside_it(source: Source
         embeds = torch.nn.functional.normalize(tower(**inputs).image_embeds, dim=-1)
     expected = found.logits(inputs)
     bound = rounding_of(found.model, expected)
-    torch.testing.assert_close(head["scale"] * embeds @ head["head"].T, expected, rtol=0, atol=bound)
+    torch.testing.assert_close(
+        head["scale"] * embeds @ head["head"].T, expected, rtol=0, atol=bound
+    )
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "the 3 classes" in page
     assert "(red, green, blue)" in page
@@ -75,22 +85,33 @@ def test_the_card_says_what_the_model_is(source: Source, tmp_path: Path) -> None
     export_model(found, "hf", tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     mask = found.ticket.mask
-    for words in ("library_name: transformers", "magnitude (across=model)", found.ticket.digest, mask.digest):
+    for words in (
+        "library_name: transformers",
+        "magnitude (across=model)",
+        found.ticket.digest,
+        mask.digest,
+    ):
         assert words in page
     for name, kept in mask.kept_by_name.items():
         assert f"| `{name}` | {kept:,} |" in page
-    assert "base_model" not in page, "a folder of this machine is no base that others could load"
+    assert "base_model" not in page, (
+        "a folder of this machine is no base that others could load"
+    )
     assert str(tmp_path.parent) not in page
 
 
-def test_keys_about_sparsity_of_the_base_are_left_out(source: Source, tmp_path: Path) -> None:
+def test_keys_about_sparsity_of_the_base_are_left_out(
+    source: Source, tmp_path: Path
+) -> None:
     found = source("bert")
     found.config.sparsity_config = {"format": "2:4"}
     try:
         export_model(found, "hf", tmp_path / "out")
     finally:
         del found.config.sparsity_config
-    assert "sparsity_config" not in json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert "sparsity_config" not in json.loads(
+        (tmp_path / "out" / "config.json").read_text(encoding="utf-8")
+    )
 
 
 def test_exporting_changes_nothing_of_the_model(source: Source, tmp_path: Path) -> None:
@@ -101,7 +122,9 @@ def test_exporting_changes_nothing_of_the_model(source: Source, tmp_path: Path) 
     assert largest_difference(found, found.logits, "the model") == 0
 
 
-def test_a_tower_that_transformers_does_not_know_is_refused(source: Source, tmp_path: Path) -> None:
+def test_a_tower_that_transformers_does_not_know_is_refused(
+    source: Source, tmp_path: Path
+) -> None:
     from dataclasses import replace
 
     tower = Classifier(tiny.attention_tower(), torch.eye(3, 16), torch.ones(()))

@@ -28,7 +28,8 @@ from instant_soup.core.task import Base
 from instant_soup.export.hub import HubError, evaluation_results
 from instant_soup.store.record import Record, read_run, write
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the hub's client, as it uploads
+# of the hub's client, as it uploads
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 COLA = Path(__file__).parents[3] / "results" / "cola" / "lth-50-seed0.json"
 OWNER = {"authorization": "Bearer of-the-owner"}
 
@@ -46,7 +47,9 @@ class Hub:
 
     def state(self, repo: str) -> str:
         """The commit that a repository stands at."""
-        content = b"".join(name.encode() + self.repos[repo][name] for name in sorted(self.repos[repo]))
+        content = b"".join(
+            name.encode() + self.repos[repo][name] for name in sorted(self.repos[repo])
+        )
         return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
@@ -91,8 +94,12 @@ class Handler(BaseHTTPRequestHandler):
         repo = f"{wanted['organization'] or 'owner'}/{wanted['name']}"
         status = 409 if repo in self.hub.repos else 200
         self.hub.repos.setdefault(repo, {})
-        self.hub.private.setdefault(repo, wanted.get("visibility") == "private" or wanted.get("private") is True)
-        self.answer(status, {"url": f"{self.hub.address}/{repo}", "name": repo, "id": "1"})
+        self.hub.private.setdefault(
+            repo, wanted.get("visibility") == "private" or wanted.get("private") is True
+        )
+        self.answer(
+            status, {"url": f"{self.hub.address}/{repo}", "name": repo, "id": "1"}
+        )
 
     def upload_mode(self, part: dict[str, Any]) -> dict[str, Any]:
         mode = "lfs" if part["path"].endswith(".safetensors") else "regular"
@@ -125,24 +132,35 @@ class Handler(BaseHTTPRequestHandler):
     def read(self) -> None:
         parts = unquote(self.path).strip("/").split("/")
         if len(parts) < 5 or parts[2] != "resolve":
-            self.answer(404, {"error": "Not found"})  # what the client asks beside a ticket
+            # what the client asks beside a ticket
+            self.answer(404, {"error": "Not found"})
             return
 
         repo, revision, wanted = "/".join(parts[:2]), parts[3], "/".join(parts[4:])
         if repo not in self.hub.repos:
-            self.answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            self.answer(
+                404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
+            )
         elif revision not in ("main", self.hub.state(repo)):
-            self.answer(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
+            self.answer(
+                404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"}
+            )
         elif wanted not in self.hub.repos[repo]:
-            self.answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+            self.answer(
+                404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"}
+            )
         else:
             if self.command == "GET":
                 self.hub.reads.append(wanted)
             content = self.hub.repos[repo][wanted]
             tag = f'"{hashlib.sha256(content).hexdigest()}"'
-            self.answer(200, content, {"ETag": tag, "X-Repo-Commit": self.hub.state(repo)})
+            self.answer(
+                200, content, {"ETag": tag, "X-Repo-Commit": self.hub.state(repo)}
+            )
 
-    def answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
+    def answer(
+        self, status: int, content: Any, headers: dict[str, str] | None = None
+    ) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
@@ -158,14 +176,20 @@ class Handler(BaseHTTPRequestHandler):
 def point_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the hub's client talk to *address*, as HF_ENDPOINT would have it."""
     monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        address + "/{repo_id}/resolve/{revision}/{filename}",
+    )
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub of our own, which the hub's client takes for the real one; its owner is logged in."""
     state = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": state}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Bound", (Handler,), {"hub": state})
+    )
     state.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -189,12 +213,17 @@ def ticket() -> soup.Ticket:
     dice = torch.Generator().manual_seed(0)
     shapes = {"layers.0.fc": (8, 6), "layers.1.fc": (4, 4)}
     mask = soup.Mask(
-        soup.Scope(shapes), {name: torch.rand(shape, generator=dice) < 0.5 for name, shape in shapes.items()}
+        soup.Scope(shapes),
+        {name: torch.rand(shape, generator=dice) < 0.5 for name, shape in shapes.items()},
     )
     start = {"head": torch.randn(3, generator=dice)}
     method = {"name": "instant-soup", "denoisers": 2}
     return soup.Ticket(
-        mask, start, Base("/home/somebody/models/bert-mini", "ab" * 32), Cost(10, 80, 240, 5), method=method
+        mask,
+        start,
+        Base("/home/somebody/models/bert-mini", "ab" * 32),
+        Cost(10, 80, 240, 5),
+        method=method,
     )
 
 
@@ -212,7 +241,9 @@ def of(ticket: soup.Ticket, path: Path, **changes: Any) -> Record:
     return Record.model_validate(facts)
 
 
-def test_a_ticket_comes_back_from_the_hub_as_it_was(hub: Hub, ticket: soup.Ticket) -> None:
+def test_a_ticket_comes_back_from_the_hub_as_it_was(
+    hub: Hub, ticket: soup.Ticket
+) -> None:
     address = soup.push_to_hub(ticket, "owner/ticket")
     assert address == f"{hub.address}/owner/ticket"
     assert len(hub.commits) == 1
@@ -231,14 +262,23 @@ def test_card_and_config_say_what_it_is_and_name_no_folder_of_this_machine(
 ) -> None:
     soup.push_to_hub(ticket, "owner/ticket", record=record)
     files = hub.repos["owner/ticket"]
-    assert sorted(files) == [".eval_results/glue-cola.yaml", "README.md", "config.json", "ticket.safetensors"]
+    assert sorted(files) == [
+        ".eval_results/glue-cola.yaml",
+        "README.md",
+        "config.json",
+        "ticket.safetensors",
+    ]
 
     card = files["README.md"].decode()
     metadata = huggingface_hub.ModelCard(card).data
     assert metadata.library_name == "instant-soup"
     assert metadata.datasets == ["nyu-mll/glue"]
     assert metadata.base_model is None  # a folder of this machine is no model of the hub
-    for words in ("accuracy 0.7095, matthews 0.2366", "4.02 times one full fine-tune", "instant-soup (denoisers=2)"):
+    for words in (
+        "accuracy 0.7095, matthews 0.2366",
+        "4.02 times one full fine-tune",
+        "instant-soup (denoisers=2)",
+    ):
         assert words in card
 
     config = json.loads(files["config.json"])
@@ -251,15 +291,26 @@ def test_card_and_config_say_what_it_is_and_name_no_folder_of_this_machine(
     assert config["base"]["name"] == "bert-mini"
     assert config["test"] == record.test
     assert config["cost_in_T"] == record.cost.multiple_of_T
-    assert "/home/somebody" not in card + files["config.json"].decode() + files[".eval_results/glue-cola.yaml"].decode()
+    assert (
+        "/home/somebody"
+        not in card
+        + files["config.json"].decode()
+        + files[".eval_results/glue-cola.yaml"].decode()
+    )
 
 
-def test_the_figure_is_there_as_the_hub_reads_figures(hub: Hub, ticket: soup.Ticket, record: Record) -> None:
+def test_the_figure_is_there_as_the_hub_reads_figures(
+    hub: Hub, ticket: soup.Ticket, record: Record
+) -> None:
     yaml = pytest.importorskip("yaml")
     soup.push_to_hub(ticket, "owner/ticket", record=record)
     content = yaml.safe_load(hub.repos["owner/ticket"][".eval_results/glue-cola.yaml"])
     (entry,) = huggingface_hub.parse_eval_result_entries(content)
-    assert (entry.dataset_id, entry.task_id, entry.value) == ("nyu-mll/glue", "cola", record.test["matthews"])
+    assert (entry.dataset_id, entry.task_id, entry.value) == (
+        "nyu-mll/glue",
+        "cola",
+        record.test["matthews"],
+    )
     assert entry.date == record.made.at
     assert entry.notes is not None
     assert entry.notes.startswith("matthews on")
@@ -274,13 +325,19 @@ def test_figures_on_part_of_a_data_set_or_on_ones_own_are_no_figures_of_the_hub(
         assert evaluation_results(ticket, facts) == {}
 
 
-def test_a_record_of_another_ticket_is_refused_before_anything_is_sent(hub: Hub, ticket: soup.Ticket) -> None:
-    with pytest.raises(TicketError, match="the record is of ticket 53a12e748009e6b5 and this is"):
+def test_a_record_of_another_ticket_is_refused_before_anything_is_sent(
+    hub: Hub, ticket: soup.Ticket
+) -> None:
+    with pytest.raises(
+        TicketError, match="the record is of ticket 53a12e748009e6b5 and this is"
+    ):
         soup.push_to_hub(ticket, "owner/ticket", record=read_run(COLA))
     assert hub.repos == {}
 
 
-def test_a_second_push_writes_over_the_first_and_a_new_repository_may_be_private(hub: Hub, ticket: soup.Ticket) -> None:
+def test_a_second_push_writes_over_the_first_and_a_new_repository_may_be_private(
+    hub: Hub, ticket: soup.Ticket
+) -> None:
     soup.push_to_hub(ticket, "owner/ticket", private=True)
     assert hub.private == {"owner/ticket": True}
     soup.push_to_hub(soup.Ticket(ticket.mask, {}, ticket.base), "owner/ticket")
@@ -290,13 +347,19 @@ def test_a_second_push_writes_over_the_first_and_a_new_repository_may_be_private
 @pytest.mark.parametrize(
     ("repo", "revision", "said"),
     [
-        ("owner/other", None, "no repository 'owner/other' on the hub, or not for this account"),
+        (
+            "owner/other",
+            None,
+            "no repository 'owner/other' on the hub, or not for this account",
+        ),
         ("owner/ticket", "v9", "owner/ticket has no such revision"),
         ("owner/model", None, "owner/model holds no ticket"),
         ("a/b/c", None, "'a/b/c' is no name of a repository"),
     ],
 )
-def test_what_is_not_there_is_named(hub: Hub, ticket: soup.Ticket, repo: str, revision: str | None, said: str) -> None:
+def test_what_is_not_there_is_named(
+    hub: Hub, ticket: soup.Ticket, repo: str, revision: str | None, said: str
+) -> None:
     soup.push_to_hub(ticket, "owner/ticket")
     hub.repos["owner/model"] = {"config.json": b"{}"}
     with pytest.raises(HubError, match=said):
@@ -308,8 +371,13 @@ def test_a_repository_whose_parts_do_not_belong_together_is_refused(
 ) -> None:
     soup.push_to_hub(ticket, "owner/ticket")
     soup.Ticket(ticket.mask, {}, ticket.base).save(tmp_path / "other.safetensors")
-    hub.repos["owner/ticket"]["ticket.safetensors"] = (tmp_path / "other.safetensors").read_bytes()
-    with pytest.raises(TicketError, match=r"owner/ticket describes ticket \w{16} in its config.json and holds \w{16}"):
+    hub.repos["owner/ticket"]["ticket.safetensors"] = (
+        tmp_path / "other.safetensors"
+    ).read_bytes()
+    with pytest.raises(
+        TicketError,
+        match=r"owner/ticket describes ticket \w{16} in its config.json and holds \w{16}",
+    ):
         soup.pull_from_hub("owner/ticket")
 
     hub.repos["owner/ticket"]["ticket.safetensors"] = b"half of it"
@@ -329,7 +397,8 @@ def test_without_a_hub_or_offline_the_error_says_so(
     def offline(*_: Any, **__: Any) -> None:
         raise OfflineModeIsEnabled("offline mode is enabled")
 
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its attempts
+    # the client waits between its attempts
+    monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", offline)
     with pytest.raises(HubError, match="could not reach the hub for 'owner/ticket'"):
         soup.push_to_hub(ticket, "owner/ticket")
@@ -343,11 +412,15 @@ def test_the_commands_take_the_record_beside_the_ticket_and_overwrite_nothing(
     hub: Hub, ticket: soup.Ticket, record: Record, tmp_path: Path
 ) -> None:
     def call(*words: object) -> Any:
-        return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        return CliRunner().invoke(
+            app, [str(word) for word in words], catch_exceptions=False
+        )
 
     ticket.save(tmp_path / "run" / "ticket.safetensors")
     write(tmp_path / "run" / "record.json", record)
-    pushed = call("push", tmp_path / "run" / "ticket.safetensors", "owner/ticket", "--json")
+    pushed = call(
+        "push", tmp_path / "run" / "ticket.safetensors", "owner/ticket", "--json"
+    )
     assert json.loads(pushed.stdout) == {
         "repository": f"{hub.address}/owner/ticket",
         "ticket": ticket.digest,

@@ -30,18 +30,27 @@ def base(tiny_bert: Path) -> Any:
 @pytest.fixture(scope="module")
 def mask(base: Any) -> soup.Mask:
     weights = dict(base.model.named_parameters())
-    return soup.prune({n: weights[n].detach().abs() for n in base.scope}, soup.Mask.dense(base.scope), 0.7)
+    return soup.prune(
+        {n: weights[n].detach().abs() for n in base.scope},
+        soup.Mask.dense(base.scope),
+        0.7,
+    )
 
 
 @pytest.fixture(scope="module")
 def sparse(base: Any, mask: soup.Mask) -> dict[str, Tensor]:
     """The state dict with zeros, a trained head, and one matrix and one bias that have moved."""
-    state = {name: tensor.detach().clone() for name, tensor in base.model.state_dict().items()}
+    state = {
+        name: tensor.detach().clone() for name, tensor in base.model.state_dict().items()
+    }
     state["classifier.weight"] = torch.full((3, 32), 0.5)
     state["bert.pooler.dense.bias"] += 1
     moved = next(iter(base.scope))
     state[moved] += 0.25
-    return {name: tensor.masked_fill(~mask[name], 0) if name in mask else tensor for name, tensor in state.items()}
+    return {
+        name: tensor.masked_fill(~mask[name], 0) if name in mask else tensor
+        for name, tensor in state.items()
+    }
 
 
 def files(tensors: dict[str, Tensor], path: Path) -> Path:
@@ -55,8 +64,14 @@ def test_a_dense_file_with_zeros_is_a_ticket(
     made = soup.import_ticket(files(sparse, tmp_path / "m.safetensors"), str(tiny_bert))
     assert made.ticket.mask == mask
     assert made.ticket.base == base.base
-    assert {*made.ticket.start} == {*base.fresh, next(iter(base.scope)), "bert.pooler.dense.bias"}
-    assert all(torch.equal(tensor, sparse[name]) for name, tensor in made.ticket.start.items())
+    assert {*made.ticket.start} == {
+        *base.fresh,
+        next(iter(base.scope)),
+        "bert.pooler.dense.bias",
+    }
+    assert all(
+        torch.equal(tensor, sparse[name]) for name, tensor in made.ticket.start.items()
+    )
     assert not made.ticket.ready
     assert (made.kind, made.renamed, dict(made.remarks)) == ("dense checkpoint", "", {})
     made.ticket.save(tmp_path / "t.safetensors")
@@ -66,12 +81,21 @@ def test_a_dense_file_with_zeros_is_a_ticket(
 def test_the_ticket_applied_to_the_base_is_the_source(
     tmp_path: Path, tiny_bert: Path, sparse: dict[str, Tensor]
 ) -> None:
-    source = {name: tensor for name, tensor in sparse.items() if not name.startswith("classifier")}
+    source = {
+        name: tensor
+        for name, tensor in sparse.items()
+        if not name.startswith("classifier")
+    }
     made = soup.import_ticket(files(source, tmp_path / "m.safetensors"), str(tiny_bert))
     model = pretrained.load(str(tiny_bert)).model
     made.ticket.apply(model)
-    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in source.items())
-    assert made.remarks["classifier.weight"] == "the source has none: the task draws a new one"
+    assert all(
+        torch.equal(model.state_dict()[name], tensor) for name, tensor in source.items()
+    )
+    assert (
+        made.remarks["classifier.weight"]
+        == "the source has none: the task draws a new one"
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,10 +106,18 @@ def test_the_ticket_applied_to_the_base_is_the_source(
     ],
 )
 def test_names_may_differ_by_what_stands_before_them(
-    tmp_path: Path, tiny_bert: Path, mask: soup.Mask, sparse: dict[str, Tensor], rename: Callable[[str], str], said: str
+    tmp_path: Path,
+    tiny_bert: Path,
+    mask: soup.Mask,
+    sparse: dict[str, Tensor],
+    rename: Callable[[str], str],
+    said: str,
 ) -> None:
     source = {rename(name): tensor for name, tensor in sparse.items()}
-    made = soup.import_ticket(files({**source, "stray": torch.ones(2)}, tmp_path / "m.safetensors"), str(tiny_bert))
+    made = soup.import_ticket(
+        files({**source, "stray": torch.ones(2)}, tmp_path / "m.safetensors"),
+        str(tiny_bert),
+    )
     assert made.ticket.mask == mask
     assert made.renamed == said
     assert "classifier.weight" in made.ticket.start
@@ -98,21 +130,38 @@ def test_pickles_are_refused_unless_allowed_and_run_no_code(
     torch.save({"epoch": 3, "state_dict": sparse}, tmp_path / "m.pth")
     with pytest.raises(DataError, match=r"m\.pth is a pickle.*--pickle"):
         soup.import_ticket(tmp_path / "m.pth", str(tiny_bert))
-    assert soup.import_ticket(tmp_path / "m.pth", str(tiny_bert), pickle=True).ticket.mask == mask
+    assert (
+        soup.import_ticket(tmp_path / "m.pth", str(tiny_bert), pickle=True).ticket.mask
+        == mask
+    )
     torch.save(nn.Linear(2, 2), tmp_path / "code.pt")
     (tmp_path / "broken.bin").write_bytes(b"no pickle")
-    with pytest.raises(DataError, match=r"could not be read as tensors alone \(it holds a torch\.nn\..*Linear\)"):
+    with pytest.raises(
+        DataError,
+        match=r"could not be read as tensors alone \(it holds a torch\.nn\..*Linear\)",
+    ):
         soup.import_ticket(tmp_path / "code.pt", str(tiny_bert), pickle=True)
-    with pytest.raises(DataError, match=r"broken\.bin is a file of another kind, neither safetensors nor a pickle"):
+    with pytest.raises(
+        DataError,
+        match=r"broken\.bin is a file of another kind, neither safetensors nor a pickle",
+    ):
         soup.import_ticket(tmp_path / "broken.bin", str(tiny_bert), pickle=True)
 
 
-def test_masks_of_torchs_pruning_are_found(tmp_path: Path, tiny_bert: Path, base: Any) -> None:
+def test_masks_of_torchs_pruning_are_found(
+    tmp_path: Path, tiny_bert: Path, base: Any
+) -> None:
     model = pretrained.load(str(tiny_bert)).model
-    modules = [module for name, module in model.named_modules() if f"{name}.weight" in base.scope]
-    torch_prune.global_unstructured([(m, "weight") for m in modules], torch_prune.L1Unstructured, amount=0.6)
+    modules = [
+        module for name, module in model.named_modules() if f"{name}.weight" in base.scope
+    ]
+    torch_prune.global_unstructured(
+        [(m, "weight") for m in modules], torch_prune.L1Unstructured, amount=0.6
+    )
     kept = sum(int(module.weight_mask.sum()) for module in modules)
-    made = soup.import_ticket(files(model.state_dict(), tmp_path / "m.safetensors"), str(tiny_bert))
+    made = soup.import_ticket(
+        files(model.state_dict(), tmp_path / "m.safetensors"), str(tiny_bert)
+    )
     assert made.kind == "state dict with weight_orig and weight_mask"
     assert made.ticket.mask.kept == kept
     assert {*made.ticket.start} == set(base.fresh)
@@ -136,12 +185,16 @@ def test_a_model_of_open_lth_is_found(
 ) -> None:
     buffers = {f"mask_{name.replace('.', '___')}": mask[name].float() for name in mask}
     inner = {f"model.{name}": tensor for name, tensor in sparse.items()}
-    made = soup.import_ticket(files({**inner, **buffers}, tmp_path / "m.safetensors"), str(tiny_bert))
+    made = soup.import_ticket(
+        files({**inner, **buffers}, tmp_path / "m.safetensors"), str(tiny_bert)
+    )
     assert made.ticket.mask == mask
     assert next(iter(mask)) in made.ticket.start
 
 
-def compressed(sparse: dict[str, Tensor], mask: soup.Mask, *, stripped: bool) -> dict[str, Tensor]:
+def compressed(
+    sparse: dict[str, Tensor], mask: soup.Mask, *, stripped: bool
+) -> dict[str, Tensor]:
     """As compressed-tensors lays it out: rows of bits, lowest first, filled up to bytes; values in order."""
     made = {}
     for name, tensor in sparse.items():
@@ -150,22 +203,36 @@ def compressed(sparse: dict[str, Tensor], mask: soup.Mask, *, stripped: bool) ->
             continue
         stem = name.removesuffix(".weight") if stripped else name
         flags = (tensor != 0).numpy()
-        made[f"{stem}.shape"] = torch.tensor(tensor.shape).reshape(-1, 1) if stripped else torch.tensor(tensor.shape)
+        made[f"{stem}.shape"] = (
+            torch.tensor(tensor.shape).reshape(-1, 1)
+            if stripped
+            else torch.tensor(tensor.shape)
+        )
         made[f"{stem}.compressed"] = tensor[tensor != 0]
-        made[f"{stem}.bitmask"] = torch.from_numpy(np.packbits(flags, axis=-1, bitorder="little"))
-        made[f"{stem}.row_offsets"] = torch.from_numpy(flags.sum(1).cumsum() - flags.sum(1))
+        made[f"{stem}.bitmask"] = torch.from_numpy(
+            np.packbits(flags, axis=-1, bitorder="little")
+        )
+        made[f"{stem}.row_offsets"] = torch.from_numpy(
+            flags.sum(1).cumsum() - flags.sum(1)
+        )
     return made
 
 
 @pytest.mark.parametrize("stripped", [True, False])
 def test_sparse_bitmasks_are_found(
-    tmp_path: Path, tiny_bert: Path, mask: soup.Mask, sparse: dict[str, Tensor], stripped: bool
+    tmp_path: Path,
+    tiny_bert: Path,
+    mask: soup.Mask,
+    sparse: dict[str, Tensor],
+    stripped: bool,
 ) -> None:
     path = files(compressed(sparse, mask, stripped=stripped), tmp_path / "m.safetensors")
     made = soup.import_ticket(path, str(tiny_bert))
     assert made.kind == "sparse-bitmask"
     assert made.ticket.mask == mask
-    assert all(torch.equal(tensor, sparse[name]) for name, tensor in made.ticket.start.items())
+    assert all(
+        torch.equal(tensor, sparse[name]) for name, tensor in made.ticket.start.items()
+    )
     assert next(iter(mask)) in made.ticket.start
 
 
@@ -179,7 +246,13 @@ def test_sparse_bitmasks_are_found(
     ],
 )
 def test_sparse_bitmasks_that_lie_are_refused(
-    tmp_path: Path, tiny_bert: Path, mask: soup.Mask, sparse: dict[str, Tensor], end: str, value: Tensor, said: str
+    tmp_path: Path,
+    tiny_bert: Path,
+    mask: soup.Mask,
+    sparse: dict[str, Tensor],
+    end: str,
+    value: Tensor,
+    said: str,
 ) -> None:
     tensors = compressed(sparse, mask, stripped=True)
     tensors[next(iter(mask)).removesuffix(".weight") + end] = value
@@ -196,7 +269,9 @@ def test_our_own_bitmask_files_come_back(
     assert made.ticket.mask == mask
 
 
-def test_a_folder_with_zeros_comes_back(tmp_path: Path, tiny_bert: Path, mask: soup.Mask) -> None:
+def test_a_folder_with_zeros_comes_back(
+    tmp_path: Path, tiny_bert: Path, mask: soup.Mask
+) -> None:
     model = pretrained.load(str(tiny_bert)).model
     for name, parameter in model.named_parameters():
         if name in mask:
@@ -224,20 +299,32 @@ def test_what_is_no_sparse_model_of_the_base_is_refused(
     tmp_path: Path, tiny_bert: Path, sparse: dict[str, Tensor], base: Any
 ) -> None:
     model = str(tiny_bert)
-    with pytest.raises(TicketError, match=r"nothing is pruned in .*: 0 of .* prunable weights are zero"):
+    with pytest.raises(
+        TicketError, match=r"nothing is pruned in .*: 0 of .* prunable weights are zero"
+    ):
         soup.import_ticket(tiny_bert, model)
     with pytest.raises(ScopeError, match="no name of the source"):
-        soup.import_ticket(files({"other": torch.ones(2)}, tmp_path / "o.safetensors"), model)
+        soup.import_ticket(
+            files({"other": torch.ones(2)}, tmp_path / "o.safetensors"), model
+        )
     first = next(iter(base.scope))
     less = {name: tensor for name, tensor in sparse.items() if name != first}
     with pytest.raises(ScopeError, match="the source lacks"):
         soup.import_ticket(files(less, tmp_path / "l.safetensors"), model)
     with pytest.raises(ScopeError, match=r"has shape \(1, 32\) in the source"):
-        soup.import_ticket(files({**sparse, first: sparse[first][:1]}, tmp_path / "s.safetensors"), model)
-    headless = {name: tensor for name, tensor in sparse.items() if not name.startswith("classifier")}
+        soup.import_ticket(
+            files({**sparse, first: sparse[first][:1]}, tmp_path / "s.safetensors"), model
+        )
+    headless = {
+        name: tensor
+        for name, tensor in sparse.items()
+        if not name.startswith("classifier")
+    }
     with pytest.raises(TicketError, match=r"lacks 'classifier\.bias'"):
         soup.import_ticket(files(headless, tmp_path / "h.safetensors"), model, ready=True)
-    soup.import_ticket(files(sparse, tmp_path / "m.safetensors"), model).ticket.save(tmp_path / "t.safetensors")
+    soup.import_ticket(files(sparse, tmp_path / "m.safetensors"), model).ticket.save(
+        tmp_path / "t.safetensors"
+    )
     with pytest.raises(DataError, match="a ticket already"):
         soup.import_ticket(tmp_path / "t.safetensors", model)
 
@@ -255,10 +342,26 @@ def test_the_command_imports_and_says_what_it_found(
     path = files({**sparse, "stray": torch.ones(2)}, tmp_path / "m.safetensors")
     shown = call("import", path, "--model", tiny_bert, "-o", tmp_path / "t.safetensors")
     assert shown.exit_code == 0
-    for words in ("dense checkpoint", "stray: the model has no such tensor", "4 tensors differ", "to be fine-tuned"):
+    for words in (
+        "dense checkpoint",
+        "stray: the model has no such tensor",
+        "4 tensors differ",
+        "to be fine-tuned",
+    ):
         assert words in shown.stdout
     assert soup.Ticket.load(tmp_path / "t.safetensors").mask == mask
-    found = json.loads(call("import", path, "--model", tiny_bert, "-o", tmp_path / "t", "--trained", "--json").stdout)
+    found = json.loads(
+        call(
+            "import",
+            path,
+            "--model",
+            tiny_bert,
+            "-o",
+            tmp_path / "t",
+            "--trained",
+            "--json",
+        ).stdout
+    )
     assert found["kept"] == mask.kept
     assert soup.Ticket.load(tmp_path / "t").ready
     refused = call("import", tiny_bert, "--model", tiny_bert, "-o", tmp_path / "u")
@@ -267,9 +370,22 @@ def test_the_command_imports_and_says_what_it_found(
     assert not (tmp_path / "u").exists()
 
 
-def test_the_command_prunes_a_checkpoint_and_shows_what_is_in_and_out(tmp_path: Path, tiny_bert: Path) -> None:
+def test_the_command_prunes_a_checkpoint_and_shows_what_is_in_and_out(
+    tmp_path: Path, tiny_bert: Path
+) -> None:
     out, ticket = tmp_path / "out", tmp_path / "t.safetensors"
-    shown = call("prune", tiny_bert, "-o", out, "--sparsity", 0.5, "--ticket", ticket, "--exclude", "pooler*")
+    shown = call(
+        "prune",
+        tiny_bert,
+        "-o",
+        out,
+        "--sparsity",
+        0.5,
+        "--ticket",
+        ticket,
+        "--exclude",
+        "pooler*",
+    )
     assert shown.exit_code == 0
     for words in (
         "encoder.layer.*.attention.self.query.weight (2 times): 32 x 32, in scope",
@@ -278,7 +394,19 @@ def test_the_command_prunes_a_checkpoint_and_shows_what_is_in_and_out(tmp_path: 
         "sparsity 50.0000%",
     ):
         assert words in shown.stdout
-    facts = json.loads(call("prune", tiny_bert, "-o", out, "--sparsity", 0.5, "--exclude", "pooler*", "--json").stdout)
+    facts = json.loads(
+        call(
+            "prune",
+            tiny_bert,
+            "-o",
+            out,
+            "--sparsity",
+            0.5,
+            "--exclude",
+            "pooler*",
+            "--json",
+        ).stdout
+    )
     assert facts["kept"] == soup.Ticket.load(ticket).mask.kept
     refused = call("prune", tiny_bert, "-o", out, "--sparsity", 0.6)
     assert refused.exit_code == 2

@@ -19,7 +19,9 @@ from instant_soup.export.timing import Pace
 Source = Callable[[str], Portable]
 
 
-def test_the_bound_is_the_masks_entropy_plus_survivors_plus_all_else(source: Source) -> None:
+def test_the_bound_is_the_masks_entropy_plus_survivors_plus_all_else(
+    source: Source,
+) -> None:
     found = source("bert")
     expected = 0.0
     for name, tensor in found.tensors.items():
@@ -27,7 +29,10 @@ def test_the_bound_is_the_masks_entropy_plus_survivors_plus_all_else(source: Sou
             expected += 4 * tensor.numel()
             continue
         p = found.ticket.mask.kept_by_name[name] / tensor.numel()
-        expected += tensor.numel() * (-(p * math.log2(p)) - (1 - p) * math.log2(1 - p)) / 8 + 4 * p * tensor.numel()
+        expected += (
+            tensor.numel() * (-(p * math.log2(p)) - (1 - p) * math.log2(1 - p)) / 8
+            + 4 * p * tensor.numel()
+        )
     assert bound(found) == pytest.approx(expected)
 
 
@@ -44,21 +49,30 @@ def test_sizes_are_of_whole_files(source: Source, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shapes"), [("bert", [(1, 16), (1, 62), (32, 16), (32, 62)]), ("vit", [(1, 1), (32, 1)])]
+    ("kind", "shapes"),
+    [("bert", [(1, 16), (1, 62), (32, 16), (32, 62)]), ("vit", [(1, 1), (32, 1)])],
 )
-def test_everything_is_measured_here(source: Source, kind: str, shapes: list[tuple[int, int]], tmp_path: Path) -> None:
+def test_everything_is_measured_here(
+    source: Source, kind: str, shapes: list[tuple[int, int]], tmp_path: Path
+) -> None:
     found = source(kind)
     done = export_model(found, "csr", tmp_path / "out")
     measured = measure(found, done, turns=8)
     assert [(one.batch, one.length) for one in measured.latencies] == shapes
     assert {one.tokens for one in measured.picked} == (
-        {16, 62, 512, 1984} if kind == "bert" else {5, 160}  # four patches and one token for all of them
+        # four patches and one token for all of them
+        {16, 62, 512, 1984} if kind == "bert" else {5, 160}
     )
     assert measured.sizes.formats["csr"] == done.size
     assert len(list(measured.sentences())) == len(shapes)
     for one in measured.latencies:
         assert one.paces["dense"].ratio == 1
-        assert 0 < one.paces["sparse"].low <= one.paces["sparse"].ratio <= one.paces["sparse"].high
+        assert (
+            0
+            < one.paces["sparse"].low
+            <= one.paces["sparse"].ratio
+            <= one.paces["sparse"].high
+        )
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
@@ -73,11 +87,18 @@ def test_a_runtime_is_measured_beside_the_dense_model_in_the_same_runtime(
         assert latency.paces[f"dense {to}"].ratio == latency.paces["dense"].ratio == 1
     about = [sentence for sentence in measured.sentences() if f" {to} takes " in sentence]
     assert len(about) == len(measured.latencies)
-    assert all(f"of the time of dense {to}" in sentence and "dense in torch)" in sentence for sentence in about)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["out"] * len(list(tmp_path.iterdir()))
+    assert all(
+        f"of the time of dense {to}" in sentence and "dense in torch)" in sentence
+        for sentence in about
+    )
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["out"] * len(
+        list(tmp_path.iterdir())
+    )
 
 
-def test_the_dense_twin_differs_where_the_ticket_prunes_and_nowhere_else(source: Source) -> None:
+def test_the_dense_twin_differs_where_the_ticket_prunes_and_nowhere_else(
+    source: Source,
+) -> None:
     found = source("bert")
     before = {name: tensor.clone() for name, tensor in found.tensors.items()}
     twin = without_zeros(found)
@@ -89,15 +110,23 @@ def test_the_dense_twin_differs_where_the_ticket_prunes_and_nowhere_else(source:
         kept = found.ticket.mask[name]
         assert torch.equal(tensor[kept], before[name][kept])
         assert bool((tensor[~kept] != 0).all())
-        assert float(tensor.std()) == pytest.approx(float(before[name][kept].std()), rel=0.2)
+        assert float(tensor.std()) == pytest.approx(
+            float(before[name][kept].std()), rel=0.2
+        )
 
 
 def test_no_gain_is_said_plainly() -> None:
-    dense, faster, slower = Pace(0.01, 1.0, 1.0, 1.0), Pace(0.005, 0.5, 0.4, 0.6), Pace(0.011, 1.1, 0.9, 1.2)
+    dense, faster, slower = (
+        Pace(0.01, 1.0, 1.0, 1.0),
+        Pace(0.005, 0.5, 0.4, 0.6),
+        Pace(0.011, 1.1, 0.9, 1.2),
+    )
     level = Pace(0.005, 1.0, 0.98, 1.02)
     latencies = (
         Latency(1, 16, {"dense": dense, "sparse": faster}),
-        Latency(32, 1, {"dense": dense, "sparse": slower, "dense onnx": faster, "onnx": level}),
+        Latency(
+            32, 1, {"dense": dense, "sparse": slower, "dense onnx": faster, "onnx": level}
+        ),
     )
     said = list(Measured(2, Sizes(0, 0, {}, 0), (), latencies).sentences())
     assert said == [

@@ -29,12 +29,16 @@ def file(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_any_batch_and_length_gives_the_models_outputs(source: Source, file: Path) -> None:
+def test_any_batch_and_length_gives_the_models_outputs(
+    source: Source, file: Path
+) -> None:
     found, run = source("bert"), onnx.runner(file)
     for batch, length in ((1, 1), (7, 3), (2, 60)):
         inputs = found.inputs(batch, length, seed=batch)
         expected = found.logits(inputs)
-        torch.testing.assert_close(run(inputs), expected, rtol=0, atol=rounding_of(found.model, expected))
+        torch.testing.assert_close(
+            run(inputs), expected, rtol=0, atol=rounding_of(found.model, expected)
+        )
 
 
 def test_the_zeros_are_in_the_file(source: Source, file: Path) -> None:
@@ -54,11 +58,15 @@ def test_images_too(source: Source, kind: str, tmp_path: Path) -> None:
         assert torch.equal(stored[name] != 0, found.ticket.mask[name])
 
 
-def test_lost_zeros_are_noticed(source: Source, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_zeros_are_noticed(
+    source: Source, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = source("bert")
     name = next(iter(found.ticket.mask))
     stored = onnx.matrices(file, found)
-    monkeypatch.setattr(onnx, "matrices", lambda *_: {**stored, name: torch.ones_like(stored[name])})
+    monkeypatch.setattr(
+        onnx, "matrices", lambda *_: {**stored, name: torch.ones_like(stored[name])}
+    )
     with pytest.raises(ExportError, match="has lost zeros"):
         onnx._sparsity(found, file)
     monkeypatch.setattr(onnx, "matrices", lambda *_: {})
@@ -66,9 +74,13 @@ def test_lost_zeros_are_noticed(source: Source, file: Path, monkeypatch: pytest.
         onnx._sparsity(found, file)
 
 
-def test_what_torch_cannot_export_is_one_line(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_torch_cannot_export_is_one_line(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise torch.onnx.errors.OnnxExporterError("no such operator\nand a page of advice")
+        raise torch.onnx.errors.OnnxExporterError(
+            "no such operator\nand a page of advice"
+        )
 
     monkeypatch.setattr(torch.onnx, "export", fail)
     with pytest.raises(

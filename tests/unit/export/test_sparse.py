@@ -26,7 +26,9 @@ def pruned(height: int, width: int, kept: float) -> tuple[torch.Tensor, torch.Te
 @pytest.mark.parametrize("tokens", [1, 7, 64])
 @pytest.mark.parametrize("kept", [0.0, 0.05, 1.0])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_every_kernel_multiplies_as_a_dense_layer_does(kernel: str, tokens: int, kept: float, with_bias: bool) -> None:
+def test_every_kernel_multiplies_as_a_dense_layer_does(
+    kernel: str, tokens: int, kept: float, with_bias: bool
+) -> None:
     matrix, keep = pruned(24, 40, kept)
     bias = torch.randn(24) if with_bias else None
     layer = SparseLinear.of(matrix, keep, bias)
@@ -46,7 +48,10 @@ def test_the_kernel_depends_on_how_many_tokens_there_are() -> None:
     original = dict(KERNELS)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("dense", "gather"):
-            wrapped = lambda layer, x, name=name: called.append(name) or original[name](layer, x)  # noqa: E731
+
+            def wrapped(layer, x, name=name):
+                return called.append(name) or original[name](layer, x)
+
             patch.setitem(KERNELS, name, wrapped)  # type: ignore[arg-type]
         for tokens in (1, 4, 5, 16, 99):
             layer(torch.randn(tokens, 8))
@@ -58,7 +63,11 @@ def test_an_attention_of_torch_stays_dense_and_the_outputs_stay_the_same() -> No
     tower = tiny.attention_tower().eval().requires_grad_(True)
     scope = soup.Scope.of(tower, keep_dense=("*conv*", "*embed*", "proj"))
     parameters = dict(tower.named_parameters())
-    mask = prune({name: parameters[name].detach().abs() for name in scope}, soup.Mask.dense(scope), 0.8)
+    mask = prune(
+        {name: parameters[name].detach().abs() for name in scope},
+        soup.Mask.dense(scope),
+        0.8,
+    )
     with torch.no_grad():
         for name in scope:
             parameters[name].masked_fill_(~mask[name], 0)
@@ -67,7 +76,9 @@ def test_an_attention_of_torch_stays_dense_and_the_outputs_stay_the_same() -> No
         bound = rounding_of(tower, before)
         sparsify(tower, mask, ())
         torch.testing.assert_close(tower(x), before, rtol=0, atol=bound)
-    sparse = [name for name, layer in tower.named_modules() if isinstance(layer, SparseLinear)]
+    sparse = [
+        name for name, layer in tower.named_modules() if isinstance(layer, SparseLinear)
+    ]
     assert len(sparse) == 4
     assert all(".mlp." in name for name in sparse)
     assert any("in_proj_weight" in name for name in mask)
@@ -81,5 +92,9 @@ def test_transposed_layers_become_sparse_too() -> None:
     x = torch.randn(3, 4)
     before = model["c_fc"](x)
     assert list(owners(model)) == ["c_fc.weight"]
-    sparsify(model, soup.Mask(soup.Scope({"c_fc.weight": (4, 6)}), {"c_fc.weight": keep}), ())
-    torch.testing.assert_close(model["c_fc"](x), before, rtol=0, atol=rounding(4, float(x.abs().max())))
+    sparsify(
+        model, soup.Mask(soup.Scope({"c_fc.weight": (4, 6)}), {"c_fc.weight": keep}), ()
+    )
+    torch.testing.assert_close(
+        model["c_fc"](x), before, rtol=0, atol=rounding(4, float(x.abs().max()))
+    )

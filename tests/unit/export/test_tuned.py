@@ -23,7 +23,9 @@ Source = Callable[[str], Portable]
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, tiny_text: Path) -> Cell:
+def cell(
+    tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, tiny_text: Path
+) -> Cell:
     """A run of the miniature: ticket, fine-tuned weights, record."""
     recipe = soup.Recipe.parse(
         {
@@ -43,13 +45,18 @@ def cell(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, tiny_text: P
 def changed(cell: Cell, tmp_path: Path) -> Callable[..., Path]:
     def write(**changes: Any) -> Path:
         weights: dict[str, Tensor] = {**load_file(cell.model), **changes}
-        save_file({name: part for name, part in weights.items() if part is not None}, tmp_path / "changed.safetensors")
+        save_file(
+            {name: part for name, part in weights.items() if part is not None},
+            tmp_path / "changed.safetensors",
+        )
         return tmp_path / "changed.safetensors"
 
     return write
 
 
-def test_the_weights_of_a_run_come_with_what_is_known_of_it(cell: Cell, tiny_bert: Path) -> None:
+def test_the_weights_of_a_run_come_with_what_is_known_of_it(
+    cell: Cell, tiny_bert: Path
+) -> None:
     found = portable(cell.load_ticket(), str(tiny_bert), cell.model)
     assert found.trained
     for name, tensor in cell.load_model().items():
@@ -59,31 +66,44 @@ def test_the_weights_of_a_run_come_with_what_is_known_of_it(cell: Cell, tiny_ber
     assert "It is fine-tuned." in card(found)
 
 
-def test_weights_from_elsewhere_have_no_record(cell: Cell, changed: Callable[..., Path], tiny_bert: Path) -> None:
+def test_weights_from_elsewhere_have_no_record(
+    cell: Cell, changed: Callable[..., Path], tiny_bert: Path
+) -> None:
     found = portable(cell.load_ticket(), str(tiny_bert), changed())
     assert found.record is None
     assert "Not known" in card(found)
 
 
-def test_a_revived_weight_is_named(cell: Cell, changed: Callable[..., Path], tiny_bert: Path) -> None:
+def test_a_revived_weight_is_named(
+    cell: Cell, changed: Callable[..., Path], tiny_bert: Path
+) -> None:
     ticket = cell.load_ticket()
     name = next(iter(ticket.mask))
     where = tuple((~ticket.mask[name]).nonzero()[0].tolist())
     broken = load_file(cell.model)[name]
     broken[where] = 0.5
-    with pytest.raises(TicketError, match=r"query\.weight\[\d+, \d+\] of .* is 0\.5, and the ticket prunes it"):
+    with pytest.raises(
+        TicketError,
+        match=r"query\.weight\[\d+, \d+\] of .* is 0\.5, and the ticket prunes it",
+    ):
         portable(ticket, str(tiny_bert), changed(**{name: broken}))
 
 
 def test_weights_of_another_model_are_refused(
-    cell: Cell, changed: Callable[..., Path], tiny_bert: Path, ticket_for: Callable[..., Ticket], tmp_path: Path
+    cell: Cell,
+    changed: Callable[..., Path],
+    tiny_bert: Path,
+    ticket_for: Callable[..., Ticket],
+    tmp_path: Path,
 ) -> None:
     ticket = cell.load_ticket()
     with pytest.raises(TicketError, match=r"has no 'classifier\.bias'"):
         portable(ticket, str(tiny_bert), changed(**{"classifier.bias": None}))
     with pytest.raises(TicketError, match="has 'surplus', which the model does not have"):
         portable(ticket, str(tiny_bert), changed(surplus=torch.ones(1)))
-    with pytest.raises(TicketError, match=r"has shape \(2, 32\) and the model's \(3, 32\)"):
+    with pytest.raises(
+        TicketError, match=r"has shape \(2, 32\) and the model's \(3, 32\)"
+    ):
         portable(ticket_for(tiny_bert), str(tiny_bert), cell.model)
     with pytest.raises(StoreError, match="no weights at"):
         portable(ticket, str(tiny_bert), tmp_path / "nowhere.safetensors")

@@ -12,7 +12,12 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Muon
 from torch.utils.data import Dataset
-from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 import instant_soup as soup
 from instant_soup.core.budget import Cost
@@ -20,7 +25,9 @@ from instant_soup.core.task import Base
 from instant_soup.core.weights import digest
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+    ),
 ]
 
 
@@ -31,9 +38,14 @@ class Sentences(Dataset[dict[str, Any]]):
         return 48
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        words = torch.randint(15, 40, (6,), generator=torch.Generator().manual_seed(index))
+        words = torch.randint(
+            15, 40, (6,), generator=torch.Generator().manual_seed(index)
+        )
         label = index % 2
-        return {"input_ids": torch.cat([torch.tensor([2, 5 + label]), words]), "labels": label}
+        return {
+            "input_ids": torch.cat([torch.tensor([2, 5 + label]), words]),
+            "labels": label,
+        }
 
 
 def load(folder: Path) -> Any:
@@ -44,7 +56,9 @@ def load(folder: Path) -> Any:
 def ticket_of(model: nn.Module) -> soup.Ticket:
     scope = soup.Scope.of(model)
     weights = dict(model.named_parameters())
-    mask = soup.prune({name: weights[name].abs() for name in scope}, soup.Mask.dense(scope), 0.7)
+    mask = soup.prune(
+        {name: weights[name].abs() for name in scope}, soup.Mask.dense(scope), 0.7
+    )
     return soup.Ticket(mask, {}, Base("tiny", digest(weights, scope)), Cost())
 
 
@@ -64,7 +78,9 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
     return TrainingArguments(**settings | changes)
 
 
-def trainer(model: Any, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> Trainer:
+def trainer(
+    model: Any, folder: Path, *callbacks: TrainerCallback, **changes: Any
+) -> Trainer:
     return Trainer(
         model=model,
         args=arguments(folder, **changes),
@@ -76,7 +92,10 @@ def trainer(model: Any, folder: Path, *callbacks: TrainerCallback, **changes: An
 
 def dead(ticket: soup.Ticket, folder: Path) -> int:
     saved = load_file(folder / "model.safetensors")
-    return sum(int((saved[name].view(torch.int32)[~ticket.mask[name]] != 0).sum()) for name in ticket.mask)
+    return sum(
+        int((saved[name].view(torch.int32)[~ticket.mask[name]] != 0).sum())
+        for name in ticket.mask
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +114,13 @@ def dead(ticket: soup.Ticket, folder: Path) -> int:
             "greater_is_better": True,  # the first one, then
         },
     ],
-    ids=["AdamW", "bf16 and accumulation", "Adafactor", "compiled", "checkpointed and back to the best"],
+    ids=[
+        "AdamW",
+        "bf16 and accumulation",
+        "Adafactor",
+        "compiled",
+        "checkpointed and back to the best",
+    ],
 )
 def test_every_checkpoint_of_the_trainer_has_the_zeros_of_the_ticket(
     tiny_bert: Path, tmp_path: Path, changes: dict[str, Any]
@@ -113,20 +138,26 @@ def test_every_checkpoint_of_the_trainer_has_the_zeros_of_the_ticket(
     assert (model.get_parameter(name)[kept] != before[name][kept]).any()
 
 
-def test_a_training_that_was_resumed_ends_where_one_that_was_not_does(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_training_that_was_resumed_ends_where_one_that_was_not_does(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     model = load(tiny_bert)
     ticket = ticket_of(model)
     ticket.save(tmp_path / "ticket.safetensors")
     trainer(model, tmp_path / "whole", soup.TicketCallback(ticket)).train()
     again = load(tiny_bert)
     callback = soup.TicketCallback(tmp_path / "ticket.safetensors")
-    trainer(again, tmp_path / "again", callback).train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
+    trainer(again, tmp_path / "again", callback).train(
+        resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3")
+    )
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0)
     assert dead(ticket, tmp_path / "again" / "checkpoint-6") == 0
 
 
-def test_a_second_training_goes_on_from_the_first(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_second_training_goes_on_from_the_first(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     model = load(tiny_bert)
     ticket = ticket_of(model)
     work = trainer(model, tmp_path, soup.TicketCallback(ticket))
@@ -140,11 +171,15 @@ def test_a_second_training_goes_on_from_the_first(tiny_bert: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("project", [False, True])
-def test_an_optimiser_that_mixes_weights_needs_projection(tiny_bert: Path, tmp_path: Path, project: bool) -> None:
+def test_an_optimiser_that_mixes_weights_needs_projection(
+    tiny_bert: Path, tmp_path: Path, project: bool
+) -> None:
     model = load(tiny_bert)
     ticket = ticket_of(model)
     optimizer = Muon([model.get_parameter(name) for name in ticket.mask], lr=1e-2)
-    work = trainer(model, tmp_path, soup.TicketCallback(ticket, project=project), max_steps=3)
+    work = trainer(
+        model, tmp_path, soup.TicketCallback(ticket, project=project), max_steps=3
+    )
     work.optimizer = optimizer
     if project:
         work.train()
@@ -162,7 +197,9 @@ def test_adapters_are_trained_beside_a_ticket(tiny_bert: Path, tmp_path: Path) -
     work.train()
     merged = soup.merge_adapters(beside, ticket)
     assert merged.whole.norm > 0
-    assert all(not model.get_parameter(name)[~ticket.mask[name]].any() for name in ticket.mask)
+    assert all(
+        not model.get_parameter(name)[~ticket.mask[name]].any() for name in ticket.mask
+    )
 
 
 class Vandal(TrainerCallback):
@@ -175,13 +212,20 @@ class Vandal(TrainerCallback):
                     parameter.add_(1e-3)
 
 
-def test_a_weight_that_revives_stops_the_trainer_at_its_step(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_weight_that_revives_stops_the_trainer_at_its_step(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     model = load(tiny_bert)
     work = trainer(model, tmp_path, soup.TicketCallback(ticket_of(model)), Vandal())
-    with pytest.raises(soup.RevivedError, match=r"query\.weight\[.*step 3; .*neither gradient nor optimiser"):
+    with pytest.raises(
+        soup.RevivedError,
+        match=r"query\.weight\[.*step 3; .*neither gradient nor optimiser",
+    ):
         work.train()
     other = load(tiny_bert)
-    work = trainer(other, tmp_path, soup.TicketCallback(ticket_of(other), every=0), Vandal())
+    work = trainer(
+        other, tmp_path, soup.TicketCallback(ticket_of(other), every=0), Vandal()
+    )
     with pytest.raises(soup.RevivedError, match="is pruned and has become"):
         work.train()
     assert not (tmp_path / "checkpoint-6").exists()
@@ -191,7 +235,9 @@ def test_a_weight_that_revives_stops_the_trainer_at_its_step(tiny_bert: Path, tm
     assert all(not p._backward_hooks for p in other.parameters())
 
 
-def test_a_model_at_other_weights_is_refused_unless_asked_for(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_model_at_other_weights_is_refused_unless_asked_for(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     model = load(tiny_bert)
     ticket = ticket_of(model)
     with torch.no_grad():

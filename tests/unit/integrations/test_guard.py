@@ -30,16 +30,27 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "Adafactor": lambda p: Adafactor(p, lr=0.05, weight_decay=0.1),
 }
 PRECISIONS = ("float32", "autocast", "bfloat16")
-CELLS = list(product(OPTIMIZERS, PRECISIONS, (1, 2), (0.0, 0.5), (False, True), (False, True)))
+CELLS = list(
+    product(OPTIMIZERS, PRECISIONS, (1, 2), (0.0, 0.5), (False, True), (False, True))
+)
 # torch tells of its own parts when it compiles
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 
 def network() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return nn.Sequential(
-            OrderedDict({"one": nn.Linear(6, 12), "a": nn.Tanh(), "two": nn.Linear(12, 8), "head": nn.Linear(8, 3)})
+            OrderedDict(
+                {
+                    "one": nn.Linear(6, 12),
+                    "a": nn.Tanh(),
+                    "two": nn.Linear(12, 8),
+                    "head": nn.Linear(8, 3),
+                }
+            )
         )
 
 
@@ -52,7 +63,9 @@ def ticket_of(model: nn.Module) -> soup.Ticket:
     """One-shot magnitude, with a head of its own."""
     scope = soup.Scope.of(model)
     weights = dict(model.named_parameters())
-    mask = soup.prune({name: weights[name].abs() for name in scope}, soup.Mask.dense(scope), SPARSITY)
+    mask = soup.prune(
+        {name: weights[name].abs() for name in scope}, soup.Mask.dense(scope), SPARSITY
+    )
     start = {"head.weight": torch.full((3, 8), 0.25)}
     return soup.Ticket(mask, start, Base("points", digest(weights, scope)), Cost())
 
@@ -88,7 +101,14 @@ def train(
 def dead_bits(mask: soup.Mask, tensors: dict[str, Tensor]) -> int:
     """How many pruned weights are anything but the bits of +0."""
     as_int = {4: torch.int32, 2: torch.int16}
-    return sum(int((tensors[name].view(as_int[tensors[name].element_size()])[~mask[name]] != 0).sum()) for name in mask)
+    return sum(
+        int(
+            (
+                tensors[name].view(as_int[tensors[name].element_size()])[~mask[name]] != 0
+            ).sum()
+        )
+        for name in mask
+    )
 
 
 def memories(optimizer: Optimizer, parameter: nn.Parameter) -> Iterator[Tensor]:
@@ -97,7 +117,9 @@ def memories(optimizer: Optimizer, parameter: nn.Parameter) -> Iterator[Tensor]:
             yield memory
 
 
-@pytest.mark.parametrize(("kind", "precision", "accumulation", "clip", "compiled", "resumed"), CELLS)
+@pytest.mark.parametrize(
+    ("kind", "precision", "accumulation", "clip", "compiled", "resumed"), CELLS
+)
 def test_zeros_stay_bit_zero_in_every_kind_of_loop(
     model: nn.Module,
     tmp_path: Path,
@@ -134,7 +156,10 @@ def test_zeros_stay_bit_zero_in_every_kind_of_loop(
     for name in ticket.mask:
         assert not torch.equal(saved[name], start[name])
         parameter = model.get_parameter(name)
-        assert all(not memory[~ticket.mask[name]].any() for memory in memories(optimizer, parameter))
+        assert all(
+            not memory[~ticket.mask[name]].any()
+            for memory in memories(optimizer, parameter)
+        )
 
 
 def test_zeros_stay_when_the_guarded_model_is_the_compiled_one(model: nn.Module) -> None:
@@ -153,11 +178,16 @@ def test_survivors_train_as_if_the_dead_were_not_there(model: nn.Module) -> None
     ticket.apply(model)
     other = network()
     ticket.apply(other)
-    one, two = (AdamW(m.parameters(), lr=0.02, weight_decay=0.1, fused=False) for m in (model, other))
+    one, two = (
+        AdamW(m.parameters(), lr=0.02, weight_decay=0.1, fused=False)
+        for m in (model, other)
+    )
     with soup.guard(model, one, ticket):
         train(model, list(model.parameters()), one, range(5), clip=0.05)
     for step in range(5):
-        F.cross_entropy(other(data(step, torch.float32)[0]), data(step, torch.float32)[1]).backward()
+        F.cross_entropy(
+            other(data(step, torch.float32)[0]), data(step, torch.float32)[1]
+        ).backward()
         for name in ticket.mask:
             gradient = other.get_parameter(name).grad
             assert gradient is not None
@@ -172,14 +202,22 @@ def test_survivors_train_as_if_the_dead_were_not_there(model: nn.Module) -> None
 def test_accelerate_averages_and_two_optimisers_are_followed(model: nn.Module) -> None:
     ticket = ticket_of(model)
     ticket.apply(model)
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+    average = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
     matrices = [model.get_parameter("one.weight")]
     rest = [p for name, p in model.named_parameters() if name != "one.weight"]
     accelerator = Accelerator(cpu=True)
-    wrapped, one, two = accelerator.prepare(model, AdamW(matrices, lr=0.02), SGD(rest, lr=0.1, momentum=0.9))
+    wrapped, one, two = accelerator.prepare(
+        model, AdamW(matrices, lr=0.02), SGD(rest, lr=0.1, momentum=0.9)
+    )
     with soup.guard(wrapped, [one, two], ticket) as guard:
         for step in range(3):
-            accelerator.backward(F.cross_entropy(wrapped(data(step, torch.float32)[0]), data(step, torch.float32)[1]))
+            accelerator.backward(
+                F.cross_entropy(
+                    wrapped(data(step, torch.float32)[0]), data(step, torch.float32)[1]
+                )
+            )
             for optimizer in (one, two):
                 optimizer.step()
                 optimizer.zero_grad()
@@ -188,7 +226,9 @@ def test_accelerate_averages_and_two_optimisers_are_followed(model: nn.Module) -
     assert dead_bits(ticket.mask, dict(average.module.state_dict())) == 0
 
 
-def test_a_guard_forgets_what_a_dense_training_left_in_the_optimiser(model: nn.Module) -> None:
+def test_a_guard_forgets_what_a_dense_training_left_in_the_optimiser(
+    model: nn.Module,
+) -> None:
     optimizer = OPTIMIZERS["AdamW"](model.parameters())
     ticket = ticket_of(model)
     train(model, list(model.parameters()), optimizer, range(2))
@@ -217,7 +257,9 @@ def test_a_weight_that_revives_is_named_with_step_and_cause(model: nn.Module) ->
     train(model, list(model.parameters()), optimizer, range(2))
     with torch.no_grad():
         parameter[where] = 0.5
-    with pytest.raises(soup.RevivedError, match=rf"{named}3; 1 of 2 .*neither gradient nor optimiser"):
+    with pytest.raises(
+        soup.RevivedError, match=rf"{named}3; 1 of 2 .*neither gradient nor optimiser"
+    ):
         train(model, list(model.parameters()), optimizer, range(1))
     ticket.apply(model, check=False)
 
@@ -227,12 +269,17 @@ def test_a_weight_that_revives_is_named_with_step_and_cause(model: nn.Module) ->
                 p.grad += 0.1
 
     handle = optimizer.register_step_pre_hook(noisy)
-    with pytest.raises(soup.RevivedError, match=r"one\.weight\[.*step 4; .*writes to \.grad after the backward"):
+    with pytest.raises(
+        soup.RevivedError,
+        match=r"one\.weight\[.*step 4; .*writes to \.grad after the backward",
+    ):
         train(model, list(model.parameters()), optimizer, range(1))
     handle.remove()
     ticket.apply(model, check=False)
     optimizer.zero_grad()
-    with pytest.raises(soup.RevivedError, match=r"step 5.*the optimiser's exp_avg holds something"):
+    with pytest.raises(
+        soup.RevivedError, match=r"step 5.*the optimiser's exp_avg holds something"
+    ):
         train(model, list(model.parameters()), optimizer, range(1))
 
 
@@ -266,26 +313,41 @@ def test_what_cannot_be_guarded_is_refused(model: nn.Module) -> None:
     with pytest.raises(soup.RevivedError, match=r"call ticket\.apply\(model\) first"):
         soup.guard(model, OPTIMIZERS["SGD"](model.parameters()), ticket)
     ticket.apply(model)
-    with pytest.raises(soup.SoupError, match=r"SGD trains none of the 2 parameters .* 'one\.weight'"):
+    with pytest.raises(
+        soup.SoupError, match=r"SGD trains none of the 2 parameters .* 'one\.weight'"
+    ):
         soup.guard(model, OPTIMIZERS["SGD"](network().parameters()), ticket)
-    with pytest.raises(soup.SoupError, match=r"'one\.weight' and the model has no such tensor"):
+    with pytest.raises(
+        soup.SoupError, match=r"'one\.weight' and the model has no such tensor"
+    ):
         soup.guard(nn.Linear(2, 2), OPTIMIZERS["SGD"](model.parameters()), ticket)
     optimizer = OPTIMIZERS["SGD"](model.parameters())
     soup.guard(model, optimizer, ticket)
-    model.get_submodule("two").register_parameter("weight", nn.Parameter(model.get_parameter("two.weight").detach()))
-    with pytest.raises(soup.RevivedError, match=r"'two\.weight' is another parameter than when the guard was set"):
+    model.get_submodule("two").register_parameter(
+        "weight", nn.Parameter(model.get_parameter("two.weight").detach())
+    )
+    with pytest.raises(
+        soup.RevivedError,
+        match=r"'two\.weight' is another parameter than when the guard was set",
+    ):
         train(model, list(model.parameters()), optimizer, range(1))
 
 
-def test_applying_a_ticket_gives_its_start_and_its_zeros_and_looks_at_the_base_first(model: nn.Module) -> None:
+def test_applying_a_ticket_gives_its_start_and_its_zeros_and_looks_at_the_base_first(
+    model: nn.Module,
+) -> None:
     ticket = ticket_of(model)
     other = network()
     with torch.no_grad():
         other.get_parameter("one.weight")[0, 0] += 1
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    with pytest.raises(soup.SoupError, match=r"drawn from 'points' .* of this Sequential are others"):
+    with pytest.raises(
+        soup.SoupError, match=r"drawn from 'points' .* of this Sequential are others"
+    ):
         ticket.apply(other)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items()
+    )
     ticket.apply(nn.DataParallel(model))
     assert torch.equal(model.get_parameter("head.weight"), torch.full((3, 8), 0.25))
     fresh = network()
@@ -293,5 +355,8 @@ def test_applying_a_ticket_gives_its_start_and_its_zeros_and_looks_at_the_base_f
         expected = torch.where(ticket.mask[name], fresh.get_parameter(name), 0)
         assert torch.equal(model.get_parameter(name), expected)
     model.set_submodule("head", nn.Linear(8, 5))
-    with pytest.raises(soup.SoupError, match=r"'head\.weight' has shape \(3, 8\) and the model's \(5, 8\)"):
+    with pytest.raises(
+        soup.SoupError,
+        match=r"'head\.weight' has shape \(3, 8\) and the model's \(5, 8\)",
+    ):
         ticket.apply(model, check=False)

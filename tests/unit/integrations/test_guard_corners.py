@@ -20,19 +20,29 @@ import instant_soup as soup
 from .test_guard import data, dead_bits, dead_place, network, ticket_of, train
 
 # torch tells of its own parts when it compiles or shards
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 ELEMENTWISE: dict[str, Callable[[Any], Optimizer]] = {
     "Adam, amsgrad": lambda p: optim.Adam(p, lr=0.02, weight_decay=0.1, amsgrad=True),
     "AdamW, maximize": lambda p: AdamW(p, lr=0.02, weight_decay=0.1, maximize=True),
-    "NAdam": lambda p: optim.NAdam(p, lr=0.02, weight_decay=0.1, decoupled_weight_decay=True),
+    "NAdam": lambda p: optim.NAdam(
+        p, lr=0.02, weight_decay=0.1, decoupled_weight_decay=True
+    ),
     "RAdam": lambda p: optim.RAdam(p, lr=0.02, weight_decay=0.1),
     "Adamax": lambda p: optim.Adamax(p, lr=0.02, weight_decay=0.1),
-    "Adagrad": lambda p: optim.Adagrad(p, lr=0.02, weight_decay=0.1, initial_accumulator_value=0.1),
+    "Adagrad": lambda p: optim.Adagrad(
+        p, lr=0.02, weight_decay=0.1, initial_accumulator_value=0.1
+    ),
     "Adadelta": lambda p: optim.Adadelta(p, lr=1.0, weight_decay=0.1),
-    "RMSprop": lambda p: optim.RMSprop(p, lr=0.02, momentum=0.9, centered=True, weight_decay=0.1),
+    "RMSprop": lambda p: optim.RMSprop(
+        p, lr=0.02, momentum=0.9, centered=True, weight_decay=0.1
+    ),
     "Rprop": lambda p: optim.Rprop(p, lr=0.02),
     "ASGD": lambda p: optim.ASGD(p, lr=0.1, weight_decay=0.1, t0=1),
-    "SGD, Nesterov": lambda p: SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1, fused=True),
+    "SGD, Nesterov": lambda p: SGD(
+        p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1, fused=True
+    ),
 }
 
 
@@ -59,17 +69,25 @@ def state(model: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ELEMENTWISE)
-def test_the_other_optimisers_of_torch_keep_zeros_too(model: nn.Module, ticket: soup.Ticket, kind: str) -> None:
+def test_the_other_optimisers_of_torch_keep_zeros_too(
+    model: nn.Module, ticket: soup.Ticket, kind: str
+) -> None:
     before = model.get_parameter("one.weight").detach().clone()
     optimizer = ELEMENTWISE[kind](model.parameters())
     with soup.guard(model, optimizer, ticket):
-        train(model, list(model.parameters()), optimizer, range(4), accumulation=2, clip=0.5)
+        train(
+            model, list(model.parameters()), optimizer, range(4), accumulation=2, clip=0.5
+        )
     assert dead_bits(ticket.mask, state(model)) == 0
     assert not torch.equal(model.get_parameter("one.weight"), before)
 
 
-def test_an_optimiser_that_evaluates_a_closure_keeps_zeros(model: nn.Module, ticket: soup.Ticket) -> None:
-    optimizer = optim.LBFGS(model.parameters(), lr=0.5, max_iter=4, line_search_fn="strong_wolfe")
+def test_an_optimiser_that_evaluates_a_closure_keeps_zeros(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
+    optimizer = optim.LBFGS(
+        model.parameters(), lr=0.5, max_iter=4, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad(set_to_none=False)
@@ -96,7 +114,12 @@ class Sharpness(Optimizer):
     def step(self, closure: Any = None) -> None:
         with torch.enable_grad():
             closure()
-        parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        parameters = [
+            p
+            for group in self.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
         climbs = [0.05 * p.grad / p.grad.norm().add(1e-12) for p in parameters]
         with torch.no_grad():
             torch._foreach_add_(parameters, climbs)
@@ -106,7 +129,9 @@ class Sharpness(Optimizer):
         self.inner.step()
 
 
-def test_an_optimiser_that_looks_ahead_for_sharpness_keeps_zeros(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_an_optimiser_that_looks_ahead_for_sharpness_keeps_zeros(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     inner = AdamW(model.parameters(), lr=0.02, weight_decay=0.1)
     optimizer = Sharpness(inner)
 
@@ -124,7 +149,9 @@ def test_an_optimiser_that_looks_ahead_for_sharpness_keeps_zeros(model: nn.Modul
 
 
 @pytest.mark.parametrize("found", [True, False], ids=["a step skipped", "none skipped"])
-def test_a_gradient_scaler_may_skip_a_step(model: nn.Module, ticket: soup.Ticket, found: bool) -> None:
+def test_a_gradient_scaler_may_skip_a_step(
+    model: nn.Module, ticket: soup.Ticket, found: bool
+) -> None:
     optimizer = AdamW(model.parameters(), lr=0.02, weight_decay=0.1, fused=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)  # type: ignore[attr-defined]
     with soup.guard(model, optimizer, ticket) as guard:
@@ -136,21 +163,28 @@ def test_a_gradient_scaler_may_skip_a_step(model: nn.Module, ticket: soup.Ticket
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
-        assert guard.steps in ((3,) if not found else (2, 3))  # fused optimisers skip within
+        # fused optimisers skip within
+        assert guard.steps in ((3,) if not found else (2, 3))
     assert dead_bits(ticket.mask, state(model)) == 0
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
 
 def muon(model: nn.Module) -> tuple[Optimizer, Optimizer]:
     matrices = [p for p in model.parameters() if p.ndim == 2]
-    return Muon(matrices, lr=0.05, weight_decay=0.1), AdamW([p for p in model.parameters() if p.ndim < 2], lr=0.02)
+    return Muon(matrices, lr=0.05, weight_decay=0.1), AdamW(
+        [p for p in model.parameters() if p.ndim < 2], lr=0.02
+    )
 
 
-def test_muon_is_told_how_it_can_be_guarded(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_muon_is_told_how_it_can_be_guarded(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     optimizers = muon(model)
     soup.guard(model, optimizers, ticket)
     loss_of(model, 0).backward()
-    with pytest.raises(soup.RevivedError, match=r"step 1; .*Muon updates a weight by .* project=True"):
+    with pytest.raises(
+        soup.RevivedError, match=r"step 1; .*Muon updates a weight by .* project=True"
+    ):
         optimizers[0].step()
 
 
@@ -165,19 +199,27 @@ def test_what_mixes_weights_is_projected_and_other_writers_are_still_caught(
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
-            momentum.append(optimizers[0].state[model.get_parameter("one.weight")]["momentum_buffer"].clone())
+            momentum.append(
+                optimizers[0]
+                .state[model.get_parameter("one.weight")]["momentum_buffer"]
+                .clone()
+            )
         assert guard.steps == 4  # not eight: two optimisers take one step together
         assert dead_bits(ticket.mask, state(model)) == 0
         assert all(not part[~ticket.mask["one.weight"]].any() for part in momentum)
         with torch.no_grad():
             model.get_parameter("two.weight")[dead_place(ticket, "two.weight")] = 0.5
         loss_of(model, 4).backward()
-        with pytest.raises(soup.RevivedError, match=r"two\.weight.*step 4; .*something else writes"):
+        with pytest.raises(
+            soup.RevivedError, match=r"two\.weight.*step 4; .*something else writes"
+        ):
             optimizers[0].step()
         ticket.apply(model, check=False)
 
 
-def test_what_was_frozen_is_guarded_once_it_is_not(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_what_was_frozen_is_guarded_once_it_is_not(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     frozen = [model.get_parameter("one.weight"), model.get_parameter("two.weight")]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -194,7 +236,9 @@ def test_what_was_frozen_is_guarded_once_it_is_not(model: nn.Module, ticket: sou
     assert dead_bits(ticket.mask, state(model)) == 0
 
 
-def test_a_model_may_be_converted_under_its_guard(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_a_model_may_be_converted_under_its_guard(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     optimizer = AdamW(model.parameters(), lr=0.02, weight_decay=0.1)
     with soup.guard(model, optimizer, ticket):
         train(model, list(model.parameters()), optimizer, range(2))
@@ -205,7 +249,9 @@ def test_a_model_may_be_converted_under_its_guard(model: nn.Module, ticket: soup
     assert dead_bits(ticket.mask, state(model)) == 0
 
 
-def test_zeros_with_a_sign_and_gradients_from_before_are_cleared(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_zeros_with_a_sign_and_gradients_from_before_are_cleared(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     with torch.no_grad():
         for name in ticket.mask:  # as masks that are multiplied leave them
             model.get_parameter(name)[~ticket.mask[name]] = -0.0
@@ -218,7 +264,9 @@ def test_zeros_with_a_sign_and_gradients_from_before_are_cleared(model: nn.Modul
     assert dead_bits(ticket.mask, state(model)) == 0
 
 
-def test_a_moment_kept_in_codes_is_not_overwritten(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_a_moment_kept_in_codes_is_not_overwritten(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     """Optimisers of eight bits: code 0 stands for the most negative value."""
     optimizer = SGD(model.parameters(), lr=0.1)
     parameter = model.get_parameter("one.weight")
@@ -240,7 +288,9 @@ class Tied(nn.Module):
         self.head = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.utils.checkpoint.checkpoint(lambda y: torch.tanh(self.one(y)), x, use_reentrant=False)
+        x = torch.utils.checkpoint.checkpoint(
+            lambda y: torch.tanh(self.one(y)), x, use_reentrant=False
+        )
         y: Tensor = torch.utils.checkpoint.checkpoint(self.two, x, use_reentrant=True)
         return self.head(y)
 
@@ -268,7 +318,13 @@ def test_tied_weights_and_gradient_checkpoints() -> None:
 
 def test_a_layer_of_which_nothing_is_kept_stays_empty(model: nn.Module) -> None:
     scope = soup.Scope.of(model)
-    mask = soup.Mask(scope, {name: torch.full(shape, name == "one.weight") for name, shape in scope.shapes.items()})
+    mask = soup.Mask(
+        scope,
+        {
+            name: torch.full(shape, name == "one.weight")
+            for name, shape in scope.shapes.items()
+        },
+    )
     for kind in (AdamW, optim.Adafactor):
         other = deepcopy(model)
         with torch.no_grad():
@@ -284,16 +340,22 @@ def test_a_layer_of_which_nothing_is_kept_stays_empty(model: nn.Module) -> None:
 def test_distributed_training_keeps_zeros(
     model: nn.Module, ticket: soup.Ticket, processes: None, compiled: bool
 ) -> None:
-    wrapped: Any = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    wrapped: Any = nn.parallel.DistributedDataParallel(
+        model, gradient_as_bucket_view=True
+    )
     run = torch.compile(wrapped, backend="aot_eager") if compiled else wrapped
     optimizer = AdamW(run.parameters(), lr=0.02, weight_decay=0.1, fused=True)
     with soup.guard(run, optimizer, ticket) as guard:
-        train(run, list(model.parameters()), optimizer, range(2), accumulation=2, clip=0.1)
+        train(
+            run, list(model.parameters()), optimizer, range(2), accumulation=2, clip=0.1
+        )
         guard.check(wrapped)
     assert dead_bits(ticket.mask, state(model)) == 0
 
 
-def test_parameters_in_pieces_are_refused(model: nn.Module, ticket: soup.Ticket, processes: None) -> None:
+def test_parameters_in_pieces_are_refused(
+    model: nn.Module, ticket: soup.Ticket, processes: None
+) -> None:
     fully_shard(model)
     with pytest.raises(soup.SoupError, match=r"'one\.weight' is split among processes"):
         soup.guard(model, SGD(model.parameters(), lr=0.1), ticket)
@@ -302,14 +364,21 @@ def test_parameters_in_pieces_are_refused(model: nn.Module, ticket: soup.Ticket,
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[None]:
     """A group of one."""
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1
+    )
     yield
     dist.destroy_process_group()
 
 
-def test_two_guards_and_a_second_release_do_no_harm(model: nn.Module, ticket: soup.Ticket) -> None:
+def test_two_guards_and_a_second_release_do_no_harm(
+    model: nn.Module, ticket: soup.Ticket
+) -> None:
     optimizer = AdamW(model.parameters(), lr=0.02)
-    first, second = soup.guard(model, optimizer, ticket), soup.guard(model, optimizer, ticket, every=0)
+    first, second = (
+        soup.guard(model, optimizer, ticket),
+        soup.guard(model, optimizer, ticket, every=0),
+    )
     with second:
         train(model, list(model.parameters()), optimizer, range(1))
         first.release()
@@ -323,7 +392,9 @@ def test_two_guards_and_a_second_release_do_no_harm(model: nn.Module, ticket: so
 
 
 def test_an_average_begun_too_early_is_found(model: nn.Module) -> None:
-    average = optim.swa_utils.AveragedModel(model, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(0.5))
+    average = optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(0.5)
+    )
     average.update_parameters(model)
     ticket = ticket_of(model)
     ticket.apply(model)
@@ -331,5 +402,7 @@ def test_an_average_begun_too_early_is_found(model: nn.Module) -> None:
     guard = soup.guard(model, optimizer, ticket)
     train(model, list(model.parameters()), optimizer, range(1))
     average.update_parameters(model)
-    with pytest.raises(soup.RevivedError, match="an average begun before the ticket was applied"):
+    with pytest.raises(
+        soup.RevivedError, match="an average begun before the ticket was applied"
+    ):
         guard.check(average)

@@ -41,13 +41,19 @@ def text(count: int, seed: int) -> list[str]:
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("letters")
     for split, count in (("train", 60), ("test", 12)):
-        pq.write_table(pa.table({"text": text(count, len(split))}), folder / f"{split}.parquet")
+        pq.write_table(
+            pa.table({"text": text(count, len(split))}), folder / f"{split}.parquet"
+        )
     return folder
 
 
 @pytest.fixture(scope="session", params=["llama", "gpt2", "mixtral"])
-def decoder_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = getattr(tiny_decoders, request.param)(tmp_path_factory.mktemp(request.param))
+def decoder_folder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    made: Path = getattr(tiny_decoders, request.param)(
+        tmp_path_factory.mktemp(request.param)
+    )
     return made
 
 
@@ -62,7 +68,13 @@ def quick() -> soup.Regime:
 
 @pytest.fixture(scope="session")
 def reading(decoder_folder: Path, letters: Path) -> CourseTask:
-    return language(decoder_folder.name, model=str(decoder_folder), data=letters, window=32, regime=quick())
+    return language(
+        decoder_folder.name,
+        model=str(decoder_folder),
+        data=letters,
+        window=32,
+        regime=quick(),
+    )
 
 
 @pytest.fixture(scope="session")

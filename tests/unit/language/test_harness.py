@@ -22,12 +22,19 @@ def fake(monkeypatch: pytest.MonkeyPatch, evaluate: Any) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval.models.huggingface", inner)
 
 
-def test_figures_of_the_harness_come_back_by_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_the_harness_come_back_by_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: dict[str, Any] = {}
 
     def evaluate(**options: Any) -> dict[str, Any]:
         asked.update(options)
-        entries = {"acc,none": 0.5, "acc_stderr,none": 0.01, "alias": "arc", "acc_norm,none": 0.6}
+        entries = {
+            "acc,none": 0.5,
+            "acc_stderr,none": 0.01,
+            "alias": "arc",
+            "acc_norm,none": 0.6,
+        }
         return {"results": {"arc_easy": entries}}
 
     fake(monkeypatch, evaluate)
@@ -39,7 +46,9 @@ def test_figures_of_the_harness_come_back_by_task(monkeypatch: pytest.MonkeyPatc
     assert figures({}) == {}
 
 
-def test_a_task_that_the_harness_does_not_know_and_a_missing_package_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_the_harness_does_not_know_and_a_missing_package_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def evaluate(**options: Any) -> dict[str, Any]:
         raise KeyError("nonsense")
 

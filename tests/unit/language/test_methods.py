@@ -25,7 +25,13 @@ QUICK: dict[str, dict[str, object]] = {
     "lottery-pools": {"compression": 0.4, "coefficients": (0.5,)},
     "model-soup": {"ingredients": 2},
     "instant-model-soup": {"ingredients": 2, "lookahead_steps": 1, "grid": 1},
-    "instant-soup": {"denoisers": 1, "lookahead_steps": 1, "compression": 0.3, "finish": "rewind", "carry": "none"},
+    "instant-soup": {
+        "denoisers": 1,
+        "lookahead_steps": 1,
+        "compression": 0.3,
+        "finish": "rewind",
+        "carry": "none",
+    },
     "snip": {"per_class": 1},
     "grasp": {"per_class": 1},
     **{name: {"samples": 6} for name in SCORES},
@@ -34,11 +40,16 @@ QUICK: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("sparsity", [0.31, 0.5, 0.9])
-def test_counts_are_exact_and_what_is_pruned_is_bit_zero(name: str, sparsity: float, reading: CourseTask) -> None:
+def test_counts_are_exact_and_what_is_pruned_is_bit_zero(
+    name: str, sparsity: float, reading: CourseTask
+) -> None:
     ticket = METHODS[name](samples=6).draw(reading, sparsity)
     scope = ticket.mask.scope
     assert ticket.mask.kept == round((1 - sparsity) * scope.size)
-    even = [(kept / scope.numel(part) - (1 - sparsity)) for part, kept in ticket.mask.kept_by_name.items()]
+    even = [
+        (kept / scope.numel(part) - (1 - sparsity))
+        for part, kept in ticket.mask.kept_by_name.items()
+    ]
     assert max(map(abs, even)) < 0.01
     for part, start in ticket.start.items():
         assert not start[~ticket.mask[part]].contiguous().view(torch.int32).any()
@@ -52,7 +63,9 @@ def test_every_method_that_takes_a_pattern_keeps_it_along_the_inputs(
 ) -> None:
     groups = Pattern.named(pattern)
     assert groups is not None
-    ticket = METHODS[name](pattern=pattern, **QUICK.get(name, {})).draw(reading, groups.sparsity)
+    ticket = METHODS[name](pattern=pattern, **QUICK.get(name, {})).draw(
+        reading, groups.sparsity
+    )
     inputs = reading.course.scope.inputs
     for part in ticket.mask:
         assert follows(ticket.mask[part], groups, inputs.get(part, -1)), part
@@ -60,7 +73,9 @@ def test_every_method_that_takes_a_pattern_keeps_it_along_the_inputs(
     assert all(not weights[part][~ticket.mask[part]].any() for part in ticket.mask)
 
 
-def test_wanda_cuts_rows_by_the_scores_of_inputs_through_pruned_blocks(reading_llama: CourseTask) -> None:
+def test_wanda_cuts_rows_by_the_scores_of_inputs_through_pruned_blocks(
+    reading_llama: CourseTask,
+) -> None:
     """The same by hand: block by block, scores and rows written out."""
     ticket = Calibrated(samples=6).draw(reading_llama, 0.5)
     learner = reading_llama.learner(soup.Meter())
@@ -77,21 +92,29 @@ def test_wanda_cuts_rows_by_the_scores_of_inputs_through_pruned_blocks(reading_l
         learner.restore(pruned)
 
 
-def test_sparsegpt_carries_the_updated_weights_and_is_nearer_to_what_the_model_said(reading_llama: CourseTask) -> None:
-    moments = next(iter(reading_llama.learner(soup.Meter()).inputs(16, 0, second_moment=True)))
+def test_sparsegpt_carries_the_updated_weights_and_is_nearer_to_what_the_model_said(
+    reading_llama: CourseTask,
+) -> None:
+    moments = next(
+        iter(reading_llama.learner(soup.Meter()).inputs(16, 0, second_moment=True))
+    )
     model = dict(reading_llama.course.model.named_parameters())
     name = "model.layers.0.mlp.down_proj.weight"
     weight, moment = model[name].detach(), moments[name]
     lost = []
     for method in (Calibrated("sparsegpt", 16), Calibrated("wanda", 16)):
         ticket = method.draw(reading_llama, 0.5)
-        gone = weight - (ticket.start[name] if name in ticket.start else weight * ticket.mask[name])
+        gone = weight - (
+            ticket.start[name] if name in ticket.start else weight * ticket.mask[name]
+        )
         lost.append(float(((gone @ moment) * gone).sum()))
     assert lost[0] < lost[1]
     assert calibration.DAMPING == 0.01
 
 
-def test_a_ticket_of_sparsegpt_is_saved_and_read_back(reading: CourseTask, tmp_path: Path) -> None:
+def test_a_ticket_of_sparsegpt_is_saved_and_read_back(
+    reading: CourseTask, tmp_path: Path
+) -> None:
     ticket = Calibrated("sparsegpt", 6, pattern="2:4").draw(reading, 0.5)
     ticket.save(tmp_path / "ticket.safetensors")
     again = soup.Ticket.load(tmp_path / "ticket.safetensors")
@@ -102,10 +125,15 @@ def test_a_ticket_of_sparsegpt_is_saved_and_read_back(reading: CourseTask, tmp_p
 def test_another_seed_calibrates_on_other_windows(reading_llama: CourseTask) -> None:
     ticket = Calibrated(samples=6).draw(reading_llama, 0.5)
     assert Calibrated(samples=6).draw(reading_llama, 0.5).digest == ticket.digest
-    assert Calibrated(samples=6).draw(replace(reading_llama, seed=1), 0.5).mask != ticket.mask
+    assert (
+        Calibrated(samples=6).draw(replace(reading_llama, seed=1), 0.5).mask
+        != ticket.mask
+    )
 
 
-def masks_of_subsets(task: CourseTask, count: int) -> tuple[dict[str, list[torch.Tensor]], dict[str, torch.Tensor]]:
+def masks_of_subsets(
+    task: CourseTask, count: int
+) -> tuple[dict[str, list[torch.Tensor]], dict[str, torch.Tensor]]:
     """The masks that Wanda makes of each subset of six examples in the first block, and the mean of their scores."""
     learner = task.learner(soup.Meter())
     seed = learner.seed("calibration")
@@ -115,13 +143,17 @@ def masks_of_subsets(task: CourseTask, count: int) -> tuple[dict[str, list[torch
         for name, squares in next(learner.inputs(6, seed, subset=(index, count))).items():
             score = learner.view()[name].abs() * squares.sqrt()
             order = score.argsort(dim=1, descending=True, stable=True)
-            kept = torch.zeros_like(score, dtype=torch.bool).scatter_(1, order[:, : score.shape[1] // 2], True)
+            kept = torch.zeros_like(score, dtype=torch.bool).scatter_(
+                1, order[:, : score.shape[1] // 2], True
+            )
             masks.setdefault(name, []).append(kept)
             scores.setdefault(name, []).append(score)
     return masks, {name: torch.stack(each).mean(0) for name, each in scores.items()}
 
 
-def test_masks_of_disjoint_subsets_vote_and_the_mean_score_settles_ties(reading_llama: CourseTask) -> None:
+def test_masks_of_disjoint_subsets_vote_and_the_mean_score_settles_ties(
+    reading_llama: CourseTask,
+) -> None:
     """The same by hand in the first block, which all subsets see unpruned."""
     ticket = Calibrated(samples=6, subsets=2).draw(reading_llama, 0.5)
     masks, means = masks_of_subsets(reading_llama, 2)
@@ -129,34 +161,49 @@ def test_masks_of_disjoint_subsets_vote_and_the_mean_score_settles_ties(reading_
     for name, each in masks.items():
         votes = torch.stack(each).sum(0)
         mean = means[name].double()
-        order = (votes * (mean.max() + 1) + mean).argsort(dim=1, descending=True, stable=True)
-        expected = torch.zeros_like(votes, dtype=torch.bool).scatter_(1, order[:, : votes.shape[1] // 2], True)
+        order = (votes * (mean.max() + 1) + mean).argsort(
+            dim=1, descending=True, stable=True
+        )
+        expected = torch.zeros_like(votes, dtype=torch.bool).scatter_(
+            1, order[:, : votes.shape[1] // 2], True
+        )
         assert torch.equal(ticket.mask[name], expected), name
         disputed += int((votes == 1).sum())
     assert disputed > 0
 
 
-def test_subsets_divide_the_pooled_examples_and_cost_as_much(reading_llama: CourseTask) -> None:
+def test_subsets_divide_the_pooled_examples_and_cost_as_much(
+    reading_llama: CourseTask,
+) -> None:
     """The control, one mask of all samples, sees the very same examples once."""
     learner = reading_llama.learner(soup.Meter())
     pooled = next(learner.inputs(6, 0))
     parts = [next(learner.inputs(6, 0, subset=(index, 3))) for index in range(3)]
     for name, squares in pooled.items():
-        torch.testing.assert_close(parts[0][name] + parts[1][name] + parts[2][name], squares)
+        torch.testing.assert_close(
+            parts[0][name] + parts[1][name] + parts[2][name], squares
+        )
 
     bills = []
     tickets = []
     for subsets in (1, 3):
         meter = soup.Meter()
-        tickets.append(Calibrated(samples=6, subsets=subsets).draw(reading_llama, 0.5, meter))
+        tickets.append(
+            Calibrated(samples=6, subsets=subsets).draw(reading_llama, 0.5, meter)
+        )
         bills.append(meter.bill)
     assert bills[0] == bills[1]
     assert tickets[0].mask != tickets[1].mask
 
 
-@pytest.mark.parametrize(("pattern", "across"), [("unstructured", "row"), ("unstructured", "layer"), ("2:4", None)])
+@pytest.mark.parametrize(
+    ("pattern", "across"),
+    [("unstructured", "row"), ("unstructured", "layer"), ("2:4", None)],
+)
 @pytest.mark.parametrize("score", ["wanda", "ria"])
-def test_votes_keep_exactly_as_many(score: str, pattern: str, across: Any, reading: CourseTask) -> None:
+def test_votes_keep_exactly_as_many(
+    score: str, pattern: str, across: Any, reading: CourseTask
+) -> None:
     ticket = Calibrated(score, 6, across, pattern, subsets=3).draw(reading, 0.5)
     assert ticket.mask.kept == round(0.5 * ticket.mask.scope.size)
     inputs = reading.course.scope.inputs
@@ -168,13 +215,21 @@ def test_votes_keep_exactly_as_many(score: str, pattern: str, across: Any, readi
             kept = rows(ticket.mask[name], dim).sum(1)
             assert int(kept.max() - kept.min()) <= 1
         else:
-            assert abs(ticket.mask.kept_by_name[name] - ticket.mask.scope.numel(name) / 2) <= 1
+            assert (
+                abs(ticket.mask.kept_by_name[name] - ticket.mask.scope.numel(name) / 2)
+                <= 1
+            )
 
 
 def test_subsets_of_equal_masks_change_nothing() -> None:
-    weight, squares = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.rand(8)
+    weight, squares = (
+        torch.randn(6, 8, generator=torch.Generator().manual_seed(0)),
+        torch.rand(8),
+    )
     cutter = Cutter("wanda", "row")
-    alone, together = (cutter.vote(weight, [squares] * count, 24, -1)[0] for count in (1, 4))
+    alone, together = (
+        cutter.vote(weight, [squares] * count, 24, -1)[0] for count in (1, 4)
+    )
     assert torch.equal(alone, together)
 
 

@@ -21,13 +21,18 @@ from instant_soup.tasks import CourseTask, language
 
 from .conftest import quick
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 MATRICES = ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def dead_bits(model: Any, mask: soup.Mask) -> int:
     weights = dict(model.named_parameters())
-    return sum(int(weights[name].detach().view(torch.int32)[~mask[name]].count_nonzero()) for name in mask)
+    return sum(
+        int(weights[name].detach().view(torch.int32)[~mask[name]].count_nonzero())
+        for name in mask
+    )
 
 
 def recovered(
@@ -38,7 +43,9 @@ def recovered(
     ticket.apply(model)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        adapted: Any = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=matrices))
+        adapted: Any = get_peft_model(
+            model, LoraConfig(r=4, lora_alpha=8, target_modules=matrices)
+        )
     if masked:
         soup.mask_adapters(adapted, ticket)
 
@@ -66,12 +73,16 @@ def test_masked_lora_on_the_language_loss_loses_nothing_when_merged(
     windows = reading_llama.course.validation.batch([0, 1])["input_ids"]
     before = adapted(input_ids=windows).logits.detach()
     merged = soup.merge_adapters(
-        adapted, ticket, measure=lambda model: model(input_ids=windows, labels=windows).loss.item()
+        adapted,
+        ticket,
+        measure=lambda model: model(input_ids=windows, labels=windows).loss.item(),
     )
     assert merged.whole.norm > 0
     assert merged.whole.lost == 0
     assert merged.masked == pytest.approx(merged.before, rel=1e-4)
-    torch.testing.assert_close(merged.model(input_ids=windows).logits.detach(), before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        merged.model(input_ids=windows).logits.detach(), before, rtol=1e-3, atol=1e-3
+    )
 
     assert dead_bits(merged.model, ticket.mask) == 0
     weights = dict(merged.model.named_parameters())
@@ -83,11 +94,15 @@ def test_masked_lora_on_the_language_loss_loses_nothing_when_merged(
         assert follows(weights[name] != 0, groups, -1), name
 
 
-def test_masked_lora_of_matrices_that_lie_the_other_way_round(tmp_path: Path, letters: Path) -> None:
+def test_masked_lora_of_matrices_that_lie_the_other_way_round(
+    tmp_path: Path, letters: Path
+) -> None:
     folder = tiny_decoders.gpt2(tmp_path)
     task = language("letters", model=str(folder), data=letters, window=32, regime=quick())
     ticket = Calibrated(samples=6, pattern="2:4").draw(task, 0.5)
-    adapted, losses = recovered(task, ticket, masked=True, matrices=["c_attn", "c_proj", "c_fc"])
+    adapted, losses = recovered(
+        task, ticket, masked=True, matrices=["c_attn", "c_proj", "c_fc"]
+    )
     assert losses[-1] < losses[0] - 0.05
     merged = soup.merge_adapters(adapted, ticket)
     assert merged.whole.norm > 0
@@ -95,16 +110,25 @@ def test_masked_lora_of_matrices_that_lie_the_other_way_round(tmp_path: Path, le
     assert dead_bits(merged.model, ticket.mask) == 0
     weights = dict(merged.model.named_parameters())
     for name in ticket.mask:
-        assert follows(weights[name] != 0, Pattern(2, 4), task.course.scope.inputs[name]), name
+        assert follows(
+            weights[name] != 0, Pattern(2, 4), task.course.scope.inputs[name]
+        ), name
 
 
-def test_experts_in_stacks_take_plain_lora_and_are_masked_when_merged(tmp_path: Path, letters: Path) -> None:
+def test_experts_in_stacks_take_plain_lora_and_are_masked_when_merged(
+    tmp_path: Path, letters: Path
+) -> None:
     folder = tiny_decoders.mixtral(tmp_path)
     task = language("letters", model=str(folder), data=letters, window=32, regime=quick())
     ticket = Calibrated(samples=6).draw(task, 0.5)
     model: Any = deepcopy(task.course.model)
     ticket.apply(model)
-    config = LoraConfig(r=2, target_modules=[], target_parameters=["mlp.experts.down_proj"], init_lora_weights=False)
+    config = LoraConfig(
+        r=2,
+        target_modules=[],
+        target_parameters=["mlp.experts.down_proj"],
+        init_lora_weights=False,
+    )
     adapted: Any = get_peft_model(model, config)
     with pytest.raises(KnobError, match="let merge_adapters mask it"):
         soup.mask_adapters(adapted, ticket)
@@ -113,7 +137,9 @@ def test_experts_in_stacks_take_plain_lora_and_are_masked_when_merged(tmp_path: 
     assert dead_bits(merged.model, ticket.mask) == 0
 
 
-def test_plain_lora_is_masked_when_it_is_merged_and_says_what_that_took(reading_llama: CourseTask) -> None:
+def test_plain_lora_is_masked_when_it_is_merged_and_says_what_that_took(
+    reading_llama: CourseTask,
+) -> None:
     ticket = Calibrated(samples=6).draw(reading_llama, 0.6)
     adapted, _ = recovered(reading_llama, ticket, masked=False)
     merged = soup.merge_adapters(adapted, ticket)

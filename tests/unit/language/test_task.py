@@ -43,19 +43,25 @@ def test_perplexity_is_that_of_the_protocol(llama: Path, letters: Path) -> None:
     """The test texts joined by blank lines, tokenised once, windows without overlap, exp of the mean loss."""
     task = language("mine", model=str(llama), data=letters, window=32, regime=quick())
     texts = pq.read_table(letters / "test.parquet").column("text").to_pylist()
-    ids = AutoTokenizer.from_pretrained(llama)("\n\n".join(texts), return_tensors="pt")["input_ids"][0]
+    ids = AutoTokenizer.from_pretrained(llama)("\n\n".join(texts), return_tensors="pt")[
+        "input_ids"
+    ][0]
     model, losses = AutoModelForCausalLM.from_pretrained(llama).eval(), []
     for start in range(0, len(ids) - 31, 32):
         window = ids[start : start + 32]
         with torch.no_grad():
-            losses.append(F.cross_entropy(model(window[None]).logits[0, :-1], window[1:]).item())
+            losses.append(
+                F.cross_entropy(model(window[None]).logits[0, :-1], window[1:]).item()
+            )
     test = task.learner(soup.Meter()).test()
     assert test["perplexity"] == pytest.approx(exp(sum(losses) / len(losses)), rel=1e-5)
     assert test["nats_per_token"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert task.course.facts["L"] == 32
 
 
-def test_selection_goes_by_a_part_of_the_training_text_and_higher_is_better(reading_llama: CourseTask) -> None:
+def test_selection_goes_by_a_part_of_the_training_text_and_higher_is_better(
+    reading_llama: CourseTask,
+) -> None:
     course = reading_llama.course
     learner = reading_llama.learner(soup.Meter())
     before = learner.evaluate()
@@ -66,12 +72,16 @@ def test_selection_goes_by_a_part_of_the_training_text_and_higher_is_better(read
     assert not rows & {tuple(row) for row in course.validation.tokens.tolist()}  # type: ignore[attr-defined]
 
 
-def test_the_loss_is_cross_entropy_with_label_smoothing(reading_llama: CourseTask) -> None:
+def test_the_loss_is_cross_entropy_with_label_smoothing(
+    reading_llama: CourseTask,
+) -> None:
     course = reading_llama.course
     batch = course.train.batch([0, 1])
     model = course.model.eval()
     logits = model(**batch).logits[:, :-1].flatten(0, 1)
-    expected = F.cross_entropy(logits, batch["input_ids"][:, 1:].flatten(), label_smoothing=0.1)
+    expected = F.cross_entropy(
+        logits, batch["input_ids"][:, 1:].flatten(), label_smoothing=0.1
+    )
     with torch.enable_grad():
         assert torch.allclose(course.batch_loss(model, batch, 0.1), expected, rtol=1e-5)
     with pytest.raises(TrainingError, match="temperature"):
@@ -94,32 +104,57 @@ def test_a_run_without_recovery_records_perplexity_protocol_and_window(
     assert tuned.test["perplexity"] < record["test"]["perplexity"]
 
 
-def test_instant_soup_runs_on_language_and_charges_its_look_aheads(reading_llama: CourseTask) -> None:
-    method = METHODS["instant-soup"](denoisers=2, lookahead_steps=1, compression=0.3, finish="rewind", carry="none")
+def test_instant_soup_runs_on_language_and_charges_its_look_aheads(
+    reading_llama: CourseTask,
+) -> None:
+    method = METHODS["instant-soup"](
+        denoisers=2, lookahead_steps=1, compression=0.3, finish="rewind", carry="none"
+    )
     ticket = method.draw(reading_llama, 0.5, meter := soup.Meter())
     assert ticket.mask.kept == round(0.5 * ticket.mask.scope.size)
     assert meter.bill["look-ahead"].steps > 0
 
 
-def test_a_ticket_becomes_a_plain_folder_with_zeros(llama: Path, letters: Path, tmp_path: Path) -> None:
+def test_a_ticket_becomes_a_plain_folder_with_zeros(
+    llama: Path, letters: Path, tmp_path: Path
+) -> None:
     from instant_soup.export.export import export_ticket
 
-    wanted = recipe(llama, letters, method={"name": "wanda", "samples": 6, "pattern": "2:4"})
-    task = language("mine", model=str(llama), data=letters, window=32, regime=wanted.training)
+    wanted = recipe(
+        llama, letters, method={"name": "wanda", "samples": 6, "pattern": "2:4"}
+    )
+    task = language(
+        "mine", model=str(llama), data=letters, window=32, regime=wanted.training
+    )
     ticket = wanted.make_method().draw(task, 0.5)
     for model, out in ((wanted, tmp_path / "a"), (str(llama), tmp_path / "b")):
         export_ticket(ticket, model, to="hf", out=out)
         weights = dict(AutoModelForCausalLM.from_pretrained(out).named_parameters())
         assert all(not weights[name][~ticket.mask[name]].any() for name in ticket.mask)
-        assert "sparsity_config" not in json.loads((out / "config.json").read_text(encoding="utf-8"))
+        assert "sparsity_config" not in json.loads(
+            (out / "config.json").read_text(encoding="utf-8")
+        )
 
 
-def test_evaluate_tells_the_perplexity_of_a_ticket(llama: Path, letters: Path, tmp_path: Path) -> None:
+def test_evaluate_tells_the_perplexity_of_a_ticket(
+    llama: Path, letters: Path, tmp_path: Path
+) -> None:
     wanted = recipe(llama, letters)
     path, ticket = tmp_path / "recipe.toml", tmp_path / "ticket.safetensors"
     path.write_text(wanted.toml(), encoding="utf-8")
     run = CliRunner()
-    drawn = run.invoke(app, ["draw", str(path), "-o", str(ticket), "--out", str(tmp_path / "runs"), "--quiet"])
+    drawn = run.invoke(
+        app,
+        [
+            "draw",
+            str(path),
+            "-o",
+            str(ticket),
+            "--out",
+            str(tmp_path / "runs"),
+            "--quiet",
+        ],
+    )
     assert drawn.exit_code == 0, drawn.output
     told = run.invoke(app, ["evaluate", str(ticket), str(path), "--json", "--quiet"])
     assert told.exit_code == 0, told.output
@@ -151,20 +186,29 @@ def test_bad_input_is_one_line_and_writes_nothing(
     (tmp_path / "blank").mkdir()
     pq.write_table(pa.table({"text": ["", " "]}), tmp_path / "blank" / "train.parquet")
     for split in ("train", "test"):
-        pq.write_table(pa.table({"text": ["soup"]}), tmp_path / "short" / f"{split}.parquet")
+        pq.write_table(
+            pa.table({"text": ["soup"]}), tmp_path / "short" / f"{split}.parquet"
+        )
     foreign = tiny_decoders.llama(tmp_path / "foreign")
     tokenizer = json.loads((foreign / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["model"]["vocab"] |= {f"word{i}": 1000 + i for i in range(50)}
     (foreign / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     path = tmp_path / "recipe.toml"
     path.write_text(recipe(llama, letters).toml(), encoding="utf-8")
-    places = {name: tmp_path / name for name in ("bert", "blank", "empty", "short", "foreign")}
+    places = {
+        name: tmp_path / name for name in ("bert", "blank", "empty", "short", "foreign")
+    }
     sets = [
         part
         for key, value in change.items()
-        for part in ("--set", f"{key}={json.dumps(str(places.get(value, value)) if isinstance(value, str) else value)}")
+        for part in (
+            "--set",
+            f"{key}={json.dumps(str(places.get(value, value)) if isinstance(value, str) else value)}",
+        )
     ]
-    result = CliRunner().invoke(app, ["run", str(path), *sets, "--out", str(tmp_path / "runs"), "--quiet"])
+    result = CliRunner().invoke(
+        app, ["run", str(path), *sets, "--out", str(tmp_path / "runs"), "--quiet"]
+    )
     assert result.exit_code == 2, result.output
     assert words in " ".join(result.output.split())
     assert "Traceback" not in result.output
@@ -192,21 +236,36 @@ def test_draw_refuses_the_same_and_writes_no_ticket(
     for key, value in change.items():
         place = tmp_path / str(value)
         sets += ["--set", f"{key}={json.dumps(str(place) if place.is_dir() else value)}"]
-    arguments = ["draw", str(path), *sets, "-o", str(ticket), "--out", str(tmp_path / "runs"), "--quiet"]
+    arguments = [
+        "draw",
+        str(path),
+        *sets,
+        "-o",
+        str(ticket),
+        "--out",
+        str(tmp_path / "runs"),
+        "--quiet",
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
     assert words in " ".join(result.output.split())
     assert not ticket.exists()
 
 
-def test_texts_are_read_from_parquet_text_files_and_single_files(llama: Path, tmp_path: Path) -> None:
+def test_texts_are_read_from_parquet_text_files_and_single_files(
+    llama: Path, tmp_path: Path
+) -> None:
     tokenizer = AutoTokenizer.from_pretrained(llama)
     (tmp_path / "train.txt").write_text("soup " * 60, encoding="utf-8")
     (tmp_path / "test.txt").write_text("the film " * 20, encoding="utf-8")
-    splits = language_splits("mine", tokenizer, window=16, folder=tmp_path, validation=0.2)
+    splits = language_splits(
+        "mine", tokenizer, window=16, folder=tmp_path, validation=0.2
+    )
     assert tokenizer.decode(splits.test.tokens[0]).replace(" ", "").startswith("thefilm")
     assert len(splits.train) + len(splits.validation) == 300 // 16
-    few = language_splits("mine", tokenizer, window=16, folder=tmp_path, validation=0.2, limit=8, windows=3)
+    few = language_splits(
+        "mine", tokenizer, window=16, folder=tmp_path, validation=0.2, limit=8, windows=3
+    )
     assert (len(few.train), len(few.validation), len(few.test)) == (6, 2, 3)
     (tmp_path / "test.txt").unlink()
     with pytest.raises(DataError, match=r"set data\.test to where it is"):
@@ -214,7 +273,9 @@ def test_texts_are_read_from_parquet_text_files_and_single_files(llama: Path, tm
 
 
 def test_the_text_that_comes_with_python_is_split_by_topic(llama: Path) -> None:
-    splits = language_splits("demo/language", AutoTokenizer.from_pretrained(llama), window=32, limit=50)
+    splits = language_splits(
+        "demo/language", AutoTokenizer.from_pretrained(llama), window=32, limit=50
+    )
     train = {tuple(row) for row in splits.train.tokens.tolist()}
     assert len(splits.test) > 100
     assert len(train & {tuple(row) for row in splits.test.tokens.tolist()}) < 3
@@ -224,4 +285,11 @@ def test_a_name_that_nobody_knows_and_a_budget_of_nothing_elsewhere_are_refused(
     with pytest.raises(UnknownName, match="wikitext2"):
         language("language/wikitext")
     with pytest.raises(RecipeError, match="budget is 0"):
-        Recipe.parse({"task": {"name": "glue/rte"}, "method": {"name": "magnitude"}, "sparsity": 0.5, "budget": 0})
+        Recipe.parse(
+            {
+                "task": {"name": "glue/rte"},
+                "method": {"name": "magnitude"},
+                "sparsity": 0.5,
+                "budget": 0,
+            }
+        )

@@ -24,7 +24,9 @@ def task(points: Make) -> CourseTask:
 @pytest.fixture(params=["rewind", "continue"])
 def ticket(request: pytest.FixtureRequest, task: CourseTask) -> soup.Ticket:
     """One that starts at the pre-trained weights, and one that is trained."""
-    return InstantSoup(compression=0.3, lookahead_steps=2, carry="none", finish=request.param).draw(task, 0.6)
+    return InstantSoup(
+        compression=0.3, lookahead_steps=2, carry="none", finish=request.param
+    ).draw(task, 0.6)
 
 
 def whole(ticket: soup.Ticket, task: CourseTask) -> dict[str, torch.Tensor]:
@@ -48,27 +50,41 @@ def test_a_control_keeps_as_many_weights_of_each_parameter_and_others(
     assert other.method["kind"] == kind
 
 
-def test_layers_keeps_its_weights_at_their_pre_trained_values(ticket: soup.Ticket, task: CourseTask) -> None:
+def test_layers_keeps_its_weights_at_their_pre_trained_values(
+    ticket: soup.Ticket, task: CourseTask
+) -> None:
     other = control(ticket, task, "layers")
     here, origin = whole(other, task), task.learner(soup.Meter()).origin
     for name in ticket.mask:
         assert torch.equal(here[name], origin[name] * other.mask[name])
-    assert all(torch.equal(here[name], whole(ticket, task)[name]) for name in here if name not in ticket.mask)
+    assert all(
+        torch.equal(here[name], whole(ticket, task)[name])
+        for name in here
+        if name not in ticket.mask
+    )
 
 
-def test_shuffled_moves_survivors_about_within_their_parameter(ticket: soup.Ticket, task: CourseTask) -> None:
+def test_shuffled_moves_survivors_about_within_their_parameter(
+    ticket: soup.Ticket, task: CourseTask
+) -> None:
     there, here = whole(ticket, task), whole(control(ticket, task, "shuffled"), task)
     for name, part in there.items():
         if name in ticket.mask:
-            assert torch.equal(here[name].flatten().sort().values, part.flatten().sort().values)
+            assert torch.equal(
+                here[name].flatten().sort().values, part.flatten().sort().values
+            )
             assert not torch.equal(here[name], part)
         else:
             assert torch.equal(here[name], part)
 
 
 @pytest.mark.parametrize("kind", CONTROLS)
-def test_a_control_follows_the_seed_of_its_task(kind: str, ticket: soup.Ticket, task: CourseTask) -> None:
-    first, again, other = (control(ticket, replace(task, seed=seed), kind) for seed in (0, 0, 1))
+def test_a_control_follows_the_seed_of_its_task(
+    kind: str, ticket: soup.Ticket, task: CourseTask
+) -> None:
+    first, again, other = (
+        control(ticket, replace(task, seed=seed), kind) for seed in (0, 0, 1)
+    )
     assert first.digest == again.digest
     assert first.mask != other.mask
 
@@ -78,7 +94,9 @@ def test_the_kinds_shuffle_apart(ticket: soup.Ticket, task: CourseTask) -> None:
 
 
 @pytest.mark.parametrize("kind", CONTROLS)
-def test_a_control_is_fine_tuned_as_any_other_ticket(kind: str, ticket: soup.Ticket, task: CourseTask) -> None:
+def test_a_control_is_fine_tuned_as_any_other_ticket(
+    kind: str, ticket: soup.Ticket, task: CourseTask
+) -> None:
     meter = soup.Meter()
     other = control(ticket, task, kind, meter)
     assert not meter.bill  # it costs nothing to make
@@ -87,7 +105,9 @@ def test_a_control_is_fine_tuned_as_any_other_ticket(kind: str, ticket: soup.Tic
     assert all(not weights[name][~other.mask[name]].any() for name in other.mask)
 
 
-def test_a_ticket_of_another_model_is_refused(ticket: soup.Ticket, task: CourseTask, points: Make) -> None:
+def test_a_ticket_of_another_model_is_refused(
+    ticket: soup.Ticket, task: CourseTask, points: Make
+) -> None:
     base = replace(task.course.base, digest="0" * 64)
     with pytest.raises(TicketError, match="the weights of 'points' are others"):
         control(ticket, replace(task, course=replace(task.course, base=base)), "layers")
@@ -96,6 +116,10 @@ def test_a_ticket_of_another_model_is_refused(ticket: soup.Ticket, task: CourseT
         control(ticket, replace(task, course=replace(task.course, scope=scope)), "layers")
 
 
-def test_a_kind_that_does_not_exist_is_refused(ticket: soup.Ticket, task: CourseTask) -> None:
-    with pytest.raises(UnknownName, match="unknown control 'layer'; did you mean 'layers'"):
+def test_a_kind_that_does_not_exist_is_refused(
+    ticket: soup.Ticket, task: CourseTask
+) -> None:
+    with pytest.raises(
+        UnknownName, match="unknown control 'layer'; did you mean 'layers'"
+    ):
         control(ticket, task, "layer")

@@ -21,12 +21,18 @@ CHECK = 1 / 8  # of an epoch of 8 steps, so after each step
 
 
 @pytest.mark.parametrize("queue", [2, 3, 5])
-def test_the_ticket_is_taken_as_soon_as_the_queue_is_full_of_masks_that_agree(points: Make, queue: int) -> None:
+def test_the_ticket_is_taken_as_soon_as_the_queue_is_full_of_masks_that_agree(
+    points: Make, queue: int
+) -> None:
     meter = soup.Meter()
-    ticket = EarlyBird(check=CHECK, queue=queue, mask_share=1.0).draw(points(**STILL), 0.5, meter)
+    ticket = EarlyBird(check=CHECK, queue=queue, mask_share=1.0).draw(
+        points(**STILL), 0.5, meter
+    )
     assert meter.bill["train"].steps == queue
     assert ticket.notes["agreed"] == [True]
-    assert ticket.notes["distances"] == [[0.0] * (i if i < queue else queue - 1) for i in range(queue)]
+    assert ticket.notes["distances"] == [
+        [0.0] * (i if i < queue else queue - 1) for i in range(queue)
+    ]
     assert ticket.mask == soup.OneShot().draw(points(), 0.5).mask
 
 
@@ -43,7 +49,9 @@ def test_a_mask_is_taken_at_its_time_even_where_none_agree(points: Make) -> None
 
 def test_a_check_comes_after_a_part_of_an_epoch(points: Make) -> None:
     meter = soup.Meter()
-    ticket = EarlyBird(check=0.5, queue=5, epsilon=0.0, mask_share=0.6).draw(points(rate=0.2), 0.5, meter)
+    ticket = EarlyBird(check=0.5, queue=5, epsilon=0.0, mask_share=0.6).draw(
+        points(rate=0.2), 0.5, meter
+    )
     assert len(ticket.notes["distances"]) == 2  # 4 steps each, 9 in all
     assert meter.bill["train"].steps == 8
 
@@ -84,9 +92,15 @@ def swap() -> CourseTask:
 
 
 @pytest.mark.parametrize("sparsity", [0.25, 0.5, 0.75])
-def test_a_distance_of_one_is_the_largest_that_two_masks_can_have(sparsity: float) -> None:
+def test_a_distance_of_one_is_the_largest_that_two_masks_can_have(
+    sparsity: float,
+) -> None:
     """In the end, 4.2 on, all small weights have passed all large ones."""
-    notes = EarlyBird(check=1 / 8, queue=21, epsilon=0.0, mask_share=0.5).draw(swap(), sparsity).notes["distances"]
+    notes = (
+        EarlyBird(check=1 / 8, queue=21, epsilon=0.0, mask_share=0.5)
+        .draw(swap(), sparsity)
+        .notes["distances"]
+    )
     assert len(notes) == 20
     assert notes[-1][0] == 1.0  # of the newest mask to the first
     assert notes[-1][-1] == 0.0  # and to the last but one
@@ -95,7 +109,9 @@ def test_a_distance_of_one_is_the_largest_that_two_masks_can_have(sparsity: floa
 
 def test_the_newest_mask_must_be_near_each_of_the_others() -> None:
     far, near = (
-        EarlyBird(check=1 / 8, queue=4, epsilon=epsilon, mask_share=0.5).draw(swap(), 0.5).notes
+        EarlyBird(check=1 / 8, queue=4, epsilon=epsilon, mask_share=0.5)
+        .draw(swap(), 0.5)
+        .notes
         for epsilon in (0.0, 0.3)
     )
     assert near["agreed"] == far["agreed"] == [True]
@@ -103,20 +119,28 @@ def test_the_newest_mask_must_be_near_each_of_the_others() -> None:
     for notes, epsilon in ((far, 0.0), (near, 0.3)):
         *before, last = notes["distances"]
         assert max(last) <= epsilon
-        assert not any(len(distances) == 3 and max(distances) <= epsilon for distances in before)
+        assert not any(
+            len(distances) == 3 and max(distances) <= epsilon for distances in before
+        )
         assert any(distances and distances[-1] <= epsilon for distances in before)
 
 
-def test_a_ticket_that_goes_on_is_trained_for_the_rest_with_the_same_optimiser(points: Make) -> None:
+def test_a_ticket_that_goes_on_is_trained_for_the_rest_with_the_same_optimiser(
+    points: Make,
+) -> None:
     task, meter = points(), soup.Meter()
-    ticket = EarlyBird(check=CHECK, queue=2, epsilon=1.0, finish="continue").draw(task, 0.5, meter)
+    ticket = EarlyBird(check=CHECK, queue=2, epsilon=1.0, finish="continue").draw(
+        task, 0.5, meter
+    )
     learner = task.learner(soup.Meter())
     learner.train(2)
     learner.apply_mask(ticket.mask)
     learner.train(13)
     assert ticket.ready
     assert meter.bill["train"].steps == 15
-    assert all(torch.equal(learner.view()[name], part) for name, part in ticket.start.items())
+    assert all(
+        torch.equal(learner.view()[name], part) for name, part in ticket.start.items()
+    )
 
 
 @pytest.mark.parametrize(("finish", "moved"), [("restart", True), ("rewind", False)])
@@ -131,7 +155,9 @@ def test_a_ticket_starts_over_from_where_it_stood_or_from_the_pre_trained_weight
     learner.apply_mask(ticket.mask)
     assert not ticket.ready
     assert set(ticket.start) == (set(learner.view()) if moved else task.course.fresh)
-    assert all(torch.equal(learner.view()[name], part) for name, part in ticket.start.items())
+    assert all(
+        torch.equal(learner.view()[name], part) for name, part in ticket.start.items()
+    )
 
 
 def test_knobs_that_cannot_work_are_refused(points: Make) -> None:
@@ -147,6 +173,8 @@ def test_knobs_that_cannot_work_are_refused(points: Make) -> None:
     with pytest.raises(UnknownName, match="did you mean 'restart'"):
         EarlyBird(finish="restat")  # type: ignore[arg-type]
     meter = soup.Meter()
-    with pytest.raises(KnobError, match="check is 3 epochs, or 24 steps, and the budget T has 15"):
+    with pytest.raises(
+        KnobError, match="check is 3 epochs, or 24 steps, and the budget T has 15"
+    ):
         EarlyBird(check=3).draw(points(), 0.5, meter)
     assert not meter.bill

@@ -14,7 +14,9 @@ from instant_soup.tasks import CourseTask
 Make = Callable[..., CourseTask]
 
 
-def test_cuts_are_evenly_spaced_in_their_share_of_the_budget_and_the_line_goes_on(points: Make) -> None:
+def test_cuts_are_evenly_spaced_in_their_share_of_the_budget_and_the_line_goes_on(
+    points: Make,
+) -> None:
     task = points(steps=20)
     ticket = soup.Gradual(rounds=3, mask_share=0.6).draw(task, 0.9)
     learner = task.learner(soup.Meter())
@@ -23,23 +25,34 @@ def test_cuts_are_evenly_spaced_in_their_share_of_the_budget_and_the_line_goes_o
         learner.apply_mask(soup.prune(magnitude(learner), learner.mask, target))
     learner.train(8)
     assert ticket.mask == learner.mask
-    assert all((learner.view()[name] == part).all() for name, part in ticket.start.items())
+    assert all(
+        (learner.view()[name] == part).all() for name, part in ticket.start.items()
+    )
 
 
 @pytest.mark.parametrize(
-    ("schedule", "kept"), [("linear", [118, 67, 17]), ("cubic", [62, 22, 17]), ("geometric", [78, 36, 17])]
+    ("schedule", "kept"),
+    [("linear", [118, 67, 17]), ("cubic", [62, 22, 17]), ("geometric", [78, 36, 17])],
 )
-def test_sparsity_grows_by_the_schedule(points: Make, schedule: str, kept: list[int]) -> None:
+def test_sparsity_grows_by_the_schedule(
+    points: Make, schedule: str, kept: list[int]
+) -> None:
     seen: list[int] = []
-    meter = soup.Meter(watch=lambda pulse: seen.append(round((1 - (pulse.sparsity or 0)) * 168)))
+    meter = soup.Meter(
+        watch=lambda pulse: seen.append(round((1 - (pulse.sparsity or 0)) * 168))
+    )
     soup.Gradual(rounds=3, mask_share=0.6, schedule=schedule).draw(points(), 0.9, meter)
     assert list(dict.fromkeys(seen)) == [168, *kept]
 
 
 def test_cuts_may_begin_later_and_are_evenly_spaced_from_there(points: Make) -> None:
     seen, meter = {}, soup.Meter()
-    meter.watch = lambda pulse: seen.setdefault(round(pulse.sparsity or 0, 3), meter.bill["train"].steps)
-    soup.Gradual(rounds=3, mask_start=0.2, mask_share=0.8).draw(points(steps=20), 0.9, meter)
+    meter.watch = lambda pulse: seen.setdefault(
+        round(pulse.sparsity or 0, 3), meter.bill["train"].steps
+    )
+    soup.Gradual(rounds=3, mask_start=0.2, mask_share=0.8).draw(
+        points(steps=20), 0.9, meter
+    )
     assert list(seen.values()) == [1, 9, 13, 17]  # the first step at each sparsity
 
 

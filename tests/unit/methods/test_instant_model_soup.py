@@ -41,7 +41,9 @@ class Overheard:
         learner = self.task.learner(meter, horizon=horizon)
         look_ahead = learner.look_ahead
 
-        def overheard(briefs: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+        def overheard(
+            briefs: Sequence[Brief], look: Callable[[Any], Any]
+        ) -> Iterator[Any]:
             start = learner.weights()
             for seen in look_ahead(briefs, look):
                 self.heard.append((start, seen))
@@ -67,7 +69,9 @@ def test_the_soup_is_that_of_the_loop_written_out(points: Make) -> None:
     best: Tensors = {name: p.detach() for name, p in task.course.model.named_parameters()}
     shares = []
     for _, ingredient in task.heard:
-        grid = [(accuracy(task.task, mixed(best, ingredient, i / 4)), i / 4) for i in range(5)]
+        grid = [
+            (accuracy(task.task, mixed(best, ingredient, i / 4)), i / 4) for i in range(5)
+        ]
         value, share = max(grid, key=lambda each: each[0])
         shares.append((share, pytest.approx(value)))
         best = mixed(best, ingredient, share)
@@ -80,7 +84,9 @@ def test_the_soup_is_that_of_the_loop_written_out(points: Make) -> None:
     assert ticket.sparsity == 0
 
 
-def test_each_ingredient_is_the_pre_trained_model_pruned_to_a_sparsity_of_its_own(points: Make) -> None:
+def test_each_ingredient_is_the_pre_trained_model_pruned_to_a_sparsity_of_its_own(
+    points: Make,
+) -> None:
     task = Overheard(points())
     method = InstantModelSoup(ingredients=3, lookahead_steps=5, sparsities=(0.2, 0.7))
     notes = method.draw(task, 0.5).notes["ingredients"]  # type: ignore[arg-type]
@@ -97,7 +103,9 @@ def test_each_ingredient_is_the_pre_trained_model_pruned_to_a_sparsity_of_its_ow
             assert not torch.equal(there[name], start[name])
 
 
-def test_an_ingredient_of_no_use_leaves_the_soup_as_it_was_to_the_bit(points: Make) -> None:
+def test_an_ingredient_of_no_use_leaves_the_soup_as_it_was_to_the_bit(
+    points: Make,
+) -> None:
     """Equal is not better, and of equals the one nearest to the soup is taken."""
     task = points()
     task = replace(task, course=replace(task.course, metric=lambda *_: {"metric": 0.5}))
@@ -109,9 +117,15 @@ def test_an_ingredient_of_no_use_leaves_the_soup_as_it_was_to_the_bit(points: Ma
 
 
 @pytest.mark.parametrize("lookahead_steps", [2, 15])
-def test_no_round_makes_the_soup_validate_worse(points: Make, lookahead_steps: int) -> None:
+def test_no_round_makes_the_soup_validate_worse(
+    points: Make, lookahead_steps: int
+) -> None:
     task = points()
-    method = InstantModelSoup(ingredients=6, lookahead_steps=lookahead_steps, protocols=Protocols(rate=(0.5, 20.0)))
+    method = InstantModelSoup(
+        ingredients=6,
+        lookahead_steps=lookahead_steps,
+        protocols=Protocols(rate=(0.5, 20.0)),
+    )
     before = task.learner(soup.Meter()).evaluate()
     values = [note["validation"] for note in method.draw(task, 0.0).notes["ingredients"]]
     assert [before, *values] == sorted([before, *values])
@@ -120,10 +134,14 @@ def test_no_round_makes_the_soup_validate_worse(points: Make, lookahead_steps: i
 
 def test_a_sparse_soup_is_pruned_by_its_own_magnitudes(points: Make) -> None:
     task = points()
-    method = InstantModelSoup(ingredients=3, lookahead_steps=15, protocols=Protocols(rate=(3.0, 3.0)))
+    method = InstantModelSoup(
+        ingredients=3, lookahead_steps=15, protocols=Protocols(rate=(3.0, 3.0))
+    )
     dense, sparse = method.draw(task, 0.0), method.draw(task, 0.6)
     whole = {**task.learner(soup.Meter()).origin, **dense.start}
-    assert sparse.mask == soup.prune({n: whole[n].abs() for n in sparse.mask}, dense.mask, 0.6)
+    assert sparse.mask == soup.prune(
+        {n: whole[n].abs() for n in sparse.mask}, dense.mask, 0.6
+    )
     assert sparse.mask != soup.OneShot().draw(task, 0.6).mask
     assert not sparse.ready
 
@@ -132,7 +150,8 @@ def test_what_is_charged_is_the_ingredients_and_the_grid(points: Make) -> None:
     meter = soup.Meter()
     InstantModelSoup(ingredients=3, lookahead_steps=7, grid=4).draw(points(), 0.5, meter)
     assert meter.bill["look-ahead"].steps == 3 * 7
-    assert meter.bill["select"].passes == 3 * 40 * (5 + 3)  # the grid with 0, and a barrier's three points
+    # the grid with 0, and a barrier's three points
+    assert meter.bill["select"].passes == 3 * 40 * (5 + 3)
     assert set(meter.bill) == {"look-ahead", "select"}
 
 

@@ -40,19 +40,24 @@ def lengths(task: CourseTask, **knobs: Any) -> list[int]:
             seen.append(meter.bill.get("train", soup.Cost()).steps)
 
     meter.watch = watch
-    InstantSoup(**{**QUICK, "denoisers": 1, "lookahead_steps": 1, **knobs}).draw(task, 0.8, meter)
+    InstantSoup(**{**QUICK, "denoisers": 1, "lookahead_steps": 1, **knobs}).draw(
+        task, 0.8, meter
+    )
     return seen
 
 
 def test_round_i_trains_i_times_as_long_as_the_first(points: Make) -> None:
     assert lengths(points(steps=40), round_steps=2) == [2, 6, 12]
-    assert lengths(points(steps=40), round_epochs=0.25) == [2, 6, 12]  # of an epoch of 8 steps
+    # of an epoch of 8 steps
+    assert lengths(points(steps=40), round_epochs=0.25) == [2, 6, 12]
     assert lengths(points(steps=60), mask_share=0.2) == [2, 6, 12]
     assert lengths(points(steps=60), round_epochs=0.1) == [1, 2, 5]  # 0.8, 2.4, 4.8
 
 
 def test_the_length_of_a_round_is_given_once() -> None:
-    with pytest.raises(KnobError, match=r"round_steps is 2 and round_epochs 0\.1; set one of them"):
+    with pytest.raises(
+        KnobError, match=r"round_steps is 2 and round_epochs 0\.1; set one of them"
+    ):
         InstantSoup(round_steps=2, round_epochs=0.1)
 
 
@@ -61,12 +66,19 @@ def test_rounds_that_do_not_fit_are_refused_before_any_work(points: Make) -> Non
     with pytest.raises(KnobError, match="3 rounds take 18 steps and the budget T has 15"):
         InstantSoup(**QUICK, round_steps=3).draw(points(), 0.8, meter)
     with pytest.raises(KnobError, match="3 rounds take 24 steps and the budget T has 15"):
-        InstantSoup(**{**QUICK, "carry": "mean"}, denoisers=4, mask_share=1e-9).draw(points(), 0.8, meter)
+        InstantSoup(**{**QUICK, "carry": "mean"}, denoisers=4, mask_share=1e-9).draw(
+            points(), 0.8, meter
+        )
     assert not meter.bill
 
 
-@pytest.mark.parametrize(("share", "sparsities"), [("linear", [0.3, 0.6, 0.8]), ("geometric", [0.3, 0.51, 0.657, 0.7])])
-def test_each_round_prunes_its_share(points: Make, share: Any, sparsities: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("share", "sparsities"),
+    [("linear", [0.3, 0.6, 0.8]), ("geometric", [0.3, 0.51, 0.657, 0.7])],
+)
+def test_each_round_prunes_its_share(
+    points: Make, share: Any, sparsities: list[float]
+) -> None:
     ticket = InstantSoup(**QUICK, share=share).draw(points(), sparsities[-1])
     assert [note["target"] for note in rounds(ticket)] == pytest.approx(sparsities)
     kept = [round((1 - sparsity) * 168) for sparsity in sparsities]
@@ -87,7 +99,9 @@ def test_without_denoisers_each_round_is_a_plain_cut(points: Make) -> None:
 # the blend
 
 
-def test_a_round_is_a_vote_of_the_masks_of_its_look_aheads_and_its_own(points: Make) -> None:
+def test_a_round_is_a_vote_of_the_masks_of_its_look_aheads_and_its_own(
+    points: Make,
+) -> None:
     task = points()
     learner = task.learner(soup.Meter())
     learner.train(2)
@@ -96,16 +110,27 @@ def test_a_round_is_a_vote_of_the_masks_of_its_look_aheads_and_its_own(points: M
     see: Any = lambda scout: soup.prune(magnitude(scout), scout.mask, 0.5)  # noqa: E731
     masks = [own, *learner.look_ahead(looks, see)]
     scores = {
-        name: sum(mask[name].double() for mask in masks) + learner.view()[name].abs().double() / 1e3
+        name: sum(mask[name].double() for mask in masks)
+        + learner.view()[name].abs().double() / 1e3
         for name in learner.scope
     }
-    ticket = InstantSoup(denoisers=3, lookahead_steps=4, compression=0.5, round_steps=2, **THROWN).draw(task, 0.5)
+    ticket = InstantSoup(
+        denoisers=3, lookahead_steps=4, compression=0.5, round_steps=2, **THROWN
+    ).draw(task, 0.5)
     assert ticket.mask == soup.prune(scores, soup.Mask.dense(learner.scope), 0.5)
     assert ticket.mask != own
     (note,) = rounds(ticket)
-    votes = torch.stack([torch.cat([mask[name].flatten() for name in mask]) for mask in masks[1:]]).int().sum(0)
+    votes = (
+        torch.stack(
+            [torch.cat([mask[name].flatten() for name in mask]) for mask in masks[1:]]
+        )
+        .int()
+        .sum(0)
+    )
     assert note["look-aheads"] == 3
-    assert note["unanimous"] == pytest.approx(float(((votes == 0) | (votes == 3)).float().mean()))
+    assert note["unanimous"] == pytest.approx(
+        float(((votes == 0) | (votes == 3)).float().mean())
+    )
     pairs = votes * (votes - 1) / 2 + (3 - votes) * (2 - votes) / 2
     assert note["agreement"] == pytest.approx(float(pairs.mean() / 3))
     assert note["moved"] == ticket.mask.distance(own)
@@ -119,7 +144,11 @@ def test_what_the_look_aheads_of_a_warm_up_see_is_all_but_one_mask(points: Make)
     """
     knobs = {"preset": "authors-code", "compression": 0.5, "lookahead_steps": 10}
     idle, real = (
-        rounds(METHODS["instant-soup"](**knobs, lookahead_warmup=warmup).draw(points(steps=60), 0.5))[0]
+        rounds(
+            METHODS["instant-soup"](**knobs, lookahead_warmup=warmup).draw(
+                points(steps=60), 0.5
+            )
+        )[0]
         for warmup in (500, 0)
     )
     assert idle["agreement"] > 0.99
@@ -128,9 +157,14 @@ def test_what_the_look_aheads_of_a_warm_up_see_is_all_but_one_mask(points: Make)
 
 
 def test_a_union_is_trimmed_in_the_last_round_alone(points: Make) -> None:
-    ticket = InstantSoup(denoisers=4, lookahead_steps=8, compression=0.3, blend="union", own_mask=False, **THROWN).draw(
-        points(), 0.8
-    )
+    ticket = InstantSoup(
+        denoisers=4,
+        lookahead_steps=8,
+        compression=0.3,
+        blend="union",
+        own_mask=False,
+        **THROWN,
+    ).draw(points(), 0.8)
     *before, last = rounds(ticket)
     assert all(note["sparsity"] < note["target"] for note in before)
     assert round((1 - last["sparsity"]) * 168) == round(0.2 * 168)
@@ -141,15 +175,18 @@ def test_a_union_is_trimmed_in_the_last_round_alone(points: Make) -> None:
 
 def drawn(task: CourseTask, **knobs: Any) -> tuple[soup.Ticket, soup.Meter]:
     meter = soup.Meter()
-    return InstantSoup(**{"denoisers": 6, "lookahead_steps": 3, "compression": 0.5, **THROWN, **knobs}).draw(
-        task, 0.5, meter
-    ), meter
+    return InstantSoup(
+        **{"denoisers": 6, "lookahead_steps": 3, "compression": 0.5, **THROWN, **knobs}
+    ).draw(task, 0.5, meter), meter
 
 
-def test_look_aheads_that_change_nothing_more_are_left_out_and_not_charged(points: Make) -> None:
+def test_look_aheads_that_change_nothing_more_are_left_out_and_not_charged(
+    points: Make,
+) -> None:
     still = points(rate=1e-12, weight_decay=0.0)
     (few, spent), (many, full) = (drawn(still, settled=share) for share in (0.01, None))
-    assert [note["look-aheads"] for note in rounds(few)] == [2]  # the second shows that the first was enough
+    # the second shows that the first was enough
+    assert [note["look-aheads"] for note in rounds(few)] == [2]
     assert [note["look-aheads"] for note in rounds(many)] == [6]
     assert spent.bill["look-ahead"].steps == 2 * 3
     assert full.bill["look-ahead"].steps == 6 * 3
@@ -164,7 +201,10 @@ def test_a_round_that_may_not_change_at_all_takes_every_look_ahead(points: Make)
 
 
 def test_the_looser_the_share_the_sooner_a_round_is_settled(points: Make) -> None:
-    taken = [rounds(drawn(points(), settled=share)[0])[0]["look-aheads"] for share in (0.0, 0.08, 1.0)]
+    taken = [
+        rounds(drawn(points(), settled=share)[0])[0]["look-aheads"]
+        for share in (0.0, 0.08, 1.0)
+    ]
     assert taken == sorted(taken, reverse=True)
     assert taken[0] == 6
     assert 2 < taken[1] < 6
@@ -173,7 +213,9 @@ def test_the_looser_the_share_the_sooner_a_round_is_settled(points: Make) -> Non
 
 @pytest.mark.parametrize("blend", ["votes", "lookahead", "union", "intersection"])
 @pytest.mark.parametrize("own_mask", [True, False])
-def test_a_settled_round_is_the_round_of_as_many_denoisers(points: Make, blend: str, own_mask: bool) -> None:
+def test_a_settled_round_is_the_round_of_as_many_denoisers(
+    points: Make, blend: str, own_mask: bool
+) -> None:
     knobs: dict[str, Any] = {"blend": blend, "own_mask": own_mask, "across": "layer"}
     early, _ = drawn(points(), settled=1.0, **knobs)
     fewer, _ = drawn(points(), denoisers=2, **knobs)
@@ -188,10 +230,17 @@ def test_a_mean_of_all_look_aheads_does_not_settle() -> None:
 # what is carried on
 
 
-def test_the_mean_of_the_look_aheads_is_where_the_round_goes_on_from(points: Make) -> None:
+def test_the_mean_of_the_look_aheads_is_where_the_round_goes_on_from(
+    points: Make,
+) -> None:
     task = points()
     ticket = InstantSoup(
-        denoisers=2, lookahead_steps=3, compression=0.5, round_steps=2, carry="mean", finish="restart"
+        denoisers=2,
+        lookahead_steps=3,
+        compression=0.5,
+        round_steps=2,
+        carry="mean",
+        finish="restart",
     ).draw(task, 0.5)
     learner = task.learner(soup.Meter())
     learner.train(2)
@@ -218,13 +267,18 @@ INSIDE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("blend", ["votes", "extrapolated"])
-@pytest.mark.parametrize(("carry", "progress"), [("none", "all"), ("mean", "all"), ("mean", "row"), ("auto", "row")])
+@pytest.mark.parametrize(
+    ("carry", "progress"),
+    [("none", "all"), ("mean", "all"), ("mean", "row"), ("auto", "row")],
+)
 @pytest.mark.parametrize("score", ["magnitude", "curved"])
 def test_look_aheads_inside_the_budget_take_exactly_t_steps_in_all(
     points: Make, carry: Any, progress: Any, score: str, blend: str
 ) -> None:
     meter = soup.Meter()
-    method = InstantSoup(**{**INSIDE, "carry": carry, "progress": progress, "score": score, "blend": blend})
+    method = InstantSoup(
+        **{**INSIDE, "carry": carry, "progress": progress, "score": score, "blend": blend}
+    )
     ticket = method.draw(points(steps=40), 0.9, meter)
     assert meter.bill["look-ahead"].steps == 2 * 2 * 2
     assert meter.bill["train"].steps + meter.bill["look-ahead"].steps == 40
@@ -234,8 +288,12 @@ def test_look_aheads_inside_the_budget_take_exactly_t_steps_in_all(
 
 def test_look_aheads_that_leave_no_line_are_refused_before_any_work(points: Make) -> None:
     meter = soup.Meter()
-    with pytest.raises(KnobError, match="look-aheads take 40 steps and the budget T has 40"):
-        InstantSoup(**{**INSIDE, "carry": "none", "lookahead_steps": 10}).draw(points(steps=40), 0.9, meter)
+    with pytest.raises(
+        KnobError, match="look-aheads take 40 steps and the budget T has 40"
+    ):
+        InstantSoup(**{**INSIDE, "carry": "none", "lookahead_steps": 10}).draw(
+            points(steps=40), 0.9, meter
+        )
     assert not meter.bill
 
 
@@ -252,8 +310,15 @@ def test_the_mean_of_look_aheads_moves_the_line_by_what_is_in_a_row_or_by_all(
 
     monkeypatch.setattr(ModuleLearner, "advance", heard)
     meter = soup.Meter()
-    knobs: dict[str, Any] = {"denoisers": 2, "lookahead_steps": 3, "compression": 0.4, "mask_share": 0.3}
-    InstantSoup(**knobs, carry="mean", progress=progress, finish="continue").draw(points(steps=40), 0.8, meter)
+    knobs: dict[str, Any] = {
+        "denoisers": 2,
+        "lookahead_steps": 3,
+        "compression": 0.4,
+        "mask_share": 0.3,
+    }
+    InstantSoup(**knobs, carry="mean", progress=progress, finish="continue").draw(
+        points(steps=40), 0.8, meter
+    )
     assert advanced == [moved, moved]
     assert meter.bill["train"].steps == 40 - 2 * moved
     assert meter.bill["look-ahead"].steps == 12
@@ -264,9 +329,16 @@ def test_the_mean_of_look_aheads_moves_the_line_by_what_is_in_a_row_or_by_all(
 def test_without_denoisers_and_evenly_spaced_it_is_gradual_pruning_to_the_bit(
     points: Make, score: str, mask_start: float
 ) -> None:
-    common: dict[str, Any] = {"rounds": 5, "mask_share": 0.6, "mask_start": mask_start, "score": score}
+    common: dict[str, Any] = {
+        "rounds": 5,
+        "mask_share": 0.6,
+        "mask_start": mask_start,
+        "score": score,
+    }
     task = points(steps=40)
-    ours = InstantSoup(denoisers=0, share="cubic", spacing="even", finish="continue", **common).draw(task, 0.9)
+    ours = InstantSoup(
+        denoisers=0, share="cubic", spacing="even", finish="continue", **common
+    ).draw(task, 0.9)
     theirs = soup.Gradual(schedule="cubic", **common).draw(task, 0.9)
     assert ours.mask == theirs.mask
     assert ours.start.keys() == theirs.start.keys()
@@ -274,21 +346,41 @@ def test_without_denoisers_and_evenly_spaced_it_is_gradual_pruning_to_the_bit(
     assert ours.cost == theirs.cost
 
 
-def test_a_curved_round_is_cut_by_the_mean_of_what_look_aheads_score(points: Make) -> None:
+def test_a_curved_round_is_cut_by_the_mean_of_what_look_aheads_score(
+    points: Make,
+) -> None:
     task = points()
     learner = task.learner(soup.Meter())
     learner.train(4)
     looks = briefs(3, 4, Protocols(), learner.seed("look-ahead", 0), carry_optimizer=True)
     seen = list(learner.look_ahead(looks, lambda scout: dict(curved(scout))))
-    mean = {name: torch.stack([scores[name] for scores in seen]).mean(0) for name in learner.scope}
-    knobs: dict[str, Any] = {"denoisers": 3, "lookahead_steps": 4, "compression": 0.5, "round_steps": 4, **THROWN}
-    ticket = InstantSoup(**knobs, carry_optimizer=True, score="curved", blend="lookahead").draw(task, 0.5)
+    mean = {
+        name: torch.stack([scores[name] for scores in seen]).mean(0)
+        for name in learner.scope
+    }
+    knobs: dict[str, Any] = {
+        "denoisers": 3,
+        "lookahead_steps": 4,
+        "compression": 0.5,
+        "round_steps": 4,
+        **THROWN,
+    }
+    ticket = InstantSoup(
+        **knobs, carry_optimizer=True, score="curved", blend="lookahead"
+    ).draw(task, 0.5)
     assert ticket.mask == soup.prune(mean, learner.mask, 0.5)
-    assert ticket.mask != InstantSoup(**knobs, carry_optimizer=True, blend="lookahead").draw(task, 0.5).mask
+    assert (
+        ticket.mask
+        != InstantSoup(**knobs, carry_optimizer=True, blend="lookahead")
+        .draw(task, 0.5)
+        .mask
+    )
 
 
 @pytest.mark.parametrize("carry", ["none", "mean"])
-def test_an_extrapolated_round_is_cut_where_the_mean_displacement_leads(points: Make, carry: Any) -> None:
+def test_an_extrapolated_round_is_cut_where_the_mean_displacement_leads(
+    points: Make, carry: Any
+) -> None:
     """From where the look-aheads began, whether their mean is gone on from or not."""
     task = points()
     learner = task.learner(soup.Meter())
@@ -296,15 +388,36 @@ def test_an_extrapolated_round_is_cut_where_the_mean_displacement_leads(points: 
     before = learner.weights()
     looks = briefs(2, 4, Protocols(), learner.seed("look-ahead", 0))
     one, other = learner.look_ahead(looks, lambda scout: scout.weights())
-    ahead = {name: before[name] + 3 * ((one[name] + other[name]) / 2 - before[name]) for name in learner.scope}
-    knobs: dict[str, Any] = {"denoisers": 2, "lookahead_steps": 4, "compression": 0.5, "round_steps": 4}
-    ticket = InstantSoup(**knobs, blend="extrapolated", carry=carry, finish="restart").draw(task, 0.5)
-    assert ticket.mask == soup.prune({name: part.abs() for name, part in ahead.items()}, learner.mask, 0.5)
+    ahead = {
+        name: before[name] + 3 * ((one[name] + other[name]) / 2 - before[name])
+        for name in learner.scope
+    }
+    knobs: dict[str, Any] = {
+        "denoisers": 2,
+        "lookahead_steps": 4,
+        "compression": 0.5,
+        "round_steps": 4,
+    }
+    ticket = InstantSoup(
+        **knobs, blend="extrapolated", carry=carry, finish="restart"
+    ).draw(task, 0.5)
+    assert ticket.mask == soup.prune(
+        {name: part.abs() for name, part in ahead.items()}, learner.mask, 0.5
+    )
 
 
-def test_look_aheads_come_in_the_last_rounds_alone_where_so_many_are_asked_for(points: Make) -> None:
-    for denoised, wanted in ((1, [0, 0, 2]), (2, [0, 2, 2]), (9, [2, 2, 2]), (None, [2, 2, 2])):
-        ticket = InstantSoup(**QUICK, denoisers=2, denoised_rounds=denoised).draw(points(), 0.8)
+def test_look_aheads_come_in_the_last_rounds_alone_where_so_many_are_asked_for(
+    points: Make,
+) -> None:
+    for denoised, wanted in (
+        (1, [0, 0, 2]),
+        (2, [0, 2, 2]),
+        (9, [2, 2, 2]),
+        (None, [2, 2, 2]),
+    ):
+        ticket = InstantSoup(**QUICK, denoisers=2, denoised_rounds=denoised).draw(
+            points(), 0.8
+        )
         assert [note["look-aheads"] for note in rounds(ticket)] == wanted
 
 
@@ -316,16 +429,30 @@ def test_presets_are_table_one_of_the_paper() -> None:
     clip, bert = variant(preset="paper-clip"), variant(preset="paper-bert")
     for ours, denoisers, steps, compression in ((clip, 5, 50, 0.15), (bert, 4, 30, 0.1)):
         knobs: Any = ours
-        assert (knobs.denoisers, knobs.lookahead_steps, knobs.compression) == (denoisers, steps, compression)
-        assert (knobs.blend, knobs.own_mask, knobs.carry, knobs.finish) == ("union", True, "none", "continue")
-        assert (knobs.round_epochs, knobs.round_steps, knobs.lookahead_warmup) == (0.1, None, 0)
+        assert (knobs.denoisers, knobs.lookahead_steps, knobs.compression) == (
+            denoisers,
+            steps,
+            compression,
+        )
+        assert (knobs.blend, knobs.own_mask, knobs.carry, knobs.finish) == (
+            "union",
+            True,
+            "none",
+            "continue",
+        )
+        assert (knobs.round_epochs, knobs.round_steps, knobs.lookahead_warmup) == (
+            0.1,
+            None,
+            0,
+        )
         assert knobs.trains
 
 
 def test_what_is_asked_for_goes_before_the_preset() -> None:
     knobs: Any = METHODS["instant-soup"](preset="authors-code", denoisers=1)
     assert (knobs.denoisers, knobs.lookahead_warmup, knobs.own_mask) == (1, 500, False)
-    assert knobs.protocols.rate == (1.0, 1.0)  # look-aheads differ in their examples alone
+    # look-aheads differ in their examples alone
+    assert knobs.protocols.rate == (1.0, 1.0)
 
 
 def test_a_preset_that_does_not_exist_is_refused() -> None:
@@ -335,7 +462,9 @@ def test_a_preset_that_does_not_exist_is_refused() -> None:
 
 @pytest.mark.parametrize("preset", METHODS["instant-soup"].presets)
 def test_every_preset_draws(points: Make, preset: str) -> None:
-    ticket = METHODS["instant-soup"](preset=preset, lookahead_steps=2).draw(points(epochs=12, steps=None), 0.3)
+    ticket = METHODS["instant-soup"](preset=preset, lookahead_steps=2).draw(
+        points(epochs=12, steps=None), 0.3
+    )
     assert ticket.ready
     assert ticket.mask.kept == round(0.7 * 168)
 
@@ -376,7 +505,9 @@ def test_protocols_that_cannot_work_are_refused() -> None:
         InstantSoup(protocols=Protocols(subset=(0.0, 1.0)))
 
 
-@pytest.mark.parametrize("knob", ["blend", "carry", "finish", "share", "score", "progress", "spacing"])
+@pytest.mark.parametrize(
+    "knob", ["blend", "carry", "finish", "share", "score", "progress", "spacing"]
+)
 def test_a_choice_that_does_not_exist_is_refused(knob: str) -> None:
     with pytest.raises(UnknownName, match=f"unknown {knob} 'x'"):
         InstantSoup(**{knob: "x"})  # type: ignore[arg-type]
@@ -390,7 +521,9 @@ def test_look_aheads_take_the_papers_steps_or_what_half_of_t_leaves(points: Make
 
     def steps(horizon: int, **knobs: Any) -> int:
         meter = soup.Meter()
-        InstantSoup(**{"compression": 0.3, "denoisers": 2, **THROWN, **knobs}).draw(points(steps=horizon), 0.6, meter)
+        InstantSoup(**{"compression": 0.3, "denoisers": 2, **THROWN, **knobs}).draw(
+            points(steps=horizon), 0.6, meter
+        )
         return meter.bill["look-ahead"].steps
 
     assert steps(80) == 40  # two rounds of two look-aheads of 10
@@ -400,11 +533,18 @@ def test_look_aheads_take_the_papers_steps_or_what_half_of_t_leaves(points: Make
     assert steps(80, carry="mean") == 40
 
 
-def test_look_aheads_are_carried_on_by_default_where_they_fit_into_t(points: Make) -> None:
+def test_look_aheads_are_carried_on_by_default_where_they_fit_into_t(
+    points: Make,
+) -> None:
     """Otherwise they are thrown away, or refused if their length was given."""
     knobs: dict[str, Any] = {"compression": 0.3, "denoisers": 5}
-    fits, tiny = (InstantSoup(**knobs).draw(points(steps=steps), 0.6) for steps in (40, 8))
+    fits, tiny = (
+        InstantSoup(**knobs).draw(points(steps=steps), 0.6) for steps in (40, 8)
+    )
     assert (fits.method["carry"], tiny.method["carry"]) == ("mean", "none")
-    assert tiny.digest == InstantSoup(**knobs, carry="none").draw(points(steps=8), 0.6).digest
+    assert (
+        tiny.digest
+        == InstantSoup(**knobs, carry="none").draw(points(steps=8), 0.6).digest
+    )
     with pytest.raises(KnobError, match="or set carry to 'none'"):
         InstantSoup(**knobs, lookahead_steps=2).draw(points(steps=8), 0.6)

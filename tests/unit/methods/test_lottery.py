@@ -22,24 +22,39 @@ Tensors = dict[str, Tensor]
 SCOPE = ("one.weight", "two.weight")
 
 
-def fitted(task: CourseTask, theta: Tensors, mask: Tensors, first: int, last: int) -> Tensors:
+def fitted(
+    task: CourseTask, theta: Tensors, mask: Tensors, first: int, last: int
+) -> Tensors:
     """AdamW with decoupled decay, a clipped gradient and a rate that falls to zero at T, by hand."""
     model: nn.Module = deepcopy(task.course.model)
-    model.load_state_dict({name: part * mask.get(name, torch.ones(())) for name, part in theta.items()})
+    model.load_state_dict(
+        {name: part * mask.get(name, torch.ones(())) for name, part in theta.items()}
+    )
     order = Order(60, 8, stream(task.seed, "order"))
-    state = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in model.named_parameters()}
+    state = {
+        name: (torch.zeros_like(p), torch.zeros_like(p))
+        for name, p in model.named_parameters()
+    }
     for i in range(first, last):
         inputs, targets = task.course.train.batch(order.at(i))
         F.cross_entropy(model(inputs), targets).backward()
-        grads = {name: p.grad * mask.get(name, torch.ones(())) for name, p in model.named_parameters()}
+        grads = {
+            name: p.grad * mask.get(name, torch.ones(()))
+            for name, p in model.named_parameters()
+        }
         norm = sum(g.square().sum() for g in grads.values()).sqrt()
         rate, turn = task.regime.rate * (1 - i / task.horizon), i - first + 1
         for name, p in model.named_parameters():
-            g, (m, v) = grads[name] * min(1.0, task.regime.clip / float(norm + 1e-6)), state[name]
+            g, (m, v) = (
+                grads[name] * min(1.0, task.regime.clip / float(norm + 1e-6)),
+                state[name],
+            )
             m.lerp_(g, 0.1)
             v.mul_(0.999).addcmul_(g, g, value=0.001)
             p.data *= 1 - rate * task.regime.weight_decay
-            p.data -= rate * (m / (1 - 0.9**turn)) / ((v / (1 - 0.999**turn)).sqrt() + 1e-8)
+            p.data -= (
+                rate * (m / (1 - 0.9**turn)) / ((v / (1 - 0.999**turn)).sqrt() + 1e-8)
+            )
             p.grad = None
     return {name: p.detach() for name, p in model.named_parameters()}
 
@@ -51,42 +66,61 @@ def cut(theta: Tensors, mask: Tensors, sparsity: float) -> Tensors:
     return {name: (theta[name].abs() >= bar) & mask[name] for name in SCOPE}
 
 
-def by_hand(task: CourseTask, targets: list[float], k: int, *, rewind_head: bool) -> tuple[Tensors, Tensors]:
+def by_hand(
+    task: CourseTask, targets: list[float], k: int, *, rewind_head: bool
+) -> tuple[Tensors, Tensors]:
     """Iterative magnitude pruning: the last mask, and the weights that each level was rewound to."""
-    origin = {name: p.detach().clone() for name, p in task.course.model.named_parameters()}
+    origin = {
+        name: p.detach().clone() for name, p in task.course.model.named_parameters()
+    }
     mask = {name: torch.ones_like(origin[name]).bool() for name in SCOPE}
     start = fitted(task, origin, mask, 0, k)
     theta = start
     for sparsity in targets:
         trained = fitted(task, theta, mask, k, task.horizon)
         mask = cut(trained, mask, sparsity)
-        theta = {name: trained[name] if "head" in name and not rewind_head else start[name] for name in start}
+        theta = {
+            name: trained[name] if "head" in name and not rewind_head else start[name]
+            for name in start
+        }
     return mask, start
 
 
 @pytest.mark.parametrize("rewind_head", [False, True])
-@pytest.mark.parametrize(("name", "rewind", "k"), [("lth", 0.0, 0), ("lth-rewind", 0.2, 3)])
+@pytest.mark.parametrize(
+    ("name", "rewind", "k"), [("lth", 0.0, 0), ("lth-rewind", 0.2, 3)]
+)
 def test_the_ticket_is_that_of_iterative_magnitude_pruning_by_hand(
     points: Make, name: str, rewind: float, k: int, rewind_head: bool
 ) -> None:
     task = points()
     knobs = {"rewind": rewind} if rewind else {}
-    ticket = METHODS[name](**knobs, compression=0.3, rewind_head=rewind_head).draw(task, 0.8)
+    ticket = METHODS[name](**knobs, compression=0.3, rewind_head=rewind_head).draw(
+        task, 0.8
+    )
     mask, start = by_hand(task, [0.3, 0.6, 0.8], k, rewind_head=rewind_head)
     for parameter in SCOPE:
         assert torch.equal(ticket.mask[parameter], mask[parameter])
     if k:
         for parameter, part in ticket.start.items():
-            torch.testing.assert_close(part, start[parameter] * mask.get(parameter, torch.ones(())))
+            torch.testing.assert_close(
+                part, start[parameter] * mask.get(parameter, torch.ones(()))
+            )
     else:
         assert set(ticket.start) == task.course.fresh
-        assert all(torch.equal(part, start[parameter]) for parameter, part in ticket.start.items())
+        assert all(
+            torch.equal(part, start[parameter])
+            for parameter, part in ticket.start.items()
+        )
 
 
 def test_rewinding_and_the_rewound_head_are_seen_in_the_mask(points: Make) -> None:
     """Else the test above would compare four times the same thing."""
     ways = [(0.0, False), (0.0, True), (0.2, False), (0.2, True)]
-    masks = {Lottery(rewind=k, compression=0.3, rewind_head=head).draw(points(), 0.8).mask for k, head in ways}
+    masks = {
+        Lottery(rewind=k, compression=0.3, rewind_head=head).draw(points(), 0.8).mask
+        for k, head in ways
+    }
     assert len(masks) == 4
 
 

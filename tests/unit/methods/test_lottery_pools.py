@@ -32,16 +32,25 @@ def accuracy(task: CourseTask, weights: Tensors) -> float:
 def cut(weights: Tensors, kept: int) -> Tensors:
     sizes = torch.cat([weights[name].abs().flatten() for name in SCOPE])
     bar = sizes.sort(descending=True).values[kept - 1]
-    return {n: part * (part.abs() >= bar) if n in SCOPE else part for n, part in weights.items()}
+    return {
+        n: part * (part.abs() >= bar) if n in SCOPE else part
+        for n, part in weights.items()
+    }
 
 
 def level(task: CourseTask, sparsity: float) -> Tensors:
     """IMP's trained network of this sparsity."""
-    method = Lottery(rewind=0.0, compression=0.2, rewind_head=True) if sparsity else soup.Dense()
+    method = (
+        Lottery(rewind=0.0, compression=0.2, rewind_head=True)
+        if sparsity
+        else soup.Dense()
+    )
     return dict(soup.evaluate(method.draw(task, sparsity), task).weights)
 
 
-def pooled(task: CourseTask, sparsities: list[float], target: int) -> tuple[Tensors, list[float | None]]:
+def pooled(
+    task: CourseTask, sparsities: list[float], target: int
+) -> tuple[Tensors, list[float | None]]:
     """The best of the pool, and the coefficient of each level in the order they were tried."""
     levels = [level(task, sparsity) for sparsity in sparsities]
     kept = sum(int(levels[target][name].count_nonzero()) for name in SCOPE)
@@ -60,9 +69,13 @@ def pooled(task: CourseTask, sparsities: list[float], target: int) -> tuple[Tens
 
 
 @pytest.mark.parametrize(("beyond", "order"), [(0, [2, 1, 0]), (1, [2, 4, 1, 0])])
-def test_the_ticket_is_that_of_the_loop_written_out(points: Make, beyond: int, order: list[int]) -> None:
+def test_the_ticket_is_that_of_the_loop_written_out(
+    points: Make, beyond: int, order: list[int]
+) -> None:
     task = replace(points(steps=20), seed=1)
-    ticket = LotteryPools(compression=0.2, rewind_head=True, beyond=beyond).draw(task, 0.6)
+    ticket = LotteryPools(compression=0.2, rewind_head=True, beyond=beyond).draw(
+        task, 0.6
+    )
     wanted, taken = pooled(task, [0.0, 0.2, 0.4, 0.6, 0.8][: 4 + beyond], 3)
     assert any(taken)
     assert None in taken
@@ -76,8 +89,13 @@ def test_the_ticket_is_that_of_the_loop_written_out(points: Make, beyond: int, o
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rewind", [0.0, 0.2])
-def test_the_pool_is_never_below_the_ticket_on_validation(points: Make, seed: int, rewind: float) -> None:
-    task, knobs = replace(points(), seed=seed), {"compression": 0.3, "rewind": rewind, "rewind_head": True}
+def test_the_pool_is_never_below_the_ticket_on_validation(
+    points: Make, seed: int, rewind: float
+) -> None:
+    task, knobs = (
+        replace(points(), seed=seed),
+        {"compression": 0.3, "rewind": rewind, "rewind_head": True},
+    )
     lottery, pools = (make(**knobs).draw(task, 0.6) for make in (Lottery, LotteryPools))
     assert pools.mask.kept == lottery.mask.kept == round(0.4 * pools.mask.scope.size)
     bars = [note["validation"] for note in pools.notes["pool"]]
@@ -104,14 +122,22 @@ def test_on_text_the_level_of_the_target_is_imps_ticket_fine_tuned(
     heard: list[float] = []
     pools = LotteryPools(**imp, beyond=beyond, coefficients=(0.5,))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LotteryPools, "_mixed", partialmethod(mixed, heard, learner.weights()))
+        patch.setattr(
+            LotteryPools, "_mixed", partialmethod(mixed, heard, learner.weights())
+        )
         ticket = pools.draw(mini, 0.6)
     assert heard == [wanted]
     assert ticket.mask == lottery.mask
 
 
 def mixed(
-    method: LotteryPools, heard: list[float], weights: Tensors, learner: Any, pool: Any, place: int, sparsity: float
+    method: LotteryPools,
+    heard: list[float],
+    weights: Tensors,
+    learner: Any,
+    pool: Any,
+    place: int,
+    sparsity: float,
 ) -> Any:
     """The level of the target alone, which is to have these *weights*."""
     level = pool[place]
@@ -123,11 +149,18 @@ def mixed(
 
 
 @pytest.mark.parametrize("beyond", [0, 1])
-def test_on_text_the_pool_is_never_below_imps_own_ticket_on_validation(mini: CourseTask, beyond: int) -> None:
+def test_on_text_the_pool_is_never_below_imps_own_ticket_on_validation(
+    mini: CourseTask, beyond: int
+) -> None:
     lottery = Lottery(compression=0.3, rewind=0.0).draw(mini, 0.6)
     pools = LotteryPools(compression=0.3, beyond=beyond).draw(mini, 0.6)
     bars = [note["validation"] for note in pools.notes["pool"]]
-    assert soup.evaluate(lottery, mini).validation <= bars[0] <= bars[-1] == soup.evaluate(pools, mini).validation
+    assert (
+        soup.evaluate(lottery, mini).validation
+        <= bars[0]
+        <= bars[-1]
+        == soup.evaluate(pools, mini).validation
+    )
 
 
 def test_a_curved_pool_cuts_its_candidates_by_curvature(points: Make) -> None:
@@ -138,7 +171,9 @@ def test_a_curved_pool_cuts_its_candidates_by_curvature(points: Make) -> None:
     plain = LotteryPools(**{**knobs, "score": "magnitude"}).draw(task, 0.6)
     assert ticket.mask.kept == plain.mask.kept
     assert ticket.mask != plain.mask
-    assert soup.evaluate(ticket, task).validation == ticket.notes["pool"][-1]["validation"]
+    assert (
+        soup.evaluate(ticket, task).validation == ticket.notes["pool"][-1]["validation"]
+    )
 
 
 def test_where_nothing_helps_the_ticket_is_imps_own(points: Make) -> None:
@@ -154,11 +189,14 @@ def test_levels_beyond_the_target_cost_a_fine_tune_each(points: Make) -> None:
     steps, examples = [], []
     for beyond in (0, 1, 2):
         meter = soup.Meter()
-        LotteryPools(compression=0.2, coefficients=(0.5,), beyond=beyond).draw(points(), 0.4, meter)
+        LotteryPools(compression=0.2, coefficients=(0.5,), beyond=beyond).draw(
+            points(), 0.4, meter
+        )
         steps.append(meter.bill["train"].steps)
         examples.append(meter.bill["select"].examples)
     assert steps == [45, 60, 75]
-    assert examples == [40 * (1 + 2), 40 * (1 + 3), 40 * (1 + 4)]  # the ticket, and each other level once
+    # the ticket, and each other level once
+    assert examples == [40 * (1 + 2), 40 * (1 + 3), 40 * (1 + 4)]
 
 
 def test_knobs_that_cannot_work_are_refused_before_any_work(points: Make) -> None:

@@ -24,7 +24,9 @@ def test_a_ticket_can_be_drawn_again_from_how_it_describes_its_method(name: str)
     method = TABLES[name]()
     facts = json.loads(json.dumps(describe(method)))
     assert facts.pop("name") == name == method.name
-    open_knobs = {knob: value for knob, value in facts.items() if knob in TABLES[name].knobs}
+    open_knobs = {
+        knob: value for knob, value in facts.items() if knob in TABLES[name].knobs
+    }
     assert describe(TABLES[name](**open_knobs)) == describe(method)
 
 
@@ -34,7 +36,9 @@ def test_a_variant_says_what_it_does_and_what_it_leaves_open(name: str) -> None:
     assert variant.summary.endswith(".")
     assert not variant.knobs.keys() & variant.fixed.keys()
     for knob in variant.knobs:
-        assert f"{knob}:" in variant.make.__doc__ or f"{knob}," in variant.make.__doc__, knob
+        assert f"{knob}:" in variant.make.__doc__ or f"{knob}," in variant.make.__doc__, (
+            knob
+        )
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -45,12 +49,24 @@ def test_a_method_does_not_change(name: str) -> None:
             setattr(method, knob, None)
 
 
-def test_what_the_name_fixes_goes_before_defaults_and_what_is_given_before_presets() -> None:
+def test_what_the_name_fixes_goes_before_defaults_and_what_is_given_before_presets() -> (
+    None
+):
     variant = Variant(
-        InstantSoup, {"denoisers": 3, "lookahead_steps": 30}, {"quick": {"denoisers": 1, "lookahead_steps": 5}}
+        InstantSoup,
+        {"denoisers": 3, "lookahead_steps": 30},
+        {"quick": {"denoisers": 1, "lookahead_steps": 5}},
     )
-    drawn: list[Any] = [variant(), variant(preset="quick"), variant(preset="quick", lookahead_steps=7)]
-    assert [(each.denoisers, each.lookahead_steps) for each in drawn] == [(3, 30), (1, 5), (1, 7)]
+    drawn: list[Any] = [
+        variant(),
+        variant(preset="quick"),
+        variant(preset="quick", lookahead_steps=7),
+    ]
+    assert [(each.denoisers, each.lookahead_steps) for each in drawn] == [
+        (3, 30),
+        (1, 5),
+        (1, 7),
+    ]
     assert variant.preset(None) == {}
     with pytest.raises(UnknownName, match="unknown preset 'quik'; did you mean 'quick'"):
         variant.preset("quik")
@@ -58,7 +74,10 @@ def test_what_the_name_fixes_goes_before_defaults_and_what_is_given_before_prese
 
 def test_one_shot_cuts_the_pre_trained_magnitudes(points: Make) -> None:
     task = points()
-    sizes = {name: task.course.model.get_parameter(name).detach().abs() for name in task.course.scope}
+    sizes = {
+        name: task.course.model.get_parameter(name).detach().abs()
+        for name in task.course.scope
+    }
     dense = soup.Mask.dense(task.course.scope)
     for across in ("model", "layer"):
         ticket = soup.OneShot(across=across).draw(task, 0.7)
@@ -74,5 +93,7 @@ def test_dense_prunes_nothing_and_says_so(points: Make) -> None:
     ticket = soup.Dense().draw(task)
     assert ticket.mask == soup.Mask.dense(task.course.scope)
     assert soup.evaluate(ticket, task).cost.steps == 15
-    with pytest.raises(SparsityError, match=r"sparsity is 0\.5 and method 'dense' prunes nothing"):
+    with pytest.raises(
+        SparsityError, match=r"sparsity is 0\.5 and method 'dense' prunes nothing"
+    ):
         soup.Dense().draw(task, 0.5)

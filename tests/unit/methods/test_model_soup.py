@@ -19,17 +19,28 @@ Make = Callable[..., CourseTask]
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.6])
-def test_the_uniform_soup_is_the_mean_of_fine_tunes_by_protocol(points: Make, sparsity: float) -> None:
+def test_the_uniform_soup_is_the_mean_of_fine_tunes_by_protocol(
+    points: Make, sparsity: float
+) -> None:
     task = points()
     learner = task.learner(soup.Meter())
-    looks = briefs(3, 15, Protocols((0.3, 3.0), (0.0, 0.1), (0.0, 0.1), (1.0, 1.0)), learner.seed("ingredients"))
+    looks = briefs(
+        3,
+        15,
+        Protocols((0.3, 3.0), (0.0, 0.1), (0.0, 0.1), (1.0, 1.0)),
+        learner.seed("ingredients"),
+    )
     assert len({look.training for look in looks}) == 3
     total: dict[str, torch.Tensor] = {}
     for look in looks:
         alone = task.learner(soup.Meter())
-        alone.apply_mask(soup.OneShot().draw(task, sparsity).mask if sparsity else alone.mask)
+        alone.apply_mask(
+            soup.OneShot().draw(task, sparsity).mask if sparsity else alone.mask
+        )
         alone.complete(look.training)
-        total = {name: total.get(name, 0) + part for name, part in alone.weights().items()}
+        total = {
+            name: total.get(name, 0) + part for name, part in alone.weights().items()
+        }
     ticket = ModelSoup(average="uniform", ingredients=3).draw(task, sparsity)
     assert ticket.start.keys() == total.keys()
     for name, part in ticket.start.items():
@@ -46,14 +57,19 @@ def test_its_notes_say_what_each_ingredient_is_worth_and_how_far_apart_those_tak
     taken = [note for note in notes if note["taken"]]
     assert len(notes) == 4
     assert len(taken) == 4 or average == "greedy"
-    assert [note["barrier"] is None for note in taken].count(True) == 1  # of the first to itself
+    # of the first to itself
+    assert [note["barrier"] is None for note in taken].count(True) == 1
     assert all(note["barrier"] is None for note in notes if not note["taken"])
 
 
-def test_the_greedy_soup_validates_no_worse_than_its_best_ingredient(points: Make) -> None:
+def test_the_greedy_soup_validates_no_worse_than_its_best_ingredient(
+    points: Make,
+) -> None:
     for seed in range(3):
         task = replace(points(), seed=seed)
-        ticket = ModelSoup(ingredients=4, protocols=replace(PROTOCOLS, rate=(0.3, 10.0))).draw(task, 0.5)
+        ticket = ModelSoup(
+            ingredients=4, protocols=replace(PROTOCOLS, rate=(0.3, 10.0))
+        ).draw(task, 0.5)
         best = max(note["validation"] for note in ticket.notes["ingredients"])
         assert soup.evaluate(ticket, task).validation >= best
 

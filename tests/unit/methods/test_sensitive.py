@@ -31,18 +31,26 @@ Make = Callable[..., CourseTask]
 SCOPE = ("one.weight", "two.weight")
 
 
-def chosen(task: CourseTask, learner: ModuleLearner, per_class: int) -> tuple[Tensor, Tensor]:
+def chosen(
+    task: CourseTask, learner: ModuleLearner, per_class: int
+) -> tuple[Tensor, Tensor]:
     """The examples that both methods score by."""
     train = task.course.train
-    return train.batch(balanced(train.targets, len(train), per_class, learner.seed("score sample")))
+    return train.batch(
+        balanced(train.targets, len(train), per_class, learner.seed("score sample"))
+    )
 
 
-def loss_at(task: CourseTask, batch: tuple[Tensor, Tensor], temperature: float = 1.0) -> Callable[..., Tensor]:
+def loss_at(
+    task: CourseTask, batch: tuple[Tensor, Tensor], temperature: float = 1.0
+) -> Callable[..., Tensor]:
     """The mean loss as a function of the two matrices."""
     model, (inputs, targets) = task.course.model, batch
 
     def loss(*matrices: Tensor) -> Tensor:
-        outputs = functional_call(model, dict(zip(SCOPE, matrices, strict=True)), (inputs,))
+        outputs = functional_call(
+            model, dict(zip(SCOPE, matrices, strict=True)), (inputs,)
+        )
         return F.cross_entropy(outputs / temperature, targets)
 
     return loss
@@ -59,12 +67,16 @@ def connections(task: CourseTask, batch: tuple[Tensor, Tensor]) -> dict[str, Ten
     """|dL / dm| at m = 1, where each weight is multiplied by an m of its own."""
     here, loss = matrices(task), loss_at(task, batch)
     ones = tuple(torch.ones_like(part) for part in here)
-    slopes = AF.jacobian(lambda *m: loss(*(a * b for a, b in zip(m, here, strict=True))), ones)
+    slopes = AF.jacobian(
+        lambda *m: loss(*(a * b for a, b in zip(m, here, strict=True))), ones
+    )
     return {name: slope.abs() for name, slope in zip(SCOPE, slopes, strict=True)}
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(64, 1), (8, 1), (8, 4), (1, 1)])
-def test_snip_scores_what_the_loss_feels_of_each_connection(points: Make, batch: int, accumulation: int) -> None:
+def test_snip_scores_what_the_loss_feels_of_each_connection(
+    points: Make, batch: int, accumulation: int
+) -> None:
     """However the sample is cut into micro-batches."""
     task = points(batch=batch, accumulation=accumulation)
     learner = task.learner(soup.Meter())
@@ -76,11 +88,16 @@ def test_snip_scores_what_the_loss_feels_of_each_connection(points: Make, batch:
     assert Snip().draw(task, 0.5).mask == prune(wanted, learner.mask, 0.5)
 
 
-def test_snip_takes_absolute_values_of_the_sum_and_not_the_sum_of_absolute_values(points: Make) -> None:
+def test_snip_takes_absolute_values_of_the_sum_and_not_the_sum_of_absolute_values(
+    points: Make,
+) -> None:
     task = points(batch=1)
     learner = task.learner(soup.Meter())
     inputs, targets = chosen(task, learner, 10)
-    single = [connections(task, (inputs[i : i + 1], targets[i : i + 1])) for i in range(len(inputs))]
+    single = [
+        connections(task, (inputs[i : i + 1], targets[i : i + 1]))
+        for i in range(len(inputs))
+    ]
     other = {name: torch.stack([each[name] for each in single]).mean(0) for name in SCOPE}
     scores = snip(learner, Sample(10, learner.seed("score sample")))
     assert all((other[name] > scores[name]).all() for name in SCOPE)
@@ -90,32 +107,51 @@ def test_snip_takes_absolute_values_of_the_sum_and_not_the_sum_of_absolute_value
 # GraSP
 
 
-def flows(task: CourseTask, batch: tuple[Tensor, Tensor], temperature: float = 1.0) -> dict[str, Tensor]:
+def flows(
+    task: CourseTask, batch: tuple[Tensor, Tensor], temperature: float = 1.0
+) -> dict[str, Tensor]:
     """What theta * (H g) is, by the explicit Hessian of both matrices together."""
     here = torch.cat([part.flatten() for part in matrices(task)]).double()
     sizes = [part.numel() for part in matrices(task)]
-    model, shapes = deepcopy(task.course.model).double(), [part.shape for part in matrices(task)]
+    model, shapes = (
+        deepcopy(task.course.model).double(),
+        [part.shape for part in matrices(task)],
+    )
     task = replace(task, course=replace(task.course, model=model))
 
     def loss(flat: Tensor) -> Tensor:
-        parts = (part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True))
+        parts = (
+            part.view(shape)
+            for part, shape in zip(flat.split(sizes), shapes, strict=True)
+        )
         return loss_at(task, (batch[0].double(), batch[1]), temperature)(*parts)
 
     score = here * (AF.hessian(loss, here) @ AF.jacobian(loss, here))
-    return {n: part.view(s).float() for n, part, s in zip(SCOPE, score.split(sizes), shapes, strict=True)}
+    return {
+        n: part.view(s).float()
+        for n, part, s in zip(SCOPE, score.split(sizes), shapes, strict=True)
+    }
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
 @pytest.mark.parametrize("batch", [64, 7])
-def test_grasp_scores_with_the_hessian_itself(points: Make, batch: int, temperature: float) -> None:
+def test_grasp_scores_with_the_hessian_itself(
+    points: Make, batch: int, temperature: float
+) -> None:
     task = points(batch=batch)
     learner = task.learner(soup.Meter())
     wanted = flows(task, chosen(task, learner, 10), temperature)
     scores = grasp(learner, Sample(10, learner.seed("score sample")), temperature)
     for name in SCOPE:
-        torch.testing.assert_close(scores[name], wanted[name], rtol=1e-3, atol=1e-3 * float(wanted[name].abs().max()))
+        torch.testing.assert_close(
+            scores[name],
+            wanted[name],
+            rtol=1e-3,
+            atol=1e-3 * float(wanted[name].abs().max()),
+        )
     ticket = Grasp(temperature=temperature).draw(task, 0.5)
-    assert ticket.mask.distance(prune(wanted, learner.mask, 0.5)) <= 2 / 168  # two weights about the cut, if any
+    # two weights about the cut, if any
+    assert ticket.mask.distance(prune(wanted, learner.mask, 0.5)) <= 2 / 168
 
 
 def test_the_temperature_changes_the_ticket(points: Make) -> None:
@@ -136,8 +172,12 @@ class Bowl(nn.Module):
         return (self.w @ self.A @ self.w.T / 2).expand(len(inputs), 1)
 
 
-def of_its_own(model: nn.Module, inputs: Tensor | None = None, loss: Any = None) -> CourseTask:
-    data: Any = TensorDataset(torch.zeros(4) if inputs is None else inputs, torch.zeros(4).long())
+def of_its_own(
+    model: nn.Module, inputs: Tensor | None = None, loss: Any = None
+) -> CourseTask:
+    data: Any = TensorDataset(
+        torch.zeros(4) if inputs is None else inputs, torch.zeros(4).long()
+    )
     return soup.tasks.module(
         "own",
         model,
@@ -162,7 +202,9 @@ def test_grasp_removes_first_what_holds_back_the_gradient_flow() -> None:
     assert scores["w"].tolist() == [[-2.0, 4.0, 0.25]]
     assert Grasp().draw(task, 1 / 3).mask["w"].tolist() == [[False, True, True]]
     assert Grasp().draw(task, 2 / 3).mask["w"].tolist() == [[False, True, False]]
-    assert Grasp(absolute=True).draw(task, 1 / 3).mask["w"].tolist() == [[True, True, False]]
+    assert Grasp(absolute=True).draw(task, 1 / 3).mask["w"].tolist() == [
+        [True, True, False]
+    ]
 
 
 def test_snip_removes_first_what_the_loss_feels_least() -> None:
@@ -183,14 +225,25 @@ def attentive(request: pytest.FixtureRequest, quick_regime: soup.Regime) -> Cour
     if request.param == "clip":
         return request.getfixturevalue("mini_clip_task")
     if request.param == "vit":
-        folder, images = request.getfixturevalue("tiny_vit"), request.getfixturevalue("tiny_images")
-        return soup.tasks.image("vit", model=str(folder), data=images, regime=quick_regime, validation=0.25)
+        folder, images = (
+            request.getfixturevalue("tiny_vit"),
+            request.getfixturevalue("tiny_images"),
+        )
+        return soup.tasks.image(
+            "vit", model=str(folder), data=images, regime=quick_regime, validation=0.25
+        )
     dice = torch.Generator().manual_seed(0)
     images = torch.randn(4, 3, tiny.IMAGE, tiny.IMAGE, generator=dice)
-    return of_its_own(tiny.attention_tower(), images, lambda outputs, _: outputs.square().sum(1).mean().log())
+    return of_its_own(
+        tiny.attention_tower(),
+        images,
+        lambda outputs, _: outputs.square().sum(1).mean().log(),
+    )
 
 
-def gradient_at(learner: ModuleLearner, weights: dict[str, Tensor], sample: Sample) -> dict[str, Tensor]:
+def gradient_at(
+    learner: ModuleLearner, weights: dict[str, Tensor], sample: Sample
+) -> dict[str, Tensor]:
     before = learner.weights()
     learner.restore(weights)
     gradient = learner.gradient(sample)
@@ -198,13 +251,16 @@ def gradient_at(learner: ModuleLearner, weights: dict[str, Tensor], sample: Samp
     return {name: gradient[name] for name in learner.scope}
 
 
-def test_curvature_through_attention_is_that_of_finite_differences(attentive: CourseTask) -> None:
+def test_curvature_through_attention_is_that_of_finite_differences(
+    attentive: CourseTask,
+) -> None:
     learner, sample = attentive.learner(soup.Meter()), Sample(2, 5)
     here = learner.weights()
     slope = gradient_at(learner, here, sample)
     size = 1e-2 / sum(float(part.square().sum()) for part in slope.values()) ** 0.5
     ahead, behind = (
-        gradient_at(learner, {n: here[n] + sign * size * slope[n] for n in slope}, sample) for sign in (1, -1)
+        gradient_at(learner, {n: here[n] + sign * size * slope[n] for n in slope}, sample)
+        for sign in (1, -1)
     )
     curvature = learner.curvature(sample)
     found = torch.cat([curvature[n].flatten() for n in slope])
@@ -214,10 +270,14 @@ def test_curvature_through_attention_is_that_of_finite_differences(attentive: Co
     assert curvature.keys() == dict.fromkeys(learner.scope).keys()
 
 
-def test_scores_are_of_full_precision_where_training_is_not(attentive: CourseTask) -> None:
+def test_scores_are_of_full_precision_where_training_is_not(
+    attentive: CourseTask,
+) -> None:
     sample = Sample(2, 5)
     half, full = (
-        replace(attentive, regime=attentive.regime.model_copy(update={"precision": precision}))
+        replace(
+            attentive, regime=attentive.regime.model_copy(update={"precision": precision})
+        )
         for precision in ("bfloat16", "float32")
     )
     rough, fine = (
@@ -239,7 +299,9 @@ class Lame(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second, self.third = (nn.Linear(4, 4, bias=False) for _ in range(3))
+        self.first, self.second, self.third = (
+            nn.Linear(4, 4, bias=False) for _ in range(3)
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.first(inputs) + 1e-9 * self.second(inputs)
@@ -249,17 +311,26 @@ class Lame(nn.Module):
 def lame() -> CourseTask:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return of_its_own(Lame(), 2 * torch.eye(4), lambda outputs, _: outputs.square().sum(1).mean())
+        return of_its_own(
+            Lame(), 2 * torch.eye(4), lambda outputs, _: outputs.square().sum(1).mean()
+        )
 
 
 @pytest.mark.parametrize("make", [Snip, Grasp])
-def test_a_matrix_that_would_lose_all_its_weights_is_named(make: type, lame: CourseTask) -> None:
-    with pytest.raises(SparsityError, match=r"nothing is left of 'second.weight' \(16 weights\) and 1 more; raise"):
+def test_a_matrix_that_would_lose_all_its_weights_is_named(
+    make: type, lame: CourseTask
+) -> None:
+    with pytest.raises(
+        SparsityError,
+        match=r"nothing is left of 'second.weight' \(16 weights\) and 1 more; raise",
+    ):
         make().draw(lame, 0.8)
 
 
 @pytest.mark.parametrize("make", [Snip, Grasp])
-def test_a_matrix_may_lose_all_its_weights_where_that_is_allowed(make: type, lame: CourseTask) -> None:
+def test_a_matrix_may_lose_all_its_weights_where_that_is_allowed(
+    make: type, lame: CourseTask
+) -> None:
     ticket = make(allow_collapse=True).draw(lame, 0.8)
     assert ticket.mask.collapsed == ("second.weight", "third.weight")
     assert ticket.mask.kept == round(0.2 * 48)
@@ -275,7 +346,9 @@ def test_cut_layer_by_layer_none_loses_all(make: type, lame: CourseTask) -> None
 
 
 @pytest.mark.parametrize(("make", "passes"), [(Snip, 3), (Grasp, 12)])
-def test_scoring_is_charged_by_the_examples_of_the_sample(points: Make, make: type, passes: int) -> None:
+def test_scoring_is_charged_by_the_examples_of_the_sample(
+    points: Make, make: type, passes: int
+) -> None:
     meter = soup.Meter()
     make(per_class=4).draw(points(), 0.5, meter)
     assert set(meter.bill) == {"score"}

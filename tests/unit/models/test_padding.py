@@ -33,12 +33,16 @@ def examples_of(loaded: text.TextModel, texts: list[str]) -> TextExamples:
 
 
 @torch.no_grad()
-def logits(loaded: text.TextModel, examples: TextExamples, indices: list[int]) -> torch.Tensor:
+def logits(
+    loaded: text.TextModel, examples: TextExamples, indices: list[int]
+) -> torch.Tensor:
     return predict(loaded.model.eval(), examples.batch(indices))[0]
 
 
 @pytest.mark.parametrize("kind", zoo.TEXT)
-def test_a_text_alone_and_in_a_batch_gets_the_same_logits(kind: str, tmp_path: Path) -> None:
+def test_a_text_alone_and_in_a_batch_gets_the_same_logits(
+    kind: str, tmp_path: Path
+) -> None:
     loaded = text.load(str(zoo.text(tmp_path, kind)), labels=3, seed=0)
     examples = examples_of(loaded, TEXTS)
 
@@ -48,19 +52,26 @@ def test_a_text_alone_and_in_a_batch_gets_the_same_logits(kind: str, tmp_path: P
         torch.manual_seed(0)
         alone = logits(loaded, examples, [row])
         if kind != "yoso":  # it hashes at random, anew for each batch
-            assert torch.allclose(alone[0], together[row], atol=1e-4 * float(together.abs().max())), (
+            assert torch.allclose(
+                alone[0], together[row], atol=1e-4 * float(together.abs().max())
+            ), (
                 row,
                 alone,
                 together,
             )
 
     assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
-    assert loaded.model.config.get_text_config().pad_token_id == loaded.tokenizer.pad_token_id
+    assert (
+        loaded.model.config.get_text_config().pad_token_id
+        == loaded.tokenizer.pad_token_id
+    )
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral"])
-def test_a_decoder_without_a_pad_token_pads_with_the_end_of_its_texts(kind: str, tmp_path: Path) -> None:
+def test_a_decoder_without_a_pad_token_pads_with_the_end_of_its_texts(
+    kind: str, tmp_path: Path
+) -> None:
     loaded = text.load(str(zoo.text(tmp_path, kind)), labels=3, seed=0)
     assert loaded.tokenizer.pad_token == "</s>"  # noqa: S105 - no password
     assert loaded.model.config.pad_token_id == zoo.END
@@ -91,23 +102,31 @@ def test_the_configuration_decides_then_the_tokenizer_then_the_end_of_text(
     assert batch["input_ids"][0].tolist() == [7, 6, 3, 9, pad, pad]
 
 
-def test_a_model_that_reads_its_last_position_is_padded_at_the_front(tmp_path: Path) -> None:
+def test_a_model_that_reads_its_last_position_is_padded_at_the_front(
+    tmp_path: Path,
+) -> None:
     loaded = text.load(str(zoo.text(tmp_path, "xlnet")), labels=3, seed=0)
     batch = examples_of(loaded, TEXTS).batch([0, 1])
     assert batch["input_ids"][0].tolist() == [zoo.PAD, zoo.PAD, 7, 6, 3, 9]
     assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1, 1], [1] * 6]
 
 
-def test_a_tokenizer_that_pads_at_the_front_does_not_shift_a_model_that_counts_positions(tmp_path: Path) -> None:
+def test_a_tokenizer_that_pads_at_the_front_does_not_shift_a_model_that_counts_positions(
+    tmp_path: Path,
+) -> None:
     zoo.text(tmp_path, "gpt2")
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"padding_side": "left"}))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(config | {"padding_side": "left"})
+    )
     loaded = text.load(str(tmp_path), labels=3, seed=0)
     assert loaded.tokenizer.padding_side == "right"
 
 
 @pytest.mark.parametrize("kind", sorted(padding.DEPENDS & zoo.TEXT.keys()))
-def test_texts_are_all_as_long_where_a_model_mixes_padding_into_its_answer(kind: str, tmp_path: Path) -> None:
+def test_texts_are_all_as_long_where_a_model_mixes_padding_into_its_answer(
+    kind: str, tmp_path: Path
+) -> None:
     loaded = text.load(str(zoo.text(tmp_path, kind)), labels=3, seed=0)
     examples = examples_of(loaded, TEXTS)
     assert examples.lengths is None
@@ -119,7 +138,9 @@ def test_a_model_without_any_token_to_pad_with_is_refused(tmp_path: Path) -> Non
     zoo.text(tmp_path, "llama")
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
-    settings: dict[str, Any] = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings: dict[str, Any] = json.loads(
+        (tmp_path / "tokenizer_config.json").read_text()
+    )
     settings.pop("eos_token")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(DataError, match="no token to pad texts with"):
@@ -148,7 +169,9 @@ def test_a_text_without_a_token_is_a_pad_token(tmp_path: Path) -> None:
         ("llama", None),
     ],
 )
-def test_texts_are_not_longer_than_a_model_has_places(kind: str, positions: int | None, tmp_path: Path) -> None:
+def test_texts_are_not_longer_than_a_model_has_places(
+    kind: str, positions: int | None, tmp_path: Path
+) -> None:
     loaded = text.load(str(zoo.text(tmp_path, kind)), labels=3, seed=0)
     assert loaded.positions == positions
     rows = Dataset.from_dict({"text": ["good " * 100], "label": [0]})

@@ -21,19 +21,35 @@ PAD, END = 0, 1
 WORDS = ("good", "bad", "not", "very", "a", "the", "film", "plot", "is", "was")
 VOCABULARY = 32
 
-_SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+_SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
 _POSITIONS = {"max_position_embeddings": 64}
 _ENCODER = _SIZES | _POSITIONS
 _DECODER = _SIZES | _POSITIONS | {"num_key_value_heads": 2}
 _GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 _XLM = {"emb_dim": 32, "n_layers": 2, "n_heads": 4} | _POSITIONS
-_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": PAD}
+_T5 = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": PAD,
+}
 _BART = {
     "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
     "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "decoder_start_token_id": PAD,
 } | _POSITIONS  # fmt: skip
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
-_DEBERTA = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}
+_DEBERTA = {
+    "relative_attention": True,
+    "pos_att_type": ["c2p", "p2c"],
+    "position_biased_input": False,
+}
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "albert": _ENCODER | {"embedding_size": 16},
@@ -86,12 +102,21 @@ DECODERS: dict[str, dict[str, Any]] = {
     "qwen3": _DECODER | {"head_dim": 8},
 }  # fmt: skip
 EXPERTS: dict[str, dict[str, Any]] = {
-    "gpt_oss": _DECODER | {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8},
+    "gpt_oss": _DECODER
+    | {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8},
     "mixtral": _DECODER | {"num_local_experts": 4},
-    "qwen2_moe": _DECODER | _EXPERTS | {"shared_expert_intermediate_size": 32, "decoder_sparse_step": 1},
+    "qwen2_moe": _DECODER
+    | _EXPERTS
+    | {"shared_expert_intermediate_size": 32, "decoder_sparse_step": 1},
     "qwen3_moe": _DECODER | _EXPERTS | {"head_dim": 8},
 }
-PAIRS: dict[str, dict[str, Any]] = {"bart": _BART, "mbart": _BART, "mt5": _T5, "t5": _T5, "umt5": _T5}
+PAIRS: dict[str, dict[str, Any]] = {
+    "bart": _BART,
+    "mbart": _BART,
+    "mt5": _T5,
+    "t5": _T5,
+    "umt5": _T5,
+}
 STATES: dict[str, dict[str, Any]] = {
     "jamba": _DECODER | {
         "num_hidden_layers": 4, "attn_layer_period": 4, "attn_layer_offset": 1, "expert_layer_period": 2,
@@ -112,7 +137,13 @@ _PICTURE = {"image_size": 16, "patch_size": 8}
 VISION: dict[str, dict[str, Any]] = {
     "beit": _SIZES | _PICTURE,
     "deit": _SIZES | _PICTURE | {"architectures": ["DeiTForImageClassification"]},
-    "dinov2": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_ratio": 2} | _PICTURE,
+    "dinov2": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "mlp_ratio": 2,
+    }
+    | _PICTURE,
     "swin": {
         "image_size": 16,
         "patch_size": 2,
@@ -129,8 +160,12 @@ VISION: dict[str, dict[str, Any]] = {
 def text(folder: Path, kind: str, *, seed: int = 0, **changes: Any) -> Path:
     """Save a classifier of three classes of texts, with a tokenizer of words, into *folder*, and return it."""
     has_pad = kind in ENCODERS or kind in PAIRS
-    (letters() if kind == "qwen2" else tokenizer(pad=has_pad, end=kind in PAIRS)).save_pretrained(folder)
-    classifier(kind, seed=seed, **{"pad_token_id": PAD if has_pad else None, **changes}).save_pretrained(folder)
+    (
+        letters() if kind == "qwen2" else tokenizer(pad=has_pad, end=kind in PAIRS)
+    ).save_pretrained(folder)
+    classifier(
+        kind, seed=seed, **{"pad_token_id": PAD if has_pad else None, **changes}
+    ).save_pretrained(folder)
     return folder
 
 
@@ -141,19 +176,27 @@ def tokenizer(*, pad: bool, end: bool) -> PreTrainedTokenizerFast:
         pad: whether it names its pad token.
         end: whether each text ends with an end of text.
     """
-    vocabulary = {word: number for number, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))}
+    vocabulary = {
+        word: number for number, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))
+    }
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106 - no password
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     if end:
-        words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", END)])
-    marks = {"unk_token": "<unk>", "eos_token": "</s>"} | ({"pad_token": "<pad>"} if pad else {})
+        words.post_processor = processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", END)]
+        )
+    marks = {"unk_token": "<unk>", "eos_token": "</s>"} | (
+        {"pad_token": "<pad>"} if pad else {}
+    )
     return PreTrainedTokenizerFast(tokenizer_object=words, **marks)
 
 
 def letters() -> PreTrainedTokenizerFast:
     """Letters to numbers, for kinds of model whose own tokenizer is made of whatever is in their folder."""
     marks = ["<pad>", "</s>", "<|endoftext|>", "Ġ"]
-    vocabulary = {letter: number for number, letter in enumerate([*marks, *string.ascii_lowercase])}
+    vocabulary = {
+        letter: number for number, letter in enumerate([*marks, *string.ascii_lowercase])
+    }
     tokens = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="</s>")  # noqa: S106 - no password
@@ -162,13 +205,20 @@ def letters() -> PreTrainedTokenizerFast:
 def classifier(kind: str, *, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A classifier of three classes of texts."""
     marks = {"bos_token_id": END, "eos_token_id": END}
-    config = AutoConfig.for_model(kind, **{"vocab_size": VOCABULARY, "num_labels": 3, **marks, **TEXT[kind], **changes})
+    config = AutoConfig.for_model(
+        kind,
+        **{"vocab_size": VOCABULARY, "num_labels": 3, **marks, **TEXT[kind], **changes},
+    )
     return _seeded(AutoModelForSequenceClassification, config, seed)
 
 
 def image_classifier(kind: str, *, seed: int = 0) -> PreTrainedModel:
     """A classifier of three classes of images."""
-    return _seeded(AutoModelForImageClassification, AutoConfig.for_model(kind, num_labels=3, **VISION[kind]), seed)
+    return _seeded(
+        AutoModelForImageClassification,
+        AutoConfig.for_model(kind, num_labels=3, **VISION[kind]),
+        seed,
+    )
 
 
 def _seeded(auto: Any, config: Any, seed: int) -> PreTrainedModel:

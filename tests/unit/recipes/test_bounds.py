@@ -58,20 +58,38 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path: Path, line: str) -> N
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"denoisers": 10**11}, {"lookahead_steps": 10**11}, {"rounds": 10**9}, {"rate": [1.0, 1e308]}], ids=str
+    "knobs",
+    [
+        {"denoisers": 10**11},
+        {"lookahead_steps": 10**11},
+        {"rounds": 10**9},
+        {"rate": [1.0, 1e308]},
+    ],
+    ids=str,
 )
 def test_knobs_have_bounds(knobs: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         Recipe.parse(
-            {"task": {"name": "glue/cola"}, "method": {"name": "instant-soup", **knobs}, "sparsity": 0.5}, "recipe"
+            {
+                "task": {"name": "glue/cola"},
+                "method": {"name": "instant-soup", **knobs},
+                "sparsity": 0.5,
+            },
+            "recipe",
         )
 
 
-def test_a_diamond_of_files_is_read_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diamond_of_files_is_read_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Read without a memory this one takes 2**30 readings."""
     written(tmp_path, PLAIN, "0.toml")
     for number in range(1, 31):
-        written(tmp_path, f'extends = ["{number - 1}.toml", "{number - 1}.toml"]', f"{number}.toml")
+        written(
+            tmp_path,
+            f'extends = ["{number - 1}.toml", "{number - 1}.toml"]',
+            f"{number}.toml",
+        )
     assert Recipe.read(tmp_path / "30.toml").sparsity == 0.5
 
 
@@ -93,14 +111,22 @@ def test_a_pipe_is_no_recipe(tmp_path: Path) -> None:
 
 
 def test_a_billion_runs_are_counted_and_not_made(tmp_path: Path) -> None:
-    axes = "\n".join(f'"method.{knob}" = [{", ".join(map(str, range(1, 1001)))}]' for knob in ("a", "b"))
+    axes = "\n".join(
+        f'"method.{knob}" = [{", ".join(map(str, range(1, 1001)))}]'
+        for knob in ("a", "b")
+    )
     seeds = f"seed = [{', '.join(map(str, range(1000)))}]"
     path = written(tmp_path, f"{PLAIN}[sweep]\n{axes}\n{seeds}")
-    with pytest.raises(RecipeError, match=r"asks for 1,000,000,000 runs; expected up to 10,000: --most allows more"):
+    with pytest.raises(
+        RecipeError,
+        match=r"asks for 1,000,000,000 runs; expected up to 10,000: --most allows more",
+    ):
         expand(path)
 
 
-def test_more_runs_are_allowed_where_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_runs_are_allowed_where_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(grid, "MOST", 2)
     path = written(tmp_path, f"{PLAIN}[sweep]\nseed = [0, 1, 2]")
     with pytest.raises(RecipeError, match="asks for 3 runs; expected up to 2"):
@@ -119,11 +145,17 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path, field: str) -> None:
 # paths
 
 
-def test_a_path_begins_where_its_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_begins_where_its_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "project" / "data").mkdir(parents=True)
     (tmp_path / "project" / "base" / "model").mkdir(parents=True)
     written(tmp_path, 'task.model = "model"\n' + PLAIN, "project/base/base.toml")
-    path = written(tmp_path, 'extends = "base/base.toml"\ndata.folder = "data"', "project/recipe.toml")
+    path = written(
+        tmp_path,
+        'extends = "base/base.toml"\ndata.folder = "data"',
+        "project/recipe.toml",
+    )
     monkeypatch.chdir(tmp_path)
     recipe = Recipe.read(path)
     assert recipe.data.folder == str(tmp_path / "project" / "data")
@@ -131,10 +163,15 @@ def test_a_path_begins_where_its_file_is(tmp_path: Path, monkeypatch: pytest.Mon
     assert expand(path)[0].recipe == recipe
 
 
-def test_a_path_from_where_one_stands_stays_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_from_where_one_stands_stays_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And so does the key of the recipe."""
     (tmp_path / "data").mkdir()
-    path = written(tmp_path, f'data.folder = "data"\ntask.model = "google-bert/bert-base-uncased"\n{PLAIN}')
+    path = written(
+        tmp_path,
+        f'data.folder = "data"\ntask.model = "google-bert/bert-base-uncased"\n{PLAIN}',
+    )
     monkeypatch.chdir(tmp_path)
     recipe = Recipe.read(path)
     assert recipe.data.folder == "data"
@@ -144,7 +181,10 @@ def test_a_path_from_where_one_stands_stays_as_it_is_written(tmp_path: Path, mon
 def test_paths_in_cells_and_sweeps_too(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    path = written(tmp_path, f'{PLAIN}[sweep]\n"task.model" = ["a", "b"]\n[cells.one]\ndata.folder = "a"')
+    path = written(
+        tmp_path,
+        f'{PLAIN}[sweep]\n"task.model" = ["a", "b"]\n[cells.one]\ndata.folder = "a"',
+    )
     fields = toml.read(path)
     assert fields["sweep"]["task.model"] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert fields["cells"]["one"]["data"]["folder"] == str(tmp_path / "a")
@@ -154,7 +194,9 @@ def test_paths_in_cells_and_sweeps_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "trainin.rate = 1", "x = ["])
-def test_whoever_mistypes_is_told_without_importing_torch(tmp_path: Path, line: str) -> None:
+def test_whoever_mistypes_is_told_without_importing_torch(
+    tmp_path: Path, line: str
+) -> None:
     path = tmp_path / "recipe.toml"
     if line:
         written(tmp_path, f"{line}\n{PLAIN}")
@@ -169,5 +211,10 @@ def test_whoever_mistypes_is_told_without_importing_torch(tmp_path: Path, line: 
         "    else: sys.exit('read')\n"
         "sys.exit(' '.join({'torch', 'transformers', 'datasets'} & sys.modules.keys()) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -19,7 +19,11 @@ from instant_soup.recipes.recipe import DRAWN, DataSettings, Recipe, TaskSetting
 from instant_soup.soup.denoiser import Protocols
 from instant_soup.training.regime import Regime
 
-PLAIN: dict[str, Any] = {"task": {"name": "glue/cola"}, "method": {"name": "instant-soup"}, "sparsity": 0.5}
+PLAIN: dict[str, Any] = {
+    "task": {"name": "glue/cola"},
+    "method": {"name": "instant-soup"},
+    "sparsity": 0.5,
+}
 
 
 def made(changes: dict[str, Any] | None = None, **tables: Any) -> Recipe:
@@ -79,7 +83,10 @@ CHANGES: dict[str, Any] = {
     "method.name": "gradual",
 }
 IMAGES: dict[str, Any] = {"task": {"name": "vision/mnist", "model": "clip"}}
-IMAGE_CHANGES: dict[str, Any] = {"task.classes": ["zero", "one"], "task.templates": ["a {}."]}
+IMAGE_CHANGES: dict[str, Any] = {
+    "task.classes": ["zero", "one"],
+    "task.templates": ["a {}."],
+}
 KNOBS: dict[str, dict[str, Any]] = {
     "instant-soup": {
         "denoisers": 5,
@@ -128,7 +135,12 @@ KNOBS: dict[str, dict[str, Any]] = {
         "across": "layer",
         "pattern": "2:4",
     },
-    "snip": {"per_class": 11, "across": "layer", "pattern": "2:4", "allow_collapse": True},
+    "snip": {
+        "per_class": 11,
+        "across": "layer",
+        "pattern": "2:4",
+        "allow_collapse": True,
+    },
     "grasp": {
         "per_class": 11,
         "temperature": 2.0,
@@ -192,11 +204,19 @@ KNOBS: dict[str, dict[str, Any]] = {
 # knobs that do not go together: each is changed alone, and no recipe has both
 APART = {"instant-soup": {"round_epochs"}, "lottery-pools": {"pattern"}}
 # what a knob needs beside it
-WITH = {"settled": {"carry": "none"}, "mask_start": {"spacing": "even"}, "inside": {"finish": "continue"}}
+WITH = {
+    "settled": {"carry": "none"},
+    "mask_start": {"spacing": "even"},
+    "inside": {"finish": "continue"},
+}
 
 
 def plain(name: str) -> dict[str, Any]:
-    return {**PLAIN, "method": {"name": name}, "sparsity": 0.0 if name == "dense" else 0.5}
+    return {
+        **PLAIN,
+        "method": {"name": name},
+        "sparsity": 0.0 if name == "dense" else 0.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,15 +225,33 @@ def plain(name: str) -> dict[str, Any]:
         ("random", "ce6217c87fef680f5c68fc14806974d4e696019aefff56e9d6b59cb5e3e65dab"),
         ("magnitude", "9dd1d5d3302e8801aa239f0ed22ea06a16406c8ca3ce91159f1d706859360f00"),
         ("gradual", "a7f45e80b6fee277c2225bb00e9fbd597f0dc1be857d11d90abba09606c6f204"),
-        ("early-bird", "6b9752fa38e5895ebcfcb3d089ebd866e504f7808d2f126cc774466f0c83af5d"),
+        (
+            "early-bird",
+            "6b9752fa38e5895ebcfcb3d089ebd866e504f7808d2f126cc774466f0c83af5d",
+        ),
         ("snip", "ed9ac33e6e17a009625d8d468e8d077a6cbcad395b3b35d28465ecf34d5ca982"),
         ("grasp", "c1836f331cb417b42f0125dce0c9bac71e0e38b196e6d0240c1425453d31d7d8"),
         ("lth", "7740e0be2f7f48722ca2540a52ae85ec01f65a83c1e20aa8c88d5265565ba72d"),
-        ("lth-rewind", "9b066b84ff36b123dc1c692fc442b7ec4a7a491cbf837525eac211b5b8f0059a"),
-        ("lottery-pools", "8fe9ef471dd3c71df06af62df9f52d9874f68926f343ea4f7ac20bf3f8053d99"),
-        ("instant-soup", "22caf625739c14c1f5b8b1203239892793a24a7e1a80a3767c968a15edd85484"),
-        ("instant-model-soup", "b48940546a31195f1d1ea1316bbd95fe8c809cf8cdce6874a3efe4d7b65cf05e"),
-        ("model-soup", "4e9365f4f6b0bc4e50badfd5f0c99c81b07a757fffabf6caec00243d2a548bad"),
+        (
+            "lth-rewind",
+            "9b066b84ff36b123dc1c692fc442b7ec4a7a491cbf837525eac211b5b8f0059a",
+        ),
+        (
+            "lottery-pools",
+            "8fe9ef471dd3c71df06af62df9f52d9874f68926f343ea4f7ac20bf3f8053d99",
+        ),
+        (
+            "instant-soup",
+            "22caf625739c14c1f5b8b1203239892793a24a7e1a80a3767c968a15edd85484",
+        ),
+        (
+            "instant-model-soup",
+            "b48940546a31195f1d1ea1316bbd95fe8c809cf8cdce6874a3efe4d7b65cf05e",
+        ),
+        (
+            "model-soup",
+            "4e9365f4f6b0bc4e50badfd5f0c99c81b07a757fffabf6caec00243d2a548bad",
+        ),
         ("dense", "a9a2f43661013e231e297322b7c21afd26665e0b389891aed7fc4db690565a00"),
     ],
 )
@@ -225,10 +263,18 @@ def test_the_key_of_a_recipe_is_frozen(name: str, key: str) -> None:
 def test_every_field_there_is_has_a_change_to_try() -> None:
     """A new field must join the table above, and with it the test below."""
     tables = {"task": TaskSettings, "data": DataSettings, "training": Regime}
-    there = {f"{table}.{name}" for table, model in tables.items() for name in model.model_fields}
-    there |= {name for name in Recipe.model_fields if name not in (*tables, "method", "run")} | {"method.name"}
+    there = {
+        f"{table}.{name}"
+        for table, model in tables.items()
+        for name in model.model_fields
+    }
+    there |= {
+        name for name in Recipe.model_fields if name not in (*tables, "method", "run")
+    } | {"method.name"}
     assert set(CHANGES) | set(IMAGE_CHANGES) == there
-    assert {name: set(knobs) for name, knobs in KNOBS.items()} == {n: set(v.knobs) for n, v in DRAWN.items()}
+    assert {name: set(knobs) for name, knobs in KNOBS.items()} == {
+        n: set(v.knobs) for n, v in DRAWN.items()
+    }
 
 
 def test_every_field_changes_the_key() -> None:
@@ -238,16 +284,26 @@ def test_every_field_changes_the_key() -> None:
 
 def test_where_the_work_is_done_is_read_and_is_in_no_key_and_no_record() -> None:
     elsewhere = made({"run": {"engine": "ray", "workers": 8, "address": "10.0.0.7:6379"}})
-    assert (elsewhere.run.engine, elsewhere.run.workers, elsewhere.run.address) == ("ray", 8, "10.0.0.7:6379")
+    assert (elsewhere.run.engine, elsewhere.run.workers, elsewhere.run.address) == (
+        "ray",
+        8,
+        "10.0.0.7:6379",
+    )
     assert made().run.engine == "here"
     assert (elsewhere.key, elsewhere.task_key) == (made().key, made().task_key)
     assert "run" not in elsewhere.model_dump()
-    with pytest.raises(RecipeError, match=r"run\.engine is 'rai'; input should be 'here', 'processes' or 'ray'"):
+    with pytest.raises(
+        RecipeError,
+        match=r"run\.engine is 'rai'; input should be 'here', 'processes' or 'ray'",
+    ):
         made({"run": {"engine": "rai"}})
 
 
 def test_every_field_of_images_changes_the_key() -> None:
-    keys = {made({path: value}, **deepcopy(IMAGES)).key for path, value in IMAGE_CHANGES.items()}
+    keys = {
+        made({path: value}, **deepcopy(IMAGES)).key
+        for path, value in IMAGE_CHANGES.items()
+    }
     assert len({made(**IMAGES).key, *keys}) == 1 + len(IMAGE_CHANGES)
 
 
@@ -258,7 +314,13 @@ def test_every_knob_of_a_method_changes_the_key(name: str) -> None:
 
     needed = {} if name != "instant-soup" else WITH
     assert len(
-        {key(), *(key(**{knob: value, **needed.get(knob, {})}) for knob, value in KNOBS[name].items())}
+        {
+            key(),
+            *(
+                key(**{knob: value, **needed.get(knob, {})})
+                for knob, value in KNOBS[name].items()
+            ),
+        }
     ) == 1 + len(KNOBS[name])
 
 
@@ -270,19 +332,34 @@ def test_defaults_spelled_out_give_the_same_key(name: str) -> None:
 
 
 def test_how_a_number_is_written_makes_no_difference() -> None:
-    assert made({"budget": 1, "training.epochs": 3, "method.rate": [1, 3]}).key == made().key
+    assert (
+        made({"budget": 1, "training.epochs": 3, "method.rate": [1, 3]}).key == made().key
+    )
 
 
-def test_ranges_of_protocols_may_be_written_as_knobs_of_the_method_as_they_once_were() -> None:
+def test_ranges_of_protocols_may_be_written_as_knobs_of_the_method_as_they_once_were() -> (
+    None
+):
     """They are set on top of what a recipe spells out, and beside a preset only they change."""
-    nested = made({"method.protocols.rate": [1.0, 2.0], "method.protocols.subset": [0.25, 0.25]})
+    nested = made(
+        {"method.protocols.rate": [1.0, 2.0], "method.protocols.subset": [0.25, 0.25]}
+    )
     flat = made({"method.rate": [1.0, 2.0], "method.subset": [0.25, 0.25]})
     assert flat.key == nested.key != made().key
     assert flat.method["protocols"] == Protocols(rate=(1.0, 2.0), subset=(0.25, 0.25))
-    on_top = Recipe.parse({**nested.model_dump(mode="json"), "method": {**nested.method, "rate": [2.0, 2.0]}})
+    on_top = Recipe.parse(
+        {
+            **nested.model_dump(mode="json"),
+            "method": {**nested.method, "rate": [2.0, 2.0]},
+        }
+    )
     assert on_top.method["protocols"] == Protocols(rate=(2.0, 2.0), subset=(0.25, 0.25))
-    preset = made(method={"name": "instant-soup", "preset": "authors-code", "subset": [0.5, 0.5]})
-    assert preset.method["protocols"] == Protocols(rate=(1.0, 1.0), weight_decay=(0.1, 0.1), subset=(0.5, 0.5))
+    preset = made(
+        method={"name": "instant-soup", "preset": "authors-code", "subset": [0.5, 0.5]}
+    )
+    assert preset.method["protocols"] == Protocols(
+        rate=(1.0, 1.0), weight_decay=(0.1, 0.1), subset=(0.5, 0.5)
+    )
 
 
 def test_an_unknown_protocol_is_refused() -> None:
@@ -323,7 +400,11 @@ def test_the_method_of_a_recipe_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_a_recipe_written_as_toml_is_the_same_recipe(tmp_path: Path, name: str) -> None:
-    knobs = {knob: value for knob, value in KNOBS[name].items() if knob not in APART.get(name, ())}
+    knobs = {
+        knob: value
+        for knob, value in KNOBS[name].items()
+        if knob not in APART.get(name, ())
+    }
     recipe = Recipe.parse({**plain(name), "method": {"name": name, **knobs}, "seed": 7})
     again = Recipe.read(written(tmp_path, recipe.toml()))
     assert again.key == recipe.key
@@ -359,7 +440,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Recipe.read(tmp_path / "gone.toml")
 
 
-@pytest.mark.parametrize("content", [b"sparsity = ", b"[task", b"\xff\xfe\x00", b"a = 1\na = 2"], ids=repr)
+@pytest.mark.parametrize(
+    "content", [b"sparsity = ", b"[task", b"\xff\xfe\x00", b"a = 1\na = 2"], ids=repr
+)
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "recipe.toml").write_bytes(content)
     with pytest.raises(RecipeError, match=r"recipe\.toml is not TOML"):
@@ -402,7 +485,9 @@ def path(tmp_path: Path) -> Path:
         ('task.columns=["a", "b"]', {"task.columns": ["a", "b"]}),
     ],
 )
-def test_a_change_is_set_on_top_of_the_file(path: Path, change: str, wanted: dict[str, Any]) -> None:
+def test_a_change_is_set_on_top_of_the_file(
+    path: Path, change: str, wanted: dict[str, Any]
+) -> None:
     assert Recipe.read(path, [change]).key == made(wanted).key != made().key
 
 
@@ -413,7 +498,10 @@ def test_several_changes_are_set_in_turn(path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["seed", "", "=5", " = 5"])
 def test_a_change_that_is_no_assignment_is_shown_how(path: Path, change: str) -> None:
-    with pytest.raises(RecipeError, match=r"is not key=value; write for example --set method\.denoisers=8"):
+    with pytest.raises(
+        RecipeError,
+        match=r"is not key=value; write for example --set method\.denoisers=8",
+    ):
         Recipe.read(path, [change])
 
 
@@ -456,25 +544,35 @@ def test_a_change_of_more_than_one_line_is_refused(path: Path) -> None:
         ("method.lookahead_step", "lookahead_steps"),
     ],
 )
-def test_an_unknown_key_is_met_with_the_nearest_at_every_level(field: str, nearest: str) -> None:
-    with pytest.raises(RecipeError, match=f"unknown .*{field.rpartition('.')[2]}'; did you mean '{nearest}'"):
+def test_an_unknown_key_is_met_with_the_nearest_at_every_level(
+    field: str, nearest: str
+) -> None:
+    with pytest.raises(
+        RecipeError,
+        match=f"unknown .*{field.rpartition('.')[2]}'; did you mean '{nearest}'",
+    ):
         made({field: 1})
 
 
 def test_an_unknown_key_like_no_other_is_met_with_all_of_them() -> None:
     with pytest.raises(
-        RecipeError, match="unknown key 'zzz'; known: budget, control, data, method, run, seed, sparsity"
+        RecipeError,
+        match="unknown key 'zzz'; known: budget, control, data, method, run, seed, sparsity",
     ):
         made({"zzz": 1})
 
 
 def test_an_unknown_method_is_met_with_the_nearest() -> None:
-    with pytest.raises(RecipeError, match="unknown method 'instant-soop'; did you mean 'instant-soup'"):
+    with pytest.raises(
+        RecipeError, match="unknown method 'instant-soop'; did you mean 'instant-soup'"
+    ):
         made({"method.name": "instant-soop"})
 
 
 def test_a_method_without_a_name_is_met_with_all_of_them() -> None:
-    with pytest.raises(RecipeError, match=r"known: dense, early-bird, gradual, grasp, .*, snip"):
+    with pytest.raises(
+        RecipeError, match=r"known: dense, early-bird, gradual, grasp, .*, snip"
+    ):
         made(method={"denoisers": 4})
 
 
@@ -489,9 +587,14 @@ def test_what_the_name_of_a_method_fixes_is_no_knob() -> None:
 
 
 def test_an_unknown_task_is_met_with_the_nearest_unless_it_has_columns() -> None:
-    with pytest.raises(RecipeError, match="unknown task 'glue/colla'; did you mean 'glue/cola'"):
+    with pytest.raises(
+        RecipeError, match="unknown task 'glue/colla'; did you mean 'glue/cola'"
+    ):
         made({"task.name": "glue/colla"})
-    assert made({"task.name": "glue/colla", "task.columns": ["text"]}).task.name == "glue/colla"
+    assert (
+        made({"task.name": "glue/colla", "task.columns": ["text"]}).task.name
+        == "glue/colla"
+    )
 
 
 @pytest.mark.parametrize("table", ["task", "method"])
@@ -533,7 +636,9 @@ def test_a_missing_value_is_asked_for() -> None:
     ],
     ids=str,
 )
-def test_a_value_that_cannot_work_is_named_in_one_line(changes: dict[str, Any], said: str) -> None:
+def test_a_value_that_cannot_work_is_named_in_one_line(
+    changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(RecipeError, match=rf"^recipe: [^\n]*{said}[^\n]*$"):
         made(changes)
 
@@ -555,20 +660,29 @@ def test_an_infinite_figure_is_refused(field: str) -> None:
 
 def test_dense_prunes_nothing() -> None:
     assert made({"method.name": "dense", "sparsity": 0}).sparsity == 0
-    with pytest.raises(RecipeError, match=r"sparsity is 0\.5; expected 0, because method 'dense' prunes nothing"):
+    with pytest.raises(
+        RecipeError,
+        match=r"sparsity is 0\.5; expected 0, because method 'dense' prunes nothing",
+    ):
         made({"method.name": "dense"})
 
 
 @pytest.mark.parametrize("name", [name for name in KNOBS if not DRAWN[name].dense])
 def test_a_method_that_prunes_is_told_how_much(name: str) -> None:
-    with pytest.raises(RecipeError, match="sparsity is 0; expected a share between 0 and 1"):
+    with pytest.raises(
+        RecipeError, match="sparsity is 0; expected a share between 0 and 1"
+    ):
         made({"method.name": name, "sparsity": 0})
 
 
 @pytest.mark.parametrize(
-    "method", [{"name": "gradual"}, {"name": "instant-soup", "finish": "continue"}], ids=lambda method: method["name"]
+    "method",
+    [{"name": "gradual"}, {"name": "instant-soup", "finish": "continue"}],
+    ids=lambda method: method["name"],
 )
-def test_a_method_that_trains_inside_the_budget_may_have_a_longer_one_but_not_none(method: dict[str, Any]) -> None:
+def test_a_method_that_trains_inside_the_budget_may_have_a_longer_one_but_not_none(
+    method: dict[str, Any],
+) -> None:
     assert made(method=method).budget == 1
     assert made({"budget": 1.5}, method=method).budget == 1.5
     language = {"name": "mine", "kind": "language", "model": "decoder"}
@@ -577,10 +691,12 @@ def test_a_method_that_trains_inside_the_budget_may_have_a_longer_one_but_not_no
 
 
 def test_the_method_is_made_with_its_knobs() -> None:
-    assert made({"method.denoisers": 7, "method.rate": [1, 2]}).make_method() == InstantSoup(
-        denoisers=7, protocols=Protocols(rate=(1.0, 2.0))
+    assert made(
+        {"method.denoisers": 7, "method.rate": [1, 2]}
+    ).make_method() == InstantSoup(denoisers=7, protocols=Protocols(rate=(1.0, 2.0)))
+    assert made(method={"name": "gradual", "rounds": 3}).make_method() == Gradual(
+        rounds=3
     )
-    assert made(method={"name": "gradual", "rounds": 3}).make_method() == Gradual(rounds=3)
 
 
 def test_the_label_is_short_and_says_what_it_is() -> None:
@@ -593,7 +709,11 @@ def test_soups_and_the_reference_may_leave_every_weight(name: str) -> None:
 
 
 def test_no_more_methods_than_these_have_something_to_do_without_pruning() -> None:
-    assert {name for name in DRAWN if DRAWN[name].dense} == {"dense", "model-soup", "instant-model-soup"}
+    assert {name for name in DRAWN if DRAWN[name].dense} == {
+        "dense",
+        "model-soup",
+        "instant-model-soup",
+    }
 
 
 # presets
@@ -617,8 +737,14 @@ def test_knobs_of_ones_own_win_over_the_preset() -> None:
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ({"name": "instant-soup", "preset": "paper-bort"}, "unknown preset 'paper-bort'; did you mean 'paper-bert'"),
-        ({"name": "magnitude", "preset": "paper-bert"}, "unknown preset 'paper-bert'; this method has none: remove it"),
+        (
+            {"name": "instant-soup", "preset": "paper-bort"},
+            "unknown preset 'paper-bort'; did you mean 'paper-bert'",
+        ),
+        (
+            {"name": "magnitude", "preset": "paper-bert"},
+            "unknown preset 'paper-bert'; this method has none: remove it",
+        ),
         ({"name": "instant-soup", "preset": ["paper-bert"]}, "unknown preset"),
         ({"name": "instant-soup", "preset": ""}, "unknown preset ''"),
     ],
@@ -671,8 +797,13 @@ def test_one_cell_is_read_by_its_name(tmp_path: Path, cell: str) -> None:
 def test_a_change_is_set_on_top_of_every_cell(tmp_path: Path) -> None:
     path, changes = written(tmp_path, CELLS), iter(["method.denoisers=9", "sparsity=0.9"])
     found = read_all(path, changes)
-    assert [(recipe.method["denoisers"], recipe.sparsity) for recipe in found.values()] == [(9, 0.9), (9, 0.9)]
-    assert found["second"].key == Recipe.read(path, ["method.denoisers=9", "sparsity=0.9"], cell="second").key
+    assert [
+        (recipe.method["denoisers"], recipe.sparsity) for recipe in found.values()
+    ] == [(9, 0.9), (9, 0.9)]
+    assert (
+        found["second"].key
+        == Recipe.read(path, ["method.denoisers=9", "sparsity=0.9"], cell="second").key
+    )
 
 
 def test_a_file_without_cells_holds_one_recipe_without_a_name(tmp_path: Path) -> None:
@@ -681,12 +812,16 @@ def test_a_file_without_cells_holds_one_recipe_without_a_name(tmp_path: Path) ->
 
 
 def test_of_several_recipes_one_has_to_be_chosen(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"holds several recipes; choose one with --cell: first, second"):
+    with pytest.raises(
+        RecipeError, match=r"holds several recipes; choose one with --cell: first, second"
+    ):
         Recipe.read(written(tmp_path, CELLS))
 
 
 def test_an_unknown_cell_is_met_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"recipe\.toml: unknown cell 'secnd'; did you mean 'second'"):
+    with pytest.raises(
+        RecipeError, match=r"recipe\.toml: unknown cell 'secnd'; did you mean 'second'"
+    ):
         Recipe.read(written(tmp_path, CELLS), cell="secnd")
 
 
@@ -695,17 +830,25 @@ def test_a_cell_of_a_file_that_has_none_is_refused(path: Path) -> None:
         Recipe.read(path, cell="first")
 
 
-@pytest.mark.parametrize("cells", ["cells = 3", "cells = ['a']", "cells.first = 1", "[[cells]]\nsparsity = 0.5"])
+@pytest.mark.parametrize(
+    "cells",
+    ["cells = 3", "cells = ['a']", "cells.first = 1", "[[cells]]\nsparsity = 0.5"],
+)
 def test_cells_that_are_no_tables_are_refused(tmp_path: Path, cells: str) -> None:
     path = written(tmp_path, f"sparsity = 0.5\n{cells}\n")
     for read in (Recipe.read, read_all):
-        with pytest.raises(RecipeError, match=r"'cells' is no table of tables; write \[cells\.NAME\]"):
+        with pytest.raises(
+            RecipeError, match=r"'cells' is no table of tables; write \[cells\.NAME\]"
+        ):
             read(path)
 
 
 def test_what_is_wrong_in_a_cell_is_said_with_its_name(tmp_path: Path) -> None:
     path = written(tmp_path, CELLS + "training.rat = 1\n")
-    with pytest.raises(RecipeError, match=r"recipe\.toml, cell second: unknown key 'training\.rat'; .* 'rate'"):
+    with pytest.raises(
+        RecipeError,
+        match=r"recipe\.toml, cell second: unknown key 'training\.rat'; .* 'rate'",
+    ):
         read_all(path)
 
 
@@ -729,13 +872,21 @@ def test_a_control_is_a_recipe_of_its_own_on_the_same_task(kind: str) -> None:
     ("changes", "said"),
     [
         ({"control": "layer"}, "unknown control 'layer'; did you mean 'layers'"),
-        ({"control": "layers", "method.name": "dense", "sparsity": 0}, "control is 'layers' and nothing is pruned"),
-        ({"control": "layers", "method.name": "model-soup", "sparsity": 0}, "set a sparsity or remove it"),
+        (
+            {"control": "layers", "method.name": "dense", "sparsity": 0},
+            "control is 'layers' and nothing is pruned",
+        ),
+        (
+            {"control": "layers", "method.name": "model-soup", "sparsity": 0},
+            "set a sparsity or remove it",
+        ),
         ({"control": 3}, "control is 3"),
     ],
     ids=str,
 )
-def test_a_control_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_a_control_that_makes_no_sense_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(RecipeError, match=said):
         made(changes)
 
@@ -761,21 +912,35 @@ def test_the_control_of_a_method_that_trains_may_have_another_budget() -> None:
     ],
     ids=str,
 )
-def test_the_kind_of_a_task_is_told_by_the_table_or_by_the_recipe(task: dict[str, Any], images: bool) -> None:
+def test_the_kind_of_a_task_is_told_by_the_table_or_by_the_recipe(
+    task: dict[str, Any], images: bool
+) -> None:
     assert made(task=task).task.images is images
 
 
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ({"name": "vision/mnist"}, "the packaged model reads text; set task.model to a CLIP or an image classifier"),
+        (
+            {"name": "vision/mnist"},
+            "the packaged model reads text; set task.model to a CLIP or an image classifier",
+        ),
         ({"name": "mine", "kind": "images"}, "the packaged model reads text"),
-        ({"name": "mine", "model": "clip"}, "name the columns of its texts, or set kind to 'images'"),
+        (
+            {"name": "mine", "model": "clip"},
+            "name the columns of its texts, or set kind to 'images'",
+        ),
         ({"name": "mine", "kind": "text", "model": "bert"}, "unknown task 'mine'"),
         ({"name": "vision/mnits", "model": "clip"}, "did you mean 'vision/mnist'"),
         ({"name": "mine", "kind": "image", "model": "clip"}, "task.kind is 'image'"),
-        ({"name": "glue/cola", "classes": ["a", "b"]}, "task.classes is set, and 'glue/cola' is a task of text"),
-        ({"name": "mine", "columns": ["text"], "templates": ["a {}"]}, "task.templates is set, and 'mine' is a task"),
+        (
+            {"name": "glue/cola", "classes": ["a", "b"]},
+            "task.classes is set, and 'glue/cola' is a task of text",
+        ),
+        (
+            {"name": "mine", "columns": ["text"], "templates": ["a {}"]},
+            "task.templates is set, and 'mine' is a task",
+        ),
     ],
     ids=str,
 )
@@ -787,4 +952,7 @@ def test_a_task_of_the_wrong_kind_is_refused(task: dict[str, Any], said: str) ->
 def test_every_table_refuses_what_it_does_not_know() -> None:
     for model in (Recipe, TaskSettings, DataSettings, Regime):
         assert issubclass(model, BaseModel)
-        assert (model.model_config["extra"], model.model_config["frozen"]) == ("forbid", True)
+        assert (model.model_config["extra"], model.model_config["frozen"]) == (
+            "forbid",
+            True,
+        )

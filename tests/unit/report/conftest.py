@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[3]
 def records() -> list[dict[str, Any]]:
     """Of two tasks, two sparsities, four methods and three seeds, with soups and one hostile name."""
     make = runpy.run_path(str(ROOT / "benchmarks" / "report_scale.py"))["record"]
-    methods = [{"name": name} for name in ("magnitude", "random", "lth")] + [{"name": "instant-soup", "denoisers": 4}]
+    methods = [{"name": name} for name in ("magnitude", "random", "lth")] + [
+        {"name": "instant-soup", "denoisers": 4}
+    ]
     found = [
         make(task, sparsity, method, seed)
         for task in ("glue/sst2", "vision/mnist")
@@ -40,7 +42,9 @@ def records() -> list[dict[str, Any]]:
         ]
     }
     pool = make("glue/sst2", 0.5, {"name": "lottery-pools"}, 0)
-    pool["ticket"]["notes"] = {"pool": [{"level": 1, "coefficient": 0.5, "validation": 0.8}]}
+    pool["ticket"]["notes"] = {
+        "pool": [{"level": 1, "coefficient": 0.5, "validation": 0.8}]
+    }
     return [*found, soup, pool, make("own <b>&task", 0.5, {"name": "magnitude"}, 0)]
 
 
@@ -52,7 +56,10 @@ def found(records: list[dict[str, Any]]) -> Comparison:
 @pytest.fixture(scope="session")
 def pairs() -> list[Pair]:
     alike = Agreement(50, 50, 30, 0.6, 0.4, 0.4, 0.3, 0.2, 0.25, 0.15)
-    return [Pair("glue/sst2", 0.5, 0, one, "lth", alike) for one in ("instant-soup", "magnitude")]
+    return [
+        Pair("glue/sst2", 0.5, 0, one, "lth", alike)
+        for one in ("instant-soup", "magnitude")
+    ]
 
 
 @pytest.fixture

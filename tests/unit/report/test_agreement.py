@@ -27,7 +27,10 @@ def square(count: int, cosine: float = 0.5) -> Chart:
 @pytest.mark.parametrize("count", [2, 5, 8, 12, 20, 40])
 def test_every_cell_is_inside_the_drawing(count: int) -> None:
     found = square(count)
-    rectangles = re.findall(r'<rect[^>]* x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', found.content)
+    rectangles = re.findall(
+        r'<rect[^>]* x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"',
+        found.content,
+    )
     assert len(rectangles) == count * (count - 1)
     assert max(float(x) + float(width) for x, _, width, _ in rectangles) <= found.width
     assert max(float(y) + float(height) for _, y, _, height in rectangles) <= found.height

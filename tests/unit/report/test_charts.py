@@ -39,10 +39,16 @@ def tree(chart: Chart) -> ElementTree.Element:
 
 
 def tips(chart: Chart) -> list[str]:
-    return [mark.get("data-tip", "") for mark in tree(chart).iter() if "mark" in (mark.get("class") or "").split()]
+    return [
+        mark.get("data-tip", "")
+        for mark in tree(chart).iter()
+        if "mark" in (mark.get("class") or "").split()
+    ]
 
 
-def test_every_kind_of_chart_is_there_with_marks_words_and_a_table(charts: list[Chart]) -> None:
+def test_every_kind_of_chart_is_there_with_marks_words_and_a_table(
+    charts: list[Chart],
+) -> None:
     assert len(charts) > 20
     for chart in charts:
         assert tips(chart), chart.title
@@ -57,10 +63,21 @@ def test_every_kind_of_chart_is_there_with_marks_words_and_a_table(charts: list[
 def test_nothing_is_drawn_outside_the_box(charts: list[Chart]) -> None:
     for chart in charts:
         for part in tree(chart).iter():
-            for name, most in (("x", chart.width), ("x1", chart.width), ("x2", chart.width), ("y1", chart.height)):
-                assert -1 <= float(part.get(name, "0")) <= most + 1, (chart.title, ElementTree.tostring(part))
+            for name, most in (
+                ("x", chart.width),
+                ("x1", chart.width),
+                ("x2", chart.width),
+                ("y1", chart.height),
+            ):
+                assert -1 <= float(part.get(name, "0")) <= most + 1, (
+                    chart.title,
+                    ElementTree.tostring(part),
+                )
             if part.tag == "polyline":
-                for x, y in (map(float, point.split(",")) for point in part.get("points", "").split()):
+                for x, y in (
+                    map(float, point.split(","))
+                    for point in part.get("points", "").split()
+                ):
                     assert -1 <= x <= chart.width + 1
                     assert -1 <= y <= chart.height + 1
 
@@ -72,12 +89,16 @@ def test_names_end_where_the_box_ends(charts: list[Chart]) -> None:
             if part.get("transform"):
                 continue
             x, wide = float(part.get("x", "0")), 6 * len(part.text or "")
-            left = x - {"middle": wide / 2, "end": wide}.get(part.get("text-anchor", ""), 0.0)
+            left = x - {"middle": wide / 2, "end": wide}.get(
+                part.get("text-anchor", ""), 0.0
+            )
             assert left >= -2, (chart.title, part.text)
             assert left + wide <= chart.width + 2, (chart.title, part.text)
 
 
-def test_a_mark_against_sparsity_says_mean_interval_cost_and_seeds(found: Comparison, seen: dict[str, Look]) -> None:
+def test_a_mark_against_sparsity_says_mean_interval_cost_and_seeds(
+    found: Comparison, seen: dict[str, Look]
+) -> None:
     chart = by_sparsity(TASK, found, seen)
     assert chart
     line = next(line for line in found.of(TASK, 0.5) if line.method == "lth")
@@ -87,11 +108,15 @@ def test_a_mark_against_sparsity_says_mean_interval_cost_and_seeds(found: Compar
     assert "dense" in str(chart.content)
 
 
-def test_the_stairs_of_a_cost_chart_pass_through_the_front_only(found: Comparison, seen: dict[str, Look]) -> None:
+def test_the_stairs_of_a_cost_chart_pass_through_the_front_only(
+    found: Comparison, seen: dict[str, Look]
+) -> None:
     chart = by_cost(TASK, 0.5, found, seen)
     assert chart
     front = [line for line in found.of(TASK, 0.5) if line.frontier]
-    stair = next(part for part in tree(chart).iter("polyline") if part.get("class") == "front")
+    stair = next(
+        part for part in tree(chart).iter("polyline") if part.get("class") == "front"
+    )
     assert len(stair.get("points", "").split()) == 2 * len(front) - 1
     assert all(line.title in chart.said for line in front)
 
@@ -104,19 +129,31 @@ def test_bars_are_as_long_as_the_bill(found: Comparison, seen: dict[str, Look]) 
     chart = by_purpose(TASK, 0.5, found, seen)
     assert chart
     soup = next(row for _, row in chart.rows if row[0] == "instant-soup")
-    assert sum(float(cell) for cell in soup[1:5] if cell) == pytest.approx(float(soup[5]), abs=0.02)
+    assert sum(float(cell) for cell in soup[1:5] if cell) == pytest.approx(
+        float(soup[5]), abs=0.02
+    )
     assert float(soup[6]) == pytest.approx(float(soup[5]) - float(soup[2]), abs=0.011)
     totals = [float(row[5]) for _, row in chart.rows]
     assert totals == sorted(totals)
 
 
-def test_layers_come_as_parameters_or_as_whole_layers(found: Comparison, seen: dict[str, Look]) -> None:
-    fine, coarse = (layers(found.of(TASK, 0.5), seen, whole=whole) for whole in (False, True))
+def test_layers_come_as_parameters_or_as_whole_layers(
+    found: Comparison, seen: dict[str, Look]
+) -> None:
+    fine, coarse = (
+        layers(found.of(TASK, 0.5), seen, whole=whole) for whole in (False, True)
+    )
     assert fine
     assert coarse
     assert (len(fine.head), len(coarse.head)) == (1 + 72, 1 + 12)
     own = next(line for line in found.of(TASK, 0.5) if line.method == "lth").runs
-    first = sum(run.layers["bert.encoder.layer.0.attention.self.query.weight"][0] / 589_824 for run in own) / 3
+    first = (
+        sum(
+            run.layers["bert.encoder.layer.0.attention.self.query.weight"][0] / 589_824
+            for run in own
+        )
+        / 3
+    )
     assert next(row for _, row in fine.rows if row[0] == "lth")[1] == f"{first:.1%}"
 
 
@@ -124,20 +161,35 @@ def test_votes_are_means_over_seeds(found: Comparison, seen: dict[str, Look]) ->
     chart = votes(TASK, FACTS[2], found.of(TASK, 0.5), seen)
     assert chart
     assert [row[3] for _, row in chart.rows] == ["2.000%", "1.000%", "0.667%", "0.500%"]
-    assert votes(TASK, FACTS[2], [line for line in found.lines if line.method == "lth"], seen) is None
+    assert (
+        votes(
+            TASK, FACTS[2], [line for line in found.lines if line.method == "lth"], seen
+        )
+        is None
+    )
 
 
-def test_soups_say_what_was_taken_left_out_and_shared(found: Comparison, seen: dict[str, Look]) -> None:
+def test_soups_say_what_was_taken_left_out_and_shared(
+    found: Comparison, seen: dict[str, Look]
+) -> None:
     chosen, barriers = soups.chosen(TASK, found, seen), soups.barriers(TASK, found, seen)
     assert chosen
     assert barriers
-    fates = {row[0]: [cells[4] for _, cells in chosen.rows if cells[0] == row[0]] for _, row in chosen.rows}
-    assert fates == {"model-soup": ["taken", "left out", "share 0.3"], "lottery-pools at 50%": ["share 0.5"]}
+    fates = {
+        row[0]: [cells[4] for _, cells in chosen.rows if cells[0] == row[0]]
+        for _, row in chosen.rows
+    }
+    assert fates == {
+        "model-soup": ["taken", "left out", "share 0.3"],
+        "lottery-pools at 50%": ["share 0.5"],
+    }
     assert str(chosen.content).count("hollow") == 1
     assert barriers.said == "1 of 2 barriers are above 0."
 
 
-def test_agreement_is_a_square_with_and_without_chance(pairs: list[Pair], seen: dict[str, Look]) -> None:
+def test_agreement_is_a_square_with_and_without_chance(
+    pairs: list[Pair], seen: dict[str, Look]
+) -> None:
     plain, beyond = (alike(pairs, seen, beyond=beyond) for beyond in (False, True))
     assert plain
     assert beyond
@@ -156,11 +208,15 @@ def test_bars_of_ranks_join_what_is_not_told_apart(seen: dict[str, Look]) -> Non
     )
     drawn = str(by_rank(ranks, seen).content)
     assert drawn.count('class="critical"') == 2  # the measure and one bar
-    assert str(by_rank(replace(ranks, p=0.4), seen).content).count('class="critical"') == 2
-    ends = re.findall(
-        r'class="critical" x="([\d.]+)".*?width="([\d.]+)"', str(by_rank(replace(ranks, p=0.4), seen).content)
+    assert (
+        str(by_rank(replace(ranks, p=0.4), seen).content).count('class="critical"') == 2
     )
-    assert float(ends[1][1]) > float(ends[0][1])  # Friedman's test rejects nothing: one bar over all
+    ends = re.findall(
+        r'class="critical" x="([\d.]+)".*?width="([\d.]+)"',
+        str(by_rank(replace(ranks, p=0.4), seen).content),
+    )
+    # Friedman's test rejects nothing: one bar over all
+    assert float(ends[1][1]) > float(ends[0][1])
 
 
 def test_names_cover_neither_each_other_nor_marks() -> None:
@@ -175,7 +231,11 @@ def test_no_two_of_many_methods_look_the_same() -> None:
 
 
 def test_charts_without_data_are_left_out_with_a_reason(found: Comparison) -> None:
-    poor = replace(found, lines=tuple(line for line in found.lines if line.method == "dense"), ranks=None)
+    poor = replace(
+        found,
+        lines=tuple(line for line in found.lines if line.method == "dense"),
+        ranks=None,
+    )
     made = sections(poor, (), looks(["dense"]))
     assert len(made) == 8
     for section in made:

@@ -25,7 +25,9 @@ def rgb(code: str) -> Colour:
 
 
 def light(colour: Colour) -> float:
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -35,7 +37,9 @@ def contrast(one: Colour, other: Colour) -> float:
 
 
 def over(upper: Colour, lower: Colour, share: float) -> Colour:
-    red, green, blue = (share * a + (1 - share) * b for a, b in zip(upper, lower, strict=True))
+    red, green, blue = (
+        share * a + (1 - share) * b for a, b in zip(upper, lower, strict=True)
+    )
     return red, green, blue
 
 
@@ -54,7 +58,11 @@ def test_marks_stand_out_from_paper(theme: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("theme", THEMES, ids=["light", "dark"])
 def test_numbers_stand_out_from_every_depth_of_a_cell(theme: dict[str, str]) -> None:
-    words = {"pale": rgb(theme["pale"]), "middling": rgb("#000"), "deep": rgb(theme["deep"])}
+    words = {
+        "pale": rgb(theme["pale"]),
+        "middling": rgb("#000"),
+        "deep": rgb(theme["deep"]),
+    }
     for i in range(101):
         drawn = cell(0, 0, 40, 20, i / 100, "", "0.50")
         kind = next(kind for kind in words if f'class="{kind}"' in drawn)

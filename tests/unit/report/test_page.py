@@ -75,7 +75,9 @@ def test_titles_and_names_are_escaped(page: str) -> None:
     assert "own &lt;b&gt;&amp;task" in page
 
 
-def test_every_chart_is_a_figure_with_title_description_caption_and_table(page: str) -> None:
+def test_every_chart_is_a_figure_with_title_description_caption_and_table(
+    page: str,
+) -> None:
     figures = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
     assert len(figures) > 20
     for figure in figures:
@@ -94,13 +96,19 @@ def test_every_chart_is_a_figure_with_title_description_caption_and_table(page: 
 
 
 def test_recipes_parse_and_name_their_key(page: str, found: Comparison) -> None:
-    texts = [unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)]
+    texts = [
+        unescape(text) for text in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)
+    ]
     assert len(texts) == len(found.lines)
-    assert all({"task", "method", "sparsity"} <= tomllib.loads(text).keys() for text in texts)
+    assert all(
+        {"task", "method", "sparsity"} <= tomllib.loads(text).keys() for text in texts
+    )
     assert all(line.runs[0].key in page for line in found.lines)
 
 
-def test_many_recipes_are_cut_and_the_page_says_so(found: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_recipes_are_cut_and_the_page_says_so(
+    found: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recipes, "MOST", 5)
     page = render(found, (), "t")
     assert page.count('<details class="recipe"') == 5
@@ -110,7 +118,19 @@ def test_many_recipes_are_cut_and_the_page_says_so(found: Comparison, monkeypatc
 
 def test_the_command_writes_the_page_in_one_piece(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "page.html"
-    done = CliRunner().invoke(app, ["report", str(folder), "-o", str(output), "--title", "Mine", "--reference", "lth"])
+    done = CliRunner().invoke(
+        app,
+        [
+            "report",
+            str(folder),
+            "-o",
+            str(output),
+            "--title",
+            "Mine",
+            "--reference",
+            "lth",
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "53 runs" in done.output
     text = output.read_text(encoding="utf-8")
@@ -135,10 +155,21 @@ def test_a_page_of_very_many_tasks_draws_the_first_and_says_so(
     drawn = render(found, (), "t")
     assert f"The first 1 of {len(found.tasks)} tasks." in drawn
     for task in found.tasks:
-        assert f"{task}, 50% pruned".replace("<", "&lt;").replace(">", "&gt;").replace("&task", "&amp;task") in drawn
+        assert (
+            f"{task}, 50% pruned".replace("<", "&lt;")
+            .replace(">", "&gt;")
+            .replace("&task", "&amp;task")
+            in drawn
+        )
 
 
 def test_the_first_screen_says_what_to_use(page: str) -> None:
     first = page[: page.index('<section id="sparsity"')]
-    for words in ("What should I use at my budget?", "up to 1 T", "up to 1.5 T", "any cost", " seeds, "):
+    for words in (
+        "What should I use at my budget?",
+        "up to 1 T",
+        "up to 1.5 T",
+        "any cost",
+        " seeds, ",
+    ):
         assert words in first

@@ -17,15 +17,32 @@ from instant_soup.report.transfers import travel
 
 def square(count: int) -> Matrix:
     tasks = [f"glue/task-<{i}>" for i in range(count)]
-    cells = {(one, other): interval([0.5 + 0.01 * i]) for i, one in enumerate(tasks) for other in tasks}
-    references = {("dense", tasks[0]): interval([0.9, 0.8]), ("random", tasks[0]): interval([-0.1])}
-    return Matrix("instant-soup", 0.5, tuple(tasks), dict.fromkeys(tasks, "accuracy"), cells, references)
+    cells = {
+        (one, other): interval([0.5 + 0.01 * i])
+        for i, one in enumerate(tasks)
+        for other in tasks
+    }
+    references = {
+        ("dense", tasks[0]): interval([0.9, 0.8]),
+        ("random", tasks[0]): interval([-0.1]),
+    }
+    return Matrix(
+        "instant-soup",
+        0.5,
+        tuple(tasks),
+        dict.fromkeys(tasks, "accuracy"),
+        cells,
+        references,
+    )
 
 
 @pytest.mark.parametrize("count", [2, 4, 9, 20])
 def test_every_cell_is_inside_and_the_own_ticket_is_framed(count: int) -> None:
     found = travel(square(count))
-    boxes = re.findall(r'<rect[^>]* x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', found.content)
+    boxes = re.findall(
+        r'<rect[^>]* x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"',
+        found.content,
+    )
     assert len(boxes) == count * count + 2 + count
     assert found.content.count('class="frame"') == count
     assert max(float(x) + float(width) for x, _, width, _ in boxes) <= found.width
@@ -34,10 +51,14 @@ def test_every_cell_is_inside_and_the_own_ticket_is_framed(count: int) -> None:
     assert len(found.rows) == count + 2
 
 
-def test_the_page_has_the_section_only_where_tickets_were_transferred(found: Comparison, pairs: list[Pair]) -> None:
+def test_the_page_has_the_section_only_where_tickets_were_transferred(
+    found: Comparison, pairs: list[Pair]
+) -> None:
     without, having = render(found, pairs, "T"), render(found, pairs, "T", [square(3)])
     assert "Do tickets travel?" not in without
     assert having.count("Do tickets travel?") == 2  # contents and section
     assert "Read down a column" in having
     assert "task-<0>" not in having
-    assert "ticket of glue/task-&lt;1&gt; on glue/task-&lt;0&gt;: accuracy 0.510" in having
+    assert (
+        "ticket of glue/task-&lt;1&gt; on glue/task-&lt;0&gt;: accuracy 0.510" in having
+    )

@@ -29,14 +29,18 @@ from instant_soup.store.store import Store
 def main() -> None:
     folder, dice = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
     plans = json.loads((folder / "recipes.json").read_text(encoding="utf-8"))
-    build(soup.Recipe.parse(next(iter(plans.values()))[0]))  # imports what is imported on the way, before the forks
+    # imports what is imported on the way, before the forks
+    build(soup.Recipe.parse(next(iter(plans.values()))[0]))
     outcomes = {
-        name: stand(folder / name, soup.Recipe.parse(asked), kills, dice) for name, (asked, kills) in plans.items()
+        name: stand(folder / name, soup.Recipe.parse(asked), kills, dice)
+        for name, (asked, kills) in plans.items()
     }
     print(json.dumps(outcomes))
 
 
-def stand(folder: Path, recipe: soup.Recipe, kills: int, dice: random.Random) -> dict[str, Any]:
+def stand(
+    folder: Path, recipe: soup.Recipe, kills: int, dice: random.Random
+) -> dict[str, Any]:
     def carry_out(name: str) -> Callable[[], object]:
         return lambda: soup.run(recipe, Store(folder / name, save_every=0.0))
 
@@ -54,11 +58,20 @@ def stand(folder: Path, recipe: soup.Recipe, kills: int, dice: random.Random) ->
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             killed += 1
-            places.add(tuple(sorted((p.name, p.stat().st_mtime_ns) for p in (folder / "killed").rglob("*"))))
+            places.add(
+                tuple(
+                    sorted(
+                        (p.name, p.stat().st_mtime_ns)
+                        for p in (folder / "killed").rglob("*")
+                    )
+                )
+            )
             if dice.random() < 0.5:
                 break
         timed(carry_out("killed"))
-        differences += compare(*(Store(folder / name).cell(recipe).folder for name in ("whole", "killed")))
+        differences += compare(
+            *(Store(folder / name).cell(recipe).folder for name in ("whole", "killed"))
+        )
     return {"kills": killed, "places": len(places), "differences": differences}
 
 
@@ -84,11 +97,26 @@ def timed(work: Callable[[], object]) -> float:
 
 def compare(whole: Path, killed: Path) -> list[str]:
     same_bytes = ("ticket.safetensors", "model.safetensors")
-    different = [name for name in same_bytes if (whole / name).read_bytes() != (killed / name).read_bytes()]
-    first, second = (json.loads((cell / "record.json").read_text(encoding="utf-8")) for cell in (whole, killed))
+    different = [
+        name
+        for name in same_bytes
+        if (whole / name).read_bytes() != (killed / name).read_bytes()
+    ]
+    first, second = (
+        json.loads((cell / "record.json").read_text(encoding="utf-8"))
+        for cell in (whole, killed)
+    )
     of_the_machine = ("seconds", "clock", "memory", "made", "checksum")
-    different += [part for part in first if part not in of_the_machine and first[part] != second[part]]
-    if left := [path.name for path in killed.iterdir() if path.is_dir() or path.name.startswith(".")]:
+    different += [
+        part
+        for part in first
+        if part not in of_the_machine and first[part] != second[part]
+    ]
+    if left := [
+        path.name
+        for path in killed.iterdir()
+        if path.is_dir() or path.name.startswith(".")
+    ]:
         different.append(f"left behind: {left}")
     return different
 

@@ -40,8 +40,15 @@ def test_what_comes_of_an_absurd_rate_is_finite_or_refused(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_not_finite_are_named(value: float) -> None:
-    weights = {"a": torch.ones(2), "steps": torch.tensor(3), "b.weight": torch.tensor([1.0, value])}
-    with pytest.raises(TrainingError, match=r"b\.weight has weights that are not finite.*lower the learning rate"):
+    weights = {
+        "a": torch.ones(2),
+        "steps": torch.tensor(3),
+        "b.weight": torch.tensor([1.0, value]),
+    }
+    with pytest.raises(
+        TrainingError,
+        match=r"b\.weight has weights that are not finite.*lower the learning rate",
+    ):
         refuse_divergence(weights)
 
 
@@ -49,7 +56,9 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(
     mini_recipe: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = soup.Recipe.parse(mini_recipe)
-    monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    monkeypatch.setattr(
+        Accelerator, "clip_grad_norm_", lambda *_: torch.tensor(float("inf"))
+    )
     with pytest.raises(TrainingError, match="the gradient's norm is inf"):
         soup.run(recipe, store)
     assert not store.cell(recipe).model.exists()

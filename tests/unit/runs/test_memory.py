@@ -12,13 +12,17 @@ from instant_soup.store.store import Store
 RECORD = Path(__file__).parents[2] / "corpus" / "records" / "schema-4-gradual.json"
 
 
-def test_a_checkpoint_says_what_a_run_on_it_takes(mini_recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_a_checkpoint_says_what_a_run_on_it_takes(
+    mini_recipe: dict[str, Any], tmp_path: Path
+) -> None:
     recipe = soup.Recipe.parse(mini_recipe)
     weights = (Path(recipe.task.model) / "model.safetensors").stat().st_size
     assert memory(recipe, Store(tmp_path)) == LIBRARIES + 9 * weights
 
 
-def test_what_runs_on_the_task_took_says_it_better(mini_recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_what_runs_on_the_task_took_says_it_better(
+    mini_recipe: dict[str, Any], tmp_path: Path
+) -> None:
     recipe, store = soup.Recipe.parse(mini_recipe), Store(tmp_path)
     for seed, took in ((1, 5000), (2, 7000)):
         other = soup.Recipe.parse({**mini_recipe, "seed": seed})
@@ -28,6 +32,10 @@ def test_what_runs_on_the_task_took_says_it_better(mini_recipe: dict[str, Any], 
     assert memory(recipe, store) == round(SPARE * 7000)
 
 
-def test_of_a_checkpoint_of_the_hub_nothing_is_known(mini_recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe = soup.Recipe.parse({**mini_recipe, "task": {"name": "glue/cola", "model": "no/such-model"}})
+def test_of_a_checkpoint_of_the_hub_nothing_is_known(
+    mini_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = soup.Recipe.parse(
+        {**mini_recipe, "task": {"name": "glue/cola", "model": "no/such-model"}}
+    )
     assert memory(recipe, Store(tmp_path)) is None

@@ -67,7 +67,14 @@ def recipe(name: str, sparsity: float = 0.6, budget: float = 1.0, **knobs: Any) 
 
 
 THROWN = {"carry": "none", "finish": "rewind"}
-SOUP = {"denoisers": 2, "lookahead_steps": 3, "compression": 0.3, "mask_share": 0.5, "subset": [1.0, 1.0], **THROWN}
+SOUP = {
+    "denoisers": 2,
+    "lookahead_steps": 3,
+    "compression": 0.3,
+    "mask_share": 0.5,
+    "subset": [1.0, 1.0],
+    **THROWN,
+}
 QUICK: dict[str, dict[str, Any]] = {
     # each as the one of its kind whose cost does not depend on what is seen, or at its dearest
     "early-bird": {"check": 0.1, "epsilon": 0.0, "queue": 3},
@@ -77,9 +84,18 @@ QUICK: dict[str, dict[str, Any]] = {
     "lth": {"compression": 0.3},
     "lth-rewind": {"compression": 0.3, "rewind": 0.2},
     "lottery-pools": {"compression": 0.3, "coefficients": [0.3, 0.7], "beyond": 1},
-    "instant-model-soup": {"ingredients": 2, "lookahead_steps": 3, "grid": 2, "subset": [1.0, 1.0]},
+    "instant-model-soup": {
+        "ingredients": 2,
+        "lookahead_steps": 3,
+        "grid": 2,
+        "subset": [1.0, 1.0],
+    },
     "model-soup": {"average": "uniform", "ingredients": 3, "label_smoothing": [0.0, 0.0]},
-    "model-soup, learned": {"average": "learned", "ingredients": 2, "label_smoothing": [0.0, 0.0]},
+    "model-soup, learned": {
+        "average": "learned",
+        "ingredients": 2,
+        "label_smoothing": [0.0, 0.0],
+    },
 }
 CASES = {
     "dense": recipe("dense", 0),
@@ -89,7 +105,9 @@ CASES = {
     "soup": recipe("instant-soup", **SOUP),
     "soup, continued": recipe("instant-soup", **SOUP | {"finish": "continue"}),
     **{name: recipe(name.split(",")[0], **knobs) for name, knobs in QUICK.items()},
-    "soup, carried": recipe("instant-soup", **SOUP | {"denoisers": 1, "carry": "mean"}, blend="lookahead"),
+    "soup, carried": recipe(
+        "instant-soup", **SOUP | {"denoisers": 1, "carry": "mean"}, blend="lookahead"
+    ),
 }
 
 
@@ -101,7 +119,9 @@ def test_a_rehearsal_bills_what_a_run_then_pays(case: str, small: CourseTask) ->
     ticket = asked.make_method().draw(small, asked.sparsity, drawn)
     evaluate(ticket, small, budget=asked.budget, meter=trained)
     planned = rehearse(asked, Sizes.of(small))
-    assert [work(meter) for meter in planned] == [work(meter) for meter in (drawn, trained)]
+    assert [work(meter) for meter in planned] == [
+        work(meter) for meter in (drawn, trained)
+    ]
 
 
 def work(meter: Meter) -> dict[str, Cost]:
@@ -124,16 +144,23 @@ BY_BLOCK = {
 
 
 @pytest.mark.parametrize("case", BY_BLOCK)
-def test_samples_to_calibrate_on_are_billed_as_they_are_seen(case: str, mini: CourseTask) -> None:
+def test_samples_to_calibrate_on_are_billed_as_they_are_seen(
+    case: str, mini: CourseTask
+) -> None:
     asked, drawn = BY_BLOCK[case], Meter()
     asked.make_method().draw(mini, asked.sparsity, drawn)
     assert work(drawn) == work(rehearse(asked, Sizes.of(mini))[0])
 
 
 @pytest.mark.parametrize("name", ["snip", "grasp", "model-soup, learned"])
-def test_samples_by_class_are_billed_as_they_are_drawn(name: str, mini: CourseTask) -> None:
+def test_samples_by_class_are_billed_as_they_are_drawn(
+    name: str, mini: CourseTask
+) -> None:
     """Ten of each class are too many for a split of 24: all that is there is taken."""
-    asked = recipe(name.split(",")[0], **{**QUICK[name], "per_class": 10} if "learned" not in name else QUICK[name])
+    asked = recipe(
+        name.split(",")[0],
+        **{**QUICK[name], "per_class": 10} if "learned" not in name else QUICK[name],
+    )
     drawn = Meter()
     asked.make_method().draw(mini, asked.sparsity, drawn)
     assert work(drawn) == work(rehearse(asked, Sizes.of(mini))[0])
@@ -141,13 +168,17 @@ def test_samples_by_class_are_billed_as_they_are_drawn(name: str, mini: CourseTa
 
 DEPENDS = {
     "masks agree at once": recipe("early-bird", check=0.1, epsilon=0.3, queue=2),
-    "few ingredients help": recipe("model-soup", average="greedy", ingredients=4, label_smoothing=[0.0, 0.0]),
+    "few ingredients help": recipe(
+        "model-soup", average="greedy", ingredients=4, label_smoothing=[0.0, 0.0]
+    ),
     "settled at once": recipe("instant-soup", **SOUP | {"denoisers": 3}, settled=0.15),
 }
 
 
 @pytest.mark.parametrize("case", DEPENDS)
-def test_where_cost_depends_on_what_is_seen_the_plan_is_the_most_that_it_can_be(case: str, small: CourseTask) -> None:
+def test_where_cost_depends_on_what_is_seen_the_plan_is_the_most_that_it_can_be(
+    case: str, small: CourseTask
+) -> None:
     asked, paid = DEPENDS[case], Meter()
     asked.make_method().draw(small, asked.sparsity, paid)
     most = rehearse(asked, Sizes.of(small))[0].bill
@@ -163,21 +194,30 @@ def test_a_greedy_soup_is_planned_as_if_everything_helped(small: CourseTask) -> 
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_can_be_rehearsed_with_its_defaults(name: str, small: CourseTask) -> None:
+def test_every_method_can_be_rehearsed_with_its_defaults(
+    name: str, small: CourseTask
+) -> None:
     draw, train = rehearse(recipe(name, 0.5), Sizes.of(small))
     assert sum(cost.steps for cost in [*draw.bill.values(), *train.bill.values()]) >= 12
     assert {"select", "test"} <= train.bill.keys()
 
 
 def test_a_rehearsal_trains_nothing(small: CourseTask) -> None:
-    before = {name: tensor.clone() for name, tensor in small.course.model.state_dict().items()}
+    before = {
+        name: tensor.clone() for name, tensor in small.course.model.state_dict().items()
+    }
     state = torch.get_rng_state()
     rehearse(CASES["soup"], Sizes.of(small))
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(small.course.model.state_dict()[name], tensor) for name, tensor in before.items())
+    assert all(
+        torch.equal(small.course.model.state_dict()[name], tensor)
+        for name, tensor in before.items()
+    )
 
 
-def test_rounds_that_do_not_fit_are_found_before_they_are_paid_for(small: CourseTask) -> None:
+def test_rounds_that_do_not_fit_are_found_before_they_are_paid_for(
+    small: CourseTask,
+) -> None:
     with pytest.raises(KnobError, match="the budget T has 12"):
         rehearse(recipe("instant-soup", round_steps=10), Sizes.of(small))
 
@@ -188,7 +228,9 @@ def planned(small: CourseTask, monkeypatch: pytest.MonkeyPatch, case: str) -> Pl
     return plan(CASES[case], Sizes.of(small), small)
 
 
-def test_the_ratio_leaves_the_test_reading_out(small: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ratio_leaves_the_test_reading_out(
+    small: CourseTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dense = planned(small, monkeypatch, "dense")
     whole = 3 * 12 * 8
     assert dense.full.passes == pytest.approx(whole, rel=0.1)
@@ -196,7 +238,9 @@ def test_the_ratio_leaves_the_test_reading_out(small: CourseTask, monkeypatch: p
     assert dense.train["test"] == Cost(0, 32, 32, 0)
 
 
-def test_look_aheads_are_part_of_the_ratio(small: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_look_aheads_are_part_of_the_ratio(
+    small: CourseTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     soup, dense = (planned(small, monkeypatch, case) for case in ("soup", "dense"))
     ahead = 2 * 2 * 3 * 8 * 3  # rounds, denoisers, steps, examples, passes
     leg = 6 * 8 * 3  # half of T before the rewind
@@ -212,13 +256,17 @@ def test_time_is_so_much_a_step_and_a_third_of_an_example_where_nothing_is_learn
     assert dense.timing.seconds == pytest.approx(12 * 2.0 + (24 + 32) * 0.25 / 3)
 
 
-def test_flops_are_those_of_every_pass(small: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flops_are_those_of_every_pass(
+    small: CourseTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timing = planned(small, monkeypatch, "dense").timing
     assert timing is not None
     assert timing.flops == 1000 * (3 * 12 * 8 + 24 + 32)
 
 
-def test_memory_holds_weights_thrice_gradients_and_moments(small: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_holds_weights_thrice_gradients_and_moments(
+    small: CourseTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     got = planned(small, monkeypatch, "dense").timing
     assert got is not None
     weights = 4 * sum(parameter.numel() for parameter in small.course.model.parameters())
@@ -251,7 +299,11 @@ def test_the_stand_in_charges_as_a_learner_does() -> None:
     learner.train(3)
     list(learner.look_ahead([Brief(2, Training())] * 2, lambda there: there))
     learner.evaluate()
-    assert learner.meter.bill == {"train": Cost(3, 12, 36), "look-ahead": Cost(4, 16, 48), "select": Cost(0, 7, 7)}
+    assert learner.meter.bill == {
+        "train": Cost(3, 12, 36),
+        "look-ahead": Cost(4, 16, 48),
+        "select": Cost(0, 7, 7),
+    }
     assert learner.steps_taken == 3
 
 
@@ -298,7 +350,9 @@ def test_a_task_is_loaded_once_for_all_seeds_and_methods_and_not_timed_unasked(
     assert len(loaded) == 1
 
 
-def test_a_task_is_timed_once_where_that_is_asked_for(small: CourseTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_is_timed_once_where_that_is_asked_for(
+    small: CourseTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timed: list[CourseTask] = []
     monkeypatch.setattr(Pace, "of", lambda task: timed.append(task) or Pace(2.0, 1000, 1))
     planner = Planner(lambda _: small, timed=True)

@@ -64,7 +64,9 @@ def test_a_tracker_is_told_the_recipe_every_piece_of_work_and_what_came_of_it(
     assert set(acts[2:-1]) == {"log"}
     configuration = fake.told[1][1]
     assert configuration["method.denoisers"] == 2
-    assert all(isinstance(value, int | float | str | bool) for value in configuration.values())
+    assert all(
+        isinstance(value, int | float | str | bool) for value in configuration.values()
+    )
     logged = [what for act, what in fake.told if act == "log"]
     assert [step for step, _ in logged] == list(range(1, len(logged) + 1))
     assert logged[-1][1] == {
@@ -72,7 +74,9 @@ def test_a_tracker_is_told_the_recipe_every_piece_of_work_and_what_came_of_it(
         "validation": record.validation,
         "cost in T": record.cost.multiple_of_T,
     }
-    trained = [values["fine-tune/steps"] for _, values in logged if "fine-tune/steps" in values]
+    trained = [
+        values["fine-tune/steps"] for _, values in logged if "fine-tune/steps" in values
+    ]
     assert trained[-1] == record.cost.train["train"].steps
 
 
@@ -83,7 +87,9 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning_and_changes_nothing(
     alone = soup.run(recipe, soup.Store(tmp_path / "alone"))
     fakes = {"tensorboard": Fake(fails), "mlflow": Fake()}
     monkeypatch.setattr(track, "_made", lambda name, *_: fakes[name])
-    with pytest.warns(UserWarning, match=rf"tensorboard could not {fails} \(gone\); the run goes on") as warned:
+    with pytest.warns(
+        UserWarning, match=rf"tensorboard could not {fails} \(gone\); the run goes on"
+    ) as warned:
         record = run(recipe, tmp_path / "tracked", list(fakes))
     assert len(warned) == 1
     assert record.ticket.digest == alone.ticket.digest
@@ -101,9 +107,13 @@ def test_trackers_are_finished_when_the_run_raises(
     assert fake.told[-1] == ("finish", None)
 
 
-def test_an_unknown_tracker_is_met_with_the_nearest(recipe: soup.Recipe, tmp_path: Path) -> None:
+def test_an_unknown_tracker_is_met_with_the_nearest(
+    recipe: soup.Recipe, tmp_path: Path
+) -> None:
     with (
-        pytest.raises(UnknownName, match="unknown tracker 'tensorbord'; did you mean 'tensorboard'"),
+        pytest.raises(
+            UnknownName, match="unknown tracker 'tensorbord'; did you mean 'tensorboard'"
+        ),
         tracked(["tensorbord"], recipe, tmp_path),
     ):
         pass
@@ -128,7 +138,9 @@ def test_no_tracker_is_imported_unless_asked_for() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_tensorboard_writes_below_the_runs_folder(recipe: soup.Recipe, tmp_path: Path) -> None:
+def test_tensorboard_writes_below_the_runs_folder(
+    recipe: soup.Recipe, tmp_path: Path
+) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     run(recipe, tmp_path, ["tensorboard"])
     assert list((tmp_path / "tensorboard").rglob("events.out.*"))

@@ -27,7 +27,9 @@ def store(tmp_path: Path) -> soup.Store:
 
 
 def recipe_of(fields: dict[str, Any], name: str, **changes: Any) -> soup.Recipe:
-    return soup.Recipe.parse({**fields, "task": {**fields["task"], "name": name}, **changes})
+    return soup.Recipe.parse(
+        {**fields, "task": {**fields["task"], "name": name}, **changes}
+    )
 
 
 @pytest.fixture
@@ -64,13 +66,22 @@ def test_the_record_says_where_the_ticket_comes_from_and_is_sealed(
     assert found.source.key == ticket.recipe
     assert soup.Recipe.parse(found.recipe.facts()).key == target.key
     assert found.made.packages["torch"]
-    unknown = transfer(replace(ticket, recipe="0" * 64), recipe_of(mini_recipe, "mini", seed=1), store)
+    unknown = transfer(
+        replace(ticket, recipe="0" * 64), recipe_of(mini_recipe, "mini", seed=1), store
+    )
     assert unknown.source.recipe is None
-    assert not [path for path in store.transfers.iterdir() if path.is_dir() and path.name != "locks"]
+    assert not [
+        path
+        for path in store.transfers.iterdir()
+        if path.is_dir() and path.name != "locks"
+    ]
 
 
 def test_the_same_transfer_is_not_done_twice_whatever_the_method_of_the_recipe(
-    ticket: Ticket, mini_recipe: dict[str, Any], store: soup.Store, monkeypatch: pytest.MonkeyPatch
+    ticket: Ticket,
+    mini_recipe: dict[str, Any],
+    store: soup.Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = transfer(ticket, recipe_of(mini_recipe, "mini"), store)
     monkeypatch.setattr(moving, "build", lambda _: pytest.fail("loaded the task again"))
@@ -78,21 +89,35 @@ def test_the_same_transfer_is_not_done_twice_whatever_the_method_of_the_recipe(
     assert transfer(ticket, again, store) == first
 
 
-def test_what_is_trained_the_map_and_the_ticket_are_in_the_key(ticket: Ticket, mini_recipe: dict[str, Any]) -> None:
+def test_what_is_trained_the_map_and_the_ticket_are_in_the_key(
+    ticket: Ticket, mini_recipe: dict[str, Any]
+) -> None:
     recipe = recipe_of(mini_recipe, "mini")
     keys = [
         key_of(ticket, recipe),
         key_of(ticket, recipe, {"a": "b"}),
         key_of(replace(ticket, start={}), recipe),
         key_of(ticket, recipe_of(mini_recipe, "mini", seed=1)),
-        key_of(ticket, recipe_of(mini_recipe, "mini", method={"name": "magnitude"}, budget=2.0)),
-        key_of(ticket, recipe_of(mini_recipe, "mini", training={**mini_recipe["training"], "steps": 13})),
+        key_of(
+            ticket,
+            recipe_of(mini_recipe, "mini", method={"name": "magnitude"}, budget=2.0),
+        ),
+        key_of(
+            ticket,
+            recipe_of(
+                mini_recipe, "mini", training={**mini_recipe["training"], "steps": 13}
+            ),
+        ),
     ]
     assert len(set(keys)) == len(keys)
 
 
 def test_a_killed_transfer_goes_on_and_comes_out_the_same(
-    ticket: Ticket, mini_recipe: dict[str, Any], store: soup.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ticket: Ticket,
+    mini_recipe: dict[str, Any],
+    store: soup.Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = recipe_of(mini_recipe, "mini")
     whole = transfer(ticket, target, soup.Store(tmp_path / "whole"))

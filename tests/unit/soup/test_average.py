@@ -64,10 +64,14 @@ def close(first: Weights, second: Weights, tolerance: float = 0.0) -> bool:
     return True
 
 
-def test_the_uniform_soup_is_the_plain_mean(learner: ModuleLearner, bowls: list[Weights]) -> None:
+def test_the_uniform_soup_is_the_plain_mean(
+    learner: ModuleLearner, bowls: list[Weights]
+) -> None:
     soup_ = uniform(learner, bowls, [0.0] * len(bowls))
     assert soup_.taken == tuple(range(6))
-    assert close(soup_.weights, {name: sum(bowl[name] for bowl in bowls) / 6 for name in bowls[0]})
+    assert close(
+        soup_.weights, {name: sum(bowl[name] for bowl in bowls) / 6 for name in bowls[0]}
+    )
     assert not learner.meter.bill.get("select")
 
 
@@ -77,13 +81,19 @@ def test_the_greedy_soup_is_that_of_the_loop_written_out(
     order = sorted(range(6), key=lambda i: values[i], reverse=True)
     taken, bar = [order[0]], values[order[0]]
     for i in order[1:]:
-        mean = {name: torch.stack([bowls[j][name] for j in [*taken, i]]).mean(0) for name in bowls[0]}
+        mean = {
+            name: torch.stack([bowls[j][name] for j in [*taken, i]]).mean(0)
+            for name in bowls[0]
+        }
         if (value := accuracy(learner, mean)) > bar:
             taken, bar = [*taken, i], value
     soup_ = greedy(learner, bowls, values)
     assert 1 < len(taken) < 6  # some are worth taking and some are not
     assert soup_.taken == tuple(taken)
-    assert close(soup_.weights, {name: torch.stack([bowls[i][name] for i in taken]).mean(0) for name in bowls[0]})
+    assert close(
+        soup_.weights,
+        {name: torch.stack([bowls[i][name] for i in taken]).mean(0) for name in bowls[0]},
+    )
 
 
 def test_the_greedy_soup_is_at_least_as_good_as_the_best_ingredient(
@@ -98,12 +108,16 @@ def test_the_greedy_soup_is_at_least_as_good_as_the_best_ingredient(
     assert accuracy(learner, both.weights) >= values[best]
 
 
-def test_an_equal_soup_is_not_taken_for_a_better_one(learner: ModuleLearner, bowls: list[Weights]) -> None:
+def test_an_equal_soup_is_not_taken_for_a_better_one(
+    learner: ModuleLearner, bowls: list[Weights]
+) -> None:
     same = [bowls[1]] * 3
     assert greedy(learner, same, [accuracy(learner, bowls[1])] * 3).taken == (0,)
 
 
-def test_the_learned_shares_are_those_of_autograd_through_the_mix(learner: ModuleLearner, bowls: list[Weights]) -> None:
+def test_the_learned_shares_are_those_of_autograd_through_the_mix(
+    learner: ModuleLearner, bowls: list[Weights]
+) -> None:
     """With a graph over all ingredients, which is what the real one goes without."""
     steps, validation = 12, learner._course.validation
     logits = {name: torch.zeros(6, requires_grad=True) for name in bowls[0]}
@@ -111,15 +125,22 @@ def test_the_learned_shares_are_those_of_autograd_through_the_mix(learner: Modul
 
     def mix() -> dict[str, Tensor]:
         return {
-            name: sum(share * bowl[name] for share, bowl in zip(logits[name].softmax(0), bowls, strict=True))
+            name: sum(
+                share * bowl[name]
+                for share, bowl in zip(logits[name].softmax(0), bowls, strict=True)
+            )
             for name in logits
         }
 
     for step in range(steps):
         seed = learner.seed("learned soup", step)
-        inputs, targets = validation.batch(balanced(validation.targets, len(validation), 5, seed))
+        inputs, targets = validation.batch(
+            balanced(validation.targets, len(validation), 5, seed)
+        )
         optimizer.zero_grad()
-        F.cross_entropy(functional_call(learner._course.model, mix(), (inputs,)), targets).backward()
+        F.cross_entropy(
+            functional_call(learner._course.model, mix(), (inputs,)), targets
+        ).backward()
         optimizer.step()
     wanted = {name: tensor.detach() for name, tensor in mix().items()}
     ours = learned(learner, bowls, [], steps=steps, rate=0.1, per_class=5)
@@ -144,7 +165,8 @@ def test_where_all_ingredients_are_zero_so_is_the_soup(
 ) -> None:
     soup_ = AVERAGES[name](learner, bowls, values)
     for parameter, keep in learner.mask.items():
-        assert not soup_.weights[parameter][~keep].view(torch.int32).any()  # not even -0.0
+        # not even -0.0
+        assert not soup_.weights[parameter][~keep].view(torch.int32).any()
         assert soup_.weights[parameter][keep].all()
 
 
@@ -154,10 +176,16 @@ def test_averaging_leaves_the_ingredients_alone(
 ) -> None:
     before = [{n: part.clone() for n, part in bowl.items()} for bowl in bowls]
     AVERAGES[name](learner, bowls, values)
-    assert all(torch.equal(bowl[n], old[n]) for bowl, old in zip(bowls, before, strict=True) for n in old)
+    assert all(
+        torch.equal(bowl[n], old[n])
+        for bowl, old in zip(bowls, before, strict=True)
+        for n in old
+    )
 
 
-def test_counters_come_from_the_first_ingredient(learner: ModuleLearner, bowls: list[Weights]) -> None:
+def test_counters_come_from_the_first_ingredient(
+    learner: ModuleLearner, bowls: list[Weights]
+) -> None:
     counted = [{**bowl, "n": torch.tensor(i)} for i, bowl in enumerate(bowls)]
 
     class Ignorant:
@@ -173,7 +201,9 @@ def test_counters_come_from_the_first_ingredient(learner: ModuleLearner, bowls: 
         assert make(Ignorant(), counted, [1.0, *[0.0] * 5]).weights["n"].item() == 0  # type: ignore[arg-type]
 
 
-def test_choosing_is_charged_to_selection(learner: ModuleLearner, bowls: list[Weights], values: list[float]) -> None:
+def test_choosing_is_charged_to_selection(
+    learner: ModuleLearner, bowls: list[Weights], values: list[float]
+) -> None:
     trained = learner.meter.bill["train"]
     greedy(learner, bowls, values)
     assert learner.meter.bill["select"].passes == 5 * 40

@@ -15,7 +15,16 @@ from instant_soup.core.errors import ScopeError
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
-from instant_soup.soup.blend import BLENDS, Standing, bound, extrapolated, intersection, lookahead, union, votes
+from instant_soup.soup.blend import (
+    BLENDS,
+    Standing,
+    bound,
+    extrapolated,
+    intersection,
+    lookahead,
+    union,
+    votes,
+)
 from instant_soup.soup.denoiser import Outlook
 
 SCOPE = Scope({"a": (13, 7), "b": (50,), "c": (3, 4, 5)})
@@ -24,7 +33,9 @@ SPARSITIES = (0.2, 0.5, 0.8)
 
 def normal(seed: int, scope: Scope = SCOPE) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(shape, generator=dice) for name, shape in scope.shapes.items()}
+    return {
+        name: torch.randn(shape, generator=dice) for name, shape in scope.shapes.items()
+    }
 
 
 def nudged(weights: dict[str, Tensor], seed: int, size: float = 0.1) -> dict[str, Tensor]:
@@ -47,7 +58,9 @@ def sizes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weights[name].abs() for name in weights}
 
 
-def looked(weights: dict[str, Tensor], sparsity: float, count: int = 4, mask: Mask | None = None) -> list[Mask]:
+def looked(
+    weights: dict[str, Tensor], sparsity: float, count: int = 4, mask: Mask | None = None
+) -> list[Mask]:
     return [cut(nudged(weights, 100 + i), sparsity, mask) for i in range(count)]
 
 
@@ -55,9 +68,13 @@ def flat(tensors: dict[str, Tensor] | Mask) -> np.ndarray:
     return np.concatenate([tensors[name].reshape(-1).numpy() for name in SCOPE])
 
 
-def ranked(rank: np.ndarray, size: np.ndarray, alive: np.ndarray, keep: int) -> np.ndarray:
+def ranked(
+    rank: np.ndarray, size: np.ndarray, alive: np.ndarray, keep: int
+) -> np.ndarray:
     """By rank, then by size, then by place: what a person would sort by hand."""
-    order = np.lexsort((np.arange(len(rank)), -size.astype(np.float64), -rank.astype(np.int64), ~alive))
+    order = np.lexsort(
+        (np.arange(len(rank)), -size.astype(np.float64), -rank.astype(np.int64), ~alive)
+    )
     flags = np.zeros(len(rank), dtype=bool)
     flags[order[:keep]] = True
     return flags
@@ -68,7 +85,9 @@ def ranked(rank: np.ndarray, size: np.ndarray, alive: np.ndarray, keep: int) -> 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_union_that_holds_the_own_mask_and_is_trimmed_at_once_is_one_shot_pruning(seed: int, sparsity: float) -> None:
+def test_a_union_that_holds_the_own_mask_and_is_trimmed_at_once_is_one_shot_pruning(
+    seed: int, sparsity: float
+) -> None:
     """What the union prunes is a part of what one-shot prunes, and the rest of that is what the trim takes next."""
     weights = normal(seed)
     own, others = cut(weights, sparsity), looked(weights, sparsity)
@@ -96,7 +115,9 @@ def test_votes_are_not_one_shot_pruning() -> None:
     """Otherwise the default blend would be as idle as the union."""
     weights = normal(0)
     own, others = cut(weights, 0.5), looked(weights, 0.5)
-    assert prune(votes(Outlook((own, *others)), at(weights)), Mask.dense(SCOPE), 0.5) != own
+    assert (
+        prune(votes(Outlook((own, *others)), at(weights)), Mask.dense(SCOPE), 0.5) != own
+    )
 
 
 def test_only_the_union_waits_for_the_last_round_to_be_trimmed() -> None:
@@ -108,13 +129,17 @@ def test_only_the_union_waits_for_the_last_round_to_be_trimmed() -> None:
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize("seed", range(3))
-def test_votes_come_first_and_magnitude_settles_what_they_leave_open(seed: int, sparsity: float) -> None:
+def test_votes_come_first_and_magnitude_settles_what_they_leave_open(
+    seed: int, sparsity: float
+) -> None:
     weights = normal(seed)
     masks = looked(weights, sparsity, count=5)
     got = prune(votes(Outlook(tuple(masks)), at(weights)), Mask.dense(SCOPE), sparsity)
     count = sum(flat(mask).astype(int) for mask in masks)
     assert len(set(count)) > 2
-    wanted = ranked(count, np.abs(flat(weights)), np.ones(SCOPE.size, dtype=bool), got.kept)
+    wanted = ranked(
+        count, np.abs(flat(weights)), np.ones(SCOPE.size, dtype=bool), got.kept
+    )
     assert (flat(got) == wanted).all()
 
 
@@ -135,21 +160,29 @@ def test_what_every_mask_keeps_is_kept_and_magnitude_fills_up(sparsity: float) -
     got = prune(intersection(outlook, at(weights)), Mask.dense(SCOPE), sparsity)
     assert outlook.intersection <= got
     all_keep = np.logical_and.reduce([flat(mask) for mask in masks])
-    wanted = ranked(all_keep, np.abs(flat(weights)), np.ones(SCOPE.size, dtype=bool), got.kept)
+    wanted = ranked(
+        all_keep, np.abs(flat(weights)), np.ones(SCOPE.size, dtype=bool), got.kept
+    )
     assert (flat(got) == wanted).all()
 
 
 @settings(deadline=None, max_examples=80)
 @given(st.data())
-def test_a_vote_outweighs_any_magnitude_and_no_magnitude_is_rounded(data: st.DataObject) -> None:
+def test_a_vote_outweighs_any_magnitude_and_no_magnitude_is_rounded(
+    data: st.DataObject,
+) -> None:
     """Neighbouring floats, denormals and infinities, under any number of votes."""
     size = data.draw(st.integers(2, 25))
     scope = Scope({"a": (size,)})
     sizes = st.one_of(
         st.floats(width=32, allow_nan=False),
-        st.sampled_from([0.0, -0.0, 1.0, 1.0000001, -1.0000001, 1e-45, -2.8e-45, float("inf")]),
+        st.sampled_from(
+            [0.0, -0.0, 1.0, 1.0000001, -1.0000001, 1e-45, -2.8e-45, float("inf")]
+        ),
     )
-    weights = torch.tensor(data.draw(st.lists(sizes, min_size=size, max_size=size)), dtype=torch.float32)
+    weights = torch.tensor(
+        data.draw(st.lists(sizes, min_size=size, max_size=size)), dtype=torch.float32
+    )
     keeps = st.lists(st.booleans(), min_size=size, max_size=size)
     kept = [torch.tensor(data.draw(keeps)) for _ in range(data.draw(st.integers(1, 5)))]
     outlook = Outlook(tuple(Mask(scope, {"a": each}) for each in kept))
@@ -175,14 +208,19 @@ def test_half_precision_weights_are_ranked_like_their_values() -> None:
     masks = looked(normal(0), 0.5)
     got = prune(votes(Outlook(tuple(masks)), at(weights)), Mask.dense(SCOPE), 0.5)
     as_float = {name: tensor.float() for name, tensor in weights.items()}
-    assert got == prune(votes(Outlook(tuple(masks)), at(as_float)), Mask.dense(SCOPE), 0.5)
+    assert got == prune(
+        votes(Outlook(tuple(masks)), at(as_float)), Mask.dense(SCOPE), 0.5
+    )
 
 
 @pytest.mark.parametrize("blend", [votes, union, intersection])
 def test_masks_that_agree_are_the_answer_however_they_are_blended(blend: type) -> None:
     weights = normal(0)
     mask = cut(normal(5), 0.6)
-    assert prune(blend(Outlook((mask, mask, mask)), at(weights)), Mask.dense(SCOPE), 0.6) == mask
+    assert (
+        prune(blend(Outlook((mask, mask, mask)), at(weights)), Mask.dense(SCOPE), 0.6)
+        == mask
+    )
 
 
 def test_a_nan_among_the_weights_is_refused() -> None:
@@ -199,20 +237,31 @@ def test_a_nan_among_the_weights_is_refused() -> None:
 def test_the_look_ahead_blend_goes_by_the_mean_magnitude_and_not_by_masks() -> None:
     weights, masks = normal(0), looked(normal(0), 0.5)
     ahead = {name: tensor.abs() for name, tensor in normal(3).items()}
-    got = prune(lookahead(Outlook(tuple(masks), scores=ahead), at(weights)), Mask.dense(SCOPE), 0.5)
+    got = prune(
+        lookahead(Outlook(tuple(masks), scores=ahead), at(weights)),
+        Mask.dense(SCOPE),
+        0.5,
+    )
     assert got == cut(normal(3), 0.5)
 
 
 def test_without_look_aheads_it_goes_by_the_weights_themselves() -> None:
     weights = normal(0)
     outlook = Outlook((cut(normal(4), 0.5),))
-    assert prune(lookahead(outlook, at(weights)), Mask.dense(SCOPE), 0.5) == cut(weights, 0.5)
+    assert prune(lookahead(outlook, at(weights)), Mask.dense(SCOPE), 0.5) == cut(
+        weights, 0.5
+    )
 
 
 def test_each_blend_asks_for_no_more_than_it_reads() -> None:
-    assert {name for name, blend in BLENDS.items() if blend.wanted.scores} == {"lookahead", "bound"}
+    assert {name for name, blend in BLENDS.items() if blend.wanted.scores} == {
+        "lookahead",
+        "bound",
+    }
     assert {name for name, blend in BLENDS.items() if blend.wanted.spread} == {"bound"}
-    assert {name for name, blend in BLENDS.items() if blend.wanted.weights} == {"extrapolated"}
+    assert {name for name, blend in BLENDS.items() if blend.wanted.weights} == {
+        "extrapolated"
+    }
 
 
 def test_the_bound_adds_the_spread_over_look_aheads_to_their_mean() -> None:
@@ -225,25 +274,36 @@ def test_the_bound_adds_the_spread_over_look_aheads_to_their_mean() -> None:
 
 def test_extrapolated_goes_by_where_three_times_the_mean_displacement_leads() -> None:
     before, reached, now = normal(0), nudged(normal(0), 1), normal(2)
-    scores = extrapolated(Outlook(tuple(looked(before, 0.5)), weights=reached), at(now, before))
+    scores = extrapolated(
+        Outlook(tuple(looked(before, 0.5)), weights=reached), at(now, before)
+    )
     for name in SCOPE:
-        torch.testing.assert_close(scores[name], (before[name] + 3 * (reached[name] - before[name])).abs())
+        torch.testing.assert_close(
+            scores[name], (before[name] + 3 * (reached[name] - before[name])).abs()
+        )
 
 
 def test_extrapolated_goes_by_the_very_score_of_the_learner() -> None:
     """Weights in the place of its own, and all else that it scores by."""
     before, reached = normal(0), nudged(normal(0), 1)
     moments = sizes(normal(5))
-    curved = lambda weights: {name: weights[name].abs() * moments[name] ** 0.25 for name in SCOPE}  # noqa: E731
+
+    def curved(weights):
+        return {name: weights[name].abs() * moments[name] ** 0.25 for name in SCOPE}
+
     standing = Standing(curved(before), before, curved)
     scores = extrapolated(Outlook(tuple(looked(before, 0.5)), weights=reached), standing)
     for name in SCOPE:
-        wanted = (before[name] + 3 * (reached[name] - before[name])).abs() * moments[name] ** 0.25
+        wanted = (before[name] + 3 * (reached[name] - before[name])).abs() * moments[
+            name
+        ] ** 0.25
         torch.testing.assert_close(scores[name], wanted)
 
 
 @pytest.mark.parametrize("name", BLENDS)
-def test_every_blend_scores_the_scope_the_same_way_twice_and_leaves_the_weights_alone(name: str) -> None:
+def test_every_blend_scores_the_scope_the_same_way_twice_and_leaves_the_weights_alone(
+    name: str,
+) -> None:
     weights = normal(0)
     before = {name: tensor.clone() for name, tensor in weights.items()}
     ahead, spread, reached = sizes(normal(3)), sizes(normal(4)), normal(5)

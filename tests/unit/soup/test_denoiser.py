@@ -17,7 +17,14 @@ from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
 from instant_soup.core.task import Brief
-from instant_soup.soup.denoiser import Outlook, Protocols, Settled, Wanted, briefs, denoise
+from instant_soup.soup.denoiser import (
+    Outlook,
+    Protocols,
+    Settled,
+    Wanted,
+    briefs,
+    denoise,
+)
 
 SCOPE = Scope({"a": (6, 5), "b": (21,)})
 
@@ -28,13 +35,18 @@ class Fake:
     scope = SCOPE
 
     def __init__(self) -> None:
-        self.mask = Mask(SCOPE, {"a": torch.arange(30).view(6, 5) % 5 > 0, "b": torch.ones(21).bool()})
+        self.mask = Mask(
+            SCOPE, {"a": torch.arange(30).view(6, 5) % 5 > 0, "b": torch.ones(21).bool()}
+        )
         self.here = self.at(0)
         self.asked: list[Brief] = []
 
     def at(self, seed: int) -> dict[str, Tensor]:
         dice = torch.Generator().manual_seed(seed)
-        body = {name: torch.randn(s, generator=dice) * self.mask[name] for name, s in SCOPE.shapes.items()}
+        body = {
+            name: torch.randn(s, generator=dice) * self.mask[name]
+            for name, s in SCOPE.shapes.items()
+        }
         return {**body, "head": torch.randn(2, generator=dice), "n": torch.tensor(seed)}
 
     def view(self) -> dict[str, Tensor]:
@@ -43,7 +55,9 @@ class Fake:
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self.here.items()}
 
-    def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+    def look_ahead(
+        self, looks: Sequence[Brief], look: Callable[[Any], Any]
+    ) -> Iterator[Any]:
         mine = self.here
         for brief in looks:
             self.asked.append(brief)
@@ -87,7 +101,12 @@ def test_briefs_leave_pythons_own_random_numbers_alone() -> None:
 
 
 def test_what_is_drawn_fills_its_range_and_stays_inside() -> None:
-    protocols = Protocols(rate=(0.5, 8.0), weight_decay=(0.1, 0.3), label_smoothing=(0.0, 0.2), subset=(0.25, 0.75))
+    protocols = Protocols(
+        rate=(0.5, 8.0),
+        weight_decay=(0.1, 0.3),
+        label_smoothing=(0.0, 0.2),
+        subset=(0.25, 0.75),
+    )
     drawn = [brief.training for brief in briefs(400, 1, protocols, 0)]
     for knob in ("rate", "weight_decay", "label_smoothing", "subset"):
         low, high = getattr(protocols, knob)
@@ -98,20 +117,36 @@ def test_what_is_drawn_fills_its_range_and_stays_inside() -> None:
 
 def test_rates_are_even_on_a_log_scale() -> None:
     """As many between 0.01 and 1 as between 1 and 100: 1000 draws within five standard deviations of a half."""
-    rates = [brief.training.rate for brief in briefs(1000, 1, Protocols(rate=(0.01, 100.0)), 0)]
+    rates = [
+        brief.training.rate for brief in briefs(1000, 1, Protocols(rate=(0.01, 100.0)), 0)
+    ]
     assert 420 < sum(rate < 1 for rate in rates) < 580
     assert 170 < sum(rate < 0.1 for rate in rates) < 330
 
 
 def test_a_range_of_one_point_is_that_point() -> None:
-    fixed = Protocols(rate=(2.0, 2.0), weight_decay=(0.5, 0.5), label_smoothing=(0.1, 0.1), subset=(1.0, 1.0))
+    fixed = Protocols(
+        rate=(2.0, 2.0),
+        weight_decay=(0.5, 0.5),
+        label_smoothing=(0.1, 0.1),
+        subset=(1.0, 1.0),
+    )
     training = briefs(1, 1, fixed, 0)[0].training
-    assert (training.rate, training.weight_decay, training.label_smoothing, training.subset) == (2.0, 0.5, 0.1, 1.0)
+    assert (
+        training.rate,
+        training.weight_decay,
+        training.label_smoothing,
+        training.subset,
+    ) == (2.0, 0.5, 0.1, 1.0)
 
 
 @pytest.mark.parametrize("knob", ["rate", "weight_decay", "label_smoothing", "subset"])
-@pytest.mark.parametrize("wrong", [(0.5, 0.1), (-0.1, 0.1), (0.1, 1e6), (math.nan, 0.5), (0.1, math.nan)])
-def test_a_range_that_cannot_be_drawn_from_is_refused_and_named(knob: str, wrong: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [(0.5, 0.1), (-0.1, 0.1), (0.1, 1e6), (math.nan, 0.5), (0.1, math.nan)]
+)
+def test_a_range_that_cannot_be_drawn_from_is_refused_and_named(
+    knob: str, wrong: tuple[float, float]
+) -> None:
     with pytest.raises(KnobError, match=f"^{knob} range is"):
         Protocols(**{knob: wrong})
 
@@ -123,17 +158,29 @@ def test_a_rate_or_a_subset_of_nothing_is_refused(knob: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("knob", "over"), [("subset", (0.5, 1.01)), ("label_smoothing", (0.0, 1.0)), ("weight_decay", (0.0, 11.0))]
+    ("knob", "over"),
+    [
+        ("subset", (0.5, 1.01)),
+        ("label_smoothing", (0.0, 1.0)),
+        ("weight_decay", (0.0, 11.0)),
+    ],
 )
-def test_a_range_that_is_too_wide_is_refused(knob: str, over: tuple[float, float]) -> None:
+def test_a_range_that_is_too_wide_is_refused(
+    knob: str, over: tuple[float, float]
+) -> None:
     with pytest.raises(KnobError, match=knob):
         Protocols(**{knob: over})
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_disjoint_subsets_are_the_parts_of_one_division(count: int) -> None:
-    portions = [brief.training.portion for brief in briefs(count, 1, Protocols(subsets="disjoint"), 7)]
-    assert [(part.index, part.count, part.seed) for part in portions if part] == [(i, count, 7) for i in range(count)]
+    portions = [
+        brief.training.portion
+        for brief in briefs(count, 1, Protocols(subsets="disjoint"), 7)
+    ]
+    assert [(part.index, part.count, part.seed) for part in portions if part] == [
+        (i, count, 7) for i in range(count)
+    ]
 
 
 def test_subsets_of_another_kind_change_nothing_else_of_a_training() -> None:
@@ -156,7 +203,10 @@ def test_subsets_that_leave_nothing_out_cannot_lean() -> None:
 
 def test_union_and_intersection_are_those_of_all_masks() -> None:
     dice = torch.Generator().manual_seed(0)
-    kept = [{n: torch.rand(s, generator=dice) < 0.6 for n, s in SCOPE.shapes.items()} for _ in range(4)]
+    kept = [
+        {n: torch.rand(s, generator=dice) < 0.6 for n, s in SCOPE.shapes.items()}
+        for _ in range(4)
+    ]
     outlook = Outlook(tuple(Mask(SCOPE, each) for each in kept))
     for name in SCOPE:
         stack = torch.stack([each[name] for each in kept])
@@ -169,11 +219,14 @@ HAND = [[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 0, 1]]
 
 def hand(*numbers: int) -> Outlook:
     scope = Scope({"a": (6,)})
-    return Outlook(tuple(Mask(scope, {"a": torch.tensor(HAND[i]).bool()}) for i in numbers))
+    return Outlook(
+        tuple(Mask(scope, {"a": torch.tensor(HAND[i]).bool()}) for i in numbers)
+    )
 
 
 def test_unanimous_is_the_share_on_which_all_masks_agree() -> None:
-    assert hand(0, 1, 2).unanimous == pytest.approx(2 / 6)  # the first weight and the fifth
+    # the first weight and the fifth
+    assert hand(0, 1, 2).unanimous == pytest.approx(2 / 6)
     assert hand(0, 1).unanimous == pytest.approx(4 / 6)
     assert hand(1).unanimous == hand().unanimous == 1
 
@@ -212,7 +265,13 @@ def test_no_more_is_looked_at_once_it_is_enough() -> None:
         asked.append((len(outlook.masks), outlook.scores is not None))
         return len(outlook.masks) == 2
 
-    outlook = denoise(learner, briefs(5, 4, Protocols(), 0), 0.6, wanted=Wanted(scores=True), enough=enough)  # type: ignore[arg-type]
+    outlook = denoise(
+        learner,
+        briefs(5, 4, Protocols(), 0),
+        0.6,
+        wanted=Wanted(scores=True),
+        enough=enough,
+    )  # type: ignore[arg-type]
     assert asked == [(1, True), (2, True)]
     assert len(outlook.masks) == len(learner.asked) == 2
     whole = denoise(Fake(), briefs(2, 4, Protocols(), 0), 0.6, wanted=Wanted(scores=True))  # type: ignore[arg-type]
@@ -229,7 +288,9 @@ def test_each_look_ahead_gives_the_magnitude_mask_of_where_it_got() -> None:
     assert learner.asked == looks
     for brief, mask in zip(looks, outlook.masks, strict=True):
         there = learner.at(brief.training.seed)
-        assert mask == prune({name: there[name].abs() for name in SCOPE}, learner.mask, 0.6)
+        assert mask == prune(
+            {name: there[name].abs() for name in SCOPE}, learner.mask, 0.6
+        )
         assert mask <= learner.mask
     assert (outlook.scores, outlook.weights) == (None, None)
 
@@ -259,7 +320,9 @@ def test_the_mean_of_the_weights_is_of_all_of_them_and_keeps_the_first_counter()
     places = [learner.at(brief.training.seed) for brief in looks]
     assert outlook.weights.keys() == places[0].keys()
     for name in (*SCOPE, "head"):
-        torch.testing.assert_close(outlook.weights[name], torch.stack([place[name] for place in places]).mean(0))
+        torch.testing.assert_close(
+            outlook.weights[name], torch.stack([place[name] for place in places]).mean(0)
+        )
     assert outlook.weights["n"].item() == looks[0].training.seed
     assert not outlook.weights["a"][~learner.mask["a"]].any()
     assert outlook.scores is None
@@ -278,7 +341,9 @@ def test_a_look_ahead_hands_back_no_more_than_is_asked_for(
     asked: dict[str, bool], scores: set[str], weights: set[str]
 ) -> None:
     class Watched(Fake):
-        def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+        def look_ahead(
+            self, looks: Sequence[Brief], look: Callable[[Any], Any]
+        ) -> Iterator[Any]:
             for seen in super().look_ahead(looks, look):
                 assert (set(seen.scores), set(seen.weights)) == (scores, weights)
                 yield seen
@@ -292,9 +357,14 @@ def test_what_look_aheads_hand_back_is_not_written_to(asked: str) -> None:
     handed: list[tuple[Tensor, Tensor]] = []
 
     class Keeping(Fake):
-        def look_ahead(self, looks: Sequence[Brief], look: Callable[[Any], Any]) -> Iterator[Any]:
+        def look_ahead(
+            self, looks: Sequence[Brief], look: Callable[[Any], Any]
+        ) -> Iterator[Any]:
             for seen in super().look_ahead(looks, look):
-                handed.extend((tensor, tensor.clone()) for tensor in (*seen.scores.values(), *seen.weights.values()))
+                handed.extend(
+                    (tensor, tensor.clone())
+                    for tensor in (*seen.scores.values(), *seen.weights.values())
+                )
                 yield seen
 
     denoise(Keeping(), briefs(3, 4, Protocols(), 0), 0.6, wanted=Wanted(**{asked: True}))  # type: ignore[arg-type]
@@ -308,9 +378,13 @@ def test_the_spread_is_the_standard_deviation_over_look_aheads() -> None:
     assert outlook.spread is not None
     assert outlook.scores is not None
     for name in SCOPE:
-        sizes = torch.stack([learner.at(brief.training.seed)[name].abs() for brief in looks])
+        sizes = torch.stack(
+            [learner.at(brief.training.seed)[name].abs() for brief in looks]
+        )
         torch.testing.assert_close(outlook.scores[name], sizes.mean(0))
-        torch.testing.assert_close(outlook.spread[name], sizes.std(0, correction=0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            outlook.spread[name], sizes.std(0, correction=0), atol=1e-5, rtol=1e-4
+        )
 
 
 def test_whether_it_is_enough_is_asked_of_all_that_came_in() -> None:
@@ -326,5 +400,7 @@ def test_whether_it_is_enough_is_asked_of_all_that_came_in() -> None:
 
 
 def test_no_look_aheads_see_nothing() -> None:
-    outlook = denoise(Fake(), [], 0.6, wanted=Wanted(scores=True, spread=True, weights=True))  # type: ignore[arg-type]
+    outlook = denoise(
+        Fake(), [], 0.6, wanted=Wanted(scores=True, spread=True, weights=True)
+    )  # type: ignore[arg-type]
     assert outlook == Outlook(())

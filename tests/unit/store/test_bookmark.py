@@ -12,8 +12,14 @@ from instant_soup.core.errors import StoreError
 from instant_soup.store import bookmark as room
 from instant_soup.store.bookmark import FolderBookmark
 
-TENSORS = {"weights/a": torch.arange(6.0).view(2, 3), "mask/a": torch.tensor([5], dtype=torch.uint8)}
-FACTS = {"clock": {"steps": 3, "notes": {"rounds": [1, 2]}}, "bill": {"train": {"steps": 3}}}
+TENSORS = {
+    "weights/a": torch.arange(6.0).view(2, 3),
+    "mask/a": torch.tensor([5], dtype=torch.uint8),
+}
+FACTS = {
+    "clock": {"steps": 3, "notes": {"rounds": [1, 2]}},
+    "bill": {"train": {"steps": 3}},
+}
 
 
 class Clock:
@@ -83,7 +89,9 @@ def test_saving_does_not_change_the_facts_it_is_given(tmp_path: Path) -> None:
     assert facts == FACTS
 
 
-def test_a_save_is_due_after_so_many_seconds_and_not_again_right_after(tmp_path: Path, clock: Clock) -> None:
+def test_a_save_is_due_after_so_many_seconds_and_not_again_right_after(
+    tmp_path: Path, clock: Clock
+) -> None:
     bookmark = FolderBookmark(tmp_path, every=60)
     due = []
     for seconds in (0, 59.9, 0.2, 30):
@@ -96,7 +104,9 @@ def test_a_save_is_due_after_so_many_seconds_and_not_again_right_after(tmp_path:
     assert due == [False, False, True, True, False, False, True]
 
 
-def test_with_no_time_between_saves_one_is_always_due(tmp_path: Path, clock: Clock) -> None:
+def test_with_no_time_between_saves_one_is_always_due(
+    tmp_path: Path, clock: Clock
+) -> None:
     bookmark = FolderBookmark(tmp_path, every=0)
     assert bookmark.due
     bookmark.save("leg", TENSORS, FACTS)
@@ -109,7 +119,9 @@ def test_seconds_count_this_attempt(tmp_path: Path, clock: Clock) -> None:
     assert bookmark.seconds == 12
 
 
-def test_seconds_add_up_over_attempts_to_their_last_save(tmp_path: Path, clock: Clock) -> None:
+def test_seconds_add_up_over_attempts_to_their_last_save(
+    tmp_path: Path, clock: Clock
+) -> None:
     first = FolderBookmark(tmp_path)
     clock.now += 40
     first.save("leg", TENSORS, FACTS)
@@ -126,7 +138,9 @@ def test_seconds_add_up_over_attempts_to_their_last_save(tmp_path: Path, clock: 
     assert third.seconds == 45
 
 
-def test_of_two_places_the_later_one_says_how_long_it_took(tmp_path: Path, clock: Clock) -> None:
+def test_of_two_places_the_later_one_says_how_long_it_took(
+    tmp_path: Path, clock: Clock
+) -> None:
     first = FolderBookmark(tmp_path)
     clock.now += 10
     first.save("round", TENSORS, FACTS)

@@ -41,7 +41,11 @@ def place(tmp_path: Path) -> Path:
 def recipe(place: Path) -> Recipe:
     return Recipe.parse(
         {
-            "task": {"name": "mine", "model": str(place / "model"), "columns": ["sentence"]},
+            "task": {
+                "name": "mine",
+                "model": str(place / "model"),
+                "columns": ["sentence"],
+            },
             "data": {"folder": str(place / "data")},
             "method": {"name": "magnitude"},
             "sparsity": 0.5,
@@ -49,7 +53,9 @@ def recipe(place: Path) -> Recipe:
     )
 
 
-def test_the_same_bytes_are_the_same_contents_wherever_and_whenever_they_were_written(place: Path) -> None:
+def test_the_same_bytes_are_the_same_contents_wherever_and_whenever_they_were_written(
+    place: Path,
+) -> None:
     first = Contents.of(recipe(place), Store(place / "runs"))
     shutil.copytree(place / "model", place / "there" / "model")
     shutil.copytree(place / "data", place / "there" / "data")
@@ -64,10 +70,14 @@ def test_what_changed_is_refused_by_its_name(place: Path) -> None:
     contents_of(recipe(place), store, cell)
     contents_of(recipe(place), store, cell)
 
-    (place / "data" / "train.parquet").write_text("ROWS", encoding="utf-8")  # of the same size
+    # of the same size
+    (place / "data" / "train.parquet").write_text("ROWS", encoding="utf-8")
     (place / "data" / "more.parquet").write_text("new", encoding="utf-8")
     (place / "data" / "test.parquet").unlink()
-    with pytest.raises(StoreError, match=r"test\.parquet is gone, more\.parquet is new, train\.parquet holds"):
+    with pytest.raises(
+        StoreError,
+        match=r"test\.parquet is gone, more\.parquet is new, train\.parquet holds",
+    ):
         contents_of(recipe(place), store, cell)
 
 
@@ -80,7 +90,9 @@ def test_another_time_alone_is_no_change(place: Path) -> None:
     contents_of(recipe(place), store, cell)
 
 
-def test_bytes_are_read_once_as_long_as_size_and_time_stay(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_read_once_as_long_as_size_and_time_stay(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(place / "runs")
     Contents.of(recipe(place), store)
 
@@ -92,7 +104,9 @@ def test_bytes_are_read_once_as_long_as_size_and_time_stay(place: Path, monkeypa
         Contents.of(recipe(place), store)
 
     (place / "model" / "config.json").write_text("[]", encoding="utf-8")
-    assert Contents.of(recipe(place), store).model["config.json"] != Contents({}, {}).digest
+    assert (
+        Contents.of(recipe(place), store).model["config.json"] != Contents({}, {}).digest
+    )
 
 
 def test_a_file_that_was_written_just_now_is_read_again(place: Path) -> None:
@@ -129,13 +143,18 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(place: Path) -> Non
     assert Contents.of(recipe(place), Store(place / "runs")).parts
 
 
-def test_many_files_are_noted_by_how_many_they_are(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_noted_by_how_many_they_are(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "_LISTED", 1)
     store = Store(place / "runs")
     cell = store.cell(recipe(place))
     contents_of(recipe(place), store, cell)
     (place / "data" / "train.parquet").write_text("other", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"the data in .* changed since mine magnitude 50% seed 0 .*2 files"):
+    with pytest.raises(
+        StoreError,
+        match=r"the data in .* changed since mine magnitude 50% seed 0 .*2 files",
+    ):
         contents_of(recipe(place), store, cell)
 
 
@@ -155,7 +174,9 @@ def ran(mini_recipe: dict[str, Any], tmp_path: Path) -> tuple[Recipe, Store]:
     return wanted, store
 
 
-def test_a_finished_run_is_not_read_back_for_another_model(ran: tuple[Recipe, Store]) -> None:
+def test_a_finished_run_is_not_read_back_for_another_model(
+    ran: tuple[Recipe, Store],
+) -> None:
     wanted, store = ran
     record = soup.run(wanted, store)
     assert record.contents == read_json(store.cell(wanted).contents)["digests"]
@@ -164,7 +185,10 @@ def test_a_finished_run_is_not_read_back_for_another_model(ran: tuple[Recipe, St
     whole = bytearray(path.read_bytes())
     whole[-1] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(StoreError, match=r"the model in .* changed since .*model\.safetensors holds something else"):
+    with pytest.raises(
+        StoreError,
+        match=r"the model in .* changed since .*model\.safetensors holds something else",
+    ):
         soup.run(wanted, store)
 
     store.cell(wanted).record.unlink()
@@ -191,6 +215,11 @@ def test_a_run_of_an_older_version_is_read_back(ran: tuple[Recipe, Store]) -> No
 def test_an_edited_record_is_refused_by_its_name(ran: tuple[Recipe, Store]) -> None:
     wanted, store = ran
     path = store.cell(wanted).record
-    path.write_text(path.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8")
-    with pytest.raises(StoreError, match=r"record\.json does not match its checksum.*instant-soup doctor"):
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'),
+        encoding="utf-8",
+    )
+    with pytest.raises(
+        StoreError, match=r"record\.json does not match its checksum.*instant-soup doctor"
+    ):
         soup.run(wanted, store)

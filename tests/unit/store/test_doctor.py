@@ -23,7 +23,9 @@ METHOD = {"name": "lth", "compression": 0.5}
 
 
 @pytest.fixture(scope="module")
-def made(tiny_bert: Path, tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[soup.Recipe, Path]:
+def made(
+    tiny_bert: Path, tiny_text: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[soup.Recipe, Path]:
     """A store with one run and what it put on the shelf."""
     recipe = soup.Recipe.parse(
         {
@@ -52,7 +54,11 @@ def cell(made: tuple[soup.Recipe, Path], store: Store) -> Cell:
 
 def contents(folder: Path) -> set[bytes]:
     """The bytes of every file, wherever it is; but of locks and of what can be made again."""
-    return {path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    return {
+        path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
 
 
 def flip(path: Path, at: int) -> None:
@@ -66,10 +72,22 @@ def found(health: Health) -> list[str]:
 
 
 def test_a_store_that_is_whole_is_called_so_and_left_as_it_is(store: Store) -> None:
-    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    before = {
+        path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()
+    }
     health = examine(store)
-    assert (health.cells, health.finished, health.shelved, health.busy, health.findings) == (1, 1, 3, 0, ())
-    after = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file() and path in before}
+    assert (
+        health.cells,
+        health.finished,
+        health.shelved,
+        health.busy,
+        health.findings,
+    ) == (1, 1, 3, 0, ())
+    after = {
+        path: path.read_bytes()
+        for path in store.folder.rglob("*")
+        if path.is_file() and path in before
+    }
     assert after == before
 
 
@@ -82,14 +100,20 @@ def test_a_record_that_differs_in_any_one_byte_is_found(store: Store, cell: Cell
         cell.record.write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", ["draw.json", "train.json", "recipe.toml", "ticket.safetensors", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    ["draw.json", "train.json", "recipe.toml", "ticket.safetensors", "model.safetensors"],
+)
 def test_any_other_file_that_differs_is_found_and_put_aside_with_what_was_made_from_it(
     store: Store, cell: Cell, made: tuple[soup.Recipe, Path], name: str
 ) -> None:
     path = cell.folder / name
     before, tickets = contents(store.folder), cell.ticket.read_bytes()
     if name == "recipe.toml":
-        path.write_text(path.read_text(encoding="utf-8").replace("seed = 0", "seed = 1"), encoding="utf-8")
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("seed = 0", "seed = 1"),
+            encoding="utf-8",
+        )
     else:
         flip(path, path.stat().st_size - 3)
     altered = path.read_bytes()
@@ -100,12 +124,17 @@ def test_any_other_file_that_differs_is_found_and_put_aside_with_what_was_made_f
     assert finding.aside.read_bytes() == altered
     assert finding.aside.is_relative_to(store.folder / "quarantine")
     assert not path.exists()
-    assert (before - contents(store.folder)) <= {(made[1] / path.relative_to(store.folder)).read_bytes()} | {
-        (made[1] / "index.json").read_bytes()
-    }
+    assert (before - contents(store.folder)) <= {
+        (made[1] / path.relative_to(store.folder)).read_bytes()
+    } | {(made[1] / "index.json").read_bytes()}
     record = soup.run(made[0], store)
     assert cell.ticket.read_bytes() == tickets
-    assert record.test == json.loads((made[1] / cell.folder.name / "record.json").read_text("utf-8"))["test"]
+    assert (
+        record.test
+        == json.loads((made[1] / cell.folder.name / "record.json").read_text("utf-8"))[
+            "test"
+        ]
+    )
     assert examine(store).findings == ()
 
 
@@ -119,17 +148,24 @@ def test_a_shared_training_that_differs_is_found_and_made_again(
     assert all("checksum" in finding.what for finding in health.findings)
     shutil.rmtree(cell.folder)
     soup.run(made[0], store)
-    assert cell.ticket.read_bytes() == (made[1] / cell.folder.name / "ticket.safetensors").read_bytes()
+    assert (
+        cell.ticket.read_bytes()
+        == (made[1] / cell.folder.name / "ticket.safetensors").read_bytes()
+    )
 
 
 def test_what_a_killed_writer_left_is_put_aside(store: Store, cell: Cell) -> None:
     (cell.folder / ".record.json.0123").write_bytes(b"half")
     health = examine(store)
-    assert [finding.what for finding in health.findings] == ["half-written: its writer was killed"]
+    assert [finding.what for finding in health.findings] == [
+        "half-written: its writer was killed"
+    ]
     assert b"half" in contents(store.folder / "quarantine")
 
 
-def test_a_record_that_is_gone_is_known_to_have_been_there(store: Store, cell: Cell) -> None:
+def test_a_record_that_is_gone_is_known_to_have_been_there(
+    store: Store, cell: Cell
+) -> None:
     cell.record.unlink()
     (finding,) = examine(store).findings
     assert finding.path == cell.folder
@@ -137,7 +173,9 @@ def test_a_record_that_is_gone_is_known_to_have_been_there(store: Store, cell: C
     assert examine(store).findings == ()  # said once; the index is now of what is there
 
 
-def test_a_record_that_was_put_in_anothers_place_is_found(store: Store, cell: Cell) -> None:
+def test_a_record_that_was_put_in_anothers_place_is_found(
+    store: Store, cell: Cell
+) -> None:
     record = read_json(cell.record)
     write_json(cell.record, seal({**record, "validation": record["validation"] + 0.1}))
     (finding,) = examine(store).findings
@@ -160,7 +198,9 @@ def test_an_index_is_made_again(store: Store, damage: str) -> None:
 def test_looking_only_moves_nothing(store: Store, cell: Cell) -> None:
     flip(cell.record, 40)
     flip(cell.model, cell.model.stat().st_size - 3)
-    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    before = {
+        path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()
+    }
     health = examine(store, mend=False)
     assert {"record.json", "model.safetensors"} <= set(found(health))
     assert all(finding.aside is None for finding in health.findings)
@@ -174,14 +214,18 @@ def held(cell: Cell) -> Iterator[None]:
         "import sys, time; from pathlib import Path; from instant_soup.store.cell import Cell\n"
         "with Cell(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(cell.folder)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(cell.folder)], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield
         process.kill()
 
 
-def test_a_cell_that_is_being_worked_on_is_left_alone(store: Store, cell: Cell, held: None) -> None:
+def test_a_cell_that_is_being_worked_on_is_left_alone(
+    store: Store, cell: Cell, held: None
+) -> None:
     (cell.folder / ".model.safetensors.0123").write_bytes(b"half")
     health = examine(store)
     assert (health.busy, health.findings) == (1, ())
@@ -193,10 +237,15 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         examine(Store(tmp_path / "nowhere"))
 
 
-def test_records_of_older_schemas_have_no_checksum_and_are_no_damage(store: Store, cell: Cell) -> None:
+def test_records_of_older_schemas_have_no_checksum_and_are_no_damage(
+    store: Store, cell: Cell
+) -> None:
     record: dict[str, Any] = json.loads(cell.record.read_text(encoding="utf-8"))
     del record["checksum"]
-    cell.record.write_text(json.dumps({**record, "schema": 2}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    cell.record.write_text(
+        json.dumps({**record, "schema": 2}, indent=2, sort_keys=True) + "\n",
+        encoding="utf-8",
+    )
     store.index.unlink()
     assert examine(store).findings == ()
 
@@ -206,13 +255,19 @@ ODD = {
     "a table of nothing": "{}\n",
     "no regular number": '{"schema": 1e999}\n',
     "tables without end": "[" * 100_000,
-    "a recipe of nothing": as_json(seal({"schema": 3, "key": "k", "recipe": None, "cost": None})),
+    "a recipe of nothing": as_json(
+        seal({"schema": 3, "key": "k", "recipe": None, "cost": None})
+    ),
 }
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("name", ["record.json", "../index.json", "../transfers/odd.json"])
-def test_odd_files_are_named_and_end_nothing(store: Store, cell: Cell, name: str, text: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["record.json", "../index.json", "../transfers/odd.json"]
+)
+def test_odd_files_are_named_and_end_nothing(
+    store: Store, cell: Cell, name: str, text: str
+) -> None:
     path = cell.folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -13,7 +13,9 @@ from instant_soup.recipes.recipe import Recipe
 from instant_soup.store.doctor import examine
 from instant_soup.store.store import Store
 
-RECIPE = Recipe.parse({"task": {"name": "glue/cola"}, "method": {"name": "magnitude"}, "sparsity": 0.5})
+RECIPE = Recipe.parse(
+    {"task": {"name": "glue/cola"}, "method": {"name": "magnitude"}, "sparsity": 0.5}
+)
 
 ACTS: dict[str, Callable[[Store], object]] = {
     "locks": lambda store: store.cell(RECIPE).hold().__enter__(),

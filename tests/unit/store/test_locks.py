@@ -29,7 +29,9 @@ with Locks(Path(sys.argv[1])).hold("it"):
 @contextmanager
 def holding(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock, or waits for it."""
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as process:
         yield process
         process.kill()
 
@@ -63,7 +65,9 @@ def test_what_another_process_holds_is_not_to_be_had_until_it_is_killed(
     assert not locks.busy("it")
 
 
-def test_holding_waits_for_who_holds(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_holding_waits_for_who_holds(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
     with holding(tmp_path) as waiter:
         time.sleep(1.5)
         assert waiter.poll() is None
@@ -71,7 +75,9 @@ def test_holding_waits_for_who_holds(tmp_path: Path, holder: subprocess.Popen[st
         assert line(waiter) == "held\n"
 
 
-def test_a_process_may_take_its_own_lock_again_and_is_seen_to_hold_it_until_all_have_ended(tmp_path: Path) -> None:
+def test_a_process_may_take_its_own_lock_again_and_is_seen_to_hold_it_until_all_have_ended(
+    tmp_path: Path,
+) -> None:
     locks = Locks(tmp_path)
     with locks.hold("it"):
         with locks.attempt("it") as mine, Locks(tmp_path).hold("it"):
@@ -94,6 +100,12 @@ def test_an_error_frees_the_lock(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_locked_in_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    for take in (Locks(tmp_path / "file" / "locks").hold, Locks(tmp_path / "file" / "locks").attempt):
-        with pytest.raises(StoreError, match=r"could not lock in .* choose a folder"), take("it"):
+    for take in (
+        Locks(tmp_path / "file" / "locks").hold,
+        Locks(tmp_path / "file" / "locks").attempt,
+    ):
+        with (
+            pytest.raises(StoreError, match=r"could not lock in .* choose a folder"),
+            take("it"),
+        ):
             pass

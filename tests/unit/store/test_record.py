@@ -14,7 +14,14 @@ from pydantic import ValidationError
 from instant_soup.core.budget import Cost
 from instant_soup.core.errors import StoreError
 from instant_soup.store.plain import seal, sealed
-from instant_soup.store.record import Record, read, read_run, read_transfer, upgraded, write
+from instant_soup.store.record import (
+    Record,
+    read,
+    read_run,
+    read_transfer,
+    upgraded,
+    write,
+)
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "tests" / "corpus" / "records"
@@ -66,7 +73,9 @@ def test_a_record_is_typed_through_and_through() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
-def test_a_record_of_any_schema_is_written_and_read_again_as_it_was(path: Path, tmp_path: Path) -> None:
+def test_a_record_of_any_schema_is_written_and_read_again_as_it_was(
+    path: Path, tmp_path: Path
+) -> None:
     record = read_run(path)
     write(tmp_path / "record.json", record)
     again = read_run(tmp_path / "record.json")
@@ -95,11 +104,15 @@ def test_an_edited_figure_is_refused_by_the_name_of_its_file(tmp_path: Path) -> 
     whole = json.loads(path.read_text(encoding="utf-8"))
     whole["test"] = dict.fromkeys(whole["test"], 0.999)
     path.write_text(json.dumps(whole), encoding="utf-8")
-    with pytest.raises(StoreError, match=r"record\.json does not match its checksum.*doctor .*runs"):
+    with pytest.raises(
+        StoreError, match=r"record\.json does not match its checksum.*doctor .*runs"
+    ):
         read(path)
 
 
-def test_a_record_without_its_checksum_is_refused_from_schema_3_on(tmp_path: Path) -> None:
+def test_a_record_without_its_checksum_is_refused_from_schema_3_on(
+    tmp_path: Path,
+) -> None:
     path = put(tmp_path, facts())
     whole = json.loads(path.read_text(encoding="utf-8"))
     del whole["checksum"]
@@ -128,7 +141,11 @@ ODD = {
     "a cost below zero": set_to("cost", "multiple_of_T", value=-1.0),
     "T of no passes": set_to("cost", "full_fine_tune", "passes", value=0),
     "work that is text": set_to("cost", "train", value={"train": "much"}),
-    "work below zero": set_to("cost", "train", value={"train": {"steps": -1, "examples": 1, "passes": 1, "flops": 1}}),
+    "work below zero": set_to(
+        "cost",
+        "train",
+        value={"train": {"steps": -1, "examples": 1, "passes": 1, "flops": 1}},
+    ),
     "a unit of its own": set_to("cost", "train", value={"train": {"stairs": 1}}),
     "steps true": set_to("cost", "train", value={"train": {"steps": True}}),
     "a metric that was not measured": set_to("metric", value="f1"),
@@ -146,10 +163,15 @@ ODD = {
 
 
 @pytest.mark.parametrize("change", ODD.values(), ids=ODD)
-def test_an_odd_record_is_refused_with_the_file_and_the_field(tmp_path: Path, change: Callable[[Facts], None]) -> None:
+def test_an_odd_record_is_refused_with_the_file_and_the_field(
+    tmp_path: Path, change: Callable[[Facts], None]
+) -> None:
     odd = facts()
     change(odd)
-    with pytest.raises(StoreError, match=r"record\.json is no record that a run would write: .+; `instant-soup doctor"):
+    with pytest.raises(
+        StoreError,
+        match=r"record\.json is no record that a run would write: .+; `instant-soup doctor",
+    ):
         read(put(tmp_path, odd))
 
 
@@ -160,7 +182,9 @@ def test_an_odd_schema_is_refused(tmp_path: Path, schema: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"schema": ' + "1" * 5000 + "}", "[" * 100_000, "\ufeff{}", '"\\ud800'], ids=range(6)
+    "text",
+    ["", "{", '{"schema": ' + "1" * 5000 + "}", "[" * 100_000, "\ufeff{}", '"\\ud800'],
+    ids=range(6),
 )
 def test_what_is_no_json_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "record.json").write_text(text, encoding="utf-8")
@@ -180,7 +204,11 @@ def test_a_transfer_is_read_as_strictly(tmp_path: Path) -> None:
     path = next((ROOT / "results" / "transfers").glob("*.json"))
     whole = json.loads(path.read_text(encoding="utf-8"))
     assert read_transfer(path).source.task
-    for change, said in (({"fit": None}, "fit: "), ({"test": {}}, "metric is"), ({"schema": 9}, "of schema 9")):
+    for change, said in (
+        ({"fit": None}, "fit: "),
+        ({"test": {}}, "metric is"),
+        ({"schema": 9}, "of schema 9"),
+    ):
         odd = tmp_path / "odd.json"
         odd.write_text(json.dumps(seal({**whole, **change})), encoding="utf-8")
         with pytest.raises(StoreError, match=said):

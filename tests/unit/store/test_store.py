@@ -20,13 +20,21 @@ from instant_soup.store.store import Store
 
 
 def recipe(**changes: Any) -> Recipe:
-    plain = {"task": {"name": "glue/cola"}, "method": {"name": "magnitude"}, "sparsity": 0.5}
+    plain = {
+        "task": {"name": "glue/cola"},
+        "method": {"name": "magnitude"},
+        "sparsity": 0.5,
+    }
     return Recipe.parse({**plain, **changes})
 
 
 def ticket() -> Ticket:
     scope = Scope({"a": (3, 5)})
-    return Ticket(Mask(scope, {"a": torch.arange(15).view(3, 5) > 6}), {"head": torch.ones(2)}, Base("tiny", "d"))
+    return Ticket(
+        Mask(scope, {"a": torch.arange(15).view(3, 5) > 6}),
+        {"head": torch.ones(2)},
+        Base("tiny", "d"),
+    )
 
 
 def names(folder: Path) -> set[str]:
@@ -36,9 +44,14 @@ def names(folder: Path) -> set[str]:
 # cells
 
 
-def test_a_cell_is_named_after_what_it_holds_and_nothing_is_written_for_asking(tmp_path: Path) -> None:
+def test_a_cell_is_named_after_what_it_holds_and_nothing_is_written_for_asking(
+    tmp_path: Path,
+) -> None:
     cell = Store(tmp_path / "runs").cell(recipe())
-    assert cell.folder == tmp_path / "runs" / f"glue-cola_magnitude_0.5_seed0_{recipe().key[:16]}"
+    assert (
+        cell.folder
+        == tmp_path / "runs" / f"glue-cola_magnitude_0.5_seed0_{recipe().key[:16]}"
+    )
     assert cell.key == recipe().key[:16]
     assert names(tmp_path) == set()
 
@@ -89,18 +102,27 @@ def test_a_damaged_ticket_is_a_ticket_error(tmp_path: Path) -> None:
 
 def test_fine_tuned_weights_are_read_back_from_their_cell(tmp_path: Path) -> None:
     cell = Cell(tmp_path)
-    weights = {"a": torch.randn(3, 5), "b": torch.ones(2).bfloat16(), "n": torch.tensor(3)}
+    weights = {
+        "a": torch.randn(3, 5),
+        "b": torch.ones(2).bfloat16(),
+        "n": torch.tensor(3),
+    }
     cell.save_model(weights)
     read = cell.load_model()
     assert read.keys() == weights.keys()
-    assert all(torch.equal(read[name], t) and read[name].dtype == t.dtype for name, t in weights.items())
+    assert all(
+        torch.equal(read[name], t) and read[name].dtype == t.dtype
+        for name, t in weights.items()
+    )
 
 
 def test_a_damaged_checkpoint_is_a_store_error(tmp_path: Path) -> None:
     cell = Cell(tmp_path)
     cell.save_model({"a": torch.randn(3, 5)})
     cell.model.write_bytes(cell.model.read_bytes()[:-1])
-    with pytest.raises(StoreError, match=r"model\.safetensors is not a readable checkpoint"):
+    with pytest.raises(
+        StoreError, match=r"model\.safetensors is not a readable checkpoint"
+    ):
         cell.load_model()
 
 
@@ -136,12 +158,17 @@ def test_each_stage_keeps_its_place_in_its_own_folder(tmp_path: Path) -> None:
 
 
 def test_how_often_places_are_saved_is_the_stores_to_say(tmp_path: Path) -> None:
-    always, never = (Store(tmp_path, save_every=seconds).cell(recipe()).bookmark("draw") for seconds in (0, 1e9))
+    always, never = (
+        Store(tmp_path, save_every=seconds).cell(recipe()).bookmark("draw")
+        for seconds in (0, 1e9)
+    )
     assert always.due
     assert not never.due
 
 
-def test_tidying_removes_what_a_killed_write_left_and_nothing_else(tmp_path: Path) -> None:
+def test_tidying_removes_what_a_killed_write_left_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     cell = Store(tmp_path).cell(recipe())
     cell.describe(recipe())
     cell.save_ticket(ticket())
@@ -162,7 +189,9 @@ def test_tidying_does_not_stumble_over_a_hidden_folder(tmp_path: Path) -> None:
 # plain data
 
 
-def test_plain_data_is_written_in_a_fixed_order_for_people_and_diffs(tmp_path: Path) -> None:
+def test_plain_data_is_written_in_a_fixed_order_for_people_and_diffs(
+    tmp_path: Path,
+) -> None:
     write_json(tmp_path / "x.json", {"b": 1, "a": {"d": None, "c": [1.5, "é"]}})
     text = (tmp_path / "x.json").read_text(encoding="utf-8")
     assert text.index('"a"') < text.index('"b"')
@@ -172,7 +201,12 @@ def test_plain_data_is_written_in_a_fixed_order_for_people_and_diffs(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"a": }'], ids=repr)
-def test_damaged_plain_data_is_a_store_error_that_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+def test_damaged_plain_data_is_a_store_error_that_says_what_to_do(
+    tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(StoreError, match=r"could not read .*x\.json .*instant-soup doctor .* puts damage aside"):
+    with pytest.raises(
+        StoreError,
+        match=r"could not read .*x\.json .*instant-soup doctor .* puts damage aside",
+    ):
         read_json(tmp_path / "x.json")

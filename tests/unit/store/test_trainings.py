@@ -24,10 +24,15 @@ def test_what_is_put_is_got(tmp_path: Path) -> None:
     tensors, facts = found
     assert facts["cost"] == FACTS["cost"]
     assert tensors.keys() == TENSORS.keys()
-    assert all(torch.equal(tensors[name], part) and tensors[name].dtype == part.dtype for name, part in TENSORS.items())
+    assert all(
+        torch.equal(tensors[name], part) and tensors[name].dtype == part.dtype
+        for name, part in TENSORS.items()
+    )
 
 
-def test_what_was_never_put_is_not_there_and_asking_makes_no_folder(tmp_path: Path) -> None:
+def test_what_was_never_put_is_not_there_and_asking_makes_no_folder(
+    tmp_path: Path,
+) -> None:
     shelf = FolderShelf(tmp_path / "shelf", "me")
     assert shelf.get(KEY) is None
     assert not (tmp_path / "shelf").exists()
@@ -36,7 +41,9 @@ def test_what_was_never_put_is_not_there_and_asking_makes_no_folder(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("who", "reused"), [("me", False), ("another", True)])
-def test_only_what_another_put_there_is_reused(tmp_path: Path, who: str, reused: bool) -> None:
+def test_only_what_another_put_there_is_reused(
+    tmp_path: Path, who: str, reused: bool
+) -> None:
     """A run that was killed finds its own work again, and has paid for it."""
     FolderShelf(tmp_path, "me").put(KEY, TENSORS, FACTS)
     found = FolderShelf(tmp_path, who).get(KEY)
@@ -66,7 +73,9 @@ def test_a_damaged_file_is_a_store_error_that_names_it(tmp_path: Path, keep: int
     shelf.put(KEY, TENSORS, FACTS)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(StoreError, match=rf"{path.name} is not a readable shelved training"):
+    with pytest.raises(
+        StoreError, match=rf"{path.name} is not a readable shelved training"
+    ):
         shelf.get(KEY)
 
 
@@ -80,13 +89,28 @@ def test_a_shelf_that_cannot_be_written_to_is_a_store_error(tmp_path: Path) -> N
 
 
 def recipe(**changes: object) -> Recipe:
-    return Recipe.parse({"task": {"name": "glue/cola"}, "method": {"name": "lth"}, "sparsity": 0.5, **changes})
+    return Recipe.parse(
+        {
+            "task": {"name": "glue/cola"},
+            "method": {"name": "lth"},
+            "sparsity": 0.5,
+            **changes,
+        }
+    )
 
 
 @pytest.mark.parametrize(
-    "changes", [{"sparsity": 0.7}, {"method": {"name": "lottery-pools"}}, {"control": "layers"}, {"budget": 2.0}]
+    "changes",
+    [
+        {"sparsity": 0.7},
+        {"method": {"name": "lottery-pools"}},
+        {"control": "layers"},
+        {"budget": 2.0},
+    ],
 )
-def test_recipes_on_one_task_share_a_shelf_each_under_its_own_name(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_recipes_on_one_task_share_a_shelf_each_under_its_own_name(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
     one, other = (Store(tmp_path).shelf(each) for each in (recipe(), recipe(**changes)))
     assert one.folder == other.folder
     assert one.owner != other.owner
@@ -103,5 +127,10 @@ def test_recipes_on_one_task_share_a_shelf_each_under_its_own_name(tmp_path: Pat
     ],
     ids=str,
 )
-def test_what_trains_otherwise_has_a_shelf_of_its_own(tmp_path: Path, changes: dict[str, object]) -> None:
-    assert Store(tmp_path).shelf(recipe()).folder != Store(tmp_path).shelf(recipe(**changes)).folder
+def test_what_trains_otherwise_has_a_shelf_of_its_own(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    assert (
+        Store(tmp_path).shelf(recipe()).folder
+        != Store(tmp_path).shelf(recipe(**changes)).folder
+    )

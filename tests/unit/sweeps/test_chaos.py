@@ -66,7 +66,12 @@ def begin(recipe: Path, out: Path) -> subprocess.Popen[bytes]:
         "2",
         "--quiet",
     ]
-    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def workers(parent: int) -> list[int]:
@@ -113,13 +118,17 @@ def table(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("*/record.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         del record["cost"]["reused"]
-        facts = {name: part for name, part in record.items() if name not in OF_THE_MACHINE}
+        facts = {
+            name: part for name, part in record.items() if name not in OF_THE_MACHINE
+        }
         found[path.parent.name] = facts, (path.parent / "ticket.safetensors").read_bytes()
     return found
 
 
 def stamps(folder: Path) -> dict[str, int]:
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/record.json")}
+    return {
+        path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/record.json")
+    }
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for workers in /proc")
@@ -133,8 +142,12 @@ def test_killed_at_random_moments_a_sweep_ends_with_the_same_table(
     assert begin(recipe, tmp_path / "whole").wait() == 0
     whole = table(tmp_path / "whole")
     assert len(whole) == 9
-    described = [path.stat().st_mtime for path in (tmp_path / "whole").glob("*/recipe.toml")]
-    length = max(path.stat().st_mtime for path in (tmp_path / "whole").glob("*/record.json")) - min(described)
+    described = [
+        path.stat().st_mtime for path in (tmp_path / "whole").glob("*/recipe.toml")
+    ]
+    length = max(
+        path.stat().st_mtime for path in (tmp_path / "whole").glob("*/record.json")
+    ) - min(described)
 
     killed, interrupted, out = {"worker": 0, "all": 0}, 0, tmp_path / "killed"
     sweep, known, since = begin(recipe, out), dict[str, int](), time.time()
@@ -145,7 +158,8 @@ def test_killed_at_random_moments_a_sweep_ends_with_the_same_table(
             work_begins(sweep, out, since)
             time.sleep(length * dice.uniform(0.0, 0.3))
         what, done, since = kill(sweep, dice), stamps(out), time.time()
-        assert {name: done.get(name) for name in known} == known  # what is done stays, and is not written again
+        # what is done stays, and is not written again
+        assert {name: done.get(name) for name in known} == known
         known = done
         if what:
             killed[what] += 1

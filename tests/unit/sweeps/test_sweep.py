@@ -37,7 +37,12 @@ def recipe(mini_recipe: dict[str, Any]) -> Callable[..., soup.Recipe]:
         knobs = {"compression": 0.25} if method == "lth" else {}
         if method == "instant-soup":
             knobs = dict(mini_recipe["method"])
-        fields = {**mini_recipe, "method": {"name": method, **knobs}, "sparsity": sparsity, **changes}
+        fields = {
+            **mini_recipe,
+            "method": {"name": method, **knobs},
+            "sparsity": sparsity,
+            **changes,
+        }
         return soup.Recipe.parse(fields)
 
     return made
@@ -68,7 +73,11 @@ def states(found: Sweep) -> dict[str, str]:
 
 def records(found: Sweep) -> dict[str, Record]:
     known = {one.name: found.ready(one) for one in found.wanted}
-    return {name: read_run(found.store.cell(one.recipe).record) for name, one in known.items() if one}
+    return {
+        name: read_run(found.store.cell(one.recipe).record)
+        for name, one in known.items()
+        if one
+    }
 
 
 def test_everything_is_run_and_what_several_need_is_trained_once(made: Made) -> None:
@@ -80,11 +89,14 @@ def test_everything_is_run_and_what_several_need_is_trained_once(made: Made) -> 
     assert set(states(found).values()) == {"done"}
     done = records(found)
     levels = {name: done[name].cost.reused.steps / 12 for name in ("lth 50", "lth 70")}
-    assert levels == {"lth 50": 1, "lth 70": 2}  # the level at 0 % is the dense run; that at 25 % is shared
+    # the level at 0 % is the dense run; that at 25 % is shared
+    assert levels == {"lth 50": 1, "lth 70": 2}
     assert done["longer"].recipe.budget == budget_like(done["soup"]) > 1
 
 
-def test_what_is_done_is_not_done_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_done_is_not_done_again(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made("dense", "soup").work()
     monkeypatch.setattr(sweep, "build", lambda _: pytest.fail("loaded a task again"))
     made("dense", "soup").work()
@@ -97,7 +109,11 @@ def test_a_sweep_is_read_back_as_it_was_noted(made: Made) -> None:
     found.begin()
     found.must_have_begun()
     again = Sweep.begun(found.place, found.store)
-    assert (again.wanted, again.source, again.since) == (found.wanted, found.source, found.since)
+    assert (again.wanted, again.source, again.since) == (
+        found.wanted,
+        found.source,
+        found.since,
+    )
     assert again.key == found.key
     write_json(found.place, {"source": "x"})
     with pytest.raises(StoreError, match="is no sweep of this version"):
@@ -126,7 +142,9 @@ def test_one_failure_is_noted_the_others_go_on_and_a_later_sweep_tries_again(
     assert set(states(second).values()) == {"done"}
 
 
-def test_a_fault_of_ours_is_one_failure_too(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_one_failure_too(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: Any) -> None:
         raise ZeroDivisionError("oh")
 
@@ -222,10 +240,19 @@ def test_a_board_says_how_far_everything_is(made: Made) -> None:
     assert board.look().left == 0
 
 
-def test_what_cannot_be_done_ends_neither_the_board_nor_the_others(made: Made, mini_recipe: dict[str, Any]) -> None:
-    far = {**mini_recipe["method"], "carry": "mean", "lookahead_steps": 9}  # of the twelve steps of T
+def test_what_cannot_be_done_ends_neither_the_board_nor_the_others(
+    made: Made, mini_recipe: dict[str, Any]
+) -> None:
+    # of the twelve steps of T
+    far = {**mini_recipe["method"], "carry": "mean", "lookahead_steps": 9}
     dense = made("dense")
-    found = replace(dense, wanted=(*dense.wanted, Wanted("far", soup.Recipe.parse({**mini_recipe, "method": far}))))
+    found = replace(
+        dense,
+        wanted=(
+            *dense.wanted,
+            Wanted("far", soup.Recipe.parse({**mini_recipe, "method": far})),
+        ),
+    )
     board = Board([found])
     assert board.look().left is None
     found.take(found.wanted[0])
@@ -251,7 +278,12 @@ def test_what_runs_says_where_it_stands(made: Made) -> None:
     with found.store.cell(one.recipe).hold():
         write_json(Progress.of(found.store, one.recipe).path, facts)
         (row,) = Board([found]).look().rows
-    assert (row.state, row.share, row.left, row.note) == ("running", 0.25, 75, "fine-tune: train, loss 0.500")
+    assert (row.state, row.share, row.left, row.note) == (
+        "running",
+        0.25,
+        75,
+        "fine-tune: train, loss 0.500",
+    )
 
 
 def test_progress_is_noted_while_a_run_goes_on_and_forgotten_when_it_is_over(
@@ -260,7 +292,11 @@ def test_progress_is_noted_while_a_run_goes_on_and_forgotten_when_it_is_over(
     found, seen = made("soup"), []
     monkeypatch.setattr("instant_soup.sweeps.progress.EVERY", 0.0)
     note = Progress.of(found.store, found.wanted[0].recipe)
-    found.work(lambda _, stage, pulse: seen.append((stage, pulse.spent.passes, note.read()["passes"])))
+    found.work(
+        lambda _, stage, pulse: seen.append(
+            (stage, pulse.spent.passes, note.read()["passes"])
+        )
+    )
     assert {stage for stage, _, _ in seen} == {"draw", "fine-tune"}
     noted = [passes for _, _, passes in seen]
     assert noted == sorted(noted)
@@ -268,7 +304,9 @@ def test_progress_is_noted_while_a_run_goes_on_and_forgotten_when_it_is_over(
     assert not note.path.exists()
 
 
-def test_the_sweeps_of_a_store_are_found_and_a_run_that_two_ask_for_counts_once(made: Made) -> None:
+def test_the_sweeps_of_a_store_are_found_and_a_run_that_two_ask_for_counts_once(
+    made: Made,
+) -> None:
     with pytest.raises(StoreError, match="no folder at"):
         sweeps(made().store)
     for found in (made(), made("dense", "soup")):
@@ -283,7 +321,10 @@ def test_the_sweeps_of_a_store_are_found_and_a_run_that_two_ask_for_counts_once(
 def test_the_command_runs_resumes_and_says_what_failed(
     mini_recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = {"a": {"method": {"name": "magnitude"}}, "b": {"method": {"name": "snip"}, "sparsity": 0.99}}
+    cells = {
+        "a": {"method": {"name": "magnitude"}},
+        "b": {"method": {"name": "snip"}, "sparsity": 0.99},
+    }
     fields = {**mini_recipe, "cells": cells}
     (tmp_path / "sweep.toml").write_text(tomli_w.dumps(fields), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -311,6 +352,14 @@ def test_the_command_runs_resumes_and_says_what_failed(
     assert told["counts"] == {"failed": 2}
     assert any("record.json is no record of a run" in row["note"] for row in told["runs"])
     checked = call("doctor", "runs", "--check")
-    assert (checked.exit_code, "1 damaged." in checked.stdout, record.exists()) == (2, True, True)
+    assert (checked.exit_code, "1 damaged." in checked.stdout, record.exists()) == (
+        2,
+        True,
+        True,
+    )
     mended = call("doctor", "runs")
-    assert (mended.exit_code, "; now runs/quarantine/" in mended.stdout, record.exists()) == (2, True, False)
+    assert (
+        mended.exit_code,
+        "; now runs/quarantine/" in mended.stdout,
+        record.exists(),
+    ) == (2, True, False)

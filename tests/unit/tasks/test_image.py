@@ -15,18 +15,31 @@ from instant_soup.data.text import GLUE_TASKS
 from instant_soup.models import clip
 from instant_soup.tasks import DEMO, TASKS, CourseTask
 
-TEMPLATES = ("a photo of a {}.", "a small picture of a {}.", "an image of one {}.", "this is a {}.")
+TEMPLATES = (
+    "a photo of a {}.",
+    "a small picture of a {}.",
+    "an image of one {}.",
+    "this is a {}.",
+)
 
 
 @pytest.fixture(scope="module")
 def vit_task(tiny_vit: Path, tiny_images: Path, quick_regime: soup.Regime) -> CourseTask:
-    return soup.tasks.image("mini images", model=str(tiny_vit), data=tiny_images, regime=quick_regime, validation=0.25)
+    return soup.tasks.image(
+        "mini images",
+        model=str(tiny_vit),
+        data=tiny_images,
+        regime=quick_regime,
+        validation=0.25,
+    )
 
 
 def test_every_task_has_a_name_and_sizes() -> None:
     assert set(TASKS) == {DEMO, *GLUE_TASKS, *IMAGE_TASKS, *LANGUAGE_TASKS}
     assert all(
-        spec.sizes and min(spec.sizes) > 0 for name, spec in TASKS.items() if name not in {DEMO, *LANGUAGE_TASKS}
+        spec.sizes and min(spec.sizes) > 0
+        for name, spec in TASKS.items()
+        if name not in {DEMO, *LANGUAGE_TASKS}
     )
 
 
@@ -45,7 +58,9 @@ def test_another_classifier_gets_a_new_head(vit_task: CourseTask) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["mini_clip_task", "vit_task"])
-def test_a_sparse_ticket_learns_what_is_easy(fixture: str, request: pytest.FixtureRequest) -> None:
+def test_a_sparse_ticket_learns_what_is_easy(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
     task = request.getfixturevalue(fixture)
     ticket = soup.OneShot().draw(task, 0.5)
     assert ticket.mask.kept == round(0.5 * task.course.scope.size)
@@ -68,39 +83,62 @@ def test_training_leaves_the_head_alone(mini_clip_task: CourseTask) -> None:
     learner = mini_clip_task.learner(soup.Meter())
     learner.train(12)
     for kept in ("head", "scale"):
-        assert torch.equal(getattr(learner._module, kept), getattr(mini_clip_task.course.model, kept))
+        assert torch.equal(
+            getattr(learner._module, kept), getattr(mini_clip_task.course.model, kept)
+        )
     assert not any(name in ("head", "scale") for name in learner.view())
 
 
 def test_runs_of_two_seeds_start_from_two_heads_of_a_classifier_and_one_of_clip(
     tiny_vit: Path, tiny_clip: Path, tiny_images: Path
 ) -> None:
-    first, other = (soup.tasks.image("x", model=str(tiny_vit), data=tiny_images, seed=seed) for seed in (0, 1))
-    assert not torch.equal(first.course.model.classifier.weight, other.course.model.classifier.weight)
+    first, other = (
+        soup.tasks.image("x", model=str(tiny_vit), data=tiny_images, seed=seed)
+        for seed in (0, 1)
+    )
+    assert not torch.equal(
+        first.course.model.classifier.weight, other.course.model.classifier.weight
+    )
     assert first.course.train.targets.equal(other.course.train.targets)
-    first, other = (soup.tasks.image("x", model=str(tiny_clip), data=tiny_images, seed=seed) for seed in (0, 1))
+    first, other = (
+        soup.tasks.image("x", model=str(tiny_clip), data=tiny_images, seed=seed)
+        for seed in (0, 1)
+    )
     assert torch.equal(first.course.model.head, other.course.model.head)
 
 
-def test_words_and_templates_of_ones_own_make_the_head(tiny_clip: Path, tiny_images: Path) -> None:
+def test_words_and_templates_of_ones_own_make_the_head(
+    tiny_clip: Path, tiny_images: Path
+) -> None:
     def head(**how: tuple[str, ...]) -> torch.Tensor:
-        return soup.tasks.image("x", model=str(tiny_clip), data=tiny_images, **how).course.model.head
+        return soup.tasks.image(
+            "x", model=str(tiny_clip), data=tiny_images, **how
+        ).course.model.head
 
     assert not torch.allclose(head(), head(templates=("{}",)))
-    assert torch.equal(head(classes=("a", "b", "c"))[:2], head(classes=("a", "b", "d"))[:2])
-    with pytest.raises(DataError, match="2 class words for 3 classes; give one for each of blue, green, red"):
+    assert torch.equal(
+        head(classes=("a", "b", "c"))[:2], head(classes=("a", "b", "d"))[:2]
+    )
+    with pytest.raises(
+        DataError,
+        match="2 class words for 3 classes; give one for each of blue, green, red",
+    ):
         head(classes=("a", "b"))
     with pytest.raises(DataError, match="template 'no place' has 0 places"):
         head(templates=("no place",))
 
 
-def test_words_of_a_benchmark_are_for_all_of_its_classes(tiny_clip: Path, tiny_images: Path) -> None:
+def test_words_of_a_benchmark_are_for_all_of_its_classes(
+    tiny_clip: Path, tiny_images: Path
+) -> None:
     with pytest.raises(DataError, match="10 class words for 3 classes"):
         soup.tasks.image("vision/mnist", model=str(tiny_clip), data=tiny_images)
 
 
 def test_a_name_without_data_must_be_in_the_table(tiny_clip: Path) -> None:
-    with pytest.raises(UnknownName, match=r"unknown task 'vision/cifar'; did you mean 'vision/cifar10"):
+    with pytest.raises(
+        UnknownName, match=r"unknown task 'vision/cifar'; did you mean 'vision/cifar10"
+    ):
         soup.tasks.image("vision/cifar", model=str(tiny_clip))
 
 
@@ -111,7 +149,9 @@ def test_a_model_that_does_not_exist_is_named(tiny_images: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["cifar10", "mnist"])
-def test_a_real_clip_names_real_images_that_it_was_not_tuned_for(name: str, shared: Path) -> None:
+def test_a_real_clip_names_real_images_that_it_was_not_tuned_for(
+    name: str, shared: Path
+) -> None:
     """About 45 % on all of either test set; a few hundred images leave some 4 % of chance."""
     folder = shared / "data" / "images" / name
     task = soup.tasks.image(
@@ -124,7 +164,9 @@ def test_a_real_clip_names_real_images_that_it_was_not_tuned_for(name: str, shar
 @pytest.mark.shared
 def test_a_real_clip_learns_real_digits_in_a_few_steps(shared: Path) -> None:
     losses: list[float | None] = []
-    regime = soup.Regime(steps=24, batch=32, rate=3e-4, weight_decay=0.1, precision="float32")
+    regime = soup.Regime(
+        steps=24, batch=32, rate=3e-4, weight_decay=0.1, precision="float32"
+    )
     task = soup.tasks.image(
         "vision/mnist", model=str(shared / "models" / "mini-clip"), data=shared / "data" / "images" / "mnist",
         limit=800, validation=0.25, regime=regime,

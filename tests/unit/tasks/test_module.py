@@ -30,7 +30,9 @@ def right(outputs: Tensor, targets: Tensor) -> float:
 def make() -> Make:
     def task(model: nn.Module | None = None, **options: Any) -> CourseTask:
         torch.manual_seed(0)
-        net = model or nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+        net = model or nn.Sequential(
+            nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2)
+        )
         settings: dict[str, Any] = {
             "train": points(64, 0),
             "validation": points(32, 1),
@@ -46,7 +48,9 @@ def make() -> Make:
 
 def test_any_module_with_loaders_a_loss_and_a_metric_draws_a_ticket(make: Make) -> None:
     task = make()
-    ticket = soup.InstantSoup(denoisers=2, lookahead_steps=2, compression=0.3, finish="rewind").draw(task, 0.5)
+    ticket = soup.InstantSoup(
+        denoisers=2, lookahead_steps=2, compression=0.3, finish="rewind"
+    ).draw(task, 0.5)
     result = soup.evaluate(ticket, task)
     assert ticket.mask.kept == round(0.5 * (6 * 16 + 16 * 2))
     assert result.test["metric"] > 0.8
@@ -57,7 +61,9 @@ def test_the_users_model_is_never_changed(make: Make) -> None:
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     task = make(net)
     soup.evaluate(soup.Gradual(rounds=2).draw(task, 0.5), task)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items()
+    )
 
 
 def test_a_look_ahead_gives_batch_norm_statistics_back(make: Make) -> None:
@@ -68,10 +74,14 @@ def test_a_look_ahead_gives_batch_norm_statistics_back(make: Make) -> None:
     brief = Brief(3, Training(seed=1))
     (there,) = learner.look_ahead([brief], lambda scout: scout.weights())
     assert not torch.equal(there["1.running_mean"], before["1.running_mean"])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.weights().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in learner.weights().items()
+    )
 
 
-def test_a_ticket_carries_the_statistics_that_it_was_trained_with(make: Make, tmp_path: Any) -> None:
+def test_a_ticket_carries_the_statistics_that_it_was_trained_with(
+    make: Make, tmp_path: Any
+) -> None:
     task = make()
     ticket = soup.Gradual(rounds=2).draw(task, 0.5)
     ticket.save(tmp_path / "t.safetensors")
@@ -84,12 +94,19 @@ def test_a_predict_of_ones_own_reads_any_batch(make: Make) -> None:
     def predict(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         return model(batch[0] * 2), batch[1]
 
-    assert soup.evaluate(soup.OneShot().draw(task := make(predict=predict), 0.5), task).test["metric"] > 0.5
+    assert (
+        soup.evaluate(soup.OneShot().draw(task := make(predict=predict), 0.5), task).test[
+            "metric"
+        ]
+        > 0.5
+    )
 
 
 def test_label_smoothing_is_refused_where_the_loss_has_no_such_knob(make: Make) -> None:
     with pytest.raises(soup.SoupError, match="label_smoothing"):
-        soup.InstantSoup(protocols=Protocols(label_smoothing=(0.1, 0.2)), compression=0.5).draw(make(), 0.5)
+        soup.InstantSoup(
+            protocols=Protocols(label_smoothing=(0.1, 0.2)), compression=0.5
+        ).draw(make(), 0.5)
 
 
 def test_an_empty_or_unindexed_dataset_is_refused(make: Make) -> None:
@@ -109,6 +126,11 @@ def test_a_model_with_nothing_to_prune_is_refused(make: Make) -> None:
         make(nn.Embedding(3, 4))
 
 
-def test_a_last_batch_of_one_does_not_stop_a_model_that_normalises_over_batches(make: Make) -> None:
-    task = make(train=points(33, 0), regime=soup.Regime(epochs=2, batch=16, rate=1e-2, precision="float32"))
+def test_a_last_batch_of_one_does_not_stop_a_model_that_normalises_over_batches(
+    make: Make,
+) -> None:
+    task = make(
+        train=points(33, 0),
+        regime=soup.Regime(epochs=2, batch=16, rate=1e-2, precision="float32"),
+    )
     assert soup.evaluate(soup.OneShot().draw(task, 0.5), task).test["metric"] > 0

@@ -41,13 +41,22 @@ class Rack:
         yield
         self.claimed.remove(key)
 
-    def put(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def put(
+        self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
         assert key not in self.kept
         assert key in self.claimed
-        self.kept[key] = {name: tensor.clone() for name, tensor in tensors.items()}, dict(facts)
+        self.kept[key] = (
+            {name: tensor.clone() for name, tensor in tensors.items()},
+            dict(facts),
+        )
 
     def get(self, key: str) -> Kept | None:
-        return (self.kept[key][0], {**self.kept[key][1], "reused": self.reused}) if key in self.kept else None
+        return (
+            (self.kept[key][0], {**self.kept[key][1], "reused": self.reused})
+            if key in self.kept
+            else None
+        )
 
 
 class KilledError(Exception):
@@ -62,8 +71,13 @@ class Page:
     places: dict[str, Kept] = field(default_factory=dict)
     due: bool = True
 
-    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.places[place] = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}, dict(facts)
+    def save(
+        self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
+        self.places[place] = (
+            {name: tensors[name].clone() for name in sorted(tensors, reverse=True)},
+            dict(facts),
+        )
         self.saves -= 1
         if not self.saves:
             raise KilledError
@@ -73,7 +87,9 @@ class Page:
 
 
 def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def halved(learner: ModuleLearner) -> ModuleLearner:
@@ -137,10 +153,14 @@ class Heard:
 
 
 @pytest.mark.parametrize("at", [0, 4, 14])
-def test_a_training_that_begins_later_has_the_rates_and_examples_of_later(points: Make, at: int) -> None:
+def test_a_training_that_begins_later_has_the_rates_and_examples_of_later(
+    points: Make, at: int
+) -> None:
     task = points()
     train, rates = Heard(task.course.train), []
-    learner = replace(task, course=replace(task.course, train=train)).learner(soup.Meter())
+    learner = replace(task, course=replace(task.course, train=train)).learner(
+        soup.Meter()
+    )
     learner.meter.watch = lambda _: rates.append(learner._optimizer.param_groups[0]["lr"])
     learner.complete(at=at)
     assert rates == pytest.approx([0.05 * (1 - step / 15) for step in range(at, 15)])
@@ -155,7 +175,9 @@ def test_a_training_that_begins_later_has_the_rates_and_examples_of_later(points
 
 def own(task: CourseTask, **training: Any) -> dict[str, Tensor]:
     """Of the main line's order of examples, so that only what is given differs."""
-    return completed(task, Training(**{"seed": task.learner(soup.Meter()).seed("order"), **training}))
+    return completed(
+        task, Training(**{"seed": task.learner(soup.Meter()).seed("order"), **training})
+    )
 
 
 def test_a_training_that_does_not_differ_is_the_main_line(points: Make) -> None:
@@ -184,7 +206,10 @@ def test_its_labels_are_smoothed(points: Make) -> None:
 def test_its_subset_is_all_that_it_sees(points: Make) -> None:
     task = points()
     train = Heard(task.course.train)
-    completed(replace(task, course=replace(task.course, train=train)), Training(subset=0.25, seed=3))
+    completed(
+        replace(task, course=replace(task.course, train=train)),
+        Training(subset=0.25, seed=3),
+    )
     order = Order(60, 8, 3, subset=0.25)
     assert train.asked == [order.at(position) for position in range(15)]
     assert len({index for asked in train.asked for index in asked}) == 15
@@ -200,7 +225,8 @@ def test_its_seed_picks_the_dropout(mini: CourseTask) -> None:
     """Of one example there is but one order."""
     one = mini.regime.model_copy(update={"batch": 1, "steps": 2})
     first, other = (
-        completed(replace(mini, regime=one), Training(seed=seed, subset=1e-9)) for seed in same_example(mini)
+        completed(replace(mini, regime=one), Training(seed=seed, subset=1e-9))
+        for seed in same_example(mini)
     )
     assert not equal(first, other)
 
@@ -224,7 +250,10 @@ def shelved(task: CourseTask, rack: Rack) -> CourseTask:
     return replace(task, shelf=rack)
 
 
-@pytest.mark.parametrize(("training", "at"), [(None, 0), (None, 4), (Training(rate=2.0, seed=3, subset=0.5), 0)])
+@pytest.mark.parametrize(
+    ("training", "at"),
+    [(None, 0), (None, 4), (Training(rate=2.0, seed=3, subset=0.5), 0)],
+)
 def test_what_is_on_the_shelf_is_not_trained_again_and_charged_all_the_same(
     points: Make, training: Training | None, at: int
 ) -> None:
@@ -286,7 +315,9 @@ def test_it_goes_on_from_the_shelf_as_from_training(points: Make) -> None:
 
 
 def test_the_key_is_all_that_a_training_depends_on_and_nothing_else(points: Make) -> None:
-    def key(task: CourseTask | None = None, *, horizon: int | None = None, **given: Any) -> str:
+    def key(
+        task: CourseTask | None = None, *, horizon: int | None = None, **given: Any
+    ) -> str:
         learner = (task or points()).learner(soup.Meter(), horizon=horizon)
         given.get("prepare", lambda _: None)(learner)
         return learner._key(given.get("training"), given.get("at", 0))
@@ -307,8 +338,14 @@ def test_the_key_is_all_that_a_training_depends_on_and_nothing_else(points: Make
         key(prepare=nudge),
         key(at=1),
         key(horizon=16),
-        *(key(training=training) for training in (Training(), Training(rate=2.0), Training(weight_decay=0.0))),
-        *(key(training=training) for training in (Training(label_smoothing=0.1), Training(subset=0.5))),
+        *(
+            key(training=training)
+            for training in (Training(), Training(rate=2.0), Training(weight_decay=0.0))
+        ),
+        *(
+            key(training=training)
+            for training in (Training(label_smoothing=0.1), Training(subset=0.5))
+        ),
         key(training=Training(seed=1)),
         key(replace(task, seed=1)),
         key(points(rate=0.04)),
@@ -337,7 +374,9 @@ def test_a_mask_is_part_of_the_key_even_where_it_changes_no_weight(points: Make)
 
 @pytest.mark.parametrize("shelf", [True, False])
 @pytest.mark.parametrize("saves", [1, 8, 14, 20, 33])
-def test_a_training_that_was_killed_goes_on_to_the_same_outcome_and_bill(points: Make, saves: int, shelf: bool) -> None:
+def test_a_training_that_was_killed_goes_on_to_the_same_outcome_and_bill(
+    points: Make, saves: int, shelf: bool
+) -> None:
     """Three whole trainings with a choice between; a save comes after each step but the last."""
 
     def work(task: CourseTask) -> ModuleLearner:
@@ -362,16 +401,21 @@ def test_a_training_that_was_killed_goes_on_to_the_same_outcome_and_bill(points:
     assert found.meter.bill == wanted.meter.bill
     assert found.notes == wanted.notes
     assert found.meter.reused == Cost()
-    leg, step = divmod(saves - 1, 13)  # legs of 14, 14 and 15 steps, saved after each step but the last
+    # legs of 14, 14 and 15 steps, saved after each step but the last
+    leg, step = divmod(saves - 1, 13)
     assert len(train.asked) == 14 + 14 + 15 - (step + 1) - (14 * leg if shelf else 0)
 
 
-def test_a_kill_between_the_shelf_and_the_next_save_trains_nothing_twice(points: Make) -> None:
+def test_a_kill_between_the_shelf_and_the_next_save_trains_nothing_twice(
+    points: Make,
+) -> None:
     page, rack = Page(), Rack()
     task = replace(points(), bookmark=page, shelf=rack)
     task.learner(soup.Meter()).complete()  # and killed here
     train = Heard(task.course.train)
-    learner = replace(task, course=replace(task.course, train=train)).learner(soup.Meter())
+    learner = replace(task, course=replace(task.course, train=train)).learner(
+        soup.Meter()
+    )
     learner.complete()
     halved(learner)
     learner.complete()
@@ -389,7 +433,11 @@ def test_masks_set_aside_survive_a_kill(points: Make) -> None:
         learner = task.learner(soup.Meter())
         for i in learner.rounds(range(4)):
             learner.train(3)
-            learner.set_aside([*learner.aside, prune(magnitude(learner), learner.mask, 0.2 + i / 10)][-3:])
+            learner.set_aside(
+                [*learner.aside, prune(magnitude(learner), learner.mask, 0.2 + i / 10)][
+                    -3:
+                ]
+            )
         return learner
 
     wanted = work(points())
@@ -409,7 +457,9 @@ def test_more_than_nine_masks_come_back_each_as_itself(points: Make) -> None:
     page = Page()
     task = replace(points(), bookmark=page)
     learner = task.learner(soup.Meter())
-    learner.set_aside([prune(magnitude(learner), learner.mask, i / 20) for i in range(12)])
+    learner.set_aside(
+        [prune(magnitude(learner), learner.mask, i / 20) for i in range(12)]
+    )
     aside = learner.aside
     for _ in learner.rounds([0]):
         learner.train(1)
@@ -438,7 +488,9 @@ def test_the_loss_is_the_mean_over_the_validation_split_without_dropout(
             labels = batch.pop("labels")
             outputs = learner._module(**batch).logits
             total += float(F.cross_entropy(outputs, labels))
-    assert loss == pytest.approx(total / len(split), abs=rounding_of(learner._module, outputs))
+    assert loss == pytest.approx(
+        total / len(split), abs=rounding_of(learner._module, outputs)
+    )
     assert learner.loss() == loss
     spent = learner.meter.spent - before
     assert (spent.steps, spent.passes) == (0, 2 * len(split))

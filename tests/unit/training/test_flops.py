@@ -58,7 +58,9 @@ def of(counted: ForwardCost, examples: Any, indices: list[int]) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_a_two_layer_network_costs_two_operations_a_weight_and_example(count: int) -> None:
+def test_a_two_layer_network_costs_two_operations_a_weight_and_example(
+    count: int,
+) -> None:
     assert of(cost(mlp()), Rows(4), list(range(count))) == count * MLP
 
 
@@ -76,8 +78,13 @@ class Plain(nn.Module):
         self.fused, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in self.fused(x).chunk(3, -1))
-        return self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2))
+        query, key, value = (
+            part.unflatten(-1, (2, 4)).transpose(1, 2)
+            for part in self.fused(x).chunk(3, -1)
+        )
+        return self.out(
+            F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
+        )
 
 
 class Torchs(nn.Module):
@@ -96,7 +103,9 @@ class Torchs(nn.Module):
 def test_attention_is_counted_with_what_grows_with_the_square_of_the_length(
     length: int, make: Callable[[], nn.Module]
 ) -> None:
-    assert of(cost(make()), Sequences([length, length], 8), [0, 1]) == 2 * attention(length, 8)
+    assert of(cost(make()), Sequences([length, length], 8), [0, 1]) == 2 * attention(
+        length, 8
+    )
 
 
 @pytest.mark.parametrize("length", [4, 9])
@@ -117,12 +126,15 @@ def test_a_whole_bert_costs_what_its_matrices_and_attention_cost(length: int) ->
 
     class Tokens(Sequences):
         def batch(self, indices: Sequence[int]) -> Any:
-            ids = torch.ones(len(indices), max(self.sizes[i] for i in indices), dtype=torch.int64)
+            ids = torch.ones(
+                len(indices), max(self.sizes[i] for i in indices), dtype=torch.int64
+            )
             return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     counted = ForwardCost(model, lambda net, batch: net(**batch))
     per_layer = attention(length, width) + 2 * 2 * length * width * wide
-    wanted = layers * per_layer + 2 * width * width + 2 * width * labels  # pooler and head see one token
+    # pooler and head see one token
+    wanted = layers * per_layer + 2 * width * width + 2 * width * labels
     assert of(counted, Tokens([length] * 3, width), [0, 1, 2]) == 3 * wanted
 
 
@@ -166,7 +178,9 @@ def counting(model: nn.Module) -> tuple[ForwardCost, list[int]]:
 
 
 @pytest.mark.parametrize("make", [Plain, Torchs])
-def test_four_lengths_are_counted_and_what_lies_between_is_exact(make: Callable[[], nn.Module]) -> None:
+def test_four_lengths_are_counted_and_what_lies_between_is_exact(
+    make: Callable[[], nn.Module],
+) -> None:
     examples = Sequences([5, 2, 17, 9, 30, 7, 3, 29], 8)
     counted, calls = counting(make())
     for index, length in enumerate(examples.sizes):
@@ -179,7 +193,9 @@ def test_longer_examples_of_another_split_are_counted() -> None:
     counted, calls = counting(Plain())
     for index in range(4):
         of(counted, examples, [index])
-    assert [of(counted, longer, [index]) for index in range(3)] == [attention(length, 8) for length in (7, 12, 11)]
+    assert [of(counted, longer, [index]) for index in range(3)] == [
+        attention(length, 8) for length in (7, 12, 11)
+    ]
     assert calls == [2, 10, 4, 6, 12]
 
 
@@ -207,5 +223,7 @@ def test_counting_leaves_weights_gradients_and_random_numbers_alone() -> None:
     examples, state = Rows(4), torch.get_rng_state()
     of(cost(model), examples, [0, 1])
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+    assert all(
+        torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items()
+    )
     assert all(parameter.grad is None for parameter in model.parameters())

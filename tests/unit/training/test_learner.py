@@ -31,11 +31,16 @@ def make(mini: CourseTask) -> Make:
 
 
 def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def memory(learner: ModuleLearner) -> dict[str, Tensor]:
-    return {name: t.clone() for name, t in optim.moments(learner._optimizer, learner._parameters).items()}
+    return {
+        name: t.clone()
+        for name, t in optim.moments(learner._optimizer, learner._parameters).items()
+    }
 
 
 def halved(learner: ModuleLearner) -> soup.Mask:
@@ -43,7 +48,10 @@ def halved(learner: ModuleLearner) -> soup.Mask:
 
 
 def briefs(**training: Any) -> list[Brief]:
-    return [Brief(2, Training(seed=seed, rate=2.0, subset=0.5, **training)) for seed in range(2)]
+    return [
+        Brief(2, Training(seed=seed, rate=2.0, subset=0.5, **training))
+        for seed in range(2)
+    ]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -53,7 +61,12 @@ def briefs(**training: Any) -> list[Brief]:
 def test_dead_weights_and_their_moments_stay_zero_after_every_step(
     make: Make, precision: str, accumulation: int, clip: float, weight_decay: float
 ) -> None:
-    learner = make(precision=precision, accumulation=accumulation, clip=clip, weight_decay=weight_decay)
+    learner = make(
+        precision=precision,
+        accumulation=accumulation,
+        clip=clip,
+        weight_decay=weight_decay,
+    )
     learner.train(2)  # so that there is momentum to revive them by
     mask = halved(learner)
     learner.apply_mask(mask)
@@ -67,7 +80,9 @@ def test_dead_weights_and_their_moments_stay_zero_after_every_step(
     assert all(bool(learner.view()[name][mask[name]].any()) for name in mask)
 
 
-def test_gradients_of_dead_weights_do_not_enter_the_clip_norm(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_of_dead_weights_do_not_enter_the_clip_norm(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     learner = make(clip=1.0)
     mask = halved(learner)
     learner.apply_mask(mask)
@@ -75,7 +90,13 @@ def test_gradients_of_dead_weights_do_not_enter_the_clip_norm(make: Make, monkey
 
     def clip(parameters: object, bound: float) -> Tensor:
         assert bound == 1.0
-        seen.update({name: p.grad.clone() for name, p in learner._parameters.items() if p.grad is not None})
+        seen.update(
+            {
+                name: p.grad.clone()
+                for name, p in learner._parameters.items()
+                if p.grad is not None
+            }
+        )
         return torch.ones(())
 
     monkeypatch.setattr(learner._accelerator, "clip_grad_norm_", clip)
@@ -85,7 +106,9 @@ def test_gradients_of_dead_weights_do_not_enter_the_clip_norm(make: Make, monkey
         assert seen[name][mask[name]].any()
 
 
-def test_pruning_in_mid_training_clears_the_moments_of_what_it_kills_and_no_other(make: Make) -> None:
+def test_pruning_in_mid_training_clears_the_moments_of_what_it_kills_and_no_other(
+    make: Make,
+) -> None:
     learner = make()
     learner.train(3)
     before, mask = memory(learner), halved(learner)
@@ -93,7 +116,9 @@ def test_pruning_in_mid_training_clears_the_moments_of_what_it_kills_and_no_othe
     after = memory(learner)
     for name in mask:
         for moment in optim.MOMENTS:
-            assert torch.equal(after[f"{moment}/{name}"], before[f"{moment}/{name}"] * mask[name])
+            assert torch.equal(
+                after[f"{moment}/{name}"], before[f"{moment}/{name}"] * mask[name]
+            )
 
 
 @pytest.mark.parametrize("carry", [False, True])
@@ -105,10 +130,15 @@ def test_a_look_ahead_leaves_no_trace(make: Make, *, carry: bool, masked: bool) 
         for learner in (plain, scout):
             learner.train(2)
             if masked:
-                learner.apply_mask(prune(magnitude(learner), learner.mask, learner.steps_taken / 10))
+                learner.apply_mask(
+                    prune(magnitude(learner), learner.mask, learner.steps_taken / 10)
+                )
         state, weights, moments = torch.get_rng_state(), scout.weights(), memory(scout)
         seen = list(
-            scout.look_ahead([replace(b, carry_optimizer=carry) for b in briefs()], lambda scout: scout.weights())
+            scout.look_ahead(
+                [replace(b, carry_optimizer=carry) for b in briefs()],
+                lambda scout: scout.weights(),
+            )
         )
         assert not any(equal(there, weights) for there in seen)
         assert equal(scout.weights(), weights)
@@ -134,7 +164,9 @@ def test_a_look_ahead_that_fails_leaves_no_trace_either(make: Make) -> None:
     learner.train(1)
 
 
-def test_the_parent_is_itself_again_while_what_a_look_ahead_saw_is_handled(make: Make) -> None:
+def test_the_parent_is_itself_again_while_what_a_look_ahead_saw_is_handled(
+    make: Make,
+) -> None:
     learner = make()
     before = learner.weights()
     for _ in learner.look_ahead(briefs(), lambda _: None):
@@ -150,17 +182,22 @@ def test_a_look_ahead_is_a_function_of_state_and_brief(make: Make) -> None:
     assert not equal(both[0], both[1])
 
 
-def test_a_look_ahead_trains_under_the_mask_at_a_multiple_of_the_current_rate(make: Make) -> None:
+def test_a_look_ahead_trains_under_the_mask_at_a_multiple_of_the_current_rate(
+    make: Make,
+) -> None:
     learner = make(weight_decay=0.0, clip=0.0)
     learner.train(6)
     learner.apply_mask(halved(learner))
     rates = []
     for factor in (1.0, 2.0):
-        (there,) = learner.look_ahead([Brief(1, Training(rate=factor, seed=0))], lambda scout: scout.weights())
+        (there,) = learner.look_ahead(
+            [Brief(1, Training(rate=factor, seed=0))], lambda scout: scout.weights()
+        )
         name = next(iter(learner.mask))
         moved = (there[name] - learner.weights()[name]).abs()
         assert not moved[~learner.mask[name]].any()
-        rates.append(float(moved.max()))  # a fresh AdamW's first step is as long as the rate
+        # a fresh AdamW's first step is as long as the rate
+        rates.append(float(moved.max()))
     current = learner._line.at(learner.steps_taken)
     assert rates == pytest.approx([current, 2 * current], rel=1e-2)
 
@@ -175,10 +212,17 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(make: Make) -> None:
         learner.train(1)
     moments = memory(whole)
     for name, moment in moments.items():
-        kind = name.split("/")[0]  # the gradient of a key's bias is nothing but the rounding of larger numbers
-        largest = max(float(other.abs().max()) for key, other in moments.items() if key.startswith(f"{kind}/"))
+        # the gradient of a key's bias is nothing but the rounding of larger numbers
+        kind = name.split("/")[0]
+        largest = max(
+            float(other.abs().max())
+            for key, other in moments.items()
+            if key.startswith(f"{kind}/")
+        )
         bound = rounding(moment.numel(), largest)
-        torch.testing.assert_close(memory(parts)[name], moment, rtol=1e-3, atol=bound, msg=name)
+        torch.testing.assert_close(
+            memory(parts)[name], moment, rtol=1e-3, atol=bound, msg=name
+        )
 
 
 def test_training_past_the_end_of_the_line_is_refused_before_any_step(make: Make) -> None:
@@ -188,10 +232,14 @@ def test_training_past_the_end_of_the_line_is_refused_before_any_step(make: Make
     assert not learner.meter.bill
 
 
-def test_a_loss_that_is_not_finite_ends_training_with_the_weights_as_they_were(make: Make, mini: CourseTask) -> None:
+def test_a_loss_that_is_not_finite_ends_training_with_the_weights_as_they_were(
+    make: Make, mini: CourseTask
+) -> None:
     course = replace(
         mini.course,
-        loss=lambda outputs, targets, smoothing: mini.course.loss(outputs, targets, smoothing) * float("nan"),
+        loss=lambda outputs, targets, smoothing: (
+            mini.course.loss(outputs, targets, smoothing) * float("nan")
+        ),
     )
     learner = replace(mini, course=course).learner(soup.Meter())
     before = learner.weights()
@@ -200,7 +248,9 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_weights_as_they_were(m
     assert equal(learner.weights(), before)
 
 
-def test_weights_of_another_shape_and_masks_of_another_model_are_refused(make: Make) -> None:
+def test_weights_of_another_shape_and_masks_of_another_model_are_refused(
+    make: Make,
+) -> None:
     learner = make()
     name = next(iter(learner.scope))
     with pytest.raises(ScopeError, match=name):
@@ -211,8 +261,12 @@ def test_weights_of_another_shape_and_masks_of_another_model_are_refused(make: M
         learner.apply_mask(soup.Mask.dense(soup.Scope({"other": (2, 2)})))
 
 
-def test_a_budget_that_runs_out_stops_before_the_step_that_would_exceed_it(mini: CourseTask) -> None:
+def test_a_budget_that_runs_out_stops_before_the_step_that_would_exceed_it(
+    mini: CourseTask,
+) -> None:
     learner = mini.learner(soup.Meter(limit=3 * 8 * 2))
-    with pytest.raises(soup.SoupError, match="train needs 24 passes and 0 of 48 are left"):
+    with pytest.raises(
+        soup.SoupError, match="train needs 24 passes and 0 of 48 are left"
+    ):
         learner.train(5)
     assert learner.steps_taken == 2

@@ -56,7 +56,9 @@ def pruned(model: nn.Module) -> nn.Module:
 class Taker:
     """A model with its optimiser, to take steps with."""
 
-    def __init__(self, fast: Accelerator, model: nn.Module, decay: float = 0.1, rate: float = 0.05) -> None:
+    def __init__(
+        self, fast: Accelerator, model: nn.Module, decay: float = 0.1, rate: float = 0.05
+    ) -> None:
         self.fast, self.model = fast, model
         self.named = dict(model.named_parameters())
         self.optimizer = adamw(self.named.values(), decay)
@@ -76,7 +78,9 @@ class Taker:
         )  # fmt: skip
 
 
-def by_hand(model: nn.Module, steps: int, given: Batch, keep: Mapping[str, Tensor], clip: float) -> nn.Module:
+def by_hand(
+    model: nn.Module, steps: int, given: Batch, keep: Mapping[str, Tensor], clip: float
+) -> nn.Module:
     """The same steps in plain torch: gradients masked, then clipped, then AdamW."""
     model = deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
@@ -95,12 +99,17 @@ def by_hand(model: nn.Module, steps: int, given: Batch, keep: Mapping[str, Tenso
 
 def close(first: nn.Module, second: nn.Module, tolerance: float = 1e-6) -> bool:
     there = dict(second.named_parameters())
-    return all(torch.allclose(p, there[name], atol=tolerance) for name, p in first.named_parameters())
+    return all(
+        torch.allclose(p, there[name], atol=tolerance)
+        for name, p in first.named_parameters()
+    )
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.05, 100.0])
 @pytest.mark.parametrize("masked", [False, True])
-def test_steps_are_those_of_plain_torch_with_masked_gradients(fast: Accelerator, masked: bool, clip: float) -> None:
+def test_steps_are_those_of_plain_torch_with_masked_gradients(
+    fast: Accelerator, masked: bool, clip: float
+) -> None:
     model = pruned(net()) if masked else net()
     keep = keep_of(model) if masked else {}
     wanted = by_hand(model, 5, batch(), keep, clip)
@@ -121,13 +130,20 @@ def test_the_loss_comes_back_and_no_gradient_stays(fast: Accelerator) -> None:
 def test_label_smoothing_reaches_the_loss(fast: Accelerator) -> None:
     wanted = loss_of(net(), batch(), 0.3).item()
     assert wanted != pytest.approx(loss_of(net(), batch(), 0.0).item())
-    assert Taker(fast, net()).take([(batch(), 1.0)], smoothing=0.3) == pytest.approx(wanted)
+    assert Taker(fast, net()).take([(batch(), 1.0)], smoothing=0.3) == pytest.approx(
+        wanted
+    )
 
 
 @pytest.mark.parametrize("parts", [(6, 6), (5, 5, 2), (1,) * 12])
-def test_a_batch_in_parts_is_the_same_step(fast: Accelerator, parts: tuple[int, ...]) -> None:
+def test_a_batch_in_parts_is_the_same_step(
+    fast: Accelerator, parts: tuple[int, ...]
+) -> None:
     inputs, targets = batch()
-    micro = [((x, y), len(x) / 12) for x, y in zip(inputs.split(parts), targets.split(parts), strict=True)]
+    micro = [
+        ((x, y), len(x) / 12)
+        for x, y in zip(inputs.split(parts), targets.split(parts), strict=True)
+    ]
     whole, split = Taker(fast, net()), Taker(fast, net())
     losses = whole.take([(batch(), 1.0)], clip=0.5), split.take(micro, clip=0.5)
     assert losses[0] == pytest.approx(losses[1])
@@ -159,7 +175,13 @@ def test_gradients_of_pruned_weights_do_not_shrink_the_others(fast: Accelerator)
     taker.take([((inputs, targets), 1.0)], keep, clip=0.5)
     assert close(model, wanted)
     norm = moments(taker.optimizer, taker.named)
-    total = math.sqrt(sum(float((t / 0.1).pow(2).sum()) for key, t in norm.items() if key.startswith("exp_avg/")))
+    total = math.sqrt(
+        sum(
+            float((t / 0.1).pow(2).sum())
+            for key, t in norm.items()
+            if key.startswith("exp_avg/")
+        )
+    )
     alone = deepcopy(pruned(net()))
     loss_of(alone, (inputs, targets), 0.0).backward()
     alone.get_parameter("0.weight").grad *= keep["0.weight"]
@@ -169,11 +191,16 @@ def test_gradients_of_pruned_weights_do_not_shrink_the_others(fast: Accelerator)
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_loss_that_is_not_finite_changes_nothing(fast: Accelerator, bad: float, place: int) -> None:
+def test_a_loss_that_is_not_finite_changes_nothing(
+    fast: Accelerator, bad: float, place: int
+) -> None:
     taker = Taker(fast, net())
     taker.take([(batch(), 1.0)])
     weights = deepcopy(taker.model.state_dict())
-    memory = {key: tensor.clone() for key, tensor in moments(taker.optimizer, taker.named).items()}
+    memory = {
+        key: tensor.clone()
+        for key, tensor in moments(taker.optimizer, taker.named).items()
+    }
     spoilt = batch()[0].clone(), batch()[1]
     micro = [(batch(), 0.5), (batch(), 0.5)]
     micro[place] = (spoilt, 0.5)
@@ -181,10 +208,18 @@ def test_a_loss_that_is_not_finite_changes_nothing(fast: Accelerator, bad: float
     def loss(model: nn.Module, given: Batch, smoothing: float) -> Tensor:
         return loss_of(model, given, smoothing) * (bad if given is spoilt else 1)
 
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf|-inf); lower the learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf|-inf); lower the learning rate"
+    ):
         taker.take(micro, loss=loss)
-    assert all(torch.equal(taker.model.state_dict()[name], tensor) for name, tensor in weights.items())
-    assert all(torch.equal(moments(taker.optimizer, taker.named)[key], t) for key, t in memory.items())
+    assert all(
+        torch.equal(taker.model.state_dict()[name], tensor)
+        for name, tensor in weights.items()
+    )
+    assert all(
+        torch.equal(moments(taker.optimizer, taker.named)[key], t)
+        for key, t in memory.items()
+    )
     assert all(parameter.grad is None for parameter in taker.model.parameters())
 
 

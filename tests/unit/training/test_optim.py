@@ -14,7 +14,9 @@ from instant_soup.training.optim import RateLine, adamw, forget, moments, rememb
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3, 10, 997])
-def test_without_warm_up_the_line_falls_straight_from_the_rate_to_zero(horizon: int) -> None:
+def test_without_warm_up_the_line_falls_straight_from_the_rate_to_zero(
+    horizon: int,
+) -> None:
     line = RateLine(0.5, horizon)
     rates = [line.at(step) for step in range(horizon + 1)]
     assert rates[0] == 0.5
@@ -31,10 +33,14 @@ def test_past_the_end_the_rate_is_exactly_zero(warmup: int) -> None:
 
 
 @pytest.mark.parametrize(("horizon", "warmup"), [(10, 1), (10, 4), (10, 9), (100, 50)])
-def test_warm_up_climbs_to_the_rate_in_even_steps_and_then_falls(horizon: int, warmup: int) -> None:
+def test_warm_up_climbs_to_the_rate_in_even_steps_and_then_falls(
+    horizon: int, warmup: int
+) -> None:
     line = RateLine(0.5, horizon, warmup)
     rates = [line.at(step) for step in range(horizon + 1)]
-    assert rates[:warmup] == pytest.approx([0.5 * (step + 1) / warmup for step in range(warmup)])
+    assert rates[:warmup] == pytest.approx(
+        [0.5 * (step + 1) / warmup for step in range(warmup)]
+    )
     assert rates[warmup - 1] == rates[warmup] == max(rates) == 0.5
     fall = rates[warmup:]
     assert [before - after for before, after in pairwise(fall)] == pytest.approx(
@@ -55,10 +61,18 @@ def test_the_last_step_is_taken_above_zero_even_when_all_is_warm_up() -> None:
 
 def parameters(seed: int = 0) -> dict[str, nn.Parameter]:
     dice = torch.Generator().manual_seed(seed)
-    return {"a": nn.Parameter(torch.randn(4, 3, generator=dice)), "b": nn.Parameter(torch.randn(5, generator=dice))}
+    return {
+        "a": nn.Parameter(torch.randn(4, 3, generator=dice)),
+        "b": nn.Parameter(torch.randn(5, generator=dice)),
+    }
 
 
-def train(optimizer: torch.optim.AdamW, named: dict[str, nn.Parameter], steps: int, seed: int = 1) -> None:
+def train(
+    optimizer: torch.optim.AdamW,
+    named: dict[str, nn.Parameter],
+    steps: int,
+    seed: int = 1,
+) -> None:
     dice = torch.Generator().manual_seed(seed)
     for group in optimizer.param_groups:
         group["lr"] = 0.1
@@ -69,7 +83,10 @@ def train(optimizer: torch.optim.AdamW, named: dict[str, nn.Parameter], steps: i
 
 
 def copied(named: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    return {name: nn.Parameter(parameter.detach().clone()) for name, parameter in named.items()}
+    return {
+        name: nn.Parameter(parameter.detach().clone())
+        for name, parameter in named.items()
+    }
 
 
 def equal(first: dict[str, nn.Parameter], second: dict[str, nn.Parameter]) -> bool:
@@ -128,7 +145,9 @@ def test_a_memory_names_moments_and_step_of_every_parameter() -> None:
     assert moments(optimizer, named) == {}
     train(optimizer, named, 3)
     memory = moments(optimizer, named)
-    assert set(memory) == {f"{kind}/{name}" for kind in ("exp_avg", "exp_avg_sq", "step") for name in named}
+    assert set(memory) == {
+        f"{kind}/{name}" for kind in ("exp_avg", "exp_avg_sq", "step") for name in named
+    }
     assert memory["step/a"].item() == 3
     assert memory["exp_avg/a"].shape == (4, 3)
 
@@ -168,17 +187,23 @@ def test_there_is_nothing_to_forget_before_the_first_step() -> None:
 
 def test_a_flat_line_stays_at_the_rate_and_then_falls_straight_to_zero() -> None:
     line = RateLine(0.5, 10, flat=6)
-    assert [line.at(step) for step in range(11)] == pytest.approx([0.5] * 7 + [0.375, 0.25, 0.125, 0.0])
+    assert [line.at(step) for step in range(11)] == pytest.approx(
+        [0.5] * 7 + [0.375, 0.25, 0.125, 0.0]
+    )
 
 
 def test_a_flat_line_may_warm_up_first_and_falls_no_sooner_than_that() -> None:
     assert [RateLine(1.0, 8, 2, 4).at(step) for step in range(9)] == pytest.approx(
         [0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
     )
-    assert [RateLine(1.0, 8, 4, 2).at(step) for step in range(9)] == [RateLine(1.0, 8, 4).at(step) for step in range(9)]
+    assert [RateLine(1.0, 8, 4, 2).at(step) for step in range(9)] == [
+        RateLine(1.0, 8, 4).at(step) for step in range(9)
+    ]
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3, 10, 997])
 def test_a_line_that_is_flat_for_nothing_is_the_straight_one(horizon: int) -> None:
     straight, flat = RateLine(0.5, horizon), RateLine(0.5, horizon, flat=0)
-    assert [straight.at(step) for step in range(horizon + 1)] == [flat.at(step) for step in range(horizon + 1)]
+    assert [straight.at(step) for step in range(horizon + 1)] == [
+        flat.at(step) for step in range(horizon + 1)
+    ]

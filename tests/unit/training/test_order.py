@@ -31,7 +31,9 @@ def flat(batches: list[list[int]]) -> list[int]:
 
 @pytest.mark.parametrize("by_length", [False, True])
 @pytest.mark.parametrize("subset", [1.0, 0.5, 0.13])
-def test_a_batch_follows_from_seed_and_position_alone(by_length: bool, subset: float) -> None:
+def test_a_batch_follows_from_seed_and_position_alone(
+    by_length: bool, subset: float
+) -> None:
     """A resumed run jumps into the middle of an epoch, and a look-ahead reads its own."""
     how = {"lengths": lengths(100) if by_length else None, "subset": subset}
     straight, jumping = Order(100, 7, 3, **how), Order(100, 7, 3, **how)
@@ -45,27 +47,41 @@ def test_a_batch_follows_from_seed_and_position_alone(by_length: bool, subset: f
 
 @pytest.mark.parametrize("by_length", [False, True])
 @pytest.mark.parametrize(("size", "batch"), SHAPES)
-def test_every_example_comes_once_an_epoch(size: int, batch: int, by_length: bool) -> None:
+def test_every_example_comes_once_an_epoch(
+    size: int, batch: int, by_length: bool
+) -> None:
     order = Order(size, batch, 0, lengths(size) if by_length else None)
     batches = -(-size // batch)
     for number in range(3):
         seen = epoch(order, number, batches)
         assert sorted(flat(seen)) == list(range(size))
-        assert sorted(map(len, seen), reverse=True) == [batch] * (size // batch) + [size % batch] * (size % batch > 0)
+        assert sorted(map(len, seen), reverse=True) == [batch] * (size // batch) + [
+            size % batch
+        ] * (size % batch > 0)
 
 
 @pytest.mark.parametrize("by_length", [False, True])
 def test_epochs_and_seeds_mix_anew(by_length: bool) -> None:
     how = lengths(640) if by_length else None
-    seen = [epoch(Order(640, 32, seed, how), number, 20) for seed in (0, 1) for number in (0, 1)]
+    seen = [
+        epoch(Order(640, 32, seed, how), number, 20)
+        for seed in (0, 1)
+        for number in (0, 1)
+    ]
     for i, first in enumerate(seen):
         assert all(first != second for second in seen[:i])
         batches = [frozenset(batch) for batch in first]
-        assert all(not set(batches) <= {frozenset(batch) for batch in second} for second in seen[:i] if not by_length)
+        assert all(
+            not set(batches) <= {frozenset(batch) for batch in second}
+            for second in seen[:i]
+            if not by_length
+        )
 
 
 @pytest.mark.parametrize("by_length", [False, True])
-def test_a_subset_is_the_same_examples_in_every_epoch_and_no_others(by_length: bool) -> None:
+def test_a_subset_is_the_same_examples_in_every_epoch_and_no_others(
+    by_length: bool,
+) -> None:
     order = Order(100, 8, 5, lengths(100) if by_length else None, subset=0.3)
     epochs = [sorted(flat(epoch(order, number, 4))) for number in range(4)]
     assert len(set(epochs[0])) == 30
@@ -73,12 +89,19 @@ def test_a_subset_is_the_same_examples_in_every_epoch_and_no_others(by_length: b
 
 
 def test_subsets_of_different_seeds_differ() -> None:
-    chosen = {tuple(sorted(flat(epoch(Order(100, 8, seed, subset=0.3), 0, 4)))) for seed in range(5)}
+    chosen = {
+        tuple(sorted(flat(epoch(Order(100, 8, seed, subset=0.3), 0, 4))))
+        for seed in range(5)
+    }
     assert len(chosen) == 5
 
 
 def test_subsets_reach_every_example() -> None:
-    seen = {index for seed in range(40) for index in flat(epoch(Order(20, 5, seed, subset=0.25), 0, 1))}
+    seen = {
+        index
+        for seed in range(40)
+        for index in flat(epoch(Order(20, 5, seed, subset=0.25), 0, 1))
+    }
     assert seen == set(range(20))
 
 
@@ -91,7 +114,9 @@ def test_the_smallest_subset_is_one_example() -> None:
 def test_batches_of_one_pool_do_not_overlap_in_length() -> None:
     sizes = lengths(640)
     batches = epoch(Order(640, 32, 0, sizes), 0, 20)
-    spans = sorted((min(sizes[i] for i in batch), max(sizes[i] for i in batch)) for batch in batches)
+    spans = sorted(
+        (min(sizes[i] for i in batch), max(sizes[i] for i in batch)) for batch in batches
+    )
     assert all(longest <= shortest for (_, longest), (shortest, _) in pairwise(spans))
 
 
@@ -100,7 +125,9 @@ def test_similar_lengths_together_leave_little_to_pad() -> None:
     sizes = lengths(size)
 
     def padded(order: Order) -> int:
-        return sum(len(b) * max(sizes[i] for i in b) for b in epoch(order, 0, size // batch))
+        return sum(
+            len(b) * max(sizes[i] for i in b) for b in epoch(order, 0, size // batch)
+        )
 
     assert padded(Order(size, batch, 0, sizes)) < 1.05 * sum(sizes)
     assert padded(Order(size, batch, 0)) > 1.5 * sum(sizes)
@@ -109,7 +136,9 @@ def test_similar_lengths_together_leave_little_to_pad() -> None:
 def test_batches_do_not_come_in_order_of_length() -> None:
     """From short to long would be a curriculum, every epoch."""
     sizes = lengths(640)
-    longest = [max(sizes[i] for i in batch) for batch in epoch(Order(640, 32, 0, sizes), 0, 20)]
+    longest = [
+        max(sizes[i] for i in batch) for batch in epoch(Order(640, 32, 0, sizes), 0, 20)
+    ]
     assert longest not in (sorted(longest), sorted(longest, reverse=True))
 
 
@@ -126,8 +155,12 @@ def test_without_lengths_evaluation_goes_straight_through() -> None:
 
 
 @pytest.mark.parametrize("by_length", [False, True])
-@pytest.mark.parametrize(("size", "batch"), [(9, 8), (17, 8), (POOL * 2 + 1, 2), (1, 8), (8, 8), (7, 3)])
-def test_a_last_batch_too_small_to_train_on_joins_the_one_before_it(by_length: bool, size: int, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "batch"), [(9, 8), (17, 8), (POOL * 2 + 1, 2), (1, 8), (8, 8), (7, 3)]
+)
+def test_a_last_batch_too_small_to_train_on_joins_the_one_before_it(
+    by_length: bool, size: int, batch: int
+) -> None:
     order = Order(size, batch, 0, lengths(size) if by_length else None, least=2)
     batches = size // batch + (size % batch > 1) or 1
     for number in range(3):
@@ -140,13 +173,23 @@ def test_a_last_batch_too_small_to_train_on_joins_the_one_before_it(by_length: b
 
 
 @pytest.mark.parametrize(("size", "count"), [(10, 1), (10, 3), (101, 4), (7, 7)])
-def test_portions_are_disjoint_complete_and_equal_to_within_one(size: int, count: int) -> None:
-    parts = [Order(size, 4, seed, portion=Portion(index, count, 9)) for seed, index in enumerate(range(count))]
+def test_portions_are_disjoint_complete_and_equal_to_within_one(
+    size: int, count: int
+) -> None:
+    parts = [
+        Order(size, 4, seed, portion=Portion(index, count, 9))
+        for seed, index in enumerate(range(count))
+    ]
     drawn = []
     for part in parts:
-        own = -(-size // count) if part.portion and part.portion.index < size % count else size // count
+        own = (
+            -(-size // count)
+            if part.portion and part.portion.index < size % count
+            else size // count
+        )
         indices = flat(epoch(part, 0, -(-own // 4)))
-        assert sorted(indices) == sorted(flat(epoch(part, 1, -(-own // 4))))  # the next epoch stays in it
+        # the next epoch stays in it
+        assert sorted(indices) == sorted(flat(epoch(part, 1, -(-own // 4))))
         drawn.append(indices)
     assert sorted(flat(drawn)) == list(range(size))
     sizes = [len(indices) for indices in drawn]
@@ -155,7 +198,9 @@ def test_portions_are_disjoint_complete_and_equal_to_within_one(size: int, count
 
 def test_the_seed_of_a_portion_divides_and_the_seed_of_the_order_does_not() -> None:
     def drawn(seed: int, divided: int) -> set[int]:
-        return set(flat(epoch(Order(100, 5, seed, portion=Portion(0, 2, divided)), 0, 10)))
+        return set(
+            flat(epoch(Order(100, 5, seed, portion=Portion(0, 2, divided)), 0, 10))
+        )
 
     assert drawn(0, 1) == drawn(5, 1) != drawn(0, 2)
 
@@ -216,7 +261,9 @@ def test_subsets_by_lengths_are_of_longer_or_of_shorter_examples() -> None:
 
 
 def test_what_examples_do_not_have_they_cannot_lean_by() -> None:
-    with pytest.raises(TrainingError, match="labels cannot be read; set subsets to 'random'"):
+    with pytest.raises(
+        TrainingError, match="labels cannot be read; set subsets to 'random'"
+    ):
         leaning("classes", None, None, 0)
     for sizes in (None, [5, 5, 5]):
         with pytest.raises(TrainingError, match="all examples are equally long"):

@@ -12,7 +12,14 @@ from instant_soup.training.regime import Regime
 
 @pytest.mark.parametrize(
     ("epochs", "examples", "batch", "steps"),
-    [(3.0, 96, 32, 9), (3.0, 97, 32, 12), (1.0, 5, 32, 1), (0.5, 320, 32, 5), (0.001, 320, 32, 1), (2.0, 7, 1, 14)],
+    [
+        (3.0, 96, 32, 9),
+        (3.0, 97, 32, 12),
+        (1.0, 5, 32, 1),
+        (0.5, 320, 32, 5),
+        (0.001, 320, 32, 1),
+        (2.0, 7, 1, 14),
+    ],
 )
 def test_the_budget_is_so_many_passes_over_the_training_split(
     epochs: float, examples: int, batch: int, steps: int

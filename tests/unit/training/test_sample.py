@@ -12,7 +12,9 @@ from instant_soup.training.sample import balanced, groups
 
 def classes(*counts: int) -> Tensor:
     """So many of class 0, 1 .., shuffled."""
-    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+    labels = torch.cat(
+        [torch.full((count,), label) for label, count in enumerate(counts)]
+    )
     return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
 
 
@@ -69,7 +71,9 @@ def test_a_sample_follows_from_its_seed(targets: Tensor | None) -> None:
 
 @pytest.mark.parametrize("targets", [classes(8, 12), scores(20), None])
 def test_every_example_has_its_chance(targets: Tensor | None) -> None:
-    assert {index for seed in range(60) for index in balanced(targets, 20, 1, seed)} == set(range(20))
+    assert {
+        index for seed in range(60) for index in balanced(targets, 20, 1, seed)
+    } == set(range(20))
 
 
 def test_examples_come_in_order() -> None:

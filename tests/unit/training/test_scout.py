@@ -20,7 +20,10 @@ from instant_soup.tasks import CourseTask
 from instant_soup.training.scout import Scout
 
 Make = Callable[..., CourseTask]
-BRIEFS = [Brief(2, Training(rate=2.0, seed=1)), Brief(3, Training(subset=0.5, label_smoothing=0.1, seed=2))]
+BRIEFS = [
+    Brief(2, Training(rate=2.0, seed=1)),
+    Brief(3, Training(subset=0.5, label_smoothing=0.1, seed=2)),
+]
 
 
 class Nearby:
@@ -30,7 +33,9 @@ class Nearby:
         self.scouts = [Scout(task.course) for _ in range(scouts)]
         self.moved: list[int] = []
 
-    def each(self, shared: Any, errands: Sequence[Any], names: Sequence[str]) -> Generator[Any]:
+    def each(
+        self, shared: Any, errands: Sequence[Any], names: Sequence[str]
+    ) -> Generator[Any]:
         assert len(names) == len(errands)
         packed, turn = wire.pack(shared), len(self.moved)
         self.moved.append(packed.size)
@@ -60,10 +65,14 @@ def after_some(task: CourseTask) -> Any:
 
 
 @pytest.mark.parametrize("carry", [False, True])
-def test_a_look_ahead_sees_the_same_wherever_it_is_done(points: Make, *, carry: bool) -> None:
+def test_a_look_ahead_sees_the_same_wherever_it_is_done(
+    points: Make, *, carry: bool
+) -> None:
     briefs = [replace(brief, carry_optimizer=carry) for brief in BRIEFS]
     here, there = (after_some(task) for task in (points(), afar(points())))
-    for seen, other in zip(here.look_ahead(briefs, weights), there.look_ahead(briefs, weights), strict=True):
+    for seen, other in zip(
+        here.look_ahead(briefs, weights), there.look_ahead(briefs, weights), strict=True
+    ):
         assert seen.keys() == other.keys()
         assert all(torch.equal(seen[name], other[name]) for name in seen)
     assert here.meter.bill == there.meter.bill
@@ -72,7 +81,13 @@ def test_a_look_ahead_sees_the_same_wherever_it_is_done(points: Make, *, carry: 
     assert all(torch.equal(here.view()[name], there.view()[name]) for name in here.view())
 
 
-QUICK = {"lookahead_steps": 2, "compression": 0.25, "denoisers": 3, "round_steps": 1, "carry": "none"}
+QUICK = {
+    "lookahead_steps": 2,
+    "compression": 0.25,
+    "denoisers": 3,
+    "round_steps": 1,
+    "carry": "none",
+}
 
 
 @pytest.mark.parametrize(
@@ -84,8 +99,19 @@ QUICK = {"lookahead_steps": 2, "compression": 0.25, "denoisers": 3, "round_steps
         {"settled": 0.2, "denoisers": 5},
         {"blend": "union", "lookahead_warmup": 2},
         {"score": "curved", "blend": "bound", "protocols": Protocols(subsets="disjoint")},
-        {"score": "curved", "blend": "lookahead", "carry_optimizer": True, "protocols": Protocols(subsets="classes")},
-        {"score": "curved", "carry": "mean", "blend": "extrapolated", "progress": "row", "finish": "continue"},
+        {
+            "score": "curved",
+            "blend": "lookahead",
+            "carry_optimizer": True,
+            "protocols": Protocols(subsets="classes"),
+        },
+        {
+            "score": "curved",
+            "carry": "mean",
+            "blend": "extrapolated",
+            "progress": "row",
+            "finish": "continue",
+        },
     ],
 )
 @pytest.mark.parametrize("scouts", [1, 3])
@@ -101,7 +127,10 @@ def test_a_ticket_is_the_same_wherever_its_look_aheads_are_done(
 
 
 def test_the_soup_that_stirs_ingredients_in_is_the_same_too(points: Make) -> None:
-    method, task = soup.InstantModelSoup(ingredients=2, lookahead_steps=2), points(steps=60)
+    method, task = (
+        soup.InstantModelSoup(ingredients=2, lookahead_steps=2),
+        points(steps=60),
+    )
     assert method.draw(afar(task), 0.5).digest == method.draw(task, 0.5).digest
 
 
@@ -138,16 +167,28 @@ def test_a_scout_of_another_model_refuses(points: Make) -> None:
     other = Scout(replace(task.course, base=Base("points", "0" * 64)))
     snapshot = task.learner(soup.Meter()).snapshot(carry=False)
     with pytest.raises(
-        EngineError, match=r"a worker has 'points' with weights 0{12} and 60 examples, and what was sent"
+        EngineError,
+        match=r"a worker has 'points' with weights 0{12} and 60 examples, and what was sent",
     ):
         other(snapshot, (BRIEFS[0], weights))
 
 
-def test_a_crew_serves_other_seeds_and_other_regimes_of_its_course_too(points: Make) -> None:
-    method, task = soup.InstantSoup(lookahead_steps=2, compression=0.25, round_steps=1), points(steps=60)
+def test_a_crew_serves_other_seeds_and_other_regimes_of_its_course_too(
+    points: Make,
+) -> None:
+    method, task = (
+        soup.InstantSoup(lookahead_steps=2, compression=0.25, round_steps=1),
+        points(steps=60),
+    )
     shared = afar(task)
-    for change in ({"seed": 5}, {"regime": soup.Regime(steps=70, batch=8, rate=0.01, precision="float32")}):
-        assert method.draw(replace(shared, **change), 0.6).digest == method.draw(replace(task, **change), 0.6).digest
+    for change in (
+        {"seed": 5},
+        {"regime": soup.Regime(steps=70, batch=8, rate=0.01, precision="float32")},
+    ):
+        assert (
+            method.draw(replace(shared, **change), 0.6).digest
+            == method.draw(replace(task, **change), 0.6).digest
+        )
     assert method.draw(shared, 0.6).digest == method.draw(task, 0.6).digest
 
 
@@ -157,7 +198,9 @@ def test_a_scout_that_failed_stands_where_it_stood(points: Make) -> None:
     snapshot = after_some(task).snapshot(carry=False)
     with pytest.raises(TrainingError):
         scout(snapshot, (Brief(1, Training(rate=float("nan"), seed=0)), _diverged))
-    (seen, _), (fresh, _) = (one(snapshot, (BRIEFS[0], weights)) for one in (scout, Scout(task.course)))
+    (seen, _), (fresh, _) = (
+        one(snapshot, (BRIEFS[0], weights)) for one in (scout, Scout(task.course))
+    )
     assert all(torch.equal(seen[name], fresh[name]) for name in seen)
 
 

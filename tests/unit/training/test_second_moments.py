@@ -32,29 +32,48 @@ class ByHand:
         self.task = task
         self.regime = task.regime
         self.order = Order(60, self.regime.batch, seed)
-        self.weights: Tensors = {n: p.detach().double() for n, p in task.course.model.named_parameters()}
+        self.weights: Tensors = {
+            n: p.detach().double() for n, p in task.course.model.named_parameters()
+        }
         self.first = {name: torch.zeros_like(part) for name, part in self.weights.items()}
-        self.second = {name: torch.zeros_like(part) for name, part in self.weights.items()}
+        self.second = {
+            name: torch.zeros_like(part) for name, part in self.weights.items()
+        }
         self.kept = {name: torch.ones_like(part) for name, part in self.weights.items()}
         self.steps = 0
 
     def step(self) -> None:
         inputs, targets = self.task.course.train.batch(self.order.at(self.steps))
-        leaves = {name: part.clone().requires_grad_() for name, part in self.weights.items()}
-        loss = F.cross_entropy(functional_call(self.task.course.model, leaves, (inputs.double(),)), targets)
+        leaves = {
+            name: part.clone().requires_grad_() for name, part in self.weights.items()
+        }
+        loss = F.cross_entropy(
+            functional_call(self.task.course.model, leaves, (inputs.double(),)), targets
+        )
         loss.backward()
-        slopes = {name: leaf.grad * self.kept[name] for name, leaf in leaves.items() if leaf.grad is not None}
+        slopes = {
+            name: leaf.grad * self.kept[name]
+            for name, leaf in leaves.items()
+            if leaf.grad is not None
+        }
 
         if self.regime.clip:
             norm = torch.cat([slope.flatten() for slope in slopes.values()]).norm()
-            slopes = {name: slope * min(1.0, self.regime.clip / float(norm)) for name, slope in slopes.items()}
+            slopes = {
+                name: slope * min(1.0, self.regime.clip / float(norm))
+                for name, slope in slopes.items()
+            }
 
         rate = self.regime.rate * self._line()
         self.steps += 1
         for name, slope in slopes.items():
             self.first[name] = 0.9 * self.first[name] + 0.1 * slope
             self.second[name] = 0.999 * self.second[name] + 0.001 * slope**2
-            update = self.first[name] / (1 - 0.9**self.steps) / (self.unbiased(name).sqrt() + 1e-8)
+            update = (
+                self.first[name]
+                / (1 - 0.9**self.steps)
+                / (self.unbiased(name).sqrt() + 1e-8)
+            )
             decayed = self.weights[name] * (1 - rate * self.regime.weight_decay)
             self.weights[name] = (decayed - rate * update) * self.kept[name]
 
@@ -73,7 +92,9 @@ class ByHand:
                 part[name] = part[name] * self.kept[name]
 
     def scores(self) -> Tensors:
-        return {name: self.weights[name].abs() * self.unbiased(name) ** 0.25 for name in SCOPE}
+        return {
+            name: self.weights[name].abs() * self.unbiased(name) ** 0.25 for name in SCOPE
+        }
 
 
 @pytest.mark.parametrize("line", ["linear", "flat"])
@@ -84,7 +105,13 @@ def test_a_curved_score_is_that_of_an_adamw_written_out(
     points: Make, line: str, clip: float, accumulation: int, weight_decay: float
 ) -> None:
     """After one step, where its bias is largest; under a mask that came in between; and in the end."""
-    task = points(line=line, clip=clip, accumulation=accumulation, weight_decay=weight_decay, rate=0.01)
+    task = points(
+        line=line,
+        clip=clip,
+        accumulation=accumulation,
+        weight_decay=weight_decay,
+        rate=0.01,
+    )
     learner = task.learner(soup.Meter())
     hand = ByHand(task, learner.seed("order"))
 
@@ -97,7 +124,9 @@ def test_a_curved_score_is_that_of_an_adamw_written_out(
         assert list(scores) == list(SCOPE)
         for name in SCOPE:
             assert scores[name].dtype == torch.float32
-            torch.testing.assert_close(scores[name].double(), wanted[name], rtol=2e-3, atol=1e-6)
+            torch.testing.assert_close(
+                scores[name].double(), wanted[name], rtol=2e-3, atol=1e-6
+            )
 
         if learner.mask.sparsity == 0:
             mask = prune(chance(learner), learner.mask, 0.4)
@@ -107,7 +136,9 @@ def test_a_curved_score_is_that_of_an_adamw_written_out(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_second_moments_are_the_optimisers_own_without_their_bias(mini: CourseTask, precision: str) -> None:
+def test_second_moments_are_the_optimisers_own_without_their_bias(
+    mini: CourseTask, precision: str
+) -> None:
     task = replace(mini, regime=mini.regime.model_copy(update={"precision": precision}))
     learner = task.learner(soup.Meter())
     learner.train(3)
@@ -125,7 +156,9 @@ def test_second_moments_are_the_optimisers_own_without_their_bias(mini: CourseTa
 # before there is a memory
 
 
-def test_where_nothing_was_trained_the_score_is_the_magnitude_and_that_is_noted_once(points: Make) -> None:
+def test_where_nothing_was_trained_the_score_is_the_magnitude_and_that_is_noted_once(
+    points: Make,
+) -> None:
     learner = points().learner(soup.Meter())
     assert learner.second_moments() == {}
     assert equal(curved(learner), magnitude(learner))
@@ -142,17 +175,25 @@ def test_curvature_may_weigh_other_weights_than_the_learners_own(points: Make) -
     learner.train(2)
     scores = curved(learner, learner.origin)
     for name in SCOPE:
-        torch.testing.assert_close(scores[name], learner.origin[name].abs() * learner.second_moments()[name] ** 0.25)
+        torch.testing.assert_close(
+            scores[name],
+            learner.origin[name].abs() * learner.second_moments()[name] ** 0.25,
+        )
     powers = curved(learner, power=0.5)
     for name in SCOPE:
-        torch.testing.assert_close(powers[name], learner.view()[name].abs() * learner.second_moments()[name] ** 0.5)
+        torch.testing.assert_close(
+            powers[name],
+            learner.view()[name].abs() * learner.second_moments()[name] ** 0.5,
+        )
 
 
 # whole trainings
 
 
 def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def halved(learner: ModuleLearner) -> ModuleLearner:
@@ -161,14 +202,21 @@ def halved(learner: ModuleLearner) -> ModuleLearner:
 
 
 def test_after_a_whole_training_the_moments_are_those_of_its_end(points: Make) -> None:
-    whole, line = halved(points().learner(soup.Meter())), halved(points().learner(soup.Meter()))
+    whole, line = (
+        halved(points().learner(soup.Meter())),
+        halved(points().learner(soup.Meter())),
+    )
     whole.complete()
     line.train(line.horizon)
     assert equal(whole.second_moments(), line.second_moments())
-    assert not any(moment[~whole.mask[name]].any() for name, moment in whole.second_moments().items())
+    assert not any(
+        moment[~whole.mask[name]].any() for name, moment in whole.second_moments().items()
+    )
 
 
-def test_from_the_shelf_the_moments_are_those_of_training(points: Make, tmp_path: Any) -> None:
+def test_from_the_shelf_the_moments_are_those_of_training(
+    points: Make, tmp_path: Any
+) -> None:
     from instant_soup.store.trainings import FolderShelf
 
     task = replace(points(), shelf=FolderShelf(tmp_path, "me"))
@@ -216,8 +264,13 @@ class Page:
         self.saves = saves
         self.places: dict[str, tuple[Tensors, dict[str, Any]]] = {}
 
-    def save(self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.places[place] = {name: tensor.clone() for name, tensor in tensors.items()}, dict(facts)
+    def save(
+        self, place: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
+        self.places[place] = (
+            {name: tensor.clone() for name, tensor in tensors.items()},
+            dict(facts),
+        )
         self.saves -= 1
         if not self.saves:
             raise KilledError
@@ -227,7 +280,9 @@ class Page:
 
 
 @pytest.mark.parametrize("saves", [1, 7])
-def test_after_a_kill_the_moments_are_those_of_a_training_left_alone(points: Make, saves: int) -> None:
+def test_after_a_kill_the_moments_are_those_of_a_training_left_alone(
+    points: Make, saves: int
+) -> None:
     alone = points().learner(soup.Meter())
     alone.complete()
     task = replace(points(), bookmark=Page(saves))
@@ -242,11 +297,15 @@ def test_after_a_kill_the_moments_are_those_of_a_training_left_alone(points: Mak
 
 
 @pytest.mark.parametrize("carry", [False, True])
-def test_a_look_ahead_scores_by_its_own_moments_and_leaves_no_trace(points: Make, *, carry: bool) -> None:
+def test_a_look_ahead_scores_by_its_own_moments_and_leaves_no_trace(
+    points: Make, *, carry: bool
+) -> None:
     learner = points().learner(soup.Meter())
     learner.train(3)
     before, scores = dict(learner.second_moments()), dict(curved(learner))
-    looks = [Brief(2, Training(rate=2.0, seed=seed), carry_optimizer=carry) for seed in (0, 1)]
+    looks = [
+        Brief(2, Training(rate=2.0, seed=seed), carry_optimizer=carry) for seed in (0, 1)
+    ]
     first, second = learner.look_ahead(looks, lambda scout: dict(curved(scout)))
     assert not equal(first, second)
     assert not equal(first, scores)

@@ -36,7 +36,9 @@ def test_a_stream_is_the_same_on_every_machine_and_in_every_version() -> None:
 
 def test_seeds_and_purposes_never_meet() -> None:
     seeds = [0, 1, 2, 11, 111, 2**40]
-    assert len({stream(seed, *purpose) for seed in seeds for purpose in PURPOSES}) == len(seeds) * len(PURPOSES)
+    assert len({stream(seed, *purpose) for seed in seeds for purpose in PURPOSES}) == len(
+        seeds
+    ) * len(PURPOSES)
 
 
 def test_a_stream_is_a_seed_that_torch_and_python_take() -> None:

@@ -94,9 +94,14 @@ def fit(
         moved, start_fates = old.moved(mapped)
     else:
         moved, start_fates = {}, old.left_behind(start, OTHER_BASE)
-    new_start = {name: _masked(tensor, new_mask.get(name)) for name, tensor in moved.items()}
+    new_start = {
+        name: _masked(tensor, new_mask.get(name)) for name, tensor in moved.items()
+    }
 
-    target_fates = [_fate(name, matches[name], new_mask, prod(shape)) for name, shape in targets.items()]
+    target_fates = [
+        _fate(name, matches[name], new_mask, prod(shape))
+        for name, shape in targets.items()
+    ]
     without_a_place = _without_a_place(mask, matched, targets, heads)
     return Fit(
         mask=new_mask,
@@ -118,7 +123,9 @@ def _targets(
     if scope is not None:
         for name, shape in scope.shapes.items():
             if name not in tensors or tuple(tensors[name].shape) != shape:
-                raise ScopeError(f"scope has {name!r} {shape} and the model has not; {nearest(name, tensors)}")
+                raise ScopeError(
+                    f"scope has {name!r} {shape} and the model has not; {nearest(name, tensors)}"
+                )
         return scope.shapes
 
     parameters = dict(model.named_parameters())
@@ -138,7 +145,9 @@ def _made(matches: Mapping[str, Made | str]) -> dict[str, Made]:
     return {name: made for name, made in matches.items() if isinstance(made, Made)}
 
 
-def _masks(mask: Mask, scope: Scope, matched: Mapping[str, Made], heads: int | None) -> Lazy:
+def _masks(
+    mask: Mask, scope: Scope, matched: Mapping[str, Made], heads: int | None
+) -> Lazy:
     """The new mask, a parameter at a time: what has no match is kept whole."""
 
     def compute(name: str) -> Tensor:
@@ -197,12 +206,18 @@ class _Old:
                 moved[name] = made.build(in_scope, self.heads)
 
         wanted_by_map = {source for made in mapped.values() for source in made.names}
-        outside = {name: tensor for name, tensor in self.start.items() if name not in self.mask}
+        outside = {
+            name: tensor for name, tensor in self.start.items() if name not in self.mask
+        }
         offered = {}
         for name, tensor in outside.items():
             if name in wanted_by_map or not self._is_of_the_old_task(name):
                 offered[name] = tensor
-        free = {name: tensor for name, tensor in self.tensors.items() if name not in self.matched}
+        free = {
+            name: tensor
+            for name, tensor in self.tensors.items()
+            if name not in self.matched
+        }
         matches = match(_shapes(free), _shapes(offered), mapped, self.heads)
         check_used_once(matches)
 
@@ -259,7 +274,9 @@ def _without_a_place(
     heads: int | None,
 ) -> Iterator[Fate]:
     """What of the old *mask* has no place in the new model, and why."""
-    parts_taken = Counter(piece.name for made in matched.values() for piece in made.pieces)
+    parts_taken = Counter(
+        piece.name for made in matched.values() for piece in made.pieces
+    )
     ways_back = inverse(matched)
     reasons = match(mask.scope.shapes, targets, {}, heads)
 
@@ -277,7 +294,9 @@ def _without_a_place(
         yield Fate(name, (), "dropped", why, kept, mask.scope.numel(name))
 
 
-def _nothing_matches(model: nn.Module, matches: Mapping[str, Made | str], scope: Scope) -> str:
+def _nothing_matches(
+    model: nn.Module, matches: Mapping[str, Made | str], scope: Scope
+) -> str:
     name, why = next(iter(matches.items()))
     return (
         f"nothing of this {type(model).__name__} is like the ticket's {scope}: {name!r}: {why}; "

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 NUMBER = "{}"
 """What stands for a number in a pattern of names."""
 
-_STEP = re.compile(r"(?<![^.])\d+(?![^.])")  # a whole step of digits, wherever the name stands in a text
+# a whole step of digits, wherever the name stands in a text
+_STEP = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,9 @@ class Made:
         target = _interleaved(rows, heads) if self.by_head else torch.cat(rows)
         return target.T.contiguous() if self.turned else target
 
-    def misfit(self, shape: tuple[int, ...], sources: Shapes, heads: int | None) -> str | None:
+    def misfit(
+        self, shape: tuple[int, ...], sources: Shapes, heads: int | None
+    ) -> str | None:
         """The reason why this does not give a tensor of *shape*; None where it does."""
         described = " and ".join(f"{name!r} {sources[name]}" for name in self.names)
         if self.interleaves and heads is None:
@@ -142,8 +144,11 @@ def match(
     for name, shape in targets.items():
         made = mapped.get(name) or _by_place(name, target_places[name], known, stacks)
         if isinstance(made, Made):
-            lacking = any(source not in sources for source in made.names)  # a map may speak of more than is asked for
-            misfit = "nothing like it there" if lacking else made.misfit(shape, sources, heads)
+            # a map may speak of more than is asked for
+            lacking = any(source not in sources for source in made.names)
+            misfit = (
+                "nothing like it there" if lacking else made.misfit(shape, sources, heads)
+            )
             matches[name] = misfit or made
         else:
             matches[name] = made
@@ -177,7 +182,9 @@ class _Places:
         return cls(by_name, roles, {(stack, layer) for stack, layer, _ in roles})
 
 
-def _by_place(name: str, place: Place, sources: _Places, stacks: Mapping[str, str]) -> Made | str:
+def _by_place(
+    name: str, place: Place, sources: _Places, stacks: Mapping[str, str]
+) -> Made | str:
     """How the target *name* at *place* is made, by what stands at the like place among *sources*."""
     if sources.by_name.get(name) == place:
         return Made((Piece(name),))

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 
 Shape = tuple[int, ...]
 
-VECTOR, OUTSIDE, CONVOLUTION, POOLER = "no matrix", "outside of the blocks", "a convolution", "pooler"
+VECTOR, OUTSIDE, CONVOLUTION, POOLER = (
+    "no matrix",
+    "outside of the blocks",
+    "a convolution",
+    "pooler",
+)
 ROLES = {
     "bias": re.compile(r"bias(es)?"),
     "norm": re.compile(r"\w*norm\w*|ln\d*"),
@@ -40,7 +45,9 @@ def left_out(shapes: Mapping[str, Shape], *, pooler: bool = False) -> dict[str, 
         pooler: whether BERT's pooler counts as one of the blocks.
     """
     reasons = {name: role(name, shape) for name, shape in shapes.items()}
-    inside = [name for name, reason in reasons.items() if not reason and is_in_block(name)]
+    inside = [
+        name for name, reason in reasons.items() if not reason and is_in_block(name)
+    ]
 
     for name in [name for name, reason in reasons.items() if not reason]:
         if _is_pooler(name):
@@ -70,7 +77,8 @@ def role(name: str, shape: Shape) -> str:
         return "state"
     if own.lower().endswith(("token", "tokens")):
         return "token"
-    if own == "weight" and owner == "shared":  # T5 and BART, whose encoder and decoder share it
+    # T5 and BART, whose encoder and decoder share it
+    if own == "weight" and owner == "shared":
         return "embedding"
     if is_in_block(name) and _ROUTER.fullmatch(owner) and lengths[0] < lengths[-1]:
         return "router"
@@ -96,7 +104,8 @@ def is_in_block(name: str) -> bool:
         return False
 
     above, under = steps[:number], steps[number + 1 :]
-    is_layer = len(under) > 1 or under[0] not in ("weight", "bias")  # with parts of its own, not one matrix of many
+    # with parts of its own, not one matrix of many
+    is_layer = len(under) > 1 or under[0] not in ("weight", "bias")
     is_of_head = any(_says_head(step) for step in above)
     return is_layer and not is_of_head and not (above and _is(above[-1], "embedding"))
 
@@ -109,7 +118,9 @@ def is_convolution(name: str, shape: Shape) -> bool:
 def _why_outside(name: str) -> str:
     """What a matrix outside of blocks is, if its name says it."""
     steps = name.split(".")
-    if any(_says_head(step) for step in steps) or any(step in _WHOLE_HEADS for step in steps[-2:]):
+    if any(_says_head(step) for step in steps) or any(
+        step in _WHOLE_HEADS for step in steps[-2:]
+    ):
         return "head"
     return "embedding" if any(_is(step, "embedding") for step in steps) else ""
 

@@ -53,7 +53,8 @@ def _by_function(
         if all(piece.name in sources for piece in pieces):
             known[target] = pieces
 
-    chosen = known or answers  # where nothing is known, the first answer is refused by its name
+    # where nothing is known, the first answer is refused by its name
+    chosen = known or answers
     mapped = {}
     for target, pieces in chosen.items():
         mapped[target] = _made(target, targets[target], pieces, sources)
@@ -83,7 +84,9 @@ def _by_line(
         if complete or layers.NUMBER not in pattern:
             mapped[target] = _made(target, targets[target], pieces, sources)
     if not mapped:
-        missing = next(piece.name for piece in _pieces(meant) if piece.name not in sources)
+        missing = next(
+            piece.name for piece in _pieces(meant) if piece.name not in sources
+        )
         near = nearest(missing, _as_general_as(pattern, sources))
         raise ScopeError(f"map names {missing!r}, which the ticket does not have; {near}")
     return mapped
@@ -115,11 +118,15 @@ def _made(
 ) -> Made:
     """How *target* is made of *pieces*. Raises ScopeError where there are none, or one is of no source."""
     if not pieces:
-        raise ScopeError(f"map gives nothing for {target!r}; name a tensor of the ticket or leave the line out")
+        raise ScopeError(
+            f"map gives nothing for {target!r}; name a tensor of the ticket or leave the line out"
+        )
     for piece in pieces:
         if piece.name not in sources:
             near = nearest(piece.name, sources)
-            raise ScopeError(f"map gives {piece.name!r} for {target!r}, and the ticket does not have it; {near}")
+            raise ScopeError(
+                f"map gives {piece.name!r} for {target!r}, and the ticket does not have it; {near}"
+            )
 
     # one tensor is taken as the map says; several are put together as the target's own name asks for
     if len(pieces) == 1:

@@ -15,10 +15,12 @@ from .layers import InLayer
 Shapes = Mapping[str, tuple[int, ...]]
 
 QUERY_KEY_VALUE = (
-    ("attention.self.query", "attention.self.key", "attention.self.value"),  # BERT, RoBERTa, ELECTRA
+    # BERT, RoBERTa, ELECTRA
+    ("attention.self.query", "attention.self.key", "attention.self.value"),
     ("attention.q_lin", "attention.k_lin", "attention.v_lin"),  # DistilBERT
     ("attention.attn.q", "attention.attn.k", "attention.attn.v"),  # MPNet
-    ("attention.attention.query", "attention.attention.key", "attention.attention.value"),  # ViT, transformers 4
+    # ViT, transformers 4
+    ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
     ("attention.q_proj", "attention.k_proj", "attention.v_proj"),  # ViT, transformers 5
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),  # CLIP
     ("attn.q_proj", "attn.k_proj", "attn.v_proj"),
@@ -65,18 +67,32 @@ None where the matrix is square and tells nothing. Those of open_clip have the s
 
 TOWERS = {
     "vision": {"visual", "vision_model", "vision_tower", "vit", "deit", "beit", "dinov2"},
-    "text": {"text_model", "textual", "bert", "roberta", "distilbert", "electra", "mpnet"},
+    "text": {
+        "text_model",
+        "textual",
+        "bert",
+        "roberta",
+        "distilbert",
+        "electra",
+        "mpnet",
+    },
     "decoder": {"decoder"},
 }
 """What steps of a name say about the stack that it stands in."""
 
 _THREE = ("query", "key", "value")
 _ROLES = {
-    **{body: (role,) for row in QUERY_KEY_VALUE for body, role in zip(row, _THREE, strict=True)},
+    **{
+        body: (role,)
+        for row in QUERY_KEY_VALUE
+        for body, role in zip(row, _THREE, strict=True)
+    },
     **dict.fromkeys(FUSED, _THREE),
     **{body: (role,) for role, bodies in OTHERS.items() for body in bodies},
 }
-_FUSED_ENDS = tuple(f"{body.rpartition('.')[2]}.weight".replace("in_proj.", "in_proj_") for body in FUSED)
+_FUSED_ENDS = tuple(
+    f"{body.rpartition('.')[2]}.weight".replace("in_proj.", "in_proj_") for body in FUSED
+)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
         edges = torch.tensor(cuts, dtype=torch.int64)
         below = torch.searchsorted(keys, edges).tolist()
         at_or_above = team.sums([len(keys) - place for place in below])
-        reached = sum(count >= k for count in at_or_above)  # the cuts that the answer is not below
+        # the cuts that the answer is not below
+        reached = sum(count >= k for count in at_or_above)
 
         starts, ends_of_parts = (low, *cuts), (*cuts, high + 1)
         low, high = starts[reached], ends_of_parts[reached] - 1

@@ -118,7 +118,9 @@ class Ranks:
 
     def told(self, fact: Fact) -> Fact:
         facts = [fact]
-        dist.broadcast_object_list(facts, group=self.group, group_src=0, device=torch.device("cpu"))
+        dist.broadcast_object_list(
+            facts, group=self.group, group_src=0, device=torch.device("cpu")
+        )
         return facts[0]
 
     def to_first(self, part: Tensor) -> Tensor:

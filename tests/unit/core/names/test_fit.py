@@ -46,7 +46,13 @@ SHAPE: dict[str, Any] = {
     "num_attention_heads": 2,
     "intermediate_size": 64,
 }
-TEXT = {"vocab_size": 50, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+TEXT = {
+    "vocab_size": 50,
+    "max_position_embeddings": 64,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+}
 
 
 def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -56,23 +62,44 @@ def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
 
 
 def bert(seed: int = 0, **changes: Any) -> nn.Module:
-    return seeded(lambda: BertForSequenceClassification(BertConfig(**(SHAPE | TEXT | changes))), seed)
+    return seeded(
+        lambda: BertForSequenceClassification(BertConfig(**(SHAPE | TEXT | changes))),
+        seed,
+    )
 
 
-def drawn(model: nn.Module, *, scope: soup.Scope | None = None, sparsity: float = 0.5, **fields: Any) -> Ticket:
+def drawn(
+    model: nn.Module,
+    *,
+    scope: soup.Scope | None = None,
+    sparsity: float = 0.5,
+    **fields: Any,
+) -> Ticket:
     """The ticket of the largest weights of *model*."""
     weights = {name: tensor.detach() for name, tensor in model.named_parameters()}
-    scope = scope or soup.Scope.of(model, ("*embed*", "*classifier*", "*pooler*", "*conv1*", "*proj", "*projection*"))
-    mask = prune({name: weights[name].abs() for name in scope}, soup.Mask.dense(scope), sparsity)
-    return Ticket(mask, base=Base("tiny", digest(weights, scope)), **{"start": {}, **fields})
+    scope = scope or soup.Scope.of(
+        model, ("*embed*", "*classifier*", "*pooler*", "*conv1*", "*proj", "*projection*")
+    )
+    mask = prune(
+        {name: weights[name].abs() for name in scope}, soup.Mask.dense(scope), sparsity
+    )
+    return Ticket(
+        mask, base=Base("tiny", digest(weights, scope)), **{"start": {}, **fields}
+    )
 
 
 def roberta() -> nn.Module:
-    return seeded(lambda: RobertaForSequenceClassification(RobertaConfig(**SHAPE, **TEXT)))
+    return seeded(
+        lambda: RobertaForSequenceClassification(RobertaConfig(**SHAPE, **TEXT))
+    )
 
 
 def electra() -> nn.Module:
-    return seeded(lambda: ElectraForSequenceClassification(ElectraConfig(embedding_size=32, **SHAPE, **TEXT)))
+    return seeded(
+        lambda: ElectraForSequenceClassification(
+            ElectraConfig(embedding_size=32, **SHAPE, **TEXT)
+        )
+    )
 
 
 def distilbert() -> nn.Module:
@@ -81,7 +108,9 @@ def distilbert() -> nn.Module:
 
 
 def gpt2() -> nn.Module:
-    config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_inner=64, n_positions=64, **TEXT)
+    config = GPT2Config(
+        n_embd=32, n_layer=2, n_head=2, n_inner=64, n_positions=64, **TEXT
+    )
     return seeded(lambda: GPT2ForSequenceClassification(config))
 
 
@@ -107,11 +136,15 @@ class Old(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers = [nn.TransformerEncoderLayer(32, 2, 64, batch_first=True) for _ in range(2)]
+        layers = [
+            nn.TransformerEncoderLayer(32, 2, 64, batch_first=True) for _ in range(2)
+        ]
         self.layers = nn.ModuleList(layers)
 
 
-OTHERS = {make.__name__: make for make in (roberta, electra, distilbert, gpt2, neox, vit)} | {"torch": Old}
+OTHERS = {
+    make.__name__: make for make in (roberta, electra, distilbert, gpt2, neox, vit)
+} | {"torch": Old}
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -133,12 +166,17 @@ def fused(mask: Tensor, *, heads: int = 0) -> list[Tensor]:
     if not heads:
         return [mask[:32], mask[32:64], mask[64:]]
     size = 32 // heads
-    rows = [[mask[(3 * head + part) * size :][:size] for head in range(heads)] for part in range(3)]
+    rows = [
+        [mask[(3 * head + part) * size :][:size] for head in range(heads)]
+        for part in range(3)
+    ]
     return [torch.cat(of) for of in rows]
 
 
 @pytest.mark.parametrize("kind", ["turned", "by head", "one after another"])
-def test_fused_matrices_hold_query_key_and_value_where_their_model_looks_for_them(kind: str) -> None:
+def test_fused_matrices_hold_query_key_and_value_where_their_model_looks_for_them(
+    kind: str,
+) -> None:
     ticket = drawn(bert())
     makers: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "turned": (gpt2, "transformer.h.1.attn.c_attn.weight"),
@@ -147,9 +185,13 @@ def test_fused_matrices_hold_query_key_and_value_where_their_model_looks_for_the
     }
     make, name = makers[kind]
     found = ticket.transfer(make(), heads=2).ticket.mask[name]
-    parts = fused(found.T if kind == "turned" else found, heads=2 if kind == "by head" else 0)
+    parts = fused(
+        found.T if kind == "turned" else found, heads=2 if kind == "by head" else 0
+    )
     for part, role in zip(parts, ("query", "key", "value"), strict=True):
-        assert torch.equal(part, ticket.mask[f"bert.encoder.layer.1.attention.self.{role}.weight"])
+        assert torch.equal(
+            part, ticket.mask[f"bert.encoder.layer.1.attention.self.{role}.weight"]
+        )
 
 
 def test_turns_by_head_need_the_number_of_heads_and_say_so() -> None:
@@ -187,7 +229,9 @@ def test_a_masked_tower_of_clip_computes_the_same_under_the_names_of_open_clip()
 
     def both() -> tuple[Tensor, Tensor]:
         y, z = x, x
-        for layer, block in zip(vision.encoder.layers, tower.transformer["resblocks"], strict=True):  # type: ignore[index,arg-type,union-attr]
+        for layer, block in zip(
+            vision.encoder.layers, tower.transformer["resblocks"], strict=True
+        ):  # type: ignore[index,arg-type,union-attr]
             y, z = layer(y, attention_mask=None), block(z)
         return y, z
 
@@ -216,13 +260,19 @@ def test_the_tower_is_found_in_the_whole_model_by_what_its_name_says() -> None:
 def test_a_tower_of_vision_is_not_taken_for_one_of_text() -> None:
     vision, text = clip().vision_model, clip().text_model
     with pytest.raises(ScopeError, match="nothing of this ModuleDict"):
-        drawn(nn.ModuleDict({"vision_model": vision})).transfer(nn.ModuleDict({"text_model": text}))
+        drawn(nn.ModuleDict({"vision_model": vision})).transfer(
+            nn.ModuleDict({"text_model": text})
+        )
 
 
 def test_the_head_of_the_old_task_stays_behind_and_the_model_keeps_its_own() -> None:
     model, other = bert(), bert(num_labels=5)
     other.bert.load_state_dict(model.bert.state_dict())  # type: ignore[union-attr,operator]
-    head = {name: tensor.detach() for name, tensor in model.named_parameters() if "classifier" in name}
+    head = {
+        name: tensor.detach()
+        for name, tensor in model.named_parameters()
+        if "classifier" in name
+    }
     ticket = drawn(model, start=head)
     before = other.classifier.weight.clone()  # type: ignore[union-attr,operator]
     found = ticket.transfer(other, scope=ticket.mask.scope)
@@ -238,7 +288,11 @@ def test_the_head_of_the_old_task_stays_behind_and_the_model_keeps_its_own() -> 
 
 def test_a_head_of_the_same_size_stays_behind_too_unless_the_map_wants_it() -> None:
     model = bert()
-    head = {name: tensor.detach() for name, tensor in model.named_parameters() if "classifier" in name}
+    head = {
+        name: tensor.detach()
+        for name, tensor in model.named_parameters()
+        if "classifier" in name
+    }
     ticket = drawn(model, start=head, ready=True)
     left = ticket.transfer(model)
     assert not left.ticket.start
@@ -251,10 +305,20 @@ def test_a_head_of_the_same_size_stays_behind_too_unless_the_map_wants_it() -> N
 
 def trained(model: nn.Module, ticket: Ticket) -> Ticket:
     """*ticket* with start weights that are not the pre-trained ones: some in scope, a bias, a norm and the head."""
-    names = ("attention.self.query.weight", "attention.self.key.bias", "output.LayerNorm.weight", "classifier.weight")
-    state = {name: tensor for name, tensor in model.named_parameters() if name.endswith(names)}
+    names = (
+        "attention.self.query.weight",
+        "attention.self.key.bias",
+        "output.LayerNorm.weight",
+        "classifier.weight",
+    )
+    state = {
+        name: tensor for name, tensor in model.named_parameters() if name.endswith(names)
+    }
     start = {name: (tensor.detach() + 1) for name, tensor in state.items()}
-    masked = {name: tensor * ticket.mask[name] if name in ticket.mask else tensor for name, tensor in start.items()}
+    masked = {
+        name: tensor * ticket.mask[name] if name in ticket.mask else tensor
+        for name, tensor in start.items()
+    }
     return replace(ticket, start=masked)
 
 
@@ -267,11 +331,15 @@ def test_start_weights_go_along_to_the_same_weights_under_another_prefix() -> No
     assert found.same_base
     for name, tensor in ticket.start.items():
         if name != "classifier.weight":
-            assert torch.equal(found.ticket.start[name.removeprefix("bert.")], tensor), name
+            assert torch.equal(found.ticket.start[name.removeprefix("bert.")], tensor), (
+                name
+            )
     found.ticket.apply(bare)
     ticket.apply(model)
     for name, parameter in bare.named_parameters():
-        assert torch.equal(parameter, dict(model.named_parameters())[f"bert.{name}"]), name
+        assert torch.equal(parameter, dict(model.named_parameters())[f"bert.{name}"]), (
+            name
+        )
 
 
 def test_start_weights_are_put_together_where_the_model_fuses_them() -> None:
@@ -280,17 +348,26 @@ def test_start_weights_are_put_together_where_the_model_fuses_them() -> None:
     moved(vision, tower)
     ticket = drawn(vision)
     name = "encoder.layers.0.self_attn.q_proj.weight"
-    query = torch.where(ticket.mask[name], dict(vision.named_parameters())[name].detach() * 2, 0.0)
+    query = torch.where(
+        ticket.mask[name], dict(vision.named_parameters())[name].detach() * 2, 0.0
+    )
     start = {name: query, "encoder.layers.1.layer_norm2.bias": torch.ones(32)}
     found = replace(ticket, start=start).transfer(tower).ticket
     made = found.start["transformer.resblocks.0.attn.in_proj_weight"]
     assert torch.equal(made[:32], query)
-    keys = dict(vision.named_parameters())["encoder.layers.0.self_attn.k_proj.weight"].detach()
-    assert torch.equal(made[32:64], torch.where(ticket.mask["encoder.layers.0.self_attn.k_proj.weight"], keys, 0.0))
+    keys = dict(vision.named_parameters())[
+        "encoder.layers.0.self_attn.k_proj.weight"
+    ].detach()
+    assert torch.equal(
+        made[32:64],
+        torch.where(ticket.mask["encoder.layers.0.self_attn.k_proj.weight"], keys, 0.0),
+    )
     assert torch.equal(found.start["transformer.resblocks.1.ln_2.bias"], torch.ones(32))
 
 
-def test_another_checkpoint_takes_the_mask_and_not_the_start_weights_and_says_so() -> None:
+def test_another_checkpoint_takes_the_mask_and_not_the_start_weights_and_says_so() -> (
+    None
+):
     model, other = bert(), bert(seed=1)
     ticket = trained(model, drawn(model))
     found = ticket.transfer(other, scope=ticket.mask.scope)
@@ -300,7 +377,9 @@ def test_another_checkpoint_takes_the_mask_and_not_the_start_weights_and_says_so
     why = {part.name: part.why for part in found.having("dropped")}
     assert why.keys() == ticket.start.keys()
     assert "head" in why.pop("classifier.weight")
-    assert all(said.startswith("start weights of another checkpoint") for said in why.values())
+    assert all(
+        said.startswith("start weights of another checkpoint") for said in why.values()
+    )
     with pytest.raises(TicketError, match="others"):
         apply(other, ticket.mask, ticket.start, ticket.base)
     found.ticket.apply(other)
@@ -308,13 +387,21 @@ def test_another_checkpoint_takes_the_mask_and_not_the_start_weights_and_says_so
 
 def test_deeper_and_wider_models_get_what_fits_and_the_rest_is_named() -> None:
     ticket = drawn(bert())
-    deeper = ticket.transfer(bert(num_hidden_layers=3), scope=soup.Scope.of(bert(num_hidden_layers=3), ("*embed*",)))
-    assert {part.why for part in deeper.having("dense") if ".2." in part.name} == {"no layer 2 there"}
-    assert deeper.ticket.mask.kept - ticket.mask.kept == sum(part.size for part in deeper.having("dense"))
-    wider = ticket.transfer(bert(intermediate_size=48))
-    assert "is (48, 32); there 'bert.encoder.layer.0.intermediate.dense.weight' (64, 32)" in {
-        part.why for part in wider.having("dense")
+    deeper = ticket.transfer(
+        bert(num_hidden_layers=3),
+        scope=soup.Scope.of(bert(num_hidden_layers=3), ("*embed*",)),
+    )
+    assert {part.why for part in deeper.having("dense") if ".2." in part.name} == {
+        "no layer 2 there"
     }
+    assert deeper.ticket.mask.kept - ticket.mask.kept == sum(
+        part.size for part in deeper.having("dense")
+    )
+    wider = ticket.transfer(bert(intermediate_size=48))
+    assert (
+        "is (48, 32); there 'bert.encoder.layer.0.intermediate.dense.weight' (64, 32)"
+        in {part.why for part in wider.having("dense")}
+    )
     shallower = ticket.transfer(bert(num_hidden_layers=1))
     assert {part.why for part in shallower.having("dropped")} == {"no layer 1 there"}
 
@@ -334,7 +421,13 @@ class Renamed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.floor = nn.ModuleList(
-            nn.ModuleDict({"ask": nn.Linear(32, 32), "both": nn.Linear(32, 64), "turn": nn.Linear(64, 32)})
+            nn.ModuleDict(
+                {
+                    "ask": nn.Linear(32, 32),
+                    "both": nn.Linear(32, 64),
+                    "turn": nn.Linear(64, 32),
+                }
+            )
             for _ in range(2)
         )
 
@@ -344,29 +437,47 @@ def test_a_map_names_what_no_table_lists() -> None:
     names = {
         "floor.{}.ask.weight": f"{layer}.query.weight",
         "floor.{}.both.weight": (f"{layer}.key.weight", f"{layer}.value.weight"),
-        "floor.{}.turn.weight": Piece("bert.encoder.layer.{}.intermediate.dense.weight", turned=True),
+        "floor.{}.turn.weight": Piece(
+            "bert.encoder.layer.{}.intermediate.dense.weight", turned=True
+        ),
     }
     found = ticket.transfer(Renamed(), map=names)
     mask = found.ticket.mask
-    assert torch.equal(mask["floor.1.ask.weight"], ticket.mask["bert.encoder.layer.1.attention.self.query.weight"])
-    key, value = (ticket.mask[f"bert.encoder.layer.0.attention.self.{part}.weight"] for part in ("key", "value"))
+    assert torch.equal(
+        mask["floor.1.ask.weight"],
+        ticket.mask["bert.encoder.layer.1.attention.self.query.weight"],
+    )
+    key, value = (
+        ticket.mask[f"bert.encoder.layer.0.attention.self.{part}.weight"]
+        for part in ("key", "value")
+    )
     assert torch.equal(mask["floor.0.both.weight"], torch.cat([key, value]))
     by_function = ticket.transfer(Renamed(), map=lambda name: _renamed(name))
     assert by_function.ticket.mask["floor.1.ask.weight"].equal(mask["floor.1.ask.weight"])
-    everywhere = ticket.transfer(roberta(), map=lambda name: name.replace("roberta.", "bert."))
+    everywhere = ticket.transfer(
+        roberta(), map=lambda name: name.replace("roberta.", "bert.")
+    )
     assert everywhere.ticket.mask == ticket.transfer(roberta()).ticket.mask
     assert {part.why for part in found.having("matched")} == {"by map"}
 
 
 def _renamed(name: str) -> str | None:
     number = name.split(".")[1]
-    return f"bert.encoder.layer.{number}.attention.self.query.weight" if name.endswith("ask.weight") else None
+    return (
+        f"bert.encoder.layer.{number}.attention.self.query.weight"
+        if name.endswith("ask.weight")
+        else None
+    )
 
 
 def test_a_part_of_a_fused_matrix_can_be_named() -> None:
     tower = tiny.attention_tower()
     ticket = drawn(tower)
-    names = {"floor.{}.ask.weight": Piece("transformer.resblocks.{}.attn.in_proj_weight", part=1, of=3)}
+    names = {
+        "floor.{}.ask.weight": Piece(
+            "transformer.resblocks.{}.attn.in_proj_weight", part=1, of=3
+        )
+    }
     found = ticket.transfer(Renamed(), map=names)
     whole = ticket.mask["transformer.resblocks.0.attn.in_proj_weight"]
     assert torch.equal(found.ticket.mask["floor.0.ask.weight"], whole[32:64])
@@ -376,27 +487,37 @@ def test_a_part_of_a_fused_matrix_can_be_named() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ({"floor.{}.aks.weight": "x"}, r"map names 'floor.{}.aks.weight', .* did you mean 'floor.{}.ask.weight'\?"),
+        (
+            {"floor.{}.aks.weight": "x"},
+            r"map names 'floor.{}.aks.weight', .* did you mean 'floor.{}.ask.weight'\?",
+        ),
         (
             {"floor.{}.ask.weight": "bert.encoder.layer.{}.attention.self.quary.weight"},
             r"which the ticket does not have; did you mean 'bert.encoder.layer.{}.attention.self.query.weight'\?",
         ),
         ({"floor.0.ask.weight": "bert.pooler"}, "the ticket does not have it"),
         (
-            {f"floor.{i}.ask.weight": "bert.encoder.layer.0.attention.self.query.weight" for i in range(2)},
+            {
+                f"floor.{i}.ask.weight": "bert.encoder.layer.0.attention.self.query.weight"
+                for i in range(2)
+            },
             "would both be",
         ),
         ({"floor.0.ask.weight": ()}, "gives nothing"),
         (lambda _: "nothing", "the ticket does not have it"),
     ],
 )
-def test_a_map_that_names_what_is_not_there_is_refused_with_what_is_near(names: Any, said: str) -> None:
+def test_a_map_that_names_what_is_not_there_is_refused_with_what_is_near(
+    names: Any, said: str
+) -> None:
     with pytest.raises(ScopeError, match=said):
         drawn(bert()).transfer(Renamed(), map=names)
 
 
 def test_nothing_in_common_is_refused() -> None:
-    with pytest.raises(ScopeError, match="nothing of this Sequential is like the ticket's"):
+    with pytest.raises(
+        ScopeError, match="nothing of this Sequential is like the ticket's"
+    ):
         drawn(bert()).transfer(nn.Sequential(nn.Linear(4, 4)))
 
 
@@ -419,7 +540,9 @@ def test_a_transferred_ticket_is_a_file_like_any_other(tmp_path: Path) -> None:
     assert loaded.notes == {"a": [1], "transferred_from": ticket.digest}
 
 
-def test_what_became_of_each_tensor_prints_as_a_table_with_alike_layers_in_one_line() -> None:
+def test_what_became_of_each_tensor_prints_as_a_table_with_alike_layers_in_one_line() -> (
+    None
+):
     found: Transfer = drawn(bert()).transfer(roberta())
     text = str(found)
     assert "roberta.encoder.layer.#.attention.self.query.weight (2 times)" in text

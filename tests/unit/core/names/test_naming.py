@@ -5,15 +5,30 @@ from __future__ import annotations
 import pytest
 
 from instant_soup.core.names.match import Made, inverse, match
-from instant_soup.core.names.naming import FUSED, OTHERS, QUERY_KEY_VALUE, is_like, pairs, places
+from instant_soup.core.names.naming import (
+    FUSED,
+    OTHERS,
+    QUERY_KEY_VALUE,
+    is_like,
+    pairs,
+    places,
+)
 
 BERT = {
-    f"bert.encoder.layer.{i}.{body}.weight": (8, 8) for i in range(2) for body in QUERY_KEY_VALUE[0]
+    f"bert.encoder.layer.{i}.{body}.weight": (8, 8)
+    for i in range(2)
+    for body in QUERY_KEY_VALUE[0]
 }  # the query, key and value of two layers
 
 
-def named(bodies: tuple[str, ...], shape: tuple[int, ...], stack: str = "model.tower") -> dict[str, tuple[int, ...]]:
-    names = [f"{stack}.{i}.{body}.weight".replace("in_proj.", "in_proj_") for i in range(2) for body in bodies]
+def named(
+    bodies: tuple[str, ...], shape: tuple[int, ...], stack: str = "model.tower"
+) -> dict[str, tuple[int, ...]]:
+    names = [
+        f"{stack}.{i}.{body}.weight".replace("in_proj.", "in_proj_")
+        for i in range(2)
+        for body in bodies
+    ]
     return dict.fromkeys(names, shape)
 
 
@@ -35,7 +50,9 @@ def test_one_matrix_is_made_of_three_and_three_of_one(body: str) -> None:
         assert len(made.names) == 3
         assert made.by_head is FUSED[body]
     back = match(BERT, whole, {}, 2)
-    turned = inverse({name: made for name, made in back.items() if isinstance(made, Made)})
+    turned = inverse(
+        {name: made for name, made in back.items() if isinstance(made, Made)}
+    )
     assert {name: made.pieces for name, made in turned.items()} == {
         name: made.pieces for name, made in found.items() if isinstance(made, Made)
     }
@@ -50,7 +67,11 @@ def test_whatever_does_the_same_is_like_it(role: str) -> None:
 
 
 def test_no_name_has_two_roles() -> None:
-    bodies = [*(body for row in QUERY_KEY_VALUE for body in row), *FUSED, *(b for of in OTHERS.values() for b in of)]
+    bodies = [
+        *(body for row in QUERY_KEY_VALUE for body in row),
+        *FUSED,
+        *(b for of in OTHERS.values() for b in of),
+    ]
     assert len(set(bodies)) == len(bodies)
 
 
@@ -70,7 +91,9 @@ def test_no_name_has_two_roles() -> None:
 def test_stacks_are_paired_where_it_is_clear(
     ours: tuple[str, ...], theirs: tuple[str, ...], expected: dict[str, str]
 ) -> None:
-    one, other = (places({f"{stack}.0.fc1.weight": (2, 2) for stack in of}) for of in (ours, theirs))
+    one, other = (
+        places({f"{stack}.0.fc1.weight": (2, 2) for stack in of}) for of in (ours, theirs)
+    )
     assert pairs(one, other) == expected
 
 
@@ -84,7 +107,9 @@ def test_stacks_are_paired_where_it_is_clear(
         ({"h.0.attn.c_proj.weight": (8, 8)}, False),
     ],
 )
-def test_what_gpt2_keeps_turned_is_told_by_its_shape(shapes: dict[str, tuple[int, ...]], turned: bool) -> None:
+def test_what_gpt2_keeps_turned_is_told_by_its_shape(
+    shapes: dict[str, tuple[int, ...]], turned: bool
+) -> None:
     assert {place.turned for place in places(shapes).values()} == {turned}
 
 
@@ -98,5 +123,7 @@ def test_what_gpt2_keeps_turned_is_told_by_its_shape(shapes: dict[str, tuple[int
         ("visual.proj", "proj", True),
     ],
 )
-def test_outside_of_stacks_only_the_first_step_may_differ(one: str, other: str, alike: bool) -> None:
+def test_outside_of_stacks_only_the_first_step_may_differ(
+    one: str, other: str, alike: bool
+) -> None:
     assert is_like(one, other) is is_like(other, one) is alike

@@ -43,17 +43,26 @@ class Played(Alone):
 @pytest.mark.parametrize("dtype", KINDS)
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_the_kth_best_by_counting_is_that_of_a_sort(dtype: torch.dtype, data: Any) -> None:
+def test_the_kth_best_by_counting_is_that_of_a_sort(
+    dtype: torch.dtype, data: Any
+) -> None:
     numbers = data.draw(st.lists(KINDS[dtype], min_size=1, max_size=40))
     k = data.draw(st.integers(1, len(numbers)))
     values = torch.tensor(numbers, dtype=dtype)
     best = kth_best(values, k, Played())
-    assert best == kth_best(values, k, ALONE) == values.sort(descending=True).values[k - 1].item()
+    assert (
+        best
+        == kth_best(values, k, ALONE)
+        == values.sort(descending=True).values[k - 1].item()
+    )
 
 
 def test_ties_go_to_the_earlier_parameter_and_then_to_the_earlier_rank() -> None:
     counted = ((2, 0, 1), (1, 3, 1))
-    shared = [quotas(row, 5, Played(others=counted[:i] + counted[i + 1 :], rank=i)) for i, row in enumerate(counted)]
+    shared = [
+        quotas(row, 5, Played(others=counted[:i] + counted[i + 1 :], rank=i))
+        for i, row in enumerate(counted)
+    ]
     assert shared == [[2, 0, 0], [1, 2, 0]]
 
 
@@ -63,7 +72,12 @@ def test_a_scope_that_is_cut_is_cut_everywhere() -> None:
 
 
 def test_what_is_here_of_a_mask_is_some_rows_of_it() -> None:
-    whole = Mask(Scope({"a": (5, 3)}), {"a": torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) < 0.5})
-    parts: list[Tensor] = [whole.cut(Shards({"a": rows}, Played()))["a"] for rows in ((0, 2), (2, 2), (2, 5))]
+    whole = Mask(
+        Scope({"a": (5, 3)}),
+        {"a": torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) < 0.5},
+    )
+    parts: list[Tensor] = [
+        whole.cut(Shards({"a": rows}, Played()))["a"] for rows in ((0, 2), (2, 2), (2, 5))
+    ]
     assert [tuple(part.shape) for part in parts] == [(2, 3), (0, 3), (3, 3)]
     assert torch.equal(torch.cat(parts), whole["a"])
