@@ -3,10 +3,11 @@
     python benchmarks/kills.py --kills 200
     python benchmarks/kills.py --kind prune --kills 50 --seed 3
 
-Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left, and
-after half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let through
-to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name the
-damaged file; the file is removed then, and the work goes on. Prints a line a kind; ends with code 1 if anything else came.
+Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left.
+After half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let
+through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
+the damaged file; the file is removed then, and the work goes on. Prints a line a kind; ends with code 1 if anything
+else came.
 """
 
 from __future__ import annotations
