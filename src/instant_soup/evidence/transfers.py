@@ -11,7 +11,8 @@ from pathlib import Path
 from ..core.errors import StoreError
 from ..store.parts import AskedFor
 from ..store.record import TransferRecord, read_transfer
-from .runs import Run, setting_of
+from .naming import setting_of
+from .runs import Run
 from .statistics import Interval, interval
 
 REFERENCES = ("magnitude", "random", "dense")
