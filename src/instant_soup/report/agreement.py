@@ -86,8 +86,8 @@ def _values(pairs: Sequence[Pair], *, beyond: bool) -> dict[tuple[str, str], flo
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for pair in pairs:
         cosine = pair.agreement.cosine_in_layers if beyond else pair.agreement.cosine
-        found[pair.one, pair.other].append(cosine)
-        found[pair.other, pair.one].append(cosine)
+        found[pair.first, pair.second].append(cosine)
+        found[pair.second, pair.first].append(cosine)
     return {key: mean(values) for key, values in found.items()}
 
 
