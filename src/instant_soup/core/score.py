@@ -11,12 +11,14 @@ from types import MappingProxyType
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from .errors import unknown
-from .prune import Scores
 from .task import Learner, Sample
 from .weights import Elementwise, Lazy, Weights
 
+Scores = Mapping[str, Tensor]
+"""A tensor of the parameter's shape for each parameter in scope; higher means keep."""
 Score = Callable[[Learner], Scores]
 
 POWER = 0.25

@@ -15,8 +15,8 @@ from functools import partial
 from ..core.budget import Meter
 from ..core.errors import KnobError, SparsityError
 from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
-from ..core.prune import Across, Scores, prune, survivors
-from ..core.score import grasp, snip
+from ..core.prune import Across, prune, survivors
+from ..core.score import Scores, grasp, snip
 from ..core.task import Learner, Sample, Task
 from ..core.ticket import Ticket
 from .method import describe

@@ -7,7 +7,8 @@ from typing import Self
 
 from ..core.budget import Cost
 from ..data.text import TextSpec
-from ..recipes.recipe import DataSettings, Recipe
+from ..recipes.recipe import Recipe
+from ..recipes.settings import DataSettings
 from ..store.record import Record
 from ..tasks import TASKS, CourseTask
 from ..training.regime import Regime

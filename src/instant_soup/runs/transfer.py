@@ -20,7 +20,8 @@ from ..store.record import TRANSFER_SCHEMA, TransferRecord, read_transfer, write
 from ..store.store import Store
 from ..tasks import CourseTask
 from .environment import forget_peaks
-from .run import Watch, build, circumstances, judge, meter_of, ticket_facts, tuned
+from .recording import circumstances, ticket_facts
+from .run import Watch, build, judge, meter_of, tuned
 from .sizes import Sizes
 
 _TARGET = ("task", "data", "training", "budget", "seed")
@@ -113,7 +114,8 @@ def _carried_out(
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)
-    full, bill = Sizes.of(task).full, meter.dump()
+    full = Sizes.of(task).full
+    bill = meter.dump()
 
     return {
         "schema": TRANSFER_SCHEMA,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.errors import ScopeError
 from ..core.mask import Mask
-from ..core.prune import Scores
+from ..core.score import Scores
 from ..core.votes import ranked as votes_first
 from ..core.weights import Lazy, Weights
 from .denoiser import NOTHING, Outlook, Wanted
