@@ -16,7 +16,7 @@ what follows) is a knob here; docs/methods/instant-soup.md says why each default
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Literal, Self
@@ -26,17 +26,19 @@ from ..core.errors import KnobError, unknown
 from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
-from ..core.schedule import Share, steps_to
+from ..core.schedule import Share
 from ..core.score import Saliency, saliency
 from ..core.task import Brief, Learner, Task
 from ..core.ticket import Ticket
 from ..soup.blend import BLENDS, Standing
-from ..soup.denoiser import Outlook, Protocols, Settled, briefs, denoise
+from ..soup.denoiser import Outlook, Protocols, Settled, briefs, denoise, votes_noted
 from .finish import Finish, check_finish, finished
 from .method import describe
-from .timetable import LookAheads, Spacing, lengths_of_rounds
+from .timetable import LookAheads, Shares, Spacing, lengths_of_rounds
 
 PAPER_STEPS = 30
+INSIDE_STEPS = 40
+PROTOCOLS = Protocols(rate=(1.0, 1.0))
 _CHOICES = {
     "carry": ("auto", "none", "mean"),
     "progress": ("row", "all"),
@@ -50,14 +52,14 @@ class InstantSoup:
 
     Knobs:
         denoisers: N, look-aheads per round. With 0 each round is a plain cut by score.
-        denoised_rounds: how many rounds have look-aheads, counted from the last, where the cut is deepest; None for
-            all.
-        lookahead_steps: C, steps of one look-ahead. None takes the paper's 30, or fewer where all
-            look-aheads together would take more than half of T, as they do on small data.
-        compression: s, the share that a round prunes; the last round prunes what is missing.
+        denoised_rounds: how many rounds have look-aheads, counted from the last, where the cut is deepest; all where
+            it is more than there are. None takes all with *compression*, as the paper does, else the last alone.
+        lookahead_steps: C, steps of one look-ahead. None takes 40, or fewer where all look-aheads together would take
+            more than a tenth of T; where they are not paid out of T, the paper's 30, or half of T.
+        compression: s, the share that a round prunes; the last round prunes what is missing. None goes by *rounds*.
         share: of what s is a share: of all weights (``"linear"``) or of the rest (``"geometric"``); with *rounds*
-            also ``"cubic"``, which prunes much at first and little later.
-        rounds: how many rounds, in place of *compression*.
+            also ``"cubic"``, which prunes much at first and little later. None is cubic with *rounds*, else linear.
+        rounds: how many rounds, in place of *compression*. None takes 12 where there is no compression either.
         mask_share: M / T, the share of the budget in which the rounds fit.
         mask_start: the share of the budget before the first of evenly spaced rounds.
         spacing: whether rounds grow longer, as in the paper, or are evenly spaced.
@@ -72,6 +74,7 @@ class InstantSoup:
         progress: how far the mean of look-aheads moves on the learning-rate line: by the C steps that are in a
             ``"row"``, or by the steps of ``"all"`` of them.
         inside: whether look-aheads are paid out of T: the line is then shorter by the steps that they take beside it.
+            None does so where the draw's training is the fine-tuning, that is with *finish* ``"continue"``.
         finish: ``"continue"`` with the same optimiser and schedule for the rest of T, as the
             paper does; ``"restart"`` both over a fresh T; ``"rewind"`` to the pre-trained
             weights and a fresh T.
@@ -84,28 +87,28 @@ class InstantSoup:
         pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
     """
 
-    denoisers: int = 4
+    denoisers: int = 2
     denoised_rounds: int | None = None
     lookahead_steps: int | None = None
-    compression: float = 0.1
-    share: Share = "linear"
+    compression: float | None = None
+    share: Share | None = None
     rounds: int | None = None
-    mask_share: float = 0.2
+    mask_share: float = 0.5
     mask_start: float = 0.0
-    spacing: Literal["growing", "even"] = "growing"
+    spacing: Literal["growing", "even"] = "even"
     round_steps: int | None = None
     round_epochs: float | None = None
-    score: str = "magnitude"
-    blend: str = "votes"
+    score: str = "curved"
+    blend: str = "lookahead"
     own_mask: bool = True
     carry: Literal["auto", "none", "mean"] = "auto"
-    progress: Literal["row", "all"] = "all"
-    inside: bool = False
-    finish: Finish = "restart"
-    carry_optimizer: bool = False
+    progress: Literal["row", "all"] = "row"
+    inside: bool | None = None
+    finish: Finish = "continue"
+    carry_optimizer: bool = True
     lookahead_warmup: int = 0
     settled: float | None = None
-    protocols: Protocols = field(default_factory=Protocols)
+    protocols: Protocols = PROTOCOLS
     across: Across = "model"
     pattern: str = UNSTRUCTURED
 
@@ -120,7 +123,7 @@ class InstantSoup:
 
         self._check_numbers()
         self._check_together()
-        steps_to(0.5, self.compression, self.share, self.rounds)
+        self._shares.targets(0.5)
 
     def _check_numbers(self) -> None:
         least = {
@@ -195,8 +198,7 @@ class InstantSoup:
         """
         # before the learner is made, so that a mistyped pattern costs nothing
         check_pattern(self.pattern, sparsity)
-        shares = steps_to(sparsity, self.compression, self.share, self.rounds)
-        targets = stepped(shares, self.pattern)
+        targets = stepped(self._shares.targets(sparsity), self.pattern)
         rounds = len(targets)
 
         how = self._resolved(rounds, task.horizon)
@@ -216,14 +218,24 @@ class InstantSoup:
 
         return finished(learner, self.finish, describe(how))
 
+    @property
+    def _shares(self) -> Shares:
+        return Shares(self.compression, self.share, self.rounds)
+
+    @property
+    def _inside(self) -> bool:
+        """Whether look-aheads are paid out of T."""
+        return self.finish == "continue" if self.inside is None else self.inside
+
     def _resolved(self, rounds: int, horizon: int) -> Self:
         """The same with the length of look-aheads and what becomes of them settled, as a task of *horizon* steps asks.
 
         Look-aheads whose length was left to us are not carried on where they do not fit into a T of a few dozen steps.
         """
-        # half of T at most, for all of them together
+        # for all of them together: what they take of T is missing on the way to the fine-tuned model
         number = max(1, self._denoised_rounds(rounds) * self.denoisers)
-        affordable = max(1, min(PAPER_STEPS, horizon // (2 * number)))
+        usual, part = (INSIDE_STEPS, 10) if self._inside else (PAPER_STEPS, 2)
+        affordable = max(1, min(usual, horizon // (part * number)))
         how = replace(self, lookahead_steps=self.lookahead_steps or affordable)
 
         if self.carry != "auto":
@@ -245,9 +257,9 @@ class InstantSoup:
         """How many of *rounds* have look-aheads."""
         if not self.denoisers:
             return 0
-        return (
-            rounds if self.denoised_rounds is None else min(rounds, self.denoised_rounds)
-        )
+        if self.denoised_rounds is None:
+            return rounds if self._shares.by_compression else 1
+        return min(rounds, self.denoised_rounds)
 
     def _look_aheads(self, rounds: int) -> LookAheads:
         return LookAheads(
@@ -255,7 +267,7 @@ class InstantSoup:
             denoisers=self.denoisers,
             steps=self.lookahead_steps or 0,
             progress="none" if self.carry == "none" else self.progress,
-            inside=self.inside,
+            inside=self._inside,
         )
 
     @property
@@ -323,21 +335,5 @@ class InstantSoup:
             learner.advance(outlook.weights, progress)
 
         mask = blended(outlook)
-        learner.note("rounds", _noted(target, mask, own, outlook))
+        learner.note("rounds", votes_noted(target, mask, own, outlook))
         return mask
-
-
-def _noted(target: float, mask: Mask, own: Mask, outlook: Outlook) -> dict[str, float]:
-    """How far the look-aheads' masks agree, and how far the blend moved from the plain cut.
-
-    All are shares of the scope: *unanimous* that on which all masks agree, *agreement* that on
-    which two of them do, on average; *moved* that on which the blend and the plain cut differ.
-    """
-    return {
-        "target": target,
-        "sparsity": mask.sparsity,
-        "look-aheads": len(outlook.masks),
-        "unanimous": outlook.unanimous,
-        "agreement": outlook.agreement,
-        "moved": mask.distance(own),
-    }

@@ -23,7 +23,23 @@ from typing import Any
 
 from ..soup.denoiser import Protocols
 
+# what this library did by default before looks ahead were paid out of T, on top of which presets stand
+_BESIDE_T: Mapping[str, Any] = {
+    "denoisers": 4,
+    "compression": 0.1,
+    "share": "linear",
+    "mask_share": 0.2,
+    "spacing": "growing",
+    "score": "magnitude",
+    "blend": "votes",
+    "progress": "all",
+    "inside": False,
+    "finish": "restart",
+    "carry_optimizer": False,
+    "protocols": Protocols(),
+}
 _PAPER = {
+    **_BESIDE_T,
     "round_epochs": 0.1,
     "blend": "union",
     "own_mask": True,
@@ -48,8 +64,10 @@ INSTANT_SOUP: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "finish": "continue",
             "carry_optimizer": True,
             "lookahead_steps": 40,
+            "compression": 0.1,
             "protocols": Protocols(rate=(1.0, 1.0), subset=(0.5, 0.5)),
         },
+        "beside-t": _BESIDE_T,
         "paper-clip": {
             **_PAPER,
             "denoisers": 5,

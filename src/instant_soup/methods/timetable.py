@@ -7,6 +7,38 @@ from itertools import pairwise
 from typing import Literal
 
 from ..core.errors import KnobError
+from ..core.schedule import Share, steps_to
+
+ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What each round removes.
+
+    Attributes:
+        compression: the share that a round removes; None goes by *rounds*.
+        share: of what that is a share, and how *rounds* divide the way. None is cubic with rounds, else linear.
+        rounds: how many, in place of *compression*. None takes 12 where there is no compression either.
+    """
+
+    compression: float | None
+    share: Share | None
+    rounds: int | None
+
+    @property
+    def by_compression(self) -> bool:
+        """Whether a share sets how many rounds there are."""
+        return self.compression is not None and self.rounds is None
+
+    def targets(self, sparsity: float) -> tuple[float, ...]:
+        """The sparsity after each round. Raises KnobError, UnknownName, SparsityError."""
+        compression = 0.1 if self.compression is None else self.compression
+        if self.by_compression:
+            return steps_to(sparsity, compression, self.share or "linear")
+
+        rounds = ROUNDS if self.rounds is None else self.rounds
+        return steps_to(sparsity, compression, self.share or "cubic", rounds)
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,7 @@ from .run import Watch, run
 
 TASK = "demo/polarity"
 TRAINING = {"rate": 2e-4, "batch": 64, "steps": 100, "line": "flat"}
-SOUP = {
-    "name": "instant-soup",
-    "score": "curved",
-    "rounds": 12,
-    "share": "cubic",
-    "spacing": "even",
-    "mask_share": 0.5,
-    "denoisers": 2,
-    "denoised_rounds": 2,
-    "lookahead_steps": 5,
-    "blend": "lookahead",
-    "carry": "mean",
-    "carry_optimizer": True,
-    "progress": "row",
-    "inside": True,
-    "finish": "continue",
-}
+SOUP = {"name": "instant-soup", "lookahead_steps": 5}
 RIVALS: dict[str, dict[str, Any]] = {
     "dense": {"name": "dense"},
     "one-shot": {"name": "magnitude"},

@@ -297,3 +297,21 @@ class _Mean:
             name: total / self.count if total.is_floating_point() else total
             for name, total in self.total.items()
         }
+
+
+def votes_noted(
+    target: float, mask: Mask, own: Mask, outlook: Outlook
+) -> dict[str, float]:
+    """How far the look-aheads' masks agree, and how far the blend moved from the plain cut.
+
+    All are shares of the scope: *unanimous* that on which all masks agree, *agreement* that on
+    which two of them do, on average; *moved* that on which the blend and the plain cut differ.
+    """
+    return {
+        "target": target,
+        "sparsity": mask.sparsity,
+        "look-aheads": len(outlook.masks),
+        "unanimous": outlook.unanimous,
+        "agreement": outlook.agreement,
+        "moved": mask.distance(own),
+    }

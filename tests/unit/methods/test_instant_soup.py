@@ -12,15 +12,21 @@ import instant_soup as soup
 from instant_soup.core.errors import KnobError, UnknownName
 from instant_soup.core.score import curved, magnitude
 from instant_soup.methods import METHODS, InstantSoup
+from instant_soup.methods.presets import INSTANT_SOUP
 from instant_soup.soup.denoiser import Protocols, briefs
 from instant_soup.tasks import CourseTask
 from instant_soup.training.learner import ModuleLearner
 
 Make = Callable[..., CourseTask]
-THROWN: dict[str, Any] = {
-    "carry": "none",
-    "finish": "rewind",
-}  # look-aheads are thrown away, and so is what was learned
+# look-aheads are thrown away, and so is what was learned
+THROWN: dict[str, Any] = {"carry": "none", "finish": "rewind"}
+
+
+def beside_t(**knobs: Any) -> InstantSoup:
+    """The method with its look-aheads beside T, as it was first built; most of what is tested here shows there."""
+    return InstantSoup(**{**INSTANT_SOUP["beside-t"], **knobs})
+
+
 QUICK: dict[str, Any] = {"lookahead_steps": 2, "compression": 0.3, **THROWN}
 
 
@@ -40,7 +46,7 @@ def lengths(task: CourseTask, **knobs: Any) -> list[int]:
             seen.append(meter.bill.get("train", soup.Cost()).steps)
 
     meter.watch = watch
-    InstantSoup(**{**QUICK, "denoisers": 1, "lookahead_steps": 1, **knobs}).draw(
+    beside_t(**{**QUICK, "denoisers": 1, "lookahead_steps": 1, **knobs}).draw(
         task, 0.8, meter
     )
     return seen
@@ -58,15 +64,15 @@ def test_the_length_of_a_round_is_given_once() -> None:
     with pytest.raises(
         KnobError, match=r"round_steps is 2 and round_epochs 0\.1; set one of them"
     ):
-        InstantSoup(round_steps=2, round_epochs=0.1)
+        beside_t(round_steps=2, round_epochs=0.1)
 
 
 def test_rounds_that_do_not_fit_are_refused_before_any_work(points: Make) -> None:
     meter = soup.Meter()
     with pytest.raises(KnobError, match="3 rounds take 18 steps and the budget T has 15"):
-        InstantSoup(**QUICK, round_steps=3).draw(points(), 0.8, meter)
+        beside_t(**QUICK, round_steps=3).draw(points(), 0.8, meter)
     with pytest.raises(KnobError, match="3 rounds take 24 steps and the budget T has 15"):
-        InstantSoup(**{**QUICK, "carry": "mean"}, denoisers=4, mask_share=1e-9).draw(
+        beside_t(**{**QUICK, "carry": "mean"}, denoisers=4, mask_share=1e-9).draw(
             points(), 0.8, meter
         )
     assert not meter.bill
@@ -79,7 +85,7 @@ def test_rounds_that_do_not_fit_are_refused_before_any_work(points: Make) -> Non
 def test_each_round_prunes_its_share(
     points: Make, share: Any, sparsities: list[float]
 ) -> None:
-    ticket = InstantSoup(**QUICK, share=share).draw(points(), sparsities[-1])
+    ticket = beside_t(**QUICK, share=share).draw(points(), sparsities[-1])
     assert [note["target"] for note in rounds(ticket)] == pytest.approx(sparsities)
     kept = [round((1 - sparsity) * 168) for sparsity in sparsities]
     assert [round((1 - note["sparsity"]) * 168) for note in rounds(ticket)] == kept
@@ -87,7 +93,7 @@ def test_each_round_prunes_its_share(
 
 def test_without_denoisers_each_round_is_a_plain_cut(points: Make) -> None:
     task = points()
-    ticket = InstantSoup(denoisers=0, compression=0.3, round_steps=2).draw(task, 0.8)
+    ticket = beside_t(denoisers=0, compression=0.3, round_steps=2).draw(task, 0.8)
     learner = task.learner(soup.Meter())
     for steps, target in ((2, 0.3), (4, 0.6), (6, 0.8)):
         learner.train(steps)
@@ -114,7 +120,7 @@ def test_a_round_is_a_vote_of_the_masks_of_its_look_aheads_and_its_own(
         + learner.view()[name].abs().double() / 1e3
         for name in learner.scope
     }
-    ticket = InstantSoup(
+    ticket = beside_t(
         denoisers=3, lookahead_steps=4, compression=0.5, round_steps=2, **THROWN
     ).draw(task, 0.5)
     assert ticket.mask == soup.prune(scores, soup.Mask.dense(learner.scope), 0.5)
@@ -157,7 +163,7 @@ def test_what_the_look_aheads_of_a_warm_up_see_is_all_but_one_mask(points: Make)
 
 
 def test_a_union_is_trimmed_in_the_last_round_alone(points: Make) -> None:
-    ticket = InstantSoup(
+    ticket = beside_t(
         denoisers=4,
         lookahead_steps=8,
         compression=0.3,
@@ -175,7 +181,7 @@ def test_a_union_is_trimmed_in_the_last_round_alone(points: Make) -> None:
 
 def drawn(task: CourseTask, **knobs: Any) -> tuple[soup.Ticket, soup.Meter]:
     meter = soup.Meter()
-    return InstantSoup(
+    return beside_t(
         **{"denoisers": 6, "lookahead_steps": 3, "compression": 0.5, **THROWN, **knobs}
     ).draw(task, 0.5, meter), meter
 
@@ -224,14 +230,14 @@ def test_a_settled_round_is_the_round_of_as_many_denoisers(
 
 def test_a_mean_of_all_look_aheads_does_not_settle() -> None:
     with pytest.raises(KnobError, match="counts on all look-aheads"):
-        InstantSoup(settled=0.1, carry="mean")
+        beside_t(settled=0.1, carry="mean")
 
 
 def test_rounds_settle_where_what_is_carried_on_was_left_open(points: Make) -> None:
     task = points()
     knobs: dict[str, Any] = {"denoisers": 6, "lookahead_steps": 3, "settled": 1.0}
-    left_open = InstantSoup(**knobs).draw(task, 0.5)
-    thrown_away = InstantSoup(**knobs, carry="none").draw(task, 0.5)
+    left_open = beside_t(**knobs).draw(task, 0.5)
+    thrown_away = beside_t(**knobs, carry="none").draw(task, 0.5)
     assert left_open.mask == thrown_away.mask
     assert left_open.method["carry"] == "none"
 
@@ -243,7 +249,7 @@ def test_the_mean_of_the_look_aheads_is_where_the_round_goes_on_from(
     points: Make,
 ) -> None:
     task = points()
-    ticket = InstantSoup(
+    ticket = beside_t(
         denoisers=2,
         lookahead_steps=3,
         compression=0.5,
@@ -285,7 +291,7 @@ def test_look_aheads_inside_the_budget_take_exactly_t_steps_in_all(
     points: Make, carry: Any, progress: Any, score: str, blend: str
 ) -> None:
     meter = soup.Meter()
-    method = InstantSoup(
+    method = beside_t(
         **{**INSIDE, "carry": carry, "progress": progress, "score": score, "blend": blend}
     )
     ticket = method.draw(points(steps=40), 0.9, meter)
@@ -300,7 +306,7 @@ def test_look_aheads_that_leave_no_line_are_refused_before_any_work(points: Make
     with pytest.raises(
         KnobError, match="look-aheads take 40 steps and the budget T has 40"
     ):
-        InstantSoup(**{**INSIDE, "carry": "none", "lookahead_steps": 10}).draw(
+        beside_t(**{**INSIDE, "carry": "none", "lookahead_steps": 10}).draw(
             points(steps=40), 0.9, meter
         )
     assert not meter.bill
@@ -325,7 +331,7 @@ def test_the_mean_of_look_aheads_moves_the_line_by_what_is_in_a_row_or_by_all(
         "compression": 0.4,
         "mask_share": 0.3,
     }
-    InstantSoup(**knobs, carry="mean", progress=progress, finish="continue").draw(
+    beside_t(**knobs, carry="mean", progress=progress, finish="continue").draw(
         points(steps=40), 0.8, meter
     )
     assert advanced == [moved, moved]
@@ -345,7 +351,7 @@ def test_without_denoisers_and_evenly_spaced_it_is_gradual_pruning_to_the_bit(
         "score": score,
     }
     task = points(steps=40)
-    ours = InstantSoup(
+    ours = beside_t(
         denoisers=0, share="cubic", spacing="even", finish="continue", **common
     ).draw(task, 0.9)
     theirs = soup.Gradual(schedule="cubic", **common).draw(task, 0.9)
@@ -374,15 +380,13 @@ def test_a_curved_round_is_cut_by_the_mean_of_what_look_aheads_score(
         "round_steps": 4,
         **THROWN,
     }
-    ticket = InstantSoup(
+    ticket = beside_t(
         **knobs, carry_optimizer=True, score="curved", blend="lookahead"
     ).draw(task, 0.5)
     assert ticket.mask == soup.prune(mean, learner.mask, 0.5)
     assert (
         ticket.mask
-        != InstantSoup(**knobs, carry_optimizer=True, blend="lookahead")
-        .draw(task, 0.5)
-        .mask
+        != beside_t(**knobs, carry_optimizer=True, blend="lookahead").draw(task, 0.5).mask
     )
 
 
@@ -407,9 +411,9 @@ def test_an_extrapolated_round_is_cut_where_the_mean_displacement_leads(
         "compression": 0.5,
         "round_steps": 4,
     }
-    ticket = InstantSoup(
-        **knobs, blend="extrapolated", carry=carry, finish="restart"
-    ).draw(task, 0.5)
+    ticket = beside_t(**knobs, blend="extrapolated", carry=carry, finish="restart").draw(
+        task, 0.5
+    )
     assert ticket.mask == soup.prune(
         {name: part.abs() for name, part in ahead.items()}, learner.mask, 0.5
     )
@@ -424,7 +428,7 @@ def test_look_aheads_come_in_the_last_rounds_alone_where_so_many_are_asked_for(
         (9, [2, 2, 2]),
         (None, [2, 2, 2]),
     ):
-        ticket = InstantSoup(**QUICK, denoisers=2, denoised_rounds=denoised).draw(
+        ticket = beside_t(**QUICK, denoisers=2, denoised_rounds=denoised).draw(
             points(), 0.8
         )
         assert [note["look-aheads"] for note in rounds(ticket)] == wanted
@@ -471,10 +475,9 @@ def test_a_preset_that_does_not_exist_is_refused() -> None:
 
 @pytest.mark.parametrize("preset", METHODS["instant-soup"].presets)
 def test_every_preset_draws(points: Make, preset: str) -> None:
-    ticket = METHODS["instant-soup"](preset=preset, lookahead_steps=2).draw(
-        points(epochs=12, steps=None), 0.3
-    )
-    assert ticket.ready
+    method = METHODS["instant-soup"](preset=preset, lookahead_steps=2)
+    ticket = method.draw(points(epochs=12, steps=None), 0.3)
+    assert ticket.ready == method.trains
     assert ticket.mask.kept == round(0.7 * 168)
 
 
@@ -506,12 +509,12 @@ def test_every_preset_draws(points: Make, preset: str) -> None:
 )
 def test_knobs_that_cannot_work_are_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(KnobError, match=message):
-        InstantSoup(**knobs)
+        beside_t(**knobs)
 
 
 def test_protocols_that_cannot_work_are_refused() -> None:
     with pytest.raises(KnobError, match="subset range is"):
-        InstantSoup(protocols=Protocols(subset=(0.0, 1.0)))
+        beside_t(protocols=Protocols(subset=(0.0, 1.0)))
 
 
 @pytest.mark.parametrize(
@@ -519,7 +522,7 @@ def test_protocols_that_cannot_work_are_refused() -> None:
 )
 def test_a_choice_that_does_not_exist_is_refused(knob: str) -> None:
     with pytest.raises(UnknownName, match=f"unknown {knob} 'x'"):
-        InstantSoup(**{knob: "x"})  # type: ignore[arg-type]
+        beside_t(**{knob: "x"})  # type: ignore[arg-type]
 
 
 # how long look-aheads are
@@ -530,7 +533,7 @@ def test_look_aheads_take_the_papers_steps_or_what_half_of_t_leaves(points: Make
 
     def steps(horizon: int, **knobs: Any) -> int:
         meter = soup.Meter()
-        InstantSoup(**{"compression": 0.3, "denoisers": 2, **THROWN, **knobs}).draw(
+        beside_t(**{"compression": 0.3, "denoisers": 2, **THROWN, **knobs}).draw(
             points(steps=horizon), 0.6, meter
         )
         return meter.bill["look-ahead"].steps
@@ -547,13 +550,60 @@ def test_look_aheads_are_carried_on_by_default_where_they_fit_into_t(
 ) -> None:
     """Otherwise they are thrown away, or refused if their length was given."""
     knobs: dict[str, Any] = {"compression": 0.3, "denoisers": 5}
-    fits, tiny = (
-        InstantSoup(**knobs).draw(points(steps=steps), 0.6) for steps in (40, 8)
-    )
+    fits, tiny = (beside_t(**knobs).draw(points(steps=steps), 0.6) for steps in (40, 8))
     assert (fits.method["carry"], tiny.method["carry"]) == ("mean", "none")
     assert (
-        tiny.digest
-        == InstantSoup(**knobs, carry="none").draw(points(steps=8), 0.6).digest
+        tiny.digest == beside_t(**knobs, carry="none").draw(points(steps=8), 0.6).digest
     )
     with pytest.raises(KnobError, match="or set carry to 'none'"):
-        InstantSoup(**knobs, lookahead_steps=2).draw(points(steps=8), 0.6)
+        beside_t(**knobs, lookahead_steps=2).draw(points(steps=8), 0.6)
+
+
+# by default
+
+
+def charged(method: InstantSoup, task: CourseTask) -> tuple[dict[str, int], soup.Ticket]:
+    """The steps of a draw by purpose, and its ticket."""
+    meter = soup.Meter()
+    ticket = method.draw(task, 0.6, meter)
+    return {purpose: cost.steps for purpose, cost in meter.bill.items()}, ticket
+
+
+@pytest.mark.parametrize(
+    ("horizon", "steps"), [(800, 40), (1200, 40), (400, 20), (60, 3), (12, 1)]
+)
+def test_by_default_all_is_paid_out_of_t_and_look_aheads_take_a_tenth_of_it_at_most(
+    points: Make, horizon: int, steps: int
+) -> None:
+    spent, ticket = charged(InstantSoup(), points(steps=horizon))
+    assert spent["look-ahead"] == 2 * steps
+    assert spent["train"] + spent["look-ahead"] == horizon
+    assert ticket.ready
+    assert [note["look-aheads"] for note in rounds(ticket)] == [0] * 11 + [2]
+
+
+def test_the_default_is_the_preset_within_t_where_t_has_800_steps_or_more(
+    points: Make,
+) -> None:
+    task = points(steps=800)
+    preset = METHODS["instant-soup"](preset="within-t")
+    assert InstantSoup().draw(task, 0.6).mask == preset.draw(task, 0.6).mask
+
+
+def test_a_compression_sets_the_rounds_and_they_remove_the_same_share(
+    points: Make,
+) -> None:
+    targets = [
+        note["target"]
+        for note in rounds(InstantSoup(compression=0.2).draw(points(), 0.6))
+    ]
+    assert targets == pytest.approx([0.2, 0.4, 0.6])
+
+
+@pytest.mark.parametrize("finish", ["restart", "rewind"])
+def test_with_another_finish_look_aheads_are_not_paid_out_of_t(
+    points: Make, finish: Any
+) -> None:
+    """They are the paper's 30 steps then, or half of T."""
+    spent, _ = charged(InstantSoup(finish=finish), points(steps=100))
+    assert spent["look-ahead"] == 2 * 25
