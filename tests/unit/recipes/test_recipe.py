@@ -202,7 +202,10 @@ KNOBS: dict[str, dict[str, Any]] = {
     "dense": {},
 }
 # knobs that do not go together: each is changed alone, and no recipe has both
-APART = {"instant-soup": {"round_epochs", "mask_start"}, "lottery-pools": {"pattern"}}
+APART = {
+    "instant-soup": {"finish", "mask_start", "round_epochs"},
+    "lottery-pools": {"pattern"},
+}
 # what a knob needs beside it
 WITH = {"settled": {"carry": "none"}}
 
