@@ -144,7 +144,8 @@ def _shares(recipe: Recipe) -> bool:
 
 def build(recipe: Recipe) -> CourseTask:
     """The task that *recipe* names, loaded and encoded. Raises SparsityError where no weight would be left."""
-    task, data = recipe.task, recipe.data
+    task = recipe.task
+    data = recipe.data
     common: dict[str, Any] = {
         "model": task.model,
         "data": data.folder,
