@@ -6,8 +6,8 @@
 Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left.
 After half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let
 through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
-the damaged file; the file is removed then, and the work goes on. Prints a line a kind; ends with code 1 if anything
-else came.
+the damaged file; what it says is done then, and the work goes on. An export that is there is whole, and not written
+again. Prints a line a kind; ends with code 1 if anything else came.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ columns = ["sentence"]
 folder = "{data}"
 validation = 0.25
 [training]
-steps = 12
+steps = 60
 batch = 8
 rate = 1e-3
 precision = "float32"
@@ -81,7 +81,7 @@ class Kind:
     Attributes:
         command: what is called, without the program's name; ``OUT`` stands for the folder that it works in.
         outcome: what of that folder has to be the same in the end, as patterns.
-        sources: what it may go on from after a kill, as patterns.
+        sources: what it may go on from after a kill, as patterns; an export begins anew.
     """
 
     command: tuple[str, ...]
@@ -122,7 +122,7 @@ KINDS = {
             "OUT",
         ),
         ("*.safetensors",),
-        ("*",),
+        (),
     ),
 }
 WEIGHTS = {"run": 60, "sweep": 60, "processes": 10, "prune": 40, "export": 30}
@@ -255,10 +255,17 @@ def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
     if code == 0:
         return
 
+    # killed between the last rename and its end: what is there is whole, and is not overwritten
+    if code == REFUSED and "exists already" in text and kind is KINDS["export"]:
+        return
+
     # a long path is broken over lines
     if code == REFUSED and damaged and damaged.name in "".join(text.split()):
         count.refusals += 1
-        damaged.unlink()
+        if "begin again" in text:
+            shutil.rmtree(out)
+        else:
+            damaged.unlink()
         go_on(kind, out, None, count)
         return
 

@@ -61,7 +61,9 @@ def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
     )
     best = next(iter(ranks.ranks))
     said = f"Best mean rank: {best}, {ranks.ranks[best]:.2f} of {len(ranks.ranks)}."
-    caption = f"1 is best. A bar joins what is not told apart. {tables.said(ranks)}"
+    caption = (
+        f"1 is best. A bar joins what is not told apart. {tables.ranks_in_words(ranks)}"
+    )
     title = f"Mean ranks over {ranks.blocks} pairs of task and sparsity"
     head = tuple(tables.RANKED)
 

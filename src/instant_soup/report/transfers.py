@@ -49,7 +49,7 @@ def travel(found: Matrix) -> Chart:
     return Chart(
         title,
         caption,
-        found.said,
+        found.summary,
         parts,
         tuple(head),
         tuple((None, tuple(row)) for row in rows),
