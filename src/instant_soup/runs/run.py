@@ -47,7 +47,8 @@ def evaluate(
 ) -> Result:
     """Fine-tune *ticket* under its mask for *budget* times T, unless it is ready, then read the test split once.
 
-    With *progress* a bar says how far it is, on a terminal or in a notebook.
+    With *progress* a bar says how far it is, on a terminal or in a notebook. The cost of the result is the ticket's own
+    and what is charged to *meter* here; what stood on it before is left out.
 
     Raises TicketError when the ticket belongs to another model.
     """
@@ -55,8 +56,15 @@ def evaluate(
         with shown_progress(task, f"fine-tuning on {task.name}") as shown:
             return evaluate(ticket, task, budget=budget, meter=shown)
     meter = meter or Meter()
+    charged_before = meter.spent
     with ranks.lost():
-        return judge(_train(ticket, task, budget, meter), meter)
+        result = judge(_train(ticket, task, budget, meter), meter)
+
+    return replace(
+        result,
+        cost=ticket.cost + result.cost - charged_before,
+        drawing=ticket.cost,
+    )
 
 
 def run(
@@ -282,7 +290,10 @@ def _place(
 
 
 def judge(learner: ModuleLearner, meter: Meter) -> Result:
-    """What a trained *learner* reaches; reads the test split. Raises TrainingError where a figure is not finite."""
+    """What a trained *learner* reaches; reads the test split. Its cost is what *meter* has been charged.
+
+    Raises TrainingError where a figure is not finite.
+    """
     validation = learner.evaluate()
     cost = meter.spent
     test = learner.test()
