@@ -201,8 +201,9 @@ class _Sweep:
 
     def read(self, reader: ScoreReader) -> _Sweep:
         """Read all scores, one parameter after the other."""
-        here = sum(prod(reader.mask.scope.here(name)) for name in reader.names)
-        room = max(ASIDE, here // 64)
+        scope = reader.mask.scope
+        held = sum(prod(scope.here(name)) for name in reader.names)
+        room = max(ASIDE, held // 64)
         for name in reader.names:
             self._read(reader, name, room)
 

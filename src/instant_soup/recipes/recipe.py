@@ -83,26 +83,25 @@ class Recipe(Strict):
     @classmethod
     def _with_defaults(cls, method: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every knob spelled out, so that the key covers the defaults."""
-        knobs = dict(method)
-        if not isinstance(name := knobs.pop("name", None), str) or name not in DRAWN:
+        written = dict(method)
+        name = written.pop("name", None)
+        if not isinstance(name, str) or name not in DRAWN:
             raise unknown("method", str(name), DRAWN)
+
         variant = DRAWN[name]
-        preset = knobs.pop("preset", None)
-        usual = {
-            **variant.knobs,
-            **variant.preset(None if preset is None else str(preset)),
-        }
-        knobs = {**usual, **nested(knobs, usual.get("protocols"))}
+        preset = written.pop("preset", None)
+        usual = variant.knobs | variant.preset(None if preset is None else str(preset))
+        knobs = usual | nested(written, usual.get("protocols"))
 
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
             _refuse_size(f"method.{knob}", knobs[knob])
 
+        # by the method itself, which turns what TOML can say into what it works with
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
-        return MappingProxyType(
-            {"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}}
-        )
+        spelled_out = {knob: getattr(checked, knob) for knob in variant.knobs}
+        return MappingProxyType({"name": name, **spelled_out})
 
     @field_serializer("method")
     def _as_dict(self, method: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,18 +165,17 @@ class Recipe(Strict):
                 f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}"
             )
 
-        if cell is not None and cell not in cells:
-            raise RecipeError(
-                f"{path}: {unknown('cell', cell, cells)}"
-                if cells
-                else f"{path} holds no cells; leave --cell out"
-            )
+        if cell is not None:
+            if not cells:
+                raise RecipeError(f"{path} holds no cells; leave --cell out")
+            if cell not in cells:
+                raise RecipeError(f"{path}: {unknown('cell', cell, cells)}")
+            fields = toml.merged(fields, cells[cell])
 
-        whole = toml.merged(fields, cells[cell]) if cell is not None else fields
+        # last, because what is typed counts more than what is written
         for change in changes:
-            toml.change(whole, change)
-
-        return cls.parse(whole, str(path))
+            toml.change(fields, change)
+        return cls.parse(fields, str(path))
 
     def make_method(self) -> Method:
         """The method with its knobs."""
@@ -187,7 +185,12 @@ class Recipe(Strict):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        return content_key({"schema": SCHEMA, **settled(self.model_dump(mode="json"))})
+        return content_key({"schema": SCHEMA, **self._settled})
+
+    @property
+    def _settled(self) -> dict[str, Any]:
+        """What keys are made of: plain data, without later fields that have their defaults."""
+        return settled(self.model_dump(mode="json"))
 
     @property
     def short_key(self) -> str:
@@ -197,23 +200,21 @@ class Recipe(Strict):
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
-        whole = settled(self.model_dump(mode="json"))
+        whole = self._settled
         fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
         return content_key({"schema": SCHEMA, **fields})
 
     @cached_property
     def setting(self) -> str:
         """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
-        whole = settled(self.model_dump(mode="json"))
+        whole = self._settled
         return content_key({name: whole[name] for name in ("task", "data", "training")})
 
     @cached_property
     def cost_key(self) -> str:
         """What the cost of a run depends on: SHA-256 of every field but the seed."""
-        whole = settled(self.model_dump(mode="json"))
-        return content_key(
-            {name: value for name, value in whole.items() if name != "seed"}
-        )
+        fields = {name: value for name, value in self._settled.items() if name != "seed"}
+        return content_key(fields)
 
     @property
     def label(self) -> str:
@@ -245,8 +246,12 @@ def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
             raise RecipeError(
                 f"{source}: unknown key {name!r}; {nearest(str(name), Recipe.model_fields)}"
             )
+
         inner = _fields(Recipe, [name])
-        for key in value if inner and isinstance(value, Mapping) else ():
+        # what is no table at all is refused when the recipe is read
+        if not inner or not isinstance(value, Mapping):
+            continue
+        for key in value:
             if key not in inner:
                 raise RecipeError(
                     f"{source}: unknown key '{name}.{key}'; {nearest(str(key), inner)}"
@@ -263,17 +268,18 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {place!r}; {nearest(name, _fields(Recipe, parents))}"
 
     if problem["type"] == "missing":
-        return f"{place!r} is missing; {'add a table' if place in ('task', 'method') else 'set it'}"
-    reason = problem["msg"].removeprefix("Value error, ")
+        advice = "add a table" if place in ("task", "method") else "set it"
+        return f"{place!r} is missing; {advice}"
 
-    return (
-        reason
-        if problem["type"] == "value_error"
-        else f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
-    )
+    reason = problem["msg"].removeprefix("Value error, ")
+    # such an error is one of ours, and says what was found
+    if problem["type"] == "value_error":
+        return reason
+    return f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> Collection[str]:
+    """The fields of the table that *parents* lead to from *model*; none where there is no table of fixed fields."""
     for parent in parents:
         inner = model.model_fields[parent].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

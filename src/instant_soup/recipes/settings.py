@@ -77,20 +77,18 @@ class TaskSettings(Strict):
     def _known(self) -> Self:
         from ..models.text import PACKAGED
 
-        if (
-            self.name not in TASKS
-            and not self.columns
-            and not self.images
-            and not self.language
-        ):
+        described = self.columns or self.images or self.language
+        if self.name not in TASKS and not described:
             raise UnknownName(
                 f"{unknown('task', self.name, TASKS)}. For a task of your own, "
                 f"name the columns of its texts, or set kind to 'images' or 'language'"
             )
+
         if self.images and self.model == PACKAGED:
             raise RecipeError(
                 "the packaged model reads text; set task.model to a CLIP or an image classifier"
             )
+
         for knob in ("classes", "templates"):
             if getattr(self, knob) and not self.images:
                 raise RecipeError(

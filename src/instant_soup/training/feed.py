@@ -85,13 +85,16 @@ class Feed:
         if self.free:
             return batch
 
-        forward = self.course.forward_cost.of(batch, examples, representative) // len(
-            representative
-        )
+        counted = self.course.forward_cost.of(batch, examples, representative)
+        forward = counted // len(representative)
         count = len(indices)
-        self.meter.charge(
-            purpose, Cost(steps, count, ways * count, ways * forward * count)
+        cost = Cost(
+            steps=steps,
+            examples=count,
+            passes=ways * count,
+            flops=ways * forward * count,
         )
+        self.meter.charge(purpose, cost)
         return batch
 
     def _representative(self, examples: Examples, indices: list[int]) -> list[int]:

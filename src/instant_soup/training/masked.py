@@ -60,9 +60,7 @@ class MaskedModel:
 
         self.scope = course.scope.cut(self.layout.shards)
         self.parameters = {
-            name: parameter
-            for name, parameter in self.module.named_parameters()
-            if parameter.requires_grad
+            name: p for name, p in self.module.named_parameters() if p.requires_grad
         }
         self._tensors = tensors_of(self.module)
 

@@ -15,7 +15,9 @@ from ..core.weights import Weights, digest
 from .feed import Feed
 from .place import inside, under
 
-_WEIGHTS, _MOMENTS = "weights", "second moments"
+# the parts of an outcome on the shelf; keys name them too
+_WEIGHTS = "weights"
+_MOMENTS = "second moments"
 
 
 @dataclass(frozen=True)
