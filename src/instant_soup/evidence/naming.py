@@ -17,6 +17,8 @@ from ..store.record import Record
 
 LONGER = "longer"
 """What the budget of a run is called that was given as many steps as another method spent."""
+SHOWN = 3
+"""How many knobs a title names where more than one more differ."""
 UNTRAINED = "not fine-tuned"
 """What a budget of nothing is called."""
 
@@ -168,20 +170,39 @@ def _told_apart(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
 
     # sorted, so that among equals it is the same whatever order records are read in
     usual = kinds[max(sorted(kinds), key=plainness)]
-    return {key: _title(name, fields, usual) for key, fields in variants.items()}
+    knobs = {kind: _differences(fields, usual) for kind, fields in kinds.items()}
+    whole = {kind: _title(name, knobs[kind], kinds[kind]) for kind in kinds}
+    short = {kind: _title(name, _shortened(knobs[kind]), kinds[kind]) for kind in kinds}
+
+    # what is left out may be all that sets two of them apart
+    shared = Counter(short.values())
+    titles = {
+        kind: short[kind] if shared[short[kind]] == 1 else whole[kind] for kind in kinds
+    }
+    return {key: titles[_as_text(fields)] for key, fields in variants.items()}
 
 
-def _title(name: str, fields: Fields, usual: Fields) -> str:
+def _differences(fields: Fields, usual: Fields) -> list[str]:
+    """Where *fields* differ from the *usual* ones, in words, the budget left out."""
     differs = []
     for knob, value in usual.items():
         # a knob that one of the two lacks came with a later version, and sets nothing apart
         if knob != "budget" and knob in fields and fields[knob] != value:
             differs.append(_worded(knob, fields[knob]))
+    return differs
 
+
+def _shortened(differences: Sequence[str]) -> list[str]:
+    """The first of many *differences*, and how many more there are."""
+    if len(differences) <= SHOWN + 1:
+        return [*differences]
+    return [*differences[:SHOWN], f"{len(differences) - SHOWN} more"]
+
+
+def _title(name: str, differences: Sequence[str], fields: Fields) -> str:
     budget = fields.get("budget")
-    if budget:
-        differs.append(budget)
-    return f"{name} ({', '.join(differs)})" if differs else name
+    parts = [*differences, budget] if budget else differences
+    return f"{name} ({', '.join(parts)})" if parts else name
 
 
 def _worded(knob: str, value: Any) -> str:

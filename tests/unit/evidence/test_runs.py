@@ -34,6 +34,22 @@ def test_the_most_frequent_variant_has_the_plain_name_and_the_others_say_what_di
     assert found[other["key"]] == "snip (size=2)"
 
 
+def test_of_many_knobs_the_first_are_named_and_the_rest_counted() -> None:
+    usual = [record("snip", seed=seed, a=1, b=1, c=1, d=1, e=1) for seed in range(3)]
+    other = record("snip", budget=2.0, a=2, b=2, c=2, d=2, e=2)
+    assert (
+        methods(*usual, other)[other["key"]] == "snip (a=2, b=2, c=2, 2 more, budget=2.0)"
+    )
+
+
+def test_all_knobs_are_named_where_those_left_out_are_all_that_sets_two_apart() -> None:
+    usual = [record("snip", seed=seed, a=1, b=1, c=1, d=1, e=1) for seed in range(3)]
+    first, second = (record("snip", a=2, b=2, c=2, d=2, e=value) for value in (2, 3))
+    names = methods(*usual, first, second)
+    assert names[first["key"]] == "snip (a=2, b=2, c=2, d=2, e=2)"
+    assert names[second["key"]] == "snip (a=2, b=2, c=2, d=2, e=3)"
+
+
 def test_a_knob_that_is_on_is_said_by_its_name() -> None:
     found = methods(record("grasp", absolute=False), record("grasp", absolute=True))
     assert sorted(found.values()) == ["grasp", "grasp (absolute)"]
