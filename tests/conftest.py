@@ -163,6 +163,7 @@ def mini_recipe(tiny_bert: Path, tiny_text: Path) -> dict[str, object]:
         "data": {"folder": str(tiny_text), "validation": 0.25},
         "method": {
             "name": "instant-soup",
+            "preset": "beside-t",
             "denoisers": 2,
             "lookahead_steps": 2,
             "compression": 0.25,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import instant_soup as soup
 from instant_soup.core.budget import Cost
 from instant_soup.methods import METHODS, Method
+from instant_soup.methods.presets import INSTANT_SOUP
 from instant_soup.soup.denoiser import Protocols
 from instant_soup.tasks import CourseTask
 from instant_soup.training.course import Examples
@@ -37,6 +38,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "instant-model-soup": {"ingredients": 2, "lookahead_steps": 2, "grid": 2},
     "model-soup": {"ingredients": 2},
     "instant-soup": {
+        **INSTANT_SOUP["beside-t"],
         "denoisers": 2,
         "lookahead_steps": 2,
         "compression": 0.3,
@@ -55,6 +57,7 @@ LATE: dict[str, Any] = {
 }
 # every way in which a method can go about it obeys the same laws
 WAYS: dict[str, dict[str, Any]] = {
+    "instant-soup within t": {**INSTANT_SOUP["within-t"], "lookahead_steps": 1},
     "instant-soup union continue": {"blend": "union", "finish": "continue"},
     "instant-soup lookahead restart": {"blend": "lookahead", "finish": "restart"},
     "instant-soup intersection geometric": {

@@ -68,6 +68,7 @@ def recipe(name: str, sparsity: float = 0.6, budget: float = 1.0, **knobs: Any) 
 
 THROWN = {"carry": "none", "finish": "rewind"}
 SOUP = {
+    "preset": "beside-t",
     "denoisers": 2,
     "lookahead_steps": 3,
     "compression": 0.3,
@@ -219,7 +220,9 @@ def test_rounds_that_do_not_fit_are_found_before_they_are_paid_for(
     small: CourseTask,
 ) -> None:
     with pytest.raises(KnobError, match="the budget T has 12"):
-        rehearse(recipe("instant-soup", round_steps=10), Sizes.of(small))
+        rehearse(
+            recipe("instant-soup", preset="beside-t", round_steps=10), Sizes.of(small)
+        )
 
 
 def planned(small: CourseTask, monkeypatch: pytest.MonkeyPatch, case: str) -> Plan:

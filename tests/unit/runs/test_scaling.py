@@ -7,6 +7,7 @@ import pytest
 
 import instant_soup as soup
 from instant_soup.engine import wire
+from instant_soup.methods.presets import INSTANT_SOUP
 from instant_soup.runs.plan import plan
 from instant_soup.runs.run import build
 from instant_soup.runs.scaling import Load, numbers, spread
@@ -74,6 +75,7 @@ def test_what_a_method_asks_for_is_seen_by_letting_it_ask(
 ) -> None:
     rounds = list[Round]()
     quick = {
+        **INSTANT_SOUP["beside-t"],
         "denoisers": 3,
         "lookahead_steps": 5,
         "compression": 0.25,
