@@ -47,7 +47,8 @@ def evaluate(
 ) -> Result:
     """Fine-tune *ticket* under its mask for *budget* times T, unless it is ready, then read the test split once.
 
-    With *progress* a bar says how far it is, on a terminal or in a notebook.
+    With *progress* a bar says how far it is, on a terminal or in a notebook. The cost of the result is the ticket's own
+    and what is charged to *meter* here; what stood on it before is left out.
 
     Raises TicketError when the ticket belongs to another model.
     """
@@ -56,9 +57,16 @@ def evaluate(
             return evaluate(ticket, task, budget=budget, meter=shown)
 
     meter = meter or Meter()
+    charged_before = meter.spent
     with ranks.lost():
         learner = _train(ticket, task, budget, meter)
-        return judge(learner, meter)
+        result = judge(learner, meter)
+
+    return replace(
+        result,
+        cost=ticket.cost + result.cost - charged_before,
+        drawing=ticket.cost,
+    )
 
 
 def run(
@@ -301,7 +309,10 @@ def _start(
 
 
 def judge(learner: ModuleLearner, meter: Meter) -> Result:
-    """What a trained *learner* reaches; reads the test split. Raises TrainingError where a figure is not finite."""
+    """What a trained *learner* reaches; reads the test split. Its cost is what *meter* has been charged.
+
+    Raises TrainingError where a figure is not finite.
+    """
     validation = learner.evaluate()
     # read before the test split is, which every run pays for alike and is left out
     cost = meter.spent
