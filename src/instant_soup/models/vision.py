@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,7 +13,7 @@ from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
     PreTrainedConfig,
-    PreTrainedModel,
+    ProcessorMixin,
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
@@ -24,6 +24,7 @@ from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
 from .complete import check_config, check_folder, check_processor, check_weights
+from .taken import taken
 
 EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
@@ -86,38 +87,38 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
 
 
 def take(
-    model: PreTrainedModel, pixels: BaseImageProcessor | None, *, classes: int
+    model: Any, pixels: BaseImageProcessor | ProcessorMixin | None, *, classes: int
 ) -> ImageModel:
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
 
     Args:
-        pixels: its own processor; loaded from where the model came from if None.
+        pixels: the model's processor; loaded from where the model came from if None.
         classes: how many its head has to have.
 
     Raises:
-        DataError: its head has another size, or its processor cannot be found.
+        DataError: it classifies no images, its head has another size, or its processor cannot be found.
     """
-    name = model.name_or_path or type(model).__name__
-    if not type(model).__name__.endswith("ForImageClassification"):
-        raise DataError(
-            f"model is a {type(model).__name__}, which classifies no images; load it with "
-            f"AutoModelForImageClassification.from_pretrained, or give its folder"
-        )
-    if model.config.num_labels != classes:
-        raise DataError(
-            f"model {name!r} has a head for {model.config.num_labels} classes, and the data has {classes}; "
-            f"load it with num_labels={classes} and ignore_mismatched_sizes=True, or give its folder"
-        )
+    copied = taken(model, task="ImageClassification", classes=classes)
+    resizer = resizer_of(copied.name, pixels)
+    check_fit(copied.name, copied.model, resizer)
+    return ImageModel.of(copied.name, copied.model, resizer, copied.head)
+
+
+def resizer_of(
+    name: str, pixels: BaseImageProcessor | ProcessorMixin | None
+) -> BaseImageProcessor:
+    """The part of a processor that resizes images; that of the model *name* if *pixels* is None. Raises DataError."""
     if pixels is None:
         with loading(name, "give its image processor, too: processor=..."):
-            pixels = processor(name)
+            return processor(name)
 
-    copy = deepcopy(model)
-    nn.Module.to(copy, torch.float32)
-    check_fit(name, copy, pixels)
-    body = f"{copy.base_model_prefix}."
-    head = [key for key, _ in copy.named_parameters() if not key.startswith(body)]
-    return ImageModel.of(name, copy, pixels, head)
+    is_whole = isinstance(pixels, ProcessorMixin)
+    resizer = getattr(pixels, "image_processor", None) if is_whole else pixels
+    if not isinstance(resizer, BaseImageProcessor):
+        raise DataError(
+            f"processor is a {type(pixels).__name__}; expected one from AutoImageProcessor.from_pretrained"
+        )
+    return resizer
 
 
 def processor(name: str) -> BaseImageProcessor:

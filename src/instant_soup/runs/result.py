@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.budget import Cost
 from ..core.notebook import facts
@@ -17,14 +17,16 @@ class Result:
     Attributes:
         test: the task's figures on the test split, read once.
         validation: the figure that selection goes by, on the validation split.
-        cost: what fine-tuning and validating it cost, the test reading left out.
+        cost: what it took to get here: drawing the ticket, fine-tuning and validating; the test reading left out.
         weights: the fine-tuned weights, zero where the ticket prunes.
+        drawing: the part of *cost* that went into drawing the ticket.
     """
 
     test: Mapping[str, float]
     validation: float
     cost: Cost
     weights: Weights
+    drawing: Cost = field(default_factory=Cost)
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4f}" for name, value in self.test.items())
@@ -33,7 +35,9 @@ class Result:
     def _repr_html_(self) -> str:
         """The figures, where a notebook shows them."""
         figures = {f"test {name}": f"{value:.4f}" for name, value in self.test.items()}
-        cost = f"{self.cost.steps:,} steps, {self.cost.passes:,} passes"
+        drawing = f"{self.drawing.passes:,} of them to draw"
+        cost = f"{self.cost.steps:,} steps, {self.cost.passes:,} passes, {drawing}"
+
         return facts(
             "Result", {**figures, "validation": f"{self.validation:.4f}", "cost": cost}
         )

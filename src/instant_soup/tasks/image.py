@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from ..core.errors import unknown
+from transformers import CLIPModel, PreTrainedModel, ProcessorMixin
+from transformers.image_processing_utils import BaseImageProcessor
+
+from ..core.errors import DataError, unknown
 from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_splits
 from ..data.prompts import sentences, wording
 from ..data.source import Data
 from ..models import clip, vision
 from ..models.classifier import loss, predict
-from ..training.course import Course
 from ..training.metrics import figures
 from ..training.regime import Regime
 from ..training.seeds import stream
+from .assembly import Encoded, Judging, assembled
 from .task import CourseTask
 
 
 def image(
     name: str,
     *,
-    model: str,
+    model: str | Path | PreTrainedModel,
     data: Data | None = None,
     regime: Regime | None = None,
     seed: int = 0,
@@ -30,6 +34,7 @@ def image(
     templates: Sequence[str] = (),
     image_column: str | None = None,
     label_column: str | None = None,
+    processor: BaseImageProcessor | ProcessorMixin | None = None,
 ) -> CourseTask:
     """A task of images.
 
@@ -38,9 +43,10 @@ def image(
             labelled images of your own; then give *data*.
         model: a CLIP, which gets a frozen zero-shot head, or any Hugging Face image classifier, which
             gets a new head where it needs one; a hub id or a local folder. Or a CLIP of open_clip,
-            as ``"open_clip:ARCHITECTURE/PRETRAINED"``.
-        data: a folder with train.parquet and test.parquet, or with images as ``train/CLASS/*`` and
-            ``test/CLASS/*``, or as ``CLASS/*``, of which a fifth is cut out to test on; the hub if None.
+            as ``"open_clip:ARCHITECTURE/PRETRAINED"``. Or a CLIPModel, or a model that
+            `AutoModelForImageClassification` has loaded; it is copied.
+        data: a folder with images as ``train/CLASS/*`` and ``test/CLASS/*``, or as ``CLASS/*``, of which a fifth is
+            cut out to test on; a folder or file of tables, or tables in memory, as for texts; the hub if None.
         regime: how to train; the defaults of `Regime` if None.
         seed: of the run.
         limit: how many training examples to use; all if None.
@@ -48,7 +54,8 @@ def image(
         classes: words for the classes, in the order of their numbers, for CLIP's head; their names in
             the data if empty.
         templates: sentences with a {} for the class, for CLIP's head; the task's own if empty.
-        image_column, label_column: of parquet files, where they cannot be told.
+        image_column, label_column: of tables, where they cannot be told.
+        processor: of a *model* that is loaded already; from where the model came from if None.
 
     Raises:
         UnknownName: no table lists *name* and there is no *data*.
@@ -69,29 +76,48 @@ def image(
     words = wording(names, classes or spec.words)
     prompts = [sentences(word, templates or spec.templates) for word in words]
 
-    if clip.is_clip(model):
-        loaded = clip.load(model, prompts=prompts)
-    else:
-        loaded = vision.load(model, classes=len(names), seed=stream(seed, "head"))
-
-    total = len(rows.train) + len(rows.validation) + len(rows.test)
-    train, chosen, test = (
-        ImageExamples(part, loaded.processor, MEMORY * len(part) // total)
-        for part in (rows.train, rows.validation, rows.test)
-    )
-    course = Course(
-        name=name,
-        model=loaded.model,
-        scope=loaded.scope,
-        base=loaded.base,
-        fresh=loaded.fresh,
-        train=train,
-        validation=chosen,
-        test=test,
-        predict=predict,
-        loss=loss,
-        metric=figures(spec.metrics),
-        classes=words,
+    loaded = _loaded(
+        model,
+        processor,
+        prompts=prompts,
+        classes=len(names),
+        seed=stream(seed, "head"),
     )
 
-    return CourseTask(course, regime or Regime(), seed)
+    parts = (rows.train, rows.validation, rows.test)
+    total = sum(len(part) for part in parts)
+    splits = Encoded(
+        *(
+            ImageExamples(part, loaded.processor, MEMORY * len(part) // total)
+            for part in parts
+        )
+    )
+
+    judging = Judging(predict, loss, figures(spec.metrics))
+    return assembled(
+        name, loaded, splits, judging, regime=regime, seed=seed, classes=words
+    )
+
+
+def _loaded(
+    model: str | Path | PreTrainedModel,
+    processor: BaseImageProcessor | ProcessorMixin | None,
+    *,
+    prompts: clip.Prompts,
+    classes: int,
+    seed: int,
+) -> vision.ImageModel:
+    if isinstance(model, CLIPModel):
+        return clip.take(model, processor, prompts=prompts)
+    if not isinstance(model, str | Path):
+        return vision.take(model, processor, classes=classes)
+
+    if processor is not None:
+        raise DataError(
+            f"a processor goes with a model that is loaded already, and model is {str(model)!r}, which brings its own; "
+            f"leave processor out"
+        )
+    name = str(model)
+    if clip.is_clip(name):
+        return clip.load(name, prompts=prompts)
+    return vision.load(name, classes=classes, seed=seed)

@@ -7,15 +7,15 @@ from pathlib import Path
 from ..core.errors import DataError, unknown
 from ..data.language import LANGUAGE_TASKS, PROTOCOL, language_splits
 from ..models import decoder
-from ..training.course import Course
 from ..training.regime import Regime
+from .assembly import Encoded, Judging, assembled
 from .task import CourseTask
 
 
 def language(
     name: str,
     *,
-    model: str = decoder.PACKAGED,
+    model: str | Path = decoder.PACKAGED,
     data: str | Path | None = None,
     test: str | Path | None = None,
     window: int | None = None,
@@ -47,7 +47,7 @@ def language(
     if name not in LANGUAGE_TASKS and data is None:
         raise unknown("task", name, LANGUAGE_TASKS)
 
-    loaded = decoder.load(model)
+    loaded = decoder.load(str(model))
     length = _checked(window, loaded)
     splits = language_splits(
         name,
@@ -59,28 +59,23 @@ def language(
         limit=limit,
         windows=windows,
     )
-    course = Course(
-        name=name,
-        model=loaded.model,
-        scope=loaded.scope,
-        base=loaded.base,
-        fresh=loaded.fresh,
-        train=splits.train,
-        validation=splits.validation,
-        test=splits.test,
-        predict=decoder.predict,
-        loss=decoder.loss,
-        metric=decoder.perplexity,
+    judging = Judging(
+        decoder.predict,
+        decoder.loss,
+        decoder.perplexity,
         lower_is_better=True,
         logits=False,
-        facts={
-            "protocol": PROTOCOL,
-            "L": length,
-            "tokens": len(splits.test) * length,
-            "text": str(test or name),
-        },
     )
-    return CourseTask(course, regime or Regime(), seed)
+    facts = {
+        "protocol": PROTOCOL,
+        "L": length,
+        "tokens": len(splits.test) * length,
+        "text": str(test or name),
+    }
+    encoded = Encoded(splits.train, splits.validation, splits.test)
+    return assembled(
+        name, loaded, encoded, judging, regime=regime, seed=seed, facts=facts
+    )
 
 
 def _checked(window: int | None, loaded: decoder.LanguageModel) -> int:

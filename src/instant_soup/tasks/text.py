@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
 from ..data.polarity import SPEC as POLARITY
@@ -11,10 +14,10 @@ from ..data.source import Data
 from ..data.text import GLUE_TASKS, TextExamples, TextSpec, benchmark, own_text
 from ..models import text as models
 from ..models.classifier import loss, predict
-from ..training.course import Course
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
 from ..training.seeds import stream
+from .assembly import Encoded, Judging, assembled
 from .task import CourseTask
 
 DEMO = "demo/polarity"
@@ -23,7 +26,7 @@ DEMO = "demo/polarity"
 def text(
     name: str,
     *,
-    model: str = models.PACKAGED,
+    model: str | Path | PreTrainedModel = models.PACKAGED,
     data: Data | None = None,
     regime: Regime | None = None,
     seed: int = 0,
@@ -34,14 +37,17 @@ def text(
     columns: Sequence[str] = (),
     label: str = "label",
     metrics: Sequence[str] = (),
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> CourseTask:
     """A task of text.
 
     Args:
         name: ``"glue/cola"`` and the other GLUE tasks, ``"demo/polarity"``, or a name of your own
             for labelled text of your own; then give *columns*.
-        model: a hub id, a local folder, or ``"packaged"`` for the small BERT that the demo extra brings.
-        data: a folder with train.parquet and validation.parquet, columns as in GLUE; the hub if None.
+        model: a hub id, a local folder, or ``"packaged"`` for the small BERT that the demo extra brings; or a model
+            that `AutoModelForSequenceClassification` has loaded, which is copied.
+        data: a folder or file of parquet, CSV, TSV or JSON lines; a pandas DataFrame, a `datasets.Dataset` or a list of
+            dictionaries, or several of these by split; the hub if None. Columns are those of GLUE for a GLUE task.
         regime: how to train; the defaults of `Regime` if None.
         seed: of the run.
         limit: how many training examples to use; all if None.
@@ -50,8 +56,9 @@ def text(
         max_length: tokens at which a text is cut off, or fewer where the model has no place for so many.
         pooler: whether BERT's pooler may be pruned too.
         columns: of a task of your own: the column of texts, or the two of pairs.
-        label: of a task of your own: the column of class numbers or scores.
+        label: of a task of your own: the column of classes, in numbers or words, or of scores.
         metrics: of a task of your own: what to report, see `instant_soup.training.metrics.METRICS`.
+        tokenizer: of a *model* that is loaded already; from where the model came from if None.
 
     Raises:
         UnknownName: no table lists *name* and *columns* is empty, or a metric is unknown.
@@ -79,30 +86,46 @@ def text(
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
 
     _check_metrics(spec)
-    loaded = models.load(
-        model, labels=len(spec.labels) or 1, seed=stream(seed, "head"), pooler=pooler
+    loaded = _loaded(
+        model,
+        tokenizer,
+        labels=len(spec.labels) or 1,
+        seed=stream(seed, "head"),
+        pooler=pooler,
     )
     length = min(max_length, loaded.positions or max_length)
-    train, chosen, test = (
-        TextExamples(part, spec, loaded.tokenizer, length, one_length=loaded.one_length)
-        for part in (rows.train, rows.validation, rows.test)
-    )
-    course = Course(
-        name=name,
-        model=loaded.model,
-        scope=loaded.scope,
-        base=loaded.base,
-        fresh=loaded.fresh,
-        train=train,
-        validation=chosen,
-        test=test,
-        predict=predict,
-        loss=loss,
-        metric=figures(spec.metrics),
-        classes=spec.labels,
+    splits = Encoded(
+        *(
+            TextExamples(
+                part, spec, loaded.tokenizer, length, one_length=loaded.one_length
+            )
+            for part in (rows.train, rows.validation, rows.test)
+        )
     )
 
-    return CourseTask(course, regime or Regime(), seed)
+    judging = Judging(predict, loss, figures(spec.metrics))
+    return assembled(
+        name, loaded, splits, judging, regime=regime, seed=seed, classes=spec.labels
+    )
+
+
+def _loaded(
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    labels: int,
+    seed: int,
+    pooler: bool,
+) -> models.TextModel:
+    if not isinstance(model, str | Path):
+        return models.take(model, tokenizer, labels=labels, pooler=pooler)
+
+    if tokenizer is not None:
+        raise DataError(
+            f"a tokenizer goes with a model that is loaded already, and model is {str(model)!r}, which brings its own; "
+            f"leave tokenizer out"
+        )
+    return models.load(str(model), labels=labels, seed=seed, pooler=pooler)
 
 
 def _check_metrics(spec: TextSpec) -> None:

@@ -1,0 +1,81 @@
+"""Taken: a classifier that the caller has loaded already, checked and copied."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..core.errors import DataError
+from .complete import check_config
+
+_WORDS = {
+    "SequenceClassification": ("text", "labels"),
+    "ImageClassification": ("images", "classes"),
+}
+"""For each kind of head what its model classifies, and what it tells apart."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A copy of a model, in float32.
+
+    Attributes:
+        name: where its weights came from, or its class where it was made from a configuration.
+        head: its parameters outside of the body, which no pre-trained model has to have.
+    """
+
+    name: str
+    model: PreTrainedModel
+    head: frozenset[str]
+
+
+def taken(model: Any, *, task: str, classes: int) -> Taken:
+    """A copy of *model*, whose head has to be the one that is needed: its caller has made it.
+
+    Args:
+        task: what it does, as in the names of its class and of the loader: ``"SequenceClassification"``.
+        classes: how many its head has to have; 1 for regression.
+
+    Raises:
+        DataError: it is no classifier of transformers, is quantised, or its head has another size.
+    """
+    classified, apart = _WORDS[task]
+    kind = type(model).__name__
+    loader = f"AutoModelFor{task}.from_pretrained"
+    if not isinstance(model, PreTrainedModel):
+        raise DataError(
+            f"model is a {kind}; expected a hub id, a folder or a model from {loader}. Any other module "
+            f"goes through soup.tasks.module"
+        )
+    if not kind.endswith(f"For{task}"):
+        raise DataError(
+            f"model is a {kind}, which classifies no {classified}; load it with {loader}, or give its folder"
+        )
+
+    name = model.name_or_path or kind
+    check_config(name, model.config.to_dict())
+    if model.config.num_labels != classes:
+        raise DataError(
+            f"model {name!r} has a head for {model.config.num_labels} {apart}, and the data has {classes}; load "
+            f"it with num_labels={classes} and ignore_mismatched_sizes=True, or give its folder"
+        )
+
+    copy = in_float32(model)
+
+    body = f"{copy.base_model_prefix}."
+    names = [key for key, _ in copy.named_parameters()]
+    head = frozenset(key for key in names if not key.startswith(body))
+    return Taken(name, copy, head)
+
+
+def in_float32(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of *model* in float32 on the CPU, in evaluation mode; whoever learns with it changes both."""
+    copy = deepcopy(model)
+    nn.Module.to(copy, "cpu", torch.float32)
+    nn.Module.eval(copy)
+    return copy

@@ -1,0 +1,95 @@
+"""Assembly: a loaded model and the splits that it is to learn from, put together as a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from ..core.scope import Scope
+from ..core.task import Base
+from ..training.course import Course, Examples, Loss, Metric, Predict
+from ..training.regime import Regime
+from .task import CourseTask
+
+
+class PreTrained(Protocol):
+    """A model at its pre-trained weights, whatever kind it is."""
+
+    @property
+    def model(self) -> nn.Module:
+        """With its head."""
+
+    @property
+    def scope(self) -> Scope:
+        """What may be pruned of it."""
+
+    @property
+    def base(self) -> Base:
+        """Its name, and the hash of its weights."""
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """The parameters that are not pre-trained."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The splits as a model reads them: to train on, to choose by, and to report on."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How a model is asked and judged; see `Course`."""
+
+    predict: Predict
+    loss: Loss
+    metric: Metric
+    lower_is_better: bool = False
+    logits: bool = True
+
+
+def assembled(
+    name: str,
+    loaded: PreTrained,
+    splits: Encoded,
+    judging: Judging,
+    *,
+    regime: Regime | None,
+    seed: int,
+    classes: tuple[str, ...] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> CourseTask:
+    """The task called *name*.
+
+    Args:
+        regime: how to train; the defaults of `Regime` if None.
+        seed: of the run.
+        classes: their names, in the order of their numbers; none where there are no classes.
+        facts: how the test split is judged, as records tell it.
+    """
+    course = Course(
+        name=name,
+        model=loaded.model,
+        scope=loaded.scope,
+        base=loaded.base,
+        fresh=loaded.fresh,
+        train=splits.train,
+        validation=splits.validation,
+        test=splits.test,
+        predict=judging.predict,
+        loss=judging.loss,
+        metric=judging.metric,
+        lower_is_better=judging.lower_is_better,
+        logits=judging.logits,
+        facts=facts or {},
+        classes=classes,
+    )
+
+    return CourseTask(course, regime or Regime(), seed)
