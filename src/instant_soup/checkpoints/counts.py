@@ -158,11 +158,9 @@ class Tally:
         kind = magnitudes.dtype.type
         if group.left < self._bits:
             magnitudes = magnitudes[magnitudes >> kind(group.left) == kind(group.prefix)]
-        digits = (
-            magnitudes
-            if self._bits == DIGIT
-            else (magnitudes >> kind(group.left - DIGIT)).astype("<u2")
-        )
+        digits = magnitudes
+        if self._bits != DIGIT:
+            digits = (magnitudes >> kind(group.left - DIGIT)).astype("<u2")
 
         counts = _all(digits) if group.around is None else _around(digits, *group.around)
         before = self._counts.get(name)
@@ -194,22 +192,26 @@ class Tally:
         for group in self._groups:
             need = group.need
             for name in group.names:
-                ties = min(need, self._tied[name])
+                tied = self._tied[name]
+                ties = min(need, tied)
                 need -= ties
-                cuts[name] = Cut(
-                    group.prefix, ties, self._tied[name], self._kept[name] + ties
-                )
+                cuts[name] = Cut(group.prefix, ties, tied, self._kept[name] + ties)
         return cuts
 
     def _settle(self, group: _Group) -> None:
         whole = self._whole(group)
         above = whole.sum() - whole.cumsum()  # how many have a higher digit
-        # above all
-        digit = int(np.argmax(above < group.need)) if group.need else (1 << DIGIT) - 1
+        if group.need:
+            digit = int(np.argmax(above < group.need))
+        else:
+            digit = (1 << DIGIT) - 1  # nothing is left to keep, so the cut is above all
+
+        # the sample was wrong about where the cut is: this reading is made again, with all digits
         around = group.around
         group.around = None
         if around and not around[0] <= digit <= around[1]:
             return
+
         group.need -= int(above[digit])
         group.prefix = group.prefix << DIGIT | digit
         group.left -= DIGIT

@@ -66,11 +66,14 @@ def write_ticket(
         _check_written(path, folder)
         return
 
-    scope, stored = skeleton.scope, skeleton.names
+    scope = skeleton.scope
+    stored = skeleton.names
     before = Lazy(scope, lambda matrix: aligned(skeleton.checkpoint[stored[matrix]]))
     base = Base(name, digest(before, scope))
 
     mask = Mask.from_packed(scope, {matrix: packed[matrix] for matrix in scope})
+
+    # SparseGPT changes what survives, so its tickets carry those weights
     written = Checkpoint.open(folder)
     updated = Lazy(scope, lambda matrix: written[stored[matrix]])
     start = updated if method["name"] == "sparsegpt" else {}
@@ -79,9 +82,8 @@ def write_ticket(
 
 def _check_written(path: Path, folder: Path) -> None:
     """Refuse to go on unless the ticket at *path* keeps as many weights of each matrix as the shards of *folder*."""
-    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == kept_by_shards(
-        folder
-    ):
+    kept = kept_by_shards(folder)
+    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == kept:
         return
     raise StoreError(
         f"{folder} was finished without a ticket, and which weights it kept is no longer known; "

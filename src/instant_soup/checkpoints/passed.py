@@ -16,10 +16,10 @@ from .job import RECORD
 
 def facts(source: Path, checkpoint: Checkpoint, job: Mapping[str, Any]) -> dict[str, Any]:
     """What a job is known by: *job*, what was asked for, and of which files."""
-    files = [
-        [file.name, file.stat().st_size, file.stat().st_mtime_ns]
-        for file in checkpoint.files
-    ]
+    files = []
+    for file in checkpoint.files:
+        state = file.stat()
+        files.append([file.name, state.st_size, state.st_mtime_ns])
     return {"source": source.resolve().name, "files": files, **job}
 
 
@@ -38,11 +38,12 @@ def begun(folder: Path, asked: Mapping[str, Any]) -> int | None:
             f"{record} is of another job or not readable ({reason!r}); choose another folder"
         ) from reason
 
-    if other := [name for name in asked if before.get(name) != asked[name]]:
-        raise StoreError(
-            f"{folder} was begun with {other[0]} {before.get(other[0])!r}, and now it is {asked[other[0]]!r}; "
-            f"choose another folder, or delete this one"
-        )
+    for name, value in asked.items():
+        if before.get(name) != value:
+            raise StoreError(
+                f"{folder} was begun with {name} {before.get(name)!r}, and now it is {value!r}; "
+                f"choose another folder, or delete this one"
+            )
 
     return None if passed == "all" else int(passed)
 

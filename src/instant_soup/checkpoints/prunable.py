@@ -35,19 +35,26 @@ def prunable(
             raise ScopeError(
                 f"no tensor's name matches {pattern!r}; the first are {', '.join([*parts][:3])}"
             )
-    reasons = {
-        name: _why_not(name, part, include, exclude) for name, part in parts.items()
-    }
+
+    # who names tensors knows better than the rule
+    rule = {}
     if not include:
         rule = left_out({name: part.shape for name, part in parts.items()})
-        reasons = {name: why or rule.get(name, "") for name, why in reasons.items()}
 
-    shapes = {name: parts[name].shape for name, why in reasons.items() if not why}
+    shapes: dict[str, tuple[int, ...]] = {}
+    reasons: dict[str, str] = {}
+    for name, part in parts.items():
+        why = _why_not(name, part, include, exclude) or rule.get(name, "")
+        if why:
+            reasons[name] = why
+        else:
+            shapes[name] = part.shape
+
     if not shapes:
         raise ScopeError(
             f"none of {len(parts)} tensors is a matrix to prune; include some by their names"
         )
-    return Scope(shapes), {name: why for name, why in reasons.items() if why}
+    return Scope(shapes), reasons
 
 
 def _why_not(

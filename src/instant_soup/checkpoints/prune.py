@@ -102,12 +102,12 @@ def prune_checkpoint(
     keep = survivors(sparsity, scope.size)
     sizes = {name: scope.numel(name) for name in scope}
     groups = cut_together(scope, sizes, keep, across)
+    files = []
+    for file, state in checkpoint.states.items():
+        files.append([file.name, state.size, state.modified])
     asked = {
         "source": Path(source).resolve().name,
-        "files": [
-            [file.name, state.size, state.modified]
-            for file, state in checkpoint.states.items()
-        ],
+        "files": files,
         "sparsity": sparsity,
         "across": across,
         "include": list(include),
@@ -144,10 +144,9 @@ def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
             flags.append(np.packbits(kept, bitorder="little"))
         packed[name] = torch.from_numpy(np.concatenate(flags))
 
+    mask = Mask.from_packed(pruned.scope, packed)
     base = Base(Path(source).resolve().name, digest(checkpoint, pruned.scope))
-    return Ticket(
-        Mask.from_packed(pruned.scope, packed), {}, base, method={"name": "magnitude"}
-    )
+    return Ticket(mask, {}, base, method={"name": "magnitude"})
 
 
 class _Told:
@@ -194,8 +193,9 @@ def _count(
     with ThreadPoolExecutor(threads()) as pool:
         _all_of(pool, sample, parts)
         tally.focus({name: scope.numel(name) for name in scope})
-        while names := tally.wanted:
-            _all_of(pool, count, _on_disk({name: parts[name] for name in names}))
+        while tally.wanted:
+            wanted = {name: parts[name] for name in tally.wanted}
+            _all_of(pool, count, _on_disk(wanted))
             tally.close()
 
     for file in checkpoint.files:
@@ -208,7 +208,7 @@ def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
     """Write every shard that is not there yet. Several threads write, a shard each."""
     told = _Told(watch, "write", sum(part.nbytes for part in checkpoint.parts.values()))
 
-    def one(file: Path) -> None:
+    def write_shard(file: Path) -> None:
         parts = {
             name: part for name, part in checkpoint.parts.items() if part.path == file
         }
@@ -224,7 +224,7 @@ def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
         job.wrote(file.name, shard.checksum)
 
     with ThreadPoolExecutor(threads()) as pool:
-        _all_of(pool, one, checkpoint.files)
+        _all_of(pool, write_shard, checkpoint.files)
 
 
 def _all_of(
@@ -271,17 +271,16 @@ class _Shard:
         kept = dict.fromkeys(self._parts, 0)
 
         with self._file.open("rb") as old, new_file.open("wb") as new:
-            first = min(
-                (part.start for part in self._parts.values()),
-                default=self._checkpoint.states[self._file].size,
-            )
-            self._put(new, old.read(first))
+            # the header is everything before the first tensor; a shard may hold none
+            starts = [part.start for part in self._parts.values()]
+            end = self._checkpoint.states[self._file].size
+            self._put(new, old.read(min(starts, default=end)))
+
             for name, chunk in ahead(_chunks(self._parts)):
                 if name in cuts:
                     numbers = raw(chunk, self._parts[name].dtype)
-                    keep, seen[name] = cuts[name].keep(
-                        _keys(chunk, self._parts[name], order), seen[name]
-                    )
+                    magnitudes = _keys(chunk, self._parts[name], order)
+                    keep, seen[name] = cuts[name].keep(magnitudes, seen[name])
                     # of bits, so that no -0.0 is left
                     np.multiply(numbers, keep, out=numbers)
                     kept[name] += int(np.count_nonzero(keep))
@@ -318,9 +317,9 @@ def _keys(chunk: Numbers, part: Stored, order: int) -> Numbers:
 
 
 def _refuse_nan(name: str, keys_of_chunk: Numbers, part: Stored, order: int) -> None:
+    # keys of several dtypes are ordered as those of the widest
+    dtype = {32: torch.float32, 64: torch.float64}.get(order, part.dtype)
     try:
-        refuse_nan(
-            keys_of_chunk, {32: torch.float32, 64: torch.float64}.get(order, part.dtype)
-        )
+        refuse_nan(keys_of_chunk, dtype)
     except ScopeError as reason:
         raise ScopeError(f"{name!r} of {part.path}: {reason}") from None

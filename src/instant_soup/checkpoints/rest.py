@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core.files import write
 from .checkpoint import INDEX
 
-WEIGHTS = {
+WEIGHTS = (
     ".safetensors",
     ".bin",
     ".pt",
@@ -23,7 +23,7 @@ WEIGHTS = {
     ".onnx",
     ".gguf",
     ".index.json",
-}
+)
 # a folder of sentence-transformers, such as 1_Pooling
 _MODULE = re.compile(r"[0-9]+_[A-Za-z0-9_]+")
 _MOST_CONFIG = 50_000_000  # bytes
@@ -50,17 +50,13 @@ def _beside(source: Path) -> Iterator[Path]:
     for path in sorted(source.iterdir()):
         if path.name.startswith(".") or not _inside(path, source):
             continue
-        weights = path.name != INDEX and any(
-            path.name.endswith(ending) for ending in WEIGHTS
-        )
+        weights = path.name.endswith(WEIGHTS) and path.name != INDEX
         if path.is_file() and not weights:
             yield path
         if path.is_dir() and _MODULE.fullmatch(path.name):
-            yield from (
-                part
-                for part in sorted(path.rglob("*"))
-                if part.is_file() and _inside(part, source)
-            )
+            for part in sorted(path.rglob("*")):
+                if part.is_file() and _inside(part, source):
+                    yield part
 
 
 def _inside(path: Path, source: Path) -> bool:
@@ -85,12 +81,13 @@ def _without_sparsity_config(content: bytes) -> bytes:
     if not isinstance(config, dict):
         return content
 
-    changed = False
-    for place in (
+    places = (
         config,
         config.get("quantization_config"),
         config.get("compression_config"),
-    ):
+    )
+    changed = False
+    for place in places:
         if isinstance(place, dict) and place.pop("sparsity_config", None) is not None:
             changed = True
     return json.dumps(config, indent=2).encode() if changed else content

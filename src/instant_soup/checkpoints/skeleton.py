@@ -50,25 +50,21 @@ class Skeleton:
                 model = make.from_config(config, dtype=torch.float32)
 
         model.eval()
-        scope = Scope.of(model)
-        stacks = tuple(f"{path}." for path in decoder.stacks(model))
-        inside = [name for name, _ in model.named_parameters() if name.startswith(stacks)]
         prefix = f"{model.base_model_prefix}."
-        names = {name: _stored(name, prefix, checkpoint) for name in inside}
+        stacks = tuple(f"{path}." for path in decoder.stacks(model))
+        # blocks need no head, and one that shares its weights with the embeddings is written with those
         head = {id(parameter) for parameter in _head(model)}
-        outside = tuple(
-            name
-            for name, p in model.named_parameters()
-            if not name.startswith(stacks) and id(p) not in head
-        )
 
-        return cls(
-            model,
-            checkpoint,
-            scope,
-            names | {n: _stored(n, prefix, checkpoint) for n in outside},
-            outside,
-        )
+        names: dict[str, str] = {}
+        outside: dict[str, str] = {}
+        for name, parameter in model.named_parameters():
+            if name.startswith(stacks):
+                names[name] = _stored(name, prefix, checkpoint)
+            elif id(parameter) not in head:
+                outside[name] = _stored(name, prefix, checkpoint)
+
+        scope = Scope.of(model)
+        return cls(model, checkpoint, scope, names | outside, tuple(outside))
 
     def load(self, names: Sequence[str]) -> None:
         """Put parameters into the model, in float32."""
@@ -82,9 +78,8 @@ class Skeleton:
         for name in names:
             module, leaf = self._place(name)
             shape = module.get_parameter(leaf).shape
-            module._parameters[leaf] = nn.Parameter(
-                torch.empty(shape, device="meta"), requires_grad=False
-            )
+            nothing = torch.empty(shape, device="meta")
+            module._parameters[leaf] = nn.Parameter(nothing, requires_grad=False)
 
     def _place(self, name: str) -> tuple[nn.Module, str]:
         path, _, leaf = name.rpartition(".")
@@ -129,10 +124,10 @@ def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
 
 def _head(model: nn.Module) -> list[nn.Parameter]:
     """What the head has for its own."""
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    if head is None:
+        return []
+
+    embeddings = model.get_input_embeddings()  # type: ignore[operator]
     shared = {id(parameter) for parameter in embeddings.parameters()}
-    return (
-        [parameter for parameter in head.parameters() if id(parameter) not in shared]
-        if head is not None
-        else []
-    )
+    return [parameter for parameter in head.parameters() if id(parameter) not in shared]

@@ -21,7 +21,9 @@ class Spill:
     """
 
     def __init__(self, folder: Path, passed: int) -> None:
-        self._folder, self._passed, self._count = folder, passed, 0
+        self._folder = folder
+        self._passed = passed
+        self._count = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, state: Tensor) -> None:
@@ -31,6 +33,7 @@ class Spill:
         self._count += 1
 
     def __iter__(self) -> Iterator[Tensor]:
+        # this moves on when the last state of the next block is put, and a reader must not move with it
         passed = self._passed
         for number in range(self._count):
             yield aligned(load_file(self._path(passed, number))["state"])
@@ -43,9 +46,8 @@ class Spill:
             self._passed += 1
 
     def _put(self, passed: int, number: int, state: Tensor) -> None:
-        write(
-            self._path(passed, number), partial(save, {"state": state.contiguous()}, {})
-        )
+        content = {"state": state.contiguous()}
+        write(self._path(passed, number), partial(save, content, {}))
 
     def _path(self, passed: int, number: int) -> Path:
         return self._folder / f"{passed}-{number}.safetensors"

@@ -107,6 +107,7 @@ class Meter:
                     f"raise the limit or ask for less"
                 )
 
+        # from here on time counts for this, because what is charged is done next
         self._mark(purpose)
         self.bill[purpose] = self.bill.get(purpose, Cost()) + cost
 
@@ -150,4 +151,5 @@ class Meter:
         self.reused_seconds = state["reused_seconds"]
 
         self._spans = dict(state["clock"])
+        # whatever was going on belongs to a state that is no more
         self._running = None

@@ -19,15 +19,15 @@ def extra(module: str, name: str, what: str) -> Any:
 
     Raises MissingExtra when it cannot be imported.
     """
+    # before the import, in which some libraries report already
     switch_off()
     try:
         return import_module(module)
-    except (
-        ImportError,
-        RuntimeError,
-    ) as reason:  # the latter where compiled parts do not go with this torch
-        first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-        raise missing(f"{what} needs {module} ({first})", name) from reason
+    except (ImportError, RuntimeError) as reason:
+        # the latter where compiled parts do not go with this torch
+        lines = str(reason).strip().splitlines()
+        why = lines[0] if lines else type(reason).__name__
+        raise missing(f"{what} needs {module} ({why})", name) from reason
 
 
 def package(module: str, name: str, what: str) -> Path:

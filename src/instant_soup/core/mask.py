@@ -79,7 +79,9 @@ class Mask(Mapping[str, Tensor]):
                     f"packed mask of {name!r} keeps weights past the end of the parameter"
                 )
 
-        return cls._trusted(scope, {name: part.clone() for name, part in packed.items()})
+        # copies, so that nobody writes to the mask by what it was made of
+        own = {name: part.clone() for name, part in packed.items()}
+        return cls._trusted(scope, own)
 
     @classmethod
     def _trusted(cls, scope: Scope, packed: dict[str, Tensor]) -> Self:
@@ -143,6 +145,7 @@ class Mask(Mapping[str, Tensor]):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of scope and bits: equal digests mean equal masks."""
+        # of the whole mask, so that it does not depend on the number of ranks
         whole = self.whole()
         return self.scope.shards.team.told(whole._hash() if whole else "")
 

@@ -235,7 +235,8 @@ class _Sweep:
             self.inside.clear()
         else:
             at = bits.positions(inside)
-            self.inside[name] = at, reader.scores(source[at.to(source.device)]).cpu()
+            scores = reader.scores(source[at.to(source.device)]).cpu()
+            self.inside[name] = (at, scores)
 
 
 def _cut(
@@ -284,7 +285,10 @@ def _bracket(
     """
     n = len(sample)
     share = keep / alive
-    slack = spread * (share * (1 - share) / n) ** 0.5 + (1 / n if spread else 0)
+    # one more rank where there is a spread at all, for a share of 0 or 1 has no error of its own
+    slack = 0.0
+    if spread:
+        slack = spread * (share * (1 - share) / n) ** 0.5 + 1 / n
 
     def score(rank: int) -> Number:
         return sample.kthvalue(min(max(rank, 1), n)).values.item()

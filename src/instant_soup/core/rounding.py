@@ -26,8 +26,9 @@ def rounding_of(model: nn.Module, outputs: Tensor) -> float:
     Every matrix counts with the length of its sums, as if all stood in one row. Inside a model numbers are about 1, for
     layers normalise them, so outputs that are smaller by cancellation count as 1.
     """
-    terms = sum(
-        part.numel() // max(1, len(part)) for part in model.parameters() if part.ndim > 1
-    )
+    terms = 0
+    for part in model.parameters():
+        if part.ndim > 1:
+            terms += part.numel() // max(1, len(part))
     size = max(1.0, float(outputs.detach().abs().max()))
     return rounding(terms, size, outputs.dtype)

@@ -91,8 +91,13 @@ def steps_to(
 
     _check(target)
     if of == "linear":
-        exact = target / share
-        return _rising(target, max(1, ceil(exact - 1e-9)), lambda r: share * r)
+        count = _whole_rounds(target / share)
+        return _rising(target, count, lambda r: share * r)
 
-    exact = log(1 - target) / log(1 - share)
-    return _rising(target, max(1, ceil(exact - 1e-9)), lambda r: 1 - (1 - share) ** r)
+    count = _whole_rounds(log(1 - target) / log(1 - share))
+    return _rising(target, count, lambda r: 1 - (1 - share) ** r)
+
+
+def _whole_rounds(exact: float) -> int:
+    """How many rounds that many are; what is over by rounding alone makes no round of its own."""
+    return max(1, ceil(exact - 1e-9))

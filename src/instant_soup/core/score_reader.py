@@ -81,7 +81,10 @@ class ScoreReader:
         dtype = self.dtype or _common([part.dtype for part in parts])
         self.dtype = dtype
 
-        inside = [part[(part >= low) & (part <= high)].to(dtype) for part in parts]
+        inside = []
+        for part in parts:
+            in_range = (part >= low) & (part <= high)
+            inside.append(part[in_range].to(dtype))
         mine = torch.cat(inside)
         sample = self.team.pooled(mine)
         if not len(sample):
@@ -111,7 +114,8 @@ class ScoreReader:
 
     def _inside(self, low: Number, high: Number) -> Iterator[Tensor]:
         for name in self.names:
-            score = self.scores(self.source(name)).cpu()[self.mask[name].view(-1)]
+            alive = self.mask[name].view(-1)
+            score = self.scores(self.source(name)).cpu()[alive]
             inside = score[(score >= low) & (score <= high)]
             if len(inside):
                 yield inside

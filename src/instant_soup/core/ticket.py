@@ -67,6 +67,7 @@ class Ticket:
         fresh = learner.fresh
         begin = learner.view() if start is None else start
 
+        # a ticket holds only what differs from the masked base model
         masked = {}
         moved = []
         for name, tensor in begin.items():
@@ -140,9 +141,8 @@ class Ticket:
 
     def _hash(self) -> str:
         start = digest(self.start, sorted(self.start))
-        content = json.dumps(
-            {"mask": self.mask.digest, "start": start, "base": asdict(self.base)}
-        )
+        facts = {"mask": self.mask.digest, "start": start, "base": asdict(self.base)}
+        content = json.dumps(facts)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def stamped(self, recipe: str) -> Self:

@@ -70,9 +70,11 @@ def write(path: Path, content: Content) -> None:
             )
         tensors[f"start/{name}"] = tensor[mask[name]] if name in mask else tensor
 
+    # a list, because the order counts and JSON objects are written sorted
+    sizes = [[name, list(shape)] for name, shape in mask.scope.shapes.items()]
     facts = {
         "schema": SCHEMA,
-        "scope": [[name, list(shape)] for name, shape in mask.scope.shapes.items()],
+        "scope": sizes,
         "sparsity": mask.sparsity,
         "kept": mask.kept,
         "base": asdict(content.base),

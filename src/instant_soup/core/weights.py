@@ -66,6 +66,7 @@ def mean(bowls: Sequence[Weights]) -> Weights:
 
     averaged = {}
     for name, tensor in first.items():
+        # integer buffers count batches and the like, of which there is no mean
         if tensor.is_floating_point():
             averaged[name] = torch.stack([bowl[name] for bowl in bowls]).mean(0)
         else:
@@ -107,6 +108,7 @@ def digest(weights: Weights, names: Iterable[str]) -> str:
     """SHA-256 of the named tensors: names, shapes, dtypes and bytes."""
     sha = hashlib.sha256()
     for name in names:
+        # asked for once each: weights may be computed when they are
         tensor = weights[name]
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
 

@@ -143,7 +143,9 @@ class _Worker:
         """Do one errand."""
         try:
             work = self._warm()
-            return _packed(("answer", work(wire.Parcel(*shared).look(), _opened(errand))))
+            # not copied: all workers of a node look at the same memory
+            seen = wire.Parcel(*shared).look()
+            return _packed(("answer", work(seen, _opened(errand))))
         except Exception as error:
             return _packed(("error", portable_error(error)))
 

@@ -10,7 +10,7 @@ from math import isfinite
 from ..core.errors import UnknownName, unknown
 from ..store.record import LOWER_IS_BETTER
 from . import remarks
-from .comparison import Block, Comparison, Difference, Line, Verdict, grouped
+from .comparison import Block, Blocks, Comparison, Difference, Line, Verdict, grouped
 from .offers import offers, ranks
 from .runs import Run
 from .silence import silent
@@ -158,9 +158,7 @@ def _beats(other: Line, line: Line) -> bool:
 # pairs
 
 
-def _base(
-    blocks: Mapping[Block, Sequence[Line]], block: Block, reference: str
-) -> Line | None:
+def _base(blocks: Blocks, block: Block, reference: str) -> Line | None:
     """What the lines of a block are set against."""
     task, sparsity = block
     own = _named(blocks[block], reference)

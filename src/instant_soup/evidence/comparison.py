@@ -89,6 +89,10 @@ class Line:
         return sum(shares) / len(shares)
 
 
+Blocks = Mapping[Block, Sequence[Line]]
+"""The lines of each table."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """A line against another of its task and sparsity, paired by seed.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from itertools import combinations
 from math import inf
 
-from .comparison import Block, Line, Offer, Ranks
+from .comparison import Block, Blocks, Line, Offer, Ranks
 from .statistics import critical_difference, friedman, mean_ranks
 
 BUDGETS = (1.0, 1.5, 2.0, 4.0, inf)
@@ -20,17 +20,15 @@ RANKED = 4
 """The schema from which on records are ranked: in older ones methods had other lines and other totals."""
 
 
-def offers(
-    blocks: Mapping[Block, Sequence[Line]], telling: Mapping[Block, Sequence[Line]]
-) -> tuple[Offer, ...]:
+def offers(blocks: Blocks, telling: Blocks) -> tuple[Offer, ...]:
     """The best line of each block at each budget, and the ranks over the *telling* blocks at each."""
     return tuple(_offer(budget, blocks, telling) for budget in BUDGETS)
 
 
 def _offer(
     budget: float,
-    blocks: Mapping[Block, Sequence[Line]],
-    telling: Mapping[Block, Sequence[Line]],
+    blocks: Blocks,
+    telling: Blocks,
 ) -> Offer:
     best: dict[Block, Line] = {}
     for block, lines in blocks.items():
@@ -47,7 +45,7 @@ def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
     return [line for line in lines if not line.control and line.cost.mean <= most]
 
 
-def ranks(blocks: Mapping[Block, Sequence[Line]]) -> Ranks | None:
+def ranks(blocks: Blocks) -> Ranks | None:
     """Ranks over blocks with something pruned; None where fewer than three methods share two of them.
 
     Lines with records of older schemas are not ranked.

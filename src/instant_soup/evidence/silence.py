@@ -7,17 +7,17 @@ too few, nothing is known, and the table counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import stdev
 
-from .comparison import Block, Line
+from .comparison import Block, Blocks, Line
 from .statistics import ENOUGH, paired
 
 LEVEL = 0.05
 SPREADS = 3  # spreads of the dense figure over seeds that one-shot pruning has to lose
 
 
-def silent(blocks: Mapping[Block, Sequence[Line]]) -> dict[Block, str]:
+def silent(blocks: Blocks) -> dict[Block, str]:
     """Why, for each block that cannot tell."""
     reasons = {}
     for block, lines in blocks.items():

@@ -176,6 +176,7 @@ def _changes(scope: Scope, names: list[str]) -> list[tuple[str, str]]:
         for name in forms:
             if name.endswith(f".{ours}"):
                 changes.append((name.removesuffix(ours), ""))
+
         for name in forms:
             if ours.endswith(f".{name}"):
                 changes.append(("", ours.removesuffix(name)))

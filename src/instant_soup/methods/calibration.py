@@ -187,6 +187,7 @@ class Cutter:
         votes = torch.zeros(weight.shape, dtype=torch.int64)
         mean = torch.zeros(weight.shape)
         for statistic in statistics:
+            # in float32, for a mean of many scores in half precision would tie where none of them did
             score = self.scored(weight, statistic, dim).float().cpu()
             votes += self._best(score, keep, dim)
             mean += score / len(statistics)
@@ -201,7 +202,10 @@ class Cutter:
             return by_pattern(score, alive, self.pattern, self.pattern.keep, dim)
         if self.across == "row":
             return by_row(score, alive, keep, dim)
-        return best(score.reshape(1, -1), alive.reshape(1, -1), keep).view(score.shape)
+
+        # the whole matrix as one group
+        kept = best(score.reshape(1, -1), alive.reshape(1, -1), keep)
+        return kept.view(score.shape)
 
     def scored(self, weight: Tensor, statistic: Tensor, dim: int) -> Tensor:
         """The score of each weight; higher means keep."""

@@ -46,6 +46,7 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
         )
     ticket.check_base(learner.base, learner.scope)
 
+    # a ticket holds only what differs from the pre-trained weights
     weights = {**learner.origin, **ticket.start}
     masks = {}
     for name in learner.scope:

@@ -31,5 +31,6 @@ def finished(learner: Learner, finish: Finish, method: dict[str, Any]) -> Ticket
         learner.train(learner.horizon - learner.steps_taken)
         return Ticket.drawn(learner, method, ready=True)
 
+    # without a start of its own a ticket starts where the learner stands
     start = learner.origin if finish == "rewind" else None
     return Ticket.drawn(learner, method, start=start)

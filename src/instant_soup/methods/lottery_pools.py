@@ -90,6 +90,7 @@ class LotteryPools:
 
         place = len(targets) - self.beyond
         pool: list[Level] = []
+        # one training more than there are targets: the sparsest level is trained too, and then not cut
         for number, target in enumerate((*targets, None)):
             if number == place:
                 # the head too: this level is the ticket of IMP, fine-tuned as that would be
@@ -105,6 +106,7 @@ class LotteryPools:
                 learner.apply_mask(mask)
                 rewound(learner, start, rewind_head=self.rewind_head)
 
+        # mixed at the end, because levels on both sides of the ticket join in
         best = self._mixed(learner, pool, place, sparsity)
         learner.apply_mask(best.mask)
         learner.restore(best.weights)

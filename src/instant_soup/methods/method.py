@@ -56,11 +56,13 @@ class Variant:
 
     def preset(self, name: str | None) -> dict[str, Any]:
         """The knobs of a preset; none for None. Raises UnknownName."""
-        if name is not None and not self.presets:
+        if name is None:
+            return {}
+        if not self.presets:
             raise UnknownName(f"unknown preset {name!r}; this method has none: remove it")
-        if name is not None and name not in self.presets:
+        if name not in self.presets:
             raise unknown("preset", name, self.presets)
-        return dict(self.presets[name]) if name is not None else {}
+        return dict(self.presets[name])
 
     @property
     def knobs(self) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class ModelSoup:
         values = []
         seed = learner.seed("ingredients")
         for brief in briefs(self.ingredients, learner.horizon, self.protocols, seed):
+            # all from the pre-trained weights, or they would not lie in one basin
             learner.restore(learner.origin)
             learner.complete(brief.training)
             bowls.append(learner.weights())

@@ -88,10 +88,9 @@ def expand(
     chosen = tuple(cells)
     for name in chosen:
         if name not in file.cells:
-            known = f"{path}: {unknown('cell', name, file.cells)}"
-            raise RecipeError(
-                known if any(file.cells) else f"{path} holds no cells; leave --cell out"
-            )
+            if not any(file.cells):
+                raise RecipeError(f"{path} holds no cells; leave --cell out")
+            raise RecipeError(f"{path}: {unknown('cell', name, file.cells)}")
 
     names = [name for name in file.cells if not chosen or name in chosen]
     count = sum(file.count(name) for name in names)
@@ -105,6 +104,8 @@ def expand(
     for name in names:
         for wanted in file.wanted(name):
             once.setdefault(wanted.key, wanted)
+
+    # seed by seed, so that a sweep that is stopped early has whole comparisons
     return tuple(sorted(once.values(), key=lambda wanted: wanted.recipe.seed))
 
 
@@ -121,9 +122,9 @@ class _File:
     @classmethod
     def read(cls, path: Path, changes: tuple[str, ...], methods: tuple[str, ...]) -> Self:
         fields = toml.read(path)
-        return cls(
-            str(path), fields, toml.cells(fields, str(path)) or {"": {}}, changes, methods
-        )
+        cells = toml.cells(fields, str(path))
+        # a file without cells is one of a single cell that has no name
+        return cls(str(path), fields, cells or {"": {}}, changes, methods)
 
     def count(self, name: str) -> int:
         """How many runs one cell asks for, some of them perhaps twice."""

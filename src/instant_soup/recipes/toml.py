@@ -112,6 +112,7 @@ def check(fields: Mapping[str, Any], source: str) -> None:
             raise RecipeError(
                 f"{source}: {place[:60]}... is more than {_DEEPEST} tables deep; take some of them out"
             )
+
         if isinstance(value, str) and "\0" in value:
             raise RecipeError(f"{source}: {place} holds a zero character; remove it")
         if isinstance(value, int) and abs(value) > _LARGEST:
@@ -122,40 +123,41 @@ def check(fields: Mapping[str, Any], source: str) -> None:
 
 def _walk(fields: Any) -> Iterator[tuple[str, int, Any]]:
     """Every value with its place and its depth, no deeper than one level too deep."""
+    # a list of what is left, for calls would nest as deep as the tables
     left: list[tuple[str, int, Any]] = [("", 0, fields)]
     while left:
         place, depth, value = left.pop()
         yield place, depth, value
         if depth > _DEEPEST:
             continue
+
         if isinstance(value, Mapping):
-            left += [
-                (f"{place}.{name}" if place else str(name), depth + 1, inner)
-                for name, inner in value.items()
-            ]
+            for name, inner in value.items():
+                inner_place = f"{place}.{name}" if place else str(name)
+                left.append((inner_place, depth + 1, inner))
         elif isinstance(value, list):
             left += [(place, depth + 1, inner) for inner in value]
 
 
 def _anchor(fields: dict[str, Any], folder: Path) -> None:
     """Let paths in *fields* begin at *folder*, where something is there."""
+    places = [fields]
     cells = fields.get("cells", {})
-    own = (
-        [cell for cell in cells.values() if isinstance(cell, dict)]
-        if isinstance(cells, dict)
-        else []
-    )
-    sweeps = [
-        whole["sweep"] for whole in (fields, *own) if isinstance(whole.get("sweep"), dict)
-    ]
+    if isinstance(cells, dict):
+        places += [cell for cell in cells.values() if isinstance(cell, dict)]
+    sweeps = [place.get("sweep") for place in places]
+    places += [sweep for sweep in sweeps if isinstance(sweep, dict)]
 
-    for whole in (fields, *own, *sweeps):
+    for place in places:
         for table, field in _PATHS:
-            inner = whole.get(table)
+            inner = place.get(table)
             if isinstance(inner, dict) and field in inner:
                 inner[field] = _anchored(inner[field], folder)
-            if f"{table}.{field}" in whole:
-                whole[f"{table}.{field}"] = _anchored(whole[f"{table}.{field}"], folder)
+
+            # in a sweep a field may also stand under its whole name
+            in_full = f"{table}.{field}"
+            if in_full in place:
+                place[in_full] = _anchored(place[in_full], folder)
 
 
 def _anchored(value: Any, folder: Path) -> Any:
@@ -177,10 +179,12 @@ def _anchored(value: Any, folder: Path) -> Any:
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
     """Take the cells, what each recipe of the file has for its own, out of *fields*. Raises RecipeError."""
     tables = fields.pop("cells", {})
-    if not isinstance(tables, dict) or not all(
-        isinstance(cell, dict) for cell in tables.values()
-    ):
-        raise RecipeError(f"{source}: 'cells' is no table of tables; write [cells.NAME]")
+    refusal = f"{source}: 'cells' is no table of tables; write [cells.NAME]"
+
+    if not isinstance(tables, dict):
+        raise RecipeError(refusal)
+    if not all(isinstance(cell, dict) for cell in tables.values()):
+        raise RecipeError(refusal)
     return tables
 
 
@@ -189,19 +193,19 @@ def merged(fields: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     whole = dict(fields)
     for name, value in own.items():
         below = whole.get(name)
-        if (
-            isinstance(below, Mapping)
-            and isinstance(value, Mapping)
-            and not _another(name, below, value)
-        ):
-            whole[name] = merged(below, value)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            another = _is_another_method(name, below, value)
+            whole[name] = value if another else merged(below, value)
         else:
             whole[name] = value
 
     return whole
 
 
-def _another(name: str, below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+def _is_another_method(
+    name: str, below: Mapping[str, Any], value: Mapping[str, Any]
+) -> bool:
+    """Whether the table *name* is that of the method, and *value* names another one than *below* does."""
     return name == "method" and value.get("name", below.get("name")) != below.get("name")
 
 
@@ -240,8 +244,10 @@ def _value(text: str) -> Any:
 
 def without_none(fields: dict[str, Any]) -> dict[str, Any]:
     """TOML has no null: a field that is not set is left out."""
-    return {
-        name: without_none(value) if isinstance(value, dict) else value
-        for name, value in fields.items()
-        if value is not None
-    }
+    kept = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            kept[name] = without_none(value)
+        elif value is not None:
+            kept[name] = value
+    return kept

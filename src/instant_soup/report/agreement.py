@@ -14,7 +14,7 @@ from .axes import RIGHT, WIDE, WIDTH
 from .drawing import Chart, Row
 from .figures import pruned
 from .layers import cell
-from .marks import Look, shortened, text
+from .marks import Look, Looks, shortened, text
 
 NAMES = 178  # width of the names
 FIRST = 26  # where the first row begins, beneath the numbers of the columns
@@ -24,9 +24,7 @@ Values = Mapping[tuple[str, str], float]
 """The cosine of each two methods, both ways around."""
 
 
-def alike(
-    pairs: Sequence[Pair], looks: Mapping[str, Look], *, beyond: bool
-) -> Chart | None:
+def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
     """The cosine between masks of each two methods, corrected for chance where *beyond*. None without a pair."""
     values = _values(pairs, beyond=beyond)
     methods = {name for key in values for name in key}
@@ -72,7 +70,7 @@ def _head(look: Look, i: int, size: float) -> Markup:
 
 
 def _cells(
-    values: Values, names: Sequence[str], i: int, size: float, looks: Mapping[str, Look]
+    values: Values, names: Sequence[str], i: int, size: float, looks: Looks
 ) -> Iterator[Markup]:
     """The cells of row *i*. Each bears the numbers of both methods, so that the page hides it with either."""
     name = names[i]

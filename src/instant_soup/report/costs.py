@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from markupsafe import Markup
 
 from ..evidence.comparison import Comparison
@@ -11,7 +9,7 @@ from ..evidence.ledger import PURPOSES, Bill, bill
 from .axes import RIGHT, WIDTH, Scale
 from .drawing import Chart, Row, bar, row
 from .figures import pruned
-from .marks import Look, shortened, text
+from .marks import Looks, shortened, text
 
 NAMES = 142  # width of the names
 TALL = 24  # height of a row
@@ -31,7 +29,7 @@ MEANING = {
 
 
 def by_purpose(
-    task: str, sparsity: float, comparison: Comparison, looks: Mapping[str, Look]
+    task: str, sparsity: float, comparison: Comparison, looks: Looks
 ) -> Chart | None:
     """What each method's cost was for, the cheapest on top. None with fewer than two methods."""
     lines = [line for line in comparison.of(task, sparsity) if not line.control]

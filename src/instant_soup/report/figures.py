@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from ..evidence.comparison import Comparison, Line
 from ..evidence.overview import dense_of
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, kept_apart, upwards
 from .drawing import Box, Chart, Row, bar, beside, frame, path, stairs, whisker
-from .marks import Look, mark, shortened, text
+from .marks import Look, Looks, mark, shortened, text
 
 MARGIN = 132  # for names at the ends of lines
 NAMED = 22  # lines whose names fit there
@@ -21,9 +21,7 @@ BESIDE = 40.0
 COLUMNS = ("seeds", "cost in T")
 
 
-def by_sparsity(
-    task: str, comparison: Comparison, looks: Mapping[str, Look]
-) -> Chart | None:
+def by_sparsity(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
     """The figure against sparsity, a line for each method, and the dense model. None where nothing is pruned."""
     cut = []
     for line in comparison.of_task(task):
@@ -80,7 +78,7 @@ def by_sparsity(
 
 
 def by_cost(
-    task: str, sparsity: float, comparison: Comparison, looks: Mapping[str, Look]
+    task: str, sparsity: float, comparison: Comparison, looks: Looks
 ) -> Chart | None:
     """The figure against the whole cost, with the line that no method is above. None with fewer than two methods."""
     lines = []
@@ -142,7 +140,7 @@ def pruned(sparsity: float) -> str:
     return f"{100 * sparsity:.4g}% pruned" if sparsity else "nothing pruned"
 
 
-def _methods(lines: Sequence[Line], looks: Mapping[str, Look]) -> list[str]:
+def _methods(lines: Sequence[Line], looks: Looks) -> list[str]:
     return sorted({line.method for line in lines}, key=lambda name: looks[name].number)
 
 
@@ -258,7 +256,7 @@ def _near(box: Box, dot: tuple[float, float]) -> bool:
 
 
 def _table(
-    lines: Sequence[Line], looks: Mapping[str, Look]
+    lines: Sequence[Line], looks: Looks
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     rows: list[Row] = []
     for line in sorted(lines, key=lambda line: (line.sparsity, -line.merit)):

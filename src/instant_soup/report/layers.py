@@ -13,7 +13,7 @@ from ..evidence.runs import Run
 from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row
 from .figures import pruned
-from .marks import Look, shortened, text
+from .marks import Looks, shortened, text
 
 NAMES = 178  # width of the names
 TALL = 22  # height of a row
@@ -57,9 +57,7 @@ def cell(
     return group.format(words, rect.format("", *place), label)
 
 
-def layers(
-    lines: Sequence[Line], looks: Mapping[str, Look], *, whole: bool = False
-) -> Chart | None:
+def layers(lines: Sequence[Line], looks: Looks, *, whole: bool = False) -> Chart | None:
     """What share each method keeps where. None where no record says.
 
     Shown is every parameter, or with *whole* every numbered layer as one, as also where parameters are very many.

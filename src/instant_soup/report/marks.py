@@ -46,7 +46,11 @@ class Look:
         ).format(self.colour, self.shape)
 
 
-def looks(methods: Iterable[str]) -> Mapping[str, Look]:
+Looks = Mapping[str, Look]
+"""The look of each method, by its name."""
+
+
+def looks(methods: Iterable[str]) -> Looks:
     """A look for each method, in the order given."""
     return {name: Look(i, name) for i, name in enumerate(methods)}
 

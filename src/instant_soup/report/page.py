@@ -19,7 +19,7 @@ from ..evidence.compare import compare
 from ..evidence.comparison import Comparison, Line, Offer
 from ..evidence.runs import gather
 from ..evidence.transfers import Matrix, gather_transfers, matrices_of
-from .marks import Look, looks, symbols
+from .marks import Look, Looks, looks, symbols
 from .recipes import recipes
 from .sections import sections
 
@@ -141,7 +141,7 @@ def _variant(name: str) -> bool:
     return name.endswith(")") and not name.endswith("(longer)")
 
 
-def _families(known: Mapping[str, Look]) -> list[tuple[str, list[Look]]]:
+def _families(known: Looks) -> list[tuple[str, list[Look]]]:
     """The looks of each method and of its variants together, by the method's bare name."""
     families: dict[str, list[Look]] = defaultdict(list)
     for look in sorted(known.values(), key=lambda look: look.number):
@@ -162,6 +162,7 @@ def _counts(comparison: Comparison) -> Mapping[str, str]:
         "task": len(comparison.tasks),
         "seed": len({run.seed for run in runs}),
     }
+
     words = {}
     for name, count in counts.items():
         plural = "" if count == 1 else "s"
@@ -169,7 +170,7 @@ def _counts(comparison: Comparison) -> Mapping[str, str]:
     return words
 
 
-def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
+def _advice(comparison: Comparison, known: Looks) -> list[Advice]:
     """What to use on each task and sparsity with something pruned, and on the mean rank."""
     rows = []
     for task, sparsity in comparison.blocks:
@@ -184,14 +185,14 @@ def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
     return rows
 
 
-def _choice(line: Line | None, known: Mapping[str, Look]) -> Choice | None:
+def _choice(line: Line | None, known: Looks) -> Choice | None:
     if line is None:
         return None
     facts = f"{tables.seeds(line)}, {line.cost.mean:.2f} T"
     return Choice(known[line.method], line.method, tables.shown(line.figure), facts)
 
 
-def _first(offer: Offer, known: Mapping[str, Look]) -> Choice | None:
+def _first(offer: Offer, known: Looks) -> Choice | None:
     ranks = offer.ranks
     if ranks is None:
         return None
@@ -201,9 +202,7 @@ def _first(offer: Offer, known: Mapping[str, Look]) -> Choice | None:
     return Choice(known[method], method, rank, facts)
 
 
-def _sheet(
-    comparison: Comparison, task: str, sparsity: float, known: Mapping[str, Look]
-) -> Sheet:
+def _sheet(comparison: Comparison, task: str, sparsity: float, known: Looks) -> Sheet:
     lines = comparison.of(task, sparsity)
     rows = []
     for line in lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil
 
 from markupsafe import Markup
@@ -11,7 +10,7 @@ from ..evidence import tables
 from ..evidence.comparison import Ranks
 from .axes import WIDE, Scale
 from .drawing import Chart, Row, bar, whisker
-from .marks import Look, mark, shortened, text
+from .marks import Look, Looks, mark, shortened, text
 
 SIDE = 170  # for names on both sides
 AXIS = 58  # height of the axis
@@ -19,7 +18,7 @@ STEP = 20  # between names
 BAR = 8  # between bars that join what is not told apart
 
 
-def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
+def by_rank(ranks: Ranks, looks: Looks) -> Chart:
     """Mean ranks on a line, names at both sides, and bars that join what is not told apart."""
     count = len(ranks.ranks)
     x = Scale(1, max(count, 2), SIDE, WIDE - SIDE)

@@ -13,7 +13,7 @@ from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.parts import AskedFor
 from .figures import pruned
-from .marks import Look
+from .marks import Look, Looks
 
 MOST = 400
 """Recipes on a page; more would make it slow to open."""
@@ -33,13 +33,13 @@ class Shown:
     facts: Mapping[str, str]
 
 
-def recipes(comparison: Comparison, looks: Mapping[str, Look]) -> tuple[Shown, ...]:
+def recipes(comparison: Comparison, looks: Looks) -> tuple[Shown, ...]:
     """A recipe for each line, the first `MOST` of them in the order of the tables."""
     lines = [line for block in comparison.blocks for line in comparison.of(*block)]
     return tuple(_shown(line, looks) for line in lines[:MOST])
 
 
-def _shown(line: Line, looks: Mapping[str, Look]) -> Shown:
+def _shown(line: Line, looks: Looks) -> Shown:
     run = line.runs[0]
     made = run.record.made
     seeds = [str(other.seed) for other in line.runs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..evidence.agreement import Pair
@@ -14,7 +14,7 @@ from .costs import by_purpose
 from .drawing import Chart
 from .figures import by_cost, by_sparsity
 from .layers import layers
-from .marks import Look
+from .marks import Looks
 from .ranking import by_rank
 from .soups import barriers, chosen
 from .transfers import travel
@@ -48,7 +48,7 @@ class Section:
 def sections(
     comparison: Comparison,
     pairs: Sequence[Pair],
-    looks: Mapping[str, Look],
+    looks: Looks,
     transfers: Sequence[Matrix] = (),
 ) -> tuple[Section, ...]:
     """Every section, also those that have nothing to show; that of transfers only where there are some."""
@@ -102,7 +102,7 @@ def sections(
 
 
 def _sparsity(
-    comparison: Comparison, looks: Mapping[str, Look], tasks: Sequence[str], few: str
+    comparison: Comparison, looks: Looks, tasks: Sequence[str], few: str
 ) -> Section:
     return _section(
         "sparsity",
@@ -114,7 +114,7 @@ def _sparsity(
 
 
 def _cost(
-    comparison: Comparison, looks: Mapping[str, Look], blocks: Sequence[Block], few: str
+    comparison: Comparison, looks: Looks, blocks: Sequence[Block], few: str
 ) -> Section:
     return _section(
         "cost",
@@ -125,7 +125,7 @@ def _cost(
     )
 
 
-def _ranks(comparison: Comparison, looks: Mapping[str, Look]) -> Section:
+def _ranks(comparison: Comparison, looks: Looks) -> Section:
     return _section(
         "ranks",
         "Which methods are told apart?",
@@ -137,7 +137,7 @@ def _ranks(comparison: Comparison, looks: Mapping[str, Look]) -> Section:
 
 
 def _bill(
-    comparison: Comparison, looks: Mapping[str, Look], blocks: Sequence[Block], less: str
+    comparison: Comparison, looks: Looks, blocks: Sequence[Block], less: str
 ) -> Section:
     return _section(
         "bill",
@@ -149,7 +149,7 @@ def _bill(
 
 
 def _layers(
-    comparison: Comparison, looks: Mapping[str, Look], blocks: Sequence[Block], less: str
+    comparison: Comparison, looks: Looks, blocks: Sequence[Block], less: str
 ) -> Section:
     whole = _cells(comparison, blocks) > CELLS
     charts = []
@@ -167,7 +167,7 @@ def _layers(
     )
 
 
-def _agreement(pairs: Sequence[Pair], looks: Mapping[str, Look]) -> Section:
+def _agreement(pairs: Sequence[Pair], looks: Looks) -> Section:
     charts = []
     for group in _groups(pairs):
         charts += [alike(group, looks, beyond=beyond) for beyond in (True, False)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,7 +11,7 @@ from ..evidence.comparison import Comparison, Line
 from ..store.parts import IngredientNote
 from .axes import LEFT, WIDTH, across, upwards
 from .drawing import Chart, Row, frame
-from .marks import Look, mark
+from .marks import Looks, mark
 
 BARRIER = "loss barrier"
 """The name of the axis of barriers, on which 0 is drawn."""
@@ -35,7 +35,7 @@ class Ingredient:
     taken: bool
 
 
-def chosen(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
+def chosen(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
     """The validation figure of each ingredient, hollow where it was left out. None where no soup was made."""
     ingredients = _of(task, comparison)
     taken = sum(ingredient.taken for ingredient in ingredients)
@@ -53,9 +53,7 @@ def chosen(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Char
     )
 
 
-def barriers(
-    task: str, comparison: Comparison, looks: Mapping[str, Look]
-) -> Chart | None:
+def barriers(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
     """The loss barrier between the soup so far and each ingredient. None where none was measured."""
     points = []
     for ingredient in _of(task, comparison):
@@ -83,7 +81,7 @@ def _chart(
     caption: str,
     finding: str,
     points: Sequence[tuple[Ingredient, float]],
-    looks: Mapping[str, Look],
+    looks: Looks,
 ) -> Chart | None:
     """*points*, each an ingredient with its value, in the order in which soups were offered them."""
     if not points:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,7 +11,7 @@ from ..evidence.comparison import Line
 from ..store.parts import RoundNote
 from .axes import Scale, across, upwards
 from .drawing import Chart, Row, frame, path
-from .marks import Look, mark
+from .marks import Looks, mark
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ FACTS = (
 )
 
 
-def votes(
-    task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look]
-) -> Chart | None:
+def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Looks) -> Chart | None:
     """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
     curves: list[tuple[Line, dict[float, float]]] = []
     for line in lines:

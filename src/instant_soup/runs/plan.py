@@ -58,9 +58,8 @@ class Plan:
     @property
     def total(self) -> Cost:
         """The whole cost, the test reading included."""
-        return sum(
-            (cost for bill in (self.draw, self.train) for cost in bill.values()), Cost()
-        )
+        costs = [*self.draw.values(), *self.train.values()]
+        return sum(costs, Cost())
 
     @property
     def ratio(self) -> float:

@@ -136,4 +136,7 @@ def _returned(round_: Round, load: Load) -> int:
 
 def numbers(most: int) -> list[int]:
     """1, 2, 4 and so on up to *most*, which is the last."""
-    return [2**i for i in range(ceil(log2(most)))] + [most] if most > 1 else [1]
+    if most <= 1:
+        return [1]
+    powers = [2**i for i in range(ceil(log2(most)))]
+    return [*powers, most]

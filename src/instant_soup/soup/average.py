@@ -89,6 +89,7 @@ def learned(
         # each rank has its rows of the products, whose sum is the whole product
         along = learner.scope.shards.team.added(torch.stack(rows))
 
+        # the gradient by hand: autograd would hold a graph over all ingredients
         logits.grad = shares * (along - (shares * along).sum(1, keepdim=True))
         optimizer.step()
 
@@ -131,4 +132,5 @@ def _along(slope: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
     """How steep the loss is along each of *parts*, float32 [parts]."""
     if slope is None:  # a parameter that is not trained
         return torch.zeros(len(parts))
-    return torch.stack([(slope * part).sum().float().cpu() for part in parts])
+    products = [(slope * part).sum() for part in parts]
+    return torch.stack([product.float().cpu() for product in products])

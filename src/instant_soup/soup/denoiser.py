@@ -107,6 +107,7 @@ def briefs(
     dice = random.Random(seed)
     trainings = [protocols.draw(dice) for _ in range(count)]
 
+    # with one seed for all, which divides the examples for them together
     if protocols.subsets == "disjoint":
         trainings = [
             replace(training, portion=Portion(index, count, seed))
@@ -233,6 +234,7 @@ def denoise(
         scores.add(seen.scores)
         weights.add(seen.weights)
         if wanted.spread:
+            # a sum of squares, so that no look-ahead has to be kept for the spread
             squares.add({name: part.square() for name, part in seen.scores.items()})
 
         if enough is not None and enough(_outlook(masks, scores, squares, weights)):

@@ -189,8 +189,10 @@ def _data_files(place: Path | None, store: Path) -> Iterator[Path]:
     ours = store.resolve()
     for path in sorted(place.rglob("*")):
         inside = path.relative_to(place).parts
-        json_of_data = path.suffix.lower() == ".json" and inside[:-1] in ((), ("data",))
-        is_data = path.suffix.lower() in _TABLES | _IMAGES or json_of_data
+        suffix = path.suffix.lower()
+        # JSON deeper down is about the data, such as notes of whoever made it
+        json_of_data = suffix == ".json" and inside[:-1] in ((), ("data",))
+        is_data = suffix in _TABLES | _IMAGES or json_of_data
         hidden = any(part.startswith(".") for part in inside)
         if not is_data or hidden or not path.is_file():
             continue

@@ -140,9 +140,13 @@ def _damaged(folder: Path, notes: Mapping[str, Any]) -> str:
     """The first file of tensors that is not as it was written; nothing where an earlier version noted no digests."""
     if "files" not in notes:
         return ""
+
     now = _digests(folder)
-    names = sorted({*now, *notes["files"]})
-    return next((name for name in names if now.get(name) != notes["files"].get(name)), "")
+    written: Mapping[str, str] = notes["files"]
+    for name in sorted({*now, *written}):
+        if now.get(name) != written.get(name):
+            return name
+    return ""
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

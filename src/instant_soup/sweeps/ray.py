@@ -93,6 +93,7 @@ def _end(sweep: Sweep, wanted: Wanted, reference: Any) -> None:
     except RayError as error:
         known = sweep.ready(wanted) or wanted
         Progress.of(sweep.store, known.recipe).end()
+
         why = str(error).strip().splitlines()[0]
         sweep.note(
             sweep.store.cell(known.recipe),
@@ -113,6 +114,7 @@ class _Resources:
         room(
             self.cpus, self._gpus
         )  # it refuses a cluster in which no run could ever start
+
         memories = [
             int(node["Resources"].get("memory", 0))
             for node in ray.nodes()

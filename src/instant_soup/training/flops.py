@@ -115,11 +115,10 @@ def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
 def _parabola(corners: Sequence[tuple[int, int]], at: int) -> Fraction:
     """The parabola through three points, exactly (Lagrange)."""
     (a, at_a), (b, at_b), (c, at_c) = corners
-    return (
-        at_a * Fraction((at - b) * (at - c), (a - b) * (a - c))
-        + at_b * Fraction((at - a) * (at - c), (b - a) * (b - c))
-        + at_c * Fraction((at - a) * (at - b), (c - a) * (c - b))
-    )
+    of_a = Fraction((at - b) * (at - c), (a - b) * (a - c))
+    of_b = Fraction((at - a) * (at - c), (b - a) * (b - c))
+    of_c = Fraction((at - a) * (at - b), (c - a) * (c - b))
+    return at_a * of_a + at_b * of_b + at_c * of_c
 
 
 @contextmanager

@@ -73,7 +73,9 @@ class Layout:
 
         # the last batch counts once
         mine = answers if self.team.rank < batches else answers[:0]
-        return self.team.pooled(mine.reshape(-1)).view(-1, *answers.shape[1:])
+        # flat, for what ranks pool has one dimension
+        pooled = self.team.pooled(mine.reshape(-1))
+        return pooled.view(-1, *answers.shape[1:])
 
     def added(self, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
         """The sum over ranks of gradients that each rank has from its own examples."""
@@ -239,6 +241,8 @@ def _rows(module: nn.Module) -> dict[str, tuple[int, int]]:
 
 def _lengths(parameter: DTensor) -> list[int]:
     """How many rows each rank holds."""
+    rows = parameter.shape[0]
     size = parameter.device_mesh.size()
-    most = ceil(parameter.shape[0] / size)
-    return [max(0, min(most, parameter.shape[0] - rank * most)) for rank in range(size)]
+    # as FSDP2 divides them: all have equally many, until nothing is left for the last
+    most = ceil(rows / size)
+    return [max(0, min(most, rows - rank * most)) for rank in range(size)]

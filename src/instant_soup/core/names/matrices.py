@@ -80,7 +80,11 @@ def role(name: str, shape: Shape) -> str:
         return "embedding"
     if is_in_block(name) and _ROUTER.fullmatch(owner) and lengths[0] < lengths[-1]:
         return "router"
-    return next((kind for kind in ROLES if _is(own, kind) or _is(owner, kind)), "")
+
+    for kind in ROLES:
+        if _is(own, kind) or _is(owner, kind):
+            return kind
+    return ""
 
 
 def unusual(name: str, shape: Shape) -> str:

@@ -15,12 +15,13 @@ def check_agreement(mask: Mask, team: Team) -> None:
     Raises RankError, on all ranks, that names the first parameter on which they differ.
     """
     hashes = [_hash(mask, name) for name in mask]
-    # for each parameter, what each rank has
-    by_name = zip(*team.table(hashes), strict=True)
+    by_rank = team.table(hashes)
 
-    differing = {
-        name: row for name, row in zip(mask, by_name, strict=True) if len(set(row)) > 1
-    }
+    differing = {}
+    for name, *row in zip(mask, *by_rank, strict=True):
+        if len(set(row)) > 1:
+            differing[name] = row
+
     if differing:
         name, row = next(iter(differing.items()))
         other = next(rank for rank, hash_ in enumerate(row) if hash_ != row[0])

@@ -31,7 +31,10 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
         return values.kthvalue(len(values) - k + 1).values.item()
 
     keys = _keys(values).sort().values
-    mine = [int(keys[0]), int(keys[-1])] if len(keys) else [_MOST, _LEAST]
+    # a rank that has no value at all must not widen the range
+    mine = [_MOST, _LEAST]
+    if len(keys):
+        mine = [int(keys[0]), int(keys[-1])]
     ends = team.table(mine)
     low = min(first for first, _ in ends)
     high = max(last for _, last in ends)
