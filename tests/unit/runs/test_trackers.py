@@ -56,7 +56,7 @@ def test_a_tracker_is_told_the_recipe_every_piece_of_work_and_what_came_of_it(
     recipe: soup.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake()
-    monkeypatch.setattr(track, "_made", lambda *_: fake)
+    monkeypatch.setattr(track, "_tracker", lambda *_: fake)
     record = run(recipe, tmp_path, ["tensorboard"])
     acts = [act for act, _ in fake.told]
     assert acts[:2] == ["start", "configure"]
@@ -86,7 +86,7 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning_and_changes_nothing(
 ) -> None:
     alone = soup.run(recipe, soup.Store(tmp_path / "alone"))
     fakes = {"tensorboard": Fake(fails), "mlflow": Fake()}
-    monkeypatch.setattr(track, "_made", lambda name, *_: fakes[name])
+    monkeypatch.setattr(track, "_tracker", lambda name, *_: fakes[name])
     with pytest.warns(
         UserWarning, match=rf"tensorboard could not {fails} \(gone\); the run goes on"
     ) as warned:
@@ -101,7 +101,7 @@ def test_trackers_are_finished_when_the_run_raises(
     recipe: soup.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake()
-    monkeypatch.setattr(track, "_made", lambda *_: fake)
+    monkeypatch.setattr(track, "_tracker", lambda *_: fake)
     with pytest.raises(SoupError), tracked(["wandb"], recipe, tmp_path):
         raise SoupError("the run failed")
     assert fake.told[-1] == ("finish", None)
