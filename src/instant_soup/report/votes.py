@@ -18,7 +18,7 @@ from .marks import Looks, mark
 class Fact:
     """A figure of a round: how it is read from a note, and its words."""
 
-    of: Callable[[RoundNote], float | None]
+    read: Callable[[RoundNote], float | None]
     title: str
     axis: str
     caption: str
@@ -51,7 +51,7 @@ def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Looks) -> Chart |
     """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
     curves: list[tuple[Line, dict[float, float]]] = []
     for line in lines:
-        rounds = _rounds(line, fact.of)
+        rounds = _rounds(line, fact)
         if rounds and not line.control:
             curves.append((line, rounds))
     if not curves:
@@ -99,12 +99,12 @@ def _ticks(x: Scale, targets: Iterable[float]) -> dict[float, str]:
     return ticks
 
 
-def _rounds(line: Line, of: Callable[[RoundNote], float | None]) -> dict[float, float]:
+def _rounds(line: Line, fact: Fact) -> dict[float, float]:
     """Target -> the mean over seeds, in the order of the rounds."""
     seeds: dict[float, list[float]] = defaultdict(list)
     for run in line.runs:
         for note in run.record.ticket.notes.rounds:
-            value = of(note)
+            value = fact.read(note)
             # one look-ahead agrees with itself
             several = note.lookaheads is None or note.lookaheads > 1
             if value is not None and several:
