@@ -22,6 +22,7 @@ from pydantic import (
 
 from ..core.content import content_key, short
 from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
+from ..core.kinds import checked
 from ..engine import Engine
 from ..training.regime import Regime
 from . import toml
@@ -280,6 +281,7 @@ class Recipe(_Strict):
         return self
 
     @classmethod
+    @checked
     def parse(cls, fields: Mapping[str, Any], source: str = "recipe") -> Self:
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
         refuse_unknown(fields, source)
@@ -291,6 +293,7 @@ class Recipe(_Strict):
             raise RecipeError(f"{source}: {error}") from error
 
     @classmethod
+    @checked
     def read(
         cls, path: str | Path, changes: Iterable[str] = (), *, cell: str | None = None
     ) -> Self:
