@@ -35,14 +35,14 @@ PARTS = {  # by the file and the function that a part is all of
     "backward": ("accelerate/accelerator.py", "backward"),
     "clip": ("accelerate/accelerator.py", "clip_grad_norm_"),
     "optimiser": ("torch/optim/adam.py", "step"),
-    "swap a copy in and out": ("training/learner.py", "_fork"),
+    "swap a copy in and out": ("training/masked.py", "copied"),
     "prune": ("core/prune.py", "prune"),
-    "clear what is pruned": ("training/learner.py", "_zero_pruned"),
+    "clear what is pruned": ("training/masked.py", "_zero_pruned"),
     "add up look-aheads": ("soup/denoiser.py", "add"),
     "save the place": ("training/learner.py", "_save"),
     "save the ticket": ("store/store.py", "save_ticket"),
     "save the model": ("store/store.py", "save_model"),
-    "validation and test": ("training/learner.py", "_answers"),
+    "validation and test": ("training/evaluation.py", "_answers"),
 }
 
 

@@ -85,7 +85,9 @@ def work(folder: Path, options: dict[str, float]) -> None:
     """Prune under the limit, and say what it took."""
     import torch
 
-    from instant_soup.checkpoints.blocks import Job, outline, prune_blocks
+    from instant_soup.checkpoints.block_job import Job
+    from instant_soup.checkpoints.blocks import prune_blocks
+    from instant_soup.checkpoints.outline import outline
 
     torch.set_num_threads(1)
     limit = int(options["limit"] * GIB)

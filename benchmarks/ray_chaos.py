@@ -34,7 +34,7 @@ from instant_soup.models import tiny
 from instant_soup.recipes.grid import expand
 from instant_soup.store.store import Store
 from instant_soup.sweeps.progress import Progress
-from instant_soup.sweeps.ray import cluster as on_ray
+from instant_soup.sweeps.ray import on_ray
 from instant_soup.sweeps.sweep import Sweep
 from measure import Goal, options, report
 

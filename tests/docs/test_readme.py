@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import instant_soup as soup
-from instant_soup.checkpoints.blocks import Job, prune_blocks
+from instant_soup.checkpoints.block_job import Job
+from instant_soup.checkpoints.blocks import prune_blocks
 from instant_soup.models import tiny_decoders
 from instant_soup.recipes.grid import expand
 from instant_soup.tasks import CourseTask, text

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from ..core.budget import Cost
-from ..core.errors import DataError, KnobError
 from ..core.files import write, write_text
-from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
-from ..core.prune import Across, shares, survivors
+from ..core.prune import shares, survivors
 from ..core.scope import Scope
 from ..data.language import calibration_windows
-from ..methods.calibration import SCORES, USUAL, Calibrated, Cutter
-from ..methods.method import describe
 from ..models import decoder
 from ..models.classifier import loading
-from ..training.inputs import PASSES, Block, blocks_of, inputs_of
+from ..training.inputs import Block, blocks_of, inputs_of
+from .block_job import Job
 from .checkpoint import INDEX
 from .job import alone
 from .masks import Masks, write_ticket
@@ -46,100 +41,6 @@ FLOW = "instant_soup.flow"
 
 Watch = Callable[[str, int, int], None]
 """(stage, blocks done, blocks) -> None"""
-
-
-@dataclass(frozen=True)
-class Job:
-    """How a checkpoint is pruned block by block.
-
-    Attributes:
-        score: ``"wanda"``, ``"ria"``, ``"sparsegpt"`` or ``"magnitude"``.
-        across: the same share of each ``"layer"`` or ``"row"``; as the authors of the score do if None.
-        pattern: ``"unstructured"``, or ``"N:M"``.
-        calibrate: the text to calibrate on; not needed for magnitudes.
-        samples, window: how many windows of how many tokens; the model's limit or 2,048 if None.
-        batch: windows that go through a block at a time.
-    """
-
-    sparsity: float
-    score: str = "wanda"
-    across: Across | None = None
-    pattern: str = UNSTRUCTURED
-    calibrate: str | None = None
-    samples: int = 128
-    window: int | None = None
-    batch: int = 1
-
-    def __post_init__(self) -> None:
-        if self.score in SCORES:
-            # the same knobs have to make sense
-            Calibrated(self.score, self.samples, self.across, self.pattern)
-            if self.calibrate is None:
-                raise KnobError(
-                    f"{self.score} needs text to calibrate on; give a folder with --calibrate"
-                )
-        elif self.score != "magnitude":
-            raise KnobError(
-                f"score is {self.score!r}; expected one of magnitude, {', '.join(SCORES)}"
-            )
-
-        if self.across == "model":
-            raise KnobError(
-                "across is 'model', and this cuts block by block; set it to 'layer' or 'row'"
-            )
-
-        if self.batch < 1:
-            raise KnobError(
-                f"batch is {self.batch}; expected 1 or more windows at a time"
-            )
-
-        check_pattern(self.pattern, self.sparsity)
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """Name and knobs, as a ticket records them."""
-        if self.score in SCORES:
-            return describe(
-                Calibrated(self.score, self.samples, self.across, self.pattern)
-            )
-        return {"name": self.score, "across": self.cutter.across, "pattern": self.pattern}
-
-    @property
-    def charged(self) -> Cost:
-        """What drawing the ticket costs, as a learner is charged for the same."""
-        if self.score in SCORES:
-            return Cost(0, self.samples, PASSES * self.samples)
-        return Cost()
-
-    @property
-    def cutter(self) -> Cutter:
-        """What cuts one matrix."""
-        return Cutter(
-            self.score,
-            self.across or USUAL.get(self.score, "layer"),
-            Pattern.named(self.pattern),
-        )
-
-
-@dataclass(frozen=True)
-class Outline:
-    """What a job will take, told before it starts.
-
-    Attributes:
-        blocks: how many there are.
-        block: bytes of the largest block in float32.
-        statistics: bytes of what is known of the inputs of one block.
-        memory: bytes at a time, about: block, its stored form, statistics and what is made of them.
-        disk: bytes of what goes from block to block; none for magnitudes.
-        written: bytes of the shards.
-    """
-
-    blocks: int
-    block: int
-    statistics: int
-    memory: int
-    disk: int
-    written: int
 
 
 @dataclass(frozen=True)
@@ -158,45 +59,6 @@ class Streamed:
     def kept(self) -> int:
         """How many weights of the scope survive."""
         return sum(self.kept_by_name.values())
-
-
-def outline(source: str | Path, job: Job) -> Outline:
-    """What *job* on *source* will take, without reading weights. Raises as `prune_blocks` does."""
-    skeleton = Skeleton.of(Path(source))
-    _check(skeleton.scope, job)
-    blocks = blocks_of(skeleton.model, skeleton.scope)
-    sizes = [
-        sum(skeleton.numel(name) for name in skeleton.of_block(block)) for block in blocks
-    ]
-    stored = max(
-        sum(
-            skeleton.checkpoint.parts[skeleton.names[n]].nbytes
-            for n in skeleton.of_block(b)
-        )
-        for b in blocks
-    )
-    widths = [_statistic(skeleton.scope, block, job) for block in blocks]
-    config: Any = skeleton.model.config
-    window = _window(job, config)
-    hidden = int(config.get_text_config().hidden_size)
-    largest = max(skeleton.numel(name) for name in skeleton.scope)
-    states = 0 if job.score == "magnitude" else 2 * 4 * job.samples * window * hidden
-    embeddings = (
-        0
-        if job.score == "magnitude"
-        else 4 * sum(skeleton.numel(name) for name in skeleton.outside)
-    )
-    work = 16 * largest + job.batch * window * 64 * hidden
-    block = 4 * max(sizes)
-
-    return Outline(
-        blocks=len(blocks),
-        block=block,
-        statistics=max(widths),
-        memory=block + max(stored + max(widths) + work, embeddings),
-        disk=states,
-        written=sum(part.nbytes for part in skeleton.checkpoint.parts.values()),
-    )
 
 
 def prune_blocks(
@@ -224,16 +86,15 @@ def prune_blocks(
         ScopeError, SparsityError: the pattern does not divide a matrix, or does not end at this sparsity.
         StoreError: *out* holds something else, has ended without a ticket that is asked for now, or cannot be written.
     """
-    source, folder = Path(source), Path(out)
+    source = Path(source)
+    folder = Path(out)
     skeleton = Skeleton.of(source)
     scope = skeleton.scope
-    _check(scope, job)
-    parts = shares(
-        scope,
-        {name: scope.numel(name) for name in scope},
-        survivors(job.sparsity, scope.size),
-    )
-    batches = [] if job.score == "magnitude" else _batches(source, job, skeleton.model)
+    job.check(scope)
+
+    kept = survivors(job.sparsity, scope.size)
+    parts = shares(scope, {name: scope.numel(name) for name in scope}, kept)
+    batches = _batches(source, job, skeleton.model) if job.calibrated else []
 
     with alone(folder, source):
         done = begun(folder, facts(source, skeleton.checkpoint, asdict(job)))
@@ -241,17 +102,19 @@ def prune_blocks(
             work = _Work(skeleton, folder, job, parts, watch)
             work.carry_out(batches, done)
             _finish(work, source)
+
         if ticket is not None:
-            method = job.described
             write_ticket(
                 Path(ticket),
                 skeleton,
                 folder,
                 Masks(folder / FLOW),
                 source.resolve().name,
-                method,
+                job.described,
                 job.charged,
             )
+
+        # only now: a call that is stopped while it writes the ticket has to find the masks again
         if done is not None:
             note(folder, "all")
         shutil.rmtree(folder / FLOW, ignore_errors=True)
@@ -278,31 +141,38 @@ class _Work:
 
     def carry_out(self, batches: list[Tensor], done: int) -> None:
         """Cut and write each block that was not passed yet."""
-        if self.job.score == "magnitude":
-            for number, block in enumerate(self.blocks[done:], done):
-                with self._hold(block):
-                    self._cut(number, block, {})
-                note(self.folder, number + 1)
+        if self.job.calibrated:
+            self._cut_by_inputs(batches, done)
             return
 
+        for number, block in enumerate(self.blocks[done:], done):
+            with self._hold(block):
+                self._cut(number, block, {})
+            note(self.folder, number + 1)
+
+    def _cut_by_inputs(self, batches: list[Tensor], done: int) -> None:
         spill = Spill(self.folder / FLOW, done)
+        model = self.skeleton.model
         self.skeleton.load(self.skeleton.outside)
-        statistics = inputs_of(
-            self.skeleton.model,
+
+        inputs = inputs_of(
+            model,
             self.skeleton.scope,
             lambda: [{"input_ids": batch} for batch in batches],
-            lambda batch: self.skeleton.model(**batch, use_cache=False),
+            lambda batch: model(**batch, use_cache=False),
             second_moment=self.job.cutter.second_moment,
             hold=self._hold,
             states=lambda: spill,
             start=done,
         )
-        for number, found in enumerate(statistics, done):
+        for number, statistics in enumerate(inputs, done):
             if number == done:
-                self.skeleton.drop(self.skeleton.outside)  # blocks need nothing of it
+                # the embeddings have been run once, and blocks need nothing of them
+                self.skeleton.drop(self.skeleton.outside)
             if number:
+                # what went into this block is on disk, so the one before is passed for good
                 note(self.folder, number)
-            self._cut(number, self.blocks[number], found)
+            self._cut(number, self.blocks[number], statistics)
 
     @contextmanager
     def _hold(self, block: Block) -> Iterator[None]:
@@ -315,92 +185,73 @@ class _Work:
 
     def _cut(self, number: int, block: Block, statistics: dict[str, Tensor]) -> None:
         """Cut the matrices of a block that is in memory, in place, and write its shard."""
-        model, scope = self.skeleton.model, self.skeleton.scope
-        shard, kept = {}, {}
+        shard: dict[str, Tensor] = {}
+        kept: dict[str, Tensor] = {}
         for name in self.skeleton.of_block(block):
             stored = self.skeleton.checkpoint[self.skeleton.names[name]]
-            if name in scope:
-                live, dim = model.get_parameter(name).data, scope.inputs.get(name, -1)
+            if name in self.skeleton.scope:
+                # dropped as soon as it is used: statistics are the largest part of what is in memory
                 statistic = statistics.pop(name, torch.empty(0))
-                flags, weight = self.job.cutter.cut(
-                    live, statistic, self.parts[name], dim
-                )
-                updated = self.job.cutter.second_moment
-                stored = (
-                    weight.to(stored.dtype) if updated else stored.masked_fill(~flags, 0)
-                )
-                live.copy_(stored)
-                kept[name] = flags
+                stored, kept[name] = self._cut_matrix(name, stored, statistic)
             shard[self.skeleton.names[name]] = stored.contiguous()
 
         Masks(self.folder / FLOW).put(number, kept)
         counts = {name: int(flags.sum()) for name, flags in kept.items()}
-        write(
-            self.shard(number),
-            partial(save, shard, {"kept": json.dumps(counts), "format": "pt"}),
-        )
+        metadata = {"kept": json.dumps(counts), "format": "pt"}
+        write(self.shard(number), partial(save, shard, metadata))
         self.watch("block", number + 1, len(self.blocks))
 
+    def _cut_matrix(
+        self, name: str, stored: Tensor, statistic: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A matrix as the shard stores it, and which of its weights are kept."""
+        live = self.skeleton.model.get_parameter(name).data
+        dim = self.skeleton.scope.inputs.get(name, -1)
+        cutter = self.job.cutter
+        flags, weight = cutter.cut(live, statistic, self.parts[name], dim)
 
-def _statistic(scope: Scope, block: Block, job: Job) -> int:
-    """Bytes of the statistics of a block."""
-    total = 0
-    for name in block.names:
-        shape, dim = scope.shapes[name], scope.inputs.get(name, -1)
-        width, stack = shape[dim], prod(shape[:-2])
-        total += 4 * stack * width * (width if job.cutter.second_moment else 1)
-    return total if job.score != "magnitude" else 0
+        if cutter.second_moment:  # SparseGPT changes what survives
+            pruned = weight.to(stored.dtype)
+        else:
+            pruned = stored.masked_fill(~flags, 0)
 
-
-def _check(scope: Scope, job: Job) -> None:
-    survivors(job.sparsity, scope.size)
-    if (pattern := Pattern.named(job.pattern)) is not None:
-        pattern.check(scope)
-
-
-def _window(job: Job, config: Any) -> int:
-    most = decoder.positions(config)
-    window = job.window or min(decoder.MOST, most)
-    if not 2 <= window <= most:
-        raise DataError(
-            f"a window has {window:,} tokens, and the model reads 2 to {most:,}; set --window in between"
-        )
-    return window
+        # the next block has to be given what the shard holds, rounded to its dtype as it is there
+        live.copy_(pruned)
+        return pruned, flags
 
 
 def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
     """The windows to calibrate on, in micro-batches."""
     with loading(str(source), "put the tokenizer beside the checkpoint"):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+
     config: Any = model.config
     decoder.check_vocabulary(tokenizer, config.get_text_config().vocab_size, str(source))
-    windows = calibration_windows(
-        str(job.calibrate), tokenizer, _window(job, config), job.samples
-    )
+
+    window = job.window_of(config)
+    windows = calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
     return list(torch.split(windows, job.batch))
 
 
 def _finish(work: _Work, source: Path) -> None:
     """Write what is in no block, the index and what is no weight."""
     skeleton = work.skeleton
-    inside = {
-        skeleton.names[name] for block in work.blocks for name in skeleton.of_block(block)
-    }
+    checkpoint = skeleton.checkpoint
+
+    places: dict[str, str] = {}
+    for number, block in enumerate(work.blocks):
+        for name in skeleton.of_block(block):
+            places[skeleton.names[name]] = work.shard(number).name
+
     rest = {
-        name: skeleton.checkpoint[name].contiguous()
-        for name in skeleton.checkpoint
-        if name not in inside
+        name: checkpoint[name].contiguous() for name in checkpoint if name not in places
     }
     last = work.shard(len(work.blocks))
     write(last, partial(save, rest, {"format": "pt"}))
+    places |= dict.fromkeys(rest, last.name)
 
-    places = dict.fromkeys(rest, last.name)
-    for number, block in enumerate(work.blocks):
-        places |= {
-            skeleton.names[name]: work.shard(number).name
-            for name in skeleton.of_block(block)
-        }
-    size = sum(part.nbytes for part in skeleton.checkpoint.parts.values())
+    # the index last: with it the folder reads as a checkpoint
+    size = sum(part.nbytes for part in checkpoint.parts.values())
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
     write_text(work.folder / INDEX, json.dumps(index, indent=2))
     copy_the_rest(source, work.folder)

@@ -22,6 +22,16 @@ Item = TypeVar("Item")
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)
+"""What reading JSON of unknown content may raise: missing, no JSON, of another shape, or nested too deep."""
+
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@ -]*\.safetensors")
 _MOST_INDEX = 100_000_000  # bytes
 
@@ -100,9 +110,9 @@ class Checkpoint(Mapping[str, Tensor]):
                 raise DataError(
                     f"{path / INDEX} promises {name!r} in {file.name}, which lacks it; restore the file"
                 )
-        return cls(
-            files, {name: parts[name] for name in sorted(parts, key=_natural)}, states
-        )
+
+        in_order = {name: parts[name] for name in sorted(parts, key=_natural)}
+        return cls(files, in_order, states)
 
     def refuse_change(self, file: Path) -> None:
         """Raise DataError unless the shard *file* is as it was when it was looked over."""
@@ -128,18 +138,20 @@ def ahead(items: Iterator[Item], depth: int = 8) -> Iterator[Item]:
     """The same items, the next few being made in a thread while one is worked on: reading and working overlap."""
     with ThreadPoolExecutor(1) as pool:
         coming = deque(pool.submit(next, items, None) for _ in range(depth))
-        while (item := coming.popleft().result()) is not None:
+        while True:
+            item = coming.popleft().result()
+            if item is None:
+                return
             coming.append(pool.submit(next, items, None))
             yield item
 
 
 def threads() -> int:
     """How many threads work on a checkpoint: as many as this process has cores, up to eight."""
-    cores = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))  # a job's share of a node, not all of it
+    else:
+        cores = os.cpu_count() or 1
     return min(8, cores)
 
 
@@ -154,6 +166,7 @@ def _files(path: Path) -> tuple[list[Path], dict[str, Path]]:
 
     if (path / SINGLE).is_file():
         return [path / SINGLE], {}
+
     shards = sorted(path.glob("*.safetensors"))
     if len(shards) != 1:
         raise DataError(
@@ -172,14 +185,7 @@ def _index(path: Path) -> dict[str, str]:
     try:
         files = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
         plain = all(_SHARD.fullmatch(file) for file in files.values())
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as reason:
+    except UNREADABLE as reason:
         raise DataError(
             f"{path} is not a readable index ({reason!r}); restore it"
         ) from reason
@@ -197,6 +203,7 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     pieces = re.split(r"([0-9]+)", name)
     key = []
     for i, piece in enumerate(pieces):
+        # by length first: digits of any number compare as texts then, however many there are
         digits = piece.lstrip("0")
         key.append((len(digits), digits) if i % 2 else (0, piece))
     return tuple(key)

@@ -15,6 +15,7 @@ from ..core.errors import StoreError
 from ..core.files import write_text
 from ..store.locks import Locks
 from ..store.plain import seal, sealed
+from .checkpoint import UNREADABLE
 from .counts import Cut
 
 SCHEMA = 2
@@ -61,22 +62,13 @@ class PruneJob:
             # schema 1 noted none: they are written again
             shards = dict(facts.get("shards", {}))
             size = int(facts["prunable"])
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            RecursionError,
-        ) as reason:
+        except UNREADABLE as reason:
             raise StoreError(
                 f"{path} is not readable ({reason!r}); delete {folder} and begin again"
             ) from reason
 
-        if (
-            before.get("source") == asked["source"]
-            and before.get("files") != asked["files"]
-        ):
+        same_source = before.get("source") == asked["source"]
+        if same_source and before.get("files") != asked["files"]:
             raise StoreError(
                 f"the files of {asked['source']} have changed since {folder} was begun; delete it and begin again"
             )
@@ -125,7 +117,9 @@ def checksum_of(path: Path) -> int:
     checksum = 0
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_READ):
+            while chunk := file.read(
+                _READ
+            ):  # in pieces: a shard may be larger than memory
                 checksum = crc32(chunk, checksum)
     except OSError as reason:
         raise StoreError(
@@ -146,11 +140,9 @@ def alone(folder: Path, source: Path) -> Iterator[None]:
         )
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is no folder; choose another name to write to")
-    if (
-        folder.is_dir()
-        and not (folder / RECORD).is_file()
-        and any(folder.glob("*.safetensors"))
-    ):
+
+    begun = (folder / RECORD).is_file()
+    if folder.is_dir() and not begun and any(folder.glob("*.safetensors")):
         raise StoreError(
             f"{folder} holds a checkpoint that is not of this job; choose another folder"
         )

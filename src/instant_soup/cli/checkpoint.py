@@ -30,7 +30,7 @@ from .app import Json, Quiet, app
 from .console import say
 
 if TYPE_CHECKING:
-    from ..checkpoints.blocks import Job
+    from ..checkpoints.block_job import Job
     from ..checkpoints.prune import Pruned
 
 Patterns = list[str] | None
@@ -139,7 +139,7 @@ def prune(
             raise SparsityError(
                 "--include and --exclude go with magnitudes across model or layer alone; leave them out"
             )
-        from ..checkpoints.blocks import Job
+        from ..checkpoints.block_job import Job
 
         job = Job(share, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
         _by_block(checkpoint, output, job, ticket, quiet=quiet, as_json=as_json)
@@ -184,7 +184,8 @@ def _by_block(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from ..checkpoints.blocks import outline, prune_blocks
+    from ..checkpoints.blocks import prune_blocks
+    from ..checkpoints.outline import outline
 
     plan = outline(checkpoint, job)
     progress = console.err(quiet=quiet or as_json)

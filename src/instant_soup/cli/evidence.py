@@ -176,12 +176,12 @@ def _show(
             console.table(head, rows, title=f"Transfer: {matrix.title}", figures=True)
         )
         say(tables.TRANSFERRED)
-        say(matrix.said)
+        say(matrix.summary)
         say()
     if comparison.ranks:
         rows = tables.ranked(comparison.ranks)
         out.print(console.table(tables.RANKED, rows, title="Ranks", figures=True))
-        say(tables.said(comparison.ranks))
+        say(tables.ranks_in_words(comparison.ranks))
         say()
     for remark in comparison.remarks:
         say(f"- {remark}")

@@ -34,7 +34,7 @@ from .console import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..recipes.recipe import RunSettings
+    from ..recipes.settings import RunSettings
     from ..sweeps.status import Standing
     from ..sweeps.sweep import Sweep
 
@@ -142,12 +142,12 @@ def _work(asked: Sweep, where: RunSettings) -> Iterator[None]:
         from ..engine import must_have_ray
 
         must_have_ray()
-        from ..sweeps.ray import cluster
+        from ..sweeps.ray import on_ray
 
-        return cluster(asked, where.workers, where.address)
-    from ..sweeps.processes import crew
+        return on_ray(asked, where.workers, where.address)
+    from ..sweeps.processes import by_processes
 
-    return crew(asked, where.workers or 1)
+    return by_processes(asked, where.workers or 1)
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def _agreement(mask: Mask, other: Mask, names: tuple[str, ...]) -> Agreement:
     by_chance = 0.0
     at_most = 0
     for name in names:
-        kept, kept_too = mask.kept_by_name[name], other.kept_by_name[name]
+        kept = mask.kept_by_name[name]
+        kept_too = other.kept_by_name[name]
         by_chance += kept * kept_too / mask.scope.numel(name)
         at_most += min(kept, kept_too)
 

@@ -18,8 +18,8 @@ from .weights import Weights, digest
 _COMPILED = "_orig_mod."
 _PARALLEL = "module."
 _ADAPTED = "base_model.model."
-_BASE = re.compile(r"\b(base_layer|original_module)\.")  # peft's, beside an adapter
-# and beside a copy that is trained whole
+# peft's own weight beside an adapter, and beside a copy that is trained whole
+_BASE = re.compile(r"\b(base_layer|original_module)\.")
 _COPY = re.compile(r"\bmodules_to_save\.[^.]+\.")
 
 

@@ -40,9 +40,9 @@ def ria(weight: Tensor, squares: Tensor, dim: int = -1, power: float = POWER) ->
     Arguments and result as for `wanda`.
     """
     size = weight.movedim(dim, -1).float().abs()
-    relative = size / _above_zero(size.sum(-1, keepdim=True)) + size / _above_zero(
-        size.sum(-2, keepdim=True)
-    )
+    in_row = size / _above_zero(size.sum(-1, keepdim=True))
+    in_column = size / _above_zero(size.sum(-2, keepdim=True))
+    relative = in_row + in_column
     return (relative * _norms(squares) ** power).movedim(-1, dim)
 
 
@@ -90,15 +90,14 @@ def sparsegpt(
     share, rest = divmod(keep, len(matrices))
     for number, matrix in enumerate(matrices):
         quota = keep if pattern else share + (number < rest)
-        kept[number] = _surgery(
-            matrix, _root(moments[number], matrix, damping), quota, pattern
-        )
+        root = _root(moments[number], matrix, damping)
+        kept[number] = _surgery(matrix, root, quota, pattern)
 
+    # zero to the bit, which the updates leave only nearly
     matrices.masked_fill_(~kept, 0.0)
-    return (
-        kept.reshape(moved.shape).movedim(-1, dim),
-        matrices.reshape(moved.shape).movedim(-1, dim).to(weight.dtype).contiguous(),
-    )
+    flags = kept.reshape(moved.shape).movedim(-1, dim)
+    values = matrices.reshape(moved.shape).movedim(-1, dim)
+    return flags, values.to(weight.dtype).contiguous()
 
 
 def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:
@@ -112,23 +111,25 @@ def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:
             "the second moment of some inputs is not finite; calibrate in float32, or on other text"
         )
 
+    # an input that is always zero would leave the moment singular, and its weights do nothing
     silent = diagonal == 0
     matrix[:, silent] = 0.0
-    whole = moment + torch.diag(silent.to(moment.dtype))
-    mean = whole.diagonal().mean()
+    filled = moment + torch.diag(silent.to(moment.dtype))
+    identity = torch.eye(len(filled), dtype=filled.dtype, device=filled.device)
+    mean = filled.diagonal().mean()
+
     for power in range(8):
-        damped = whole + torch.eye(len(whole), dtype=whole.dtype, device=whole.device) * (
-            damping * 10**power * mean
-        )
+        damped = filled + identity * (damping * 10**power * mean)
         factor, failed = torch.linalg.cholesky_ex(damped)
         if failed:
             continue
+
         root: Tensor
-        root, failed = torch.linalg.cholesky_ex(
-            torch.cholesky_inverse(factor), upper=True
-        )
+        inverse = torch.cholesky_inverse(factor)
+        root, failed = torch.linalg.cholesky_ex(inverse, upper=True)
         if not failed:
             return root
+
     raise TrainingError(
         "the second moment of some inputs has no Cholesky factor; calibrate on more text"
     )
@@ -143,29 +144,33 @@ def _surgery(matrix: Tensor, root: Tensor, keep: int, pattern: Pattern | None) -
 
     for first in range(0, inputs, width):
         last = min(first + width, inputs)
-        part, corner = matrix[:, first:last], root[first:last, first:last]
+        part = matrix[:, first:last]
+        corner = root[first:last, first:last]
         diagonal = corner.diagonal()
         errors = torch.zeros_like(part)
+
         if pattern is None:
-            # so that shares are even and add up
+            # the running total is rounded, so that shares are even and add up
             quota = round(keep * last / inputs) - done
             done += quota
-            score = (part / diagonal).square()
-            kept[:, first:last] = best(
-                score.reshape(1, -1), kept[:, first:last].reshape(1, -1), quota
-            ).view_as(part)
+            score = (part / diagonal).square().reshape(1, -1)
+            alive = kept[:, first:last].reshape(1, -1)
+            kept[:, first:last] = best(score, alive, quota).view_as(part)
 
         for column in range(last - first):
             if pattern is not None and column % pattern.of == 0:
                 group = slice(column, column + pattern.of)
                 score = (part[:, group] / diagonal[group]).square()
-                kept[:, first + group.start : first + group.stop] = best(
-                    score, torch.ones_like(score).bool(), keep
-                )
+                alive = torch.ones_like(score).bool()
+                flags = best(score, alive, keep)
+                kept[:, first + group.start : first + group.stop] = flags
+
+            # what a pruned weight gave is shared out among the inputs of this part that follow
             gone = part[:, column].masked_fill(kept[:, first + column], 0.0)
             error = gone / diagonal[column]
             part[:, column:] -= error[:, None] * corner[column, column:]
             errors[:, column] = error
 
+        # and all at once among those of the parts that follow
         matrix[:, last:] -= errors @ root[first:last, last:]
     return kept

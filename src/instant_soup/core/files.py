@@ -63,10 +63,8 @@ def refuse_irregular(path: Path) -> None:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return
-    except (
-        OSError,
-        ValueError,
-    ) as reason:  # a name that is too long, or that no file can have
+    except (OSError, ValueError) as reason:
+        # a name that is too long, or that no file can have
         raise StoreError(
             f"could not write {path} ({reason}); choose another name"
         ) from reason
@@ -87,9 +85,10 @@ def _kind(mode: int) -> str:
         stat.S_ISCHR: "a device",
         stat.S_ISBLK: "a device",
     }
-    return next(
-        (name for is_kind, name in kinds.items() if is_kind(mode)), "something else"
-    )
+    for is_kind, name in kinds.items():
+        if is_kind(mode):
+            return name
+    return "something else"
 
 
 def write_text(path: Path, text: str) -> None:

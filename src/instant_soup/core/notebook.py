@@ -20,9 +20,13 @@ def facts(title: str, values: Mapping[str, str]) -> str:
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with its head, as HTML."""
     top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
+
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td>{_text(cell)}</td>" for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    body = "".join(lines)
+
     return f"<table><caption>{_text(title)}</caption><tr>{top}</tr>{body}</table>"
 
 

@@ -73,8 +73,10 @@ class Pattern:
             raise ScopeError(
                 f"pattern {self} needs whole matrices, and ranks hold them between them; use one rank"
             )
+
         for name in scope:
-            if (width := scope.shapes[name][scope.inputs.get(name, -1)]) % self.of:
+            width = scope.shapes[name][scope.inputs.get(name, -1)]
+            if width % self.of:
                 raise ScopeError(
                     f"pattern {self} does not divide {name!r} of shape {scope.shapes[name]}, which has {width} inputs; "
                     f"take a pattern whose second number divides them, or leave that matrix out of the scope"
@@ -90,13 +92,13 @@ def check_pattern(name: str, sparsity: float, scope: Scope | None = None) -> Non
     Raises SparsityError, ScopeError or UnknownName.
     """
     pattern = Pattern.named(name)
-    if pattern is not None and scope is not None:
+    if pattern is None:
+        return
+    if scope is not None:
         pattern.check(scope)
-    if (
-        pattern is not None
-        and 0 <= sparsity < 1
-        and abs(sparsity - pattern.sparsity) > 1e-6
-    ):
+
+    # a sparsity that makes no sense at all is refused by `prune`, in its own words
+    if 0 <= sparsity < 1 and abs(sparsity - pattern.sparsity) > 1e-6:
         raise SparsityError(
             f"sparsity is {sparsity:g} and pattern {pattern} prunes {pattern.sparsity:g}; set the sparsity to that"
         )
@@ -111,10 +113,9 @@ def stepped(targets: Sequence[float], name: str) -> tuple[float, ...]:
     pattern = Pattern.named(name)
     if pattern is None:
         return tuple(targets)
-    gone = [
-        min(int(target * pattern.of + 1e-6), pattern.of - pattern.keep)
-        for target in targets
-    ]
+
+    most = pattern.of - pattern.keep
+    gone = [min(int(target * pattern.of + 1e-6), most) for target in targets]
     return tuple(count / pattern.of for count in gone)
 
 
@@ -185,11 +186,9 @@ def by_row(score: Tensor, alive: Tensor, keep: int, dim: int) -> Tensor:
         dim: along which its inputs lie.
     """
     living = rows(alive, dim)
-    return unrows(
-        best(rows(score, dim), living, quotas(living, keep).to(score.device)),
-        alive.shape,
-        dim,
-    )
+    of_each = quotas(living, keep).to(score.device)
+    kept = best(rows(score, dim), living, of_each)
+    return unrows(kept, alive.shape, dim)
 
 
 def by_pattern(
@@ -219,7 +218,8 @@ def cut_by_row(scores: Weights, mask: Mask, parts: Mapping[str, int]) -> Mask:
     kept = {}
     for name, keep in parts.items():
         dim = mask.scope.inputs.get(name, -1)
-        kept[name] = bits.pack(by_row(_score(scores, mask, name), mask[name], keep, dim))
+        flags = by_row(_score(scores, mask, name), mask[name], keep, dim)
+        kept[name] = bits.pack(flags)
     return Mask.from_packed(mask.scope, kept)
 
 
@@ -230,16 +230,17 @@ def cut_by_pattern(scores: Weights, mask: Mask, pattern: Pattern, keep: int) -> 
     kept = {}
     for name in mask:
         dim = mask.scope.inputs.get(name, -1)
-        kept[name] = bits.pack(
-            by_pattern(_score(scores, mask, name), mask[name], pattern, keep, dim)
-        )
+        score = _score(scores, mask, name)
+        flags = by_pattern(score, mask[name], pattern, keep, dim)
+        kept[name] = bits.pack(flags)
     return Mask.from_packed(mask.scope, kept)
 
 
 def _score(scores: Weights, mask: Mask, name: str) -> Tensor:
     """The whole score of one parameter, on the CPU."""
     score = scores[name].detach().cpu()
-    if tuple(score.shape) != (expected := mask.scope.here(name)):
+    expected = mask.scope.here(name)
+    if tuple(score.shape) != expected:
         raise ScopeError(
             f"score of {name!r} is {tuple(score.shape)}; expected {expected}"
         )
@@ -250,7 +251,7 @@ def follows(flags: Tensor, pattern: Pattern, dim: int) -> bool:
     """Whether the mask *flags* of one parameter keeps exactly as many of every group as *pattern* does."""
     if flags.shape[dim] % pattern.of:
         return False
+
     groups = rows(flags, dim).reshape(-1, pattern.of)
-    return len(groups) * pattern.of == prod(flags.shape) and bool(
-        (groups.sum(1) == pattern.keep).all()
-    )
+    complete = len(groups) * pattern.of == prod(flags.shape)
+    return complete and bool((groups.sum(1) == pattern.keep).all())

@@ -9,13 +9,11 @@ sample. Memory beyond the mask itself is a few chunks and the scores inside the 
 Where the ranks of a team hold the model between them, each sweeps what it holds. They pool the
 sample and add up counts, and so take the same brackets and the same cut; no other score leaves
 its rank.
-
-The file is long because it is one algorithm, to be read from top to bottom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, prod
 from typing import Literal
@@ -30,10 +28,10 @@ from .mask import Mask
 from .pattern import NAN, UNSTRUCTURED, Pattern, cut_by_pattern, cut_by_row
 from .ranks.ranking import Number, kth_best, quotas
 from .scope import Scope
-from .weights import Elementwise
+from .score import Scores
+from .score_reader import ScoreReader
 from .workspace import Workspace
 
-Scores = Mapping[str, Tensor]
 Across = Literal["model", "layer", "row"]
 ACROSS: tuple[Across, ...] = ("model", "layer", "row")
 
@@ -124,7 +122,9 @@ def survivors(sparsity: float, size: int) -> int:
         raise SparsityError(
             f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, such as 0.7"
         )
-    if not (keep := round((1 - sparsity) * size)):
+
+    keep = round((1 - sparsity) * size)
+    if not keep:
         raise SparsityError(
             f"sparsity {sparsity} keeps none of {size:,} weights; ask for a lower one"
         )
@@ -133,27 +133,32 @@ def survivors(sparsity: float, size: int) -> int:
 
 def shares(scope: Scope, alive: Mapping[str, int], keep: int) -> dict[str, int]:
     """How many of the *alive* weights each parameter keeps so that the shares are even and add up to *keep*."""
-    found, seen, given = {}, 0, 0
+    counts: dict[str, int] = {}
+    passed = 0
+    handed_out = 0
     for name in scope:
-        seen += scope.numel(name)
-        upto = round(keep * seen / scope.size)
-        found[name] = min(upto - given, alive[name])
-        given = upto
+        passed += scope.numel(name)
+        # the running total is rounded, not each share: rounding errors then cannot add up
+        upto = round(keep * passed / scope.size)
+        counts[name] = min(upto - handed_out, alive[name])
+        handed_out = upto
 
-    missing = keep - sum(found.values())
-    for name in scope:  # parameters already below their share leave room for the others
-        more = min(missing, alive[name] - found[name])
-        found[name] += more
+    missing = keep - sum(counts.values())
+    for name in scope:
+        # parameters already below their share leave room for the others
+        more = min(missing, alive[name] - counts[name])
+        counts[name] += more
         missing -= more
 
-    return found
+    return counts
 
 
 def _check_scores(scores: Scores, mask: Mask) -> None:
-    if missing := [name for name in mask if name not in scores]:
-        raise ScopeError(
-            f"no score for {missing[0]!r}, which is in scope; score every parameter"
-        )
+    for name in mask:
+        if name not in scores:
+            raise ScopeError(
+                f"no score for {name!r}, which is in scope; score every parameter"
+            )
 
 
 def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> Mask:
@@ -169,192 +174,106 @@ def _best(scores: Scores, mask: Mask, groups: Mapping[tuple[str, ...], int]) -> 
         elif keep == 0:
             kept |= {name: torch.zeros_like(mask.packed(name)) for name in names}
         else:
-            kept |= _cut(_Field(scores, mask, names, space), keep, alive)
+            kept |= _cut(ScoreReader(scores, mask, names), space, keep, alive)
 
+    # groups may come in another order than the scope, which a mask keeps
     return Mask.from_packed(mask.scope, {name: kept[name] for name in mask})
-
-
-class _Field:
-    """The scores of a group of parameters, read in order, in one common dtype."""
-
-    def __init__(
-        self, scores: Scores, mask: Mask, names: Sequence[str], space: Workspace
-    ) -> None:
-        self.mask, self.names, self.space = mask, names, space
-        self.source: Scores = scores
-        self.function: Callable[..., Tensor] | None = None
-        if isinstance(scores, Elementwise):
-            self.source, self.function = scores.source, scores.function
-        self.team = mask.scope.shards.team
-        self.size = sum(mask.scope.numel(name) for name in names)
-        self.room = max(ASIDE, sum(prod(mask.scope.here(name)) for name in names) // 64)
-        # settled by the first sample, which reads every parameter
-        self.dtype: torch.dtype | None = None
-
-    def read(self, name: str) -> Tensor:
-        """What the scores of one parameter are made from, flat."""
-        source = self.source[name].detach()
-        if tuple(source.shape) != (expected := self.mask.scope.here(name)):
-            raise ScopeError(
-                f"score of {name!r} is {tuple(source.shape)}; expected {expected}"
-            )
-        return source.reshape(-1)
-
-    def scores(self, source: Tensor, out: Tensor | None = None) -> Tensor:
-        """The scores of some weights, in *out* if given. A wider dtype holds narrower values exactly."""
-        if out is None:
-            out = torch.empty(
-                len(source), dtype=self.dtype or _wide(source.dtype), device=source.device
-            )
-        score = out[: len(source)]
-        if source.dtype != score.dtype:
-            source = score.copy_(source)
-        return source if self.function is None else self.function(source, out=score)
-
-    def sample(self, low: Number, high: Number) -> Tensor:
-        """Some scores of all ranks' living weights in [low, high], evenly spread: never none if there is one."""
-        stride = max(1, self.size // SAMPLE)
-        # the offset moves on so that the columns seen differ from one parameter to the next
-        parts = [
-            self._some(name, i * (stride // 2 + 1) % stride, stride)
-            for i, name in enumerate(self.names)
-        ]
-        self.dtype = self.dtype or _common([part.dtype for part in parts])
-        mine = torch.cat(
-            [part[(part >= low) & (part <= high)].to(self.dtype) for part in parts]
-        )
-        found = self.team.pooled(mine)
-        if not len(found):
-            found = self.team.pooled(next(self._inside(low, high), mine))
-        if not len(found):  # all that is left is NaN
-            raise ScopeError(NAN)
-
-        return found
-
-    def _some(self, name: str, offset: int, stride: int) -> Tensor:
-        """The scores of one parameter's living weights, every *stride*-th of the whole parameter."""
-        source, alive = self.read(name), self.mask.packed(name)
-        scope = self.mask.scope
-        first = (offset - scope.shards.start(name, scope.shapes[name])) % stride
-        at = torch.arange(min(first, len(source)), len(source), stride)
-        some = self.scores(source[at.to(source.device)]).cpu()
-        if self.mask.kept_by_name[name] < scope.numel(name):
-            some = some[((alive[at >> 3] >> (at & 7)) & 1).bool()]
-        return some
-
-    def _inside(self, low: Number, high: Number) -> Iterator[Tensor]:
-        for name in self.names:
-            score = self._alive(name)
-            inside = score[(score >= low) & (score <= high)]
-            if len(inside):
-                yield inside
-            del score  # before the next is made
-
-    def _alive(self, name: str) -> Tensor:
-        return self.scores(self.read(name)).cpu()[self.mask[name].view(-1)]
-
-    def ties(self, name: str, value: Number) -> Tensor:
-        """Where one parameter's living weights score *value*: bool [n] on the CPU."""
-        return (self.scores(self.read(name)) == value).cpu() & self.mask[name].view(-1)
-
-    def beside(self, value: Number, toward: float) -> Number:
-        """The neighbour of *value* among the numbers of this dtype."""
-        if isinstance(value, int):
-            return value + (1 if toward > 0 else -1)
-        return (
-            torch.tensor(value, dtype=self.dtype)
-            .nextafter(torch.tensor(toward, dtype=self.dtype))
-            .item()
-        )
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    if dtype.is_floating_point:
-        return torch.float64 if dtype == torch.float64 else torch.float32
-    return torch.int64
-
-
-def _common(dtypes: Sequence[torch.dtype]) -> torch.dtype:
-    if len({dtype.is_floating_point for dtype in dtypes}) > 1:
-        raise ScopeError(
-            "scores mix integers and floating-point numbers, which do not compare exactly; use one kind"
-        )
-    return torch.float64 if torch.float64 in dtypes else dtypes[0]
 
 
 @dataclass
 class _Sweep:
-    """What one reading of the field finds about a bracket [low, high]. The counts are of all ranks in the end."""
+    """What one reading of all scores tells of a bracket [low, high].
+
+    Attributes:
+        space: where chunks are scored and packed bits are put.
+        above: packed, a parameter: which living weights score above the bracket.
+        inside: positions and scores of those inside it; empty where there are too many to set aside.
+        count_above, count_inside: how many these are, in the end those of all ranks.
+        overfull: how many ranks have more inside the bracket than they have room to set aside.
+    """
 
     low: Number
     high: Number
-    # packed: living and scored above the bracket
+    space: Workspace
     above: dict[str, Tensor] = field(default_factory=dict)
-    # positions and scores
     inside: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     count_above: int = 0
     count_inside: int = 0
-    # how many ranks find more inside the bracket than they have room to set aside
     overfull: int = 0
 
-    def read(self, fields: _Field) -> _Sweep:
-        for name in fields.names:
-            self._read(fields, name)
+    def read(self, reader: ScoreReader) -> _Sweep:
+        """Read all scores, one parameter after the other."""
+        scope = reader.mask.scope
+        held = sum(prod(scope.here(name)) for name in reader.names)
+        room = max(ASIDE, held // 64)
+        for name in reader.names:
+            self._read(reader, name, room)
+
         counts = [self.count_above, self.count_inside, self.overfull]
-        self.count_above, self.count_inside, self.overfull = fields.team.sums(counts)
+        self.count_above, self.count_inside, self.overfull = reader.team.sums(counts)
         return self
 
-    def _read(self, fields: _Field, name: str) -> None:
-        source = fields.read(name)
-        above, below = (
-            fields.space.packed[name],
-            torch.empty_like(alive := fields.mask.packed(name)),
-        )
-        score = fields.space.chunk(source.device, fields.dtype)
+    def _read(self, reader: ScoreReader, name: str, room: int) -> None:
+        source = reader.source(name)
+        alive = reader.mask.packed(name)
+        above = self.space.packed[name]
+        below = torch.empty_like(alive)
+        score = self.space.chunk(source.device, reader.dtype)
 
         for start in range(0, len(source), CHUNK):
-            chunk = fields.scores(source[start : start + CHUNK], out=score)
+            chunk = reader.scores(source[start : start + CHUNK], out=score)
             span = slice(start // 8, -(-(start + len(chunk)) // 8))
             above[span] = bits.above(chunk, self.high)
             below[span] = bits.below(chunk, self.low)
 
         self.above[name] = above.bitwise_and_(alive)
         self.count_above += bits.count(above)
-        # and so NaN is inside
+        # what is neither above nor below: NaN is inside, and so it is noticed
         inside = below.bitwise_or_(above).bitwise_not_().bitwise_and_(alive)
         self.count_inside += bits.count(inside)
 
-        if self.count_inside > fields.room:
+        if self.count_inside > room:
             self.overfull = 1
             self.inside.clear()
         else:
             at = bits.positions(inside)
-            self.inside[name] = at, fields.scores(source[at.to(source.device)]).cpu()
+            self.inside[name] = at, reader.scores(source[at.to(source.device)]).cpu()
 
 
-def _cut(fields: _Field, keep: int, alive: int) -> dict[str, Tensor]:
+def _cut(
+    reader: ScoreReader, space: Workspace, keep: int, alive: int
+) -> dict[str, Tensor]:
     """Packed masks of the *keep* best of the *alive* weights."""
-    low, high = -inf, inf  # the cut lies in [low, high]; it is the keep-th best score
-    over, under = 0, 0  # how many living weights are known to score above high, below low
+    # the cut is the keep-th best score, and lies in [low, high]
+    low: Number = -inf
+    high: Number = inf
+    # how many living weights are known to score above high, and below low
+    over = 0
+    under = 0
     spread = 2.0
 
     while True:
-        sweep = _Sweep(
-            *_bracket(fields.sample(low, high), keep - over, alive - over - under, spread)
-        ).read(fields)
+        sample = reader.sample(SAMPLE, low, high)
+        bracket = _bracket(sample, keep - over, alive - over - under, spread)
+        sweep = _Sweep(*bracket, space).read(reader)
+        not_below = sweep.count_above + sweep.count_inside
+
+        # a bracket that missed was too narrow, one that is overfull too wide
         spread = 0.0 if sweep.overfull else 2 * spread
+
         if keep <= sweep.count_above:
-            low, under = fields.beside(sweep.high, inf), alive - sweep.count_above
-        elif keep > sweep.count_above + sweep.count_inside:
-            high, over = (
-                fields.beside(sweep.low, -inf),
-                sweep.count_above + sweep.count_inside,
-            )
+            low = reader.beside(sweep.high, inf)
+            under = alive - sweep.count_above
+        elif keep > not_below:
+            high = reader.beside(sweep.low, -inf)
+            over = not_below
         elif sweep.low == sweep.high or not sweep.overfull:
-            return _settle(fields, sweep, keep - sweep.count_above)
+            return _settle(reader, sweep, keep - sweep.count_above)
         else:
-            low, over = sweep.low, sweep.count_above
-            high, under = sweep.high, alive - sweep.count_above - sweep.count_inside
+            low = sweep.low
+            over = sweep.count_above
+            high = sweep.high
+            under = alive - not_below
 
 
 def _bracket(
@@ -368,46 +287,53 @@ def _bracket(
     n = len(sample)
     share = keep / alive
     slack = spread * (share * (1 - share) / n) ** 0.5 + (1 / n if spread else 0)
-    ranks = (round((1 - share + side * slack) * n) for side in (-1, 1))
-    low, high = (sample.kthvalue(min(max(rank, 1), n)).values.item() for rank in ranks)
+
+    def score(rank: int) -> Number:
+        return sample.kthvalue(min(max(rank, 1), n)).values.item()
+
+    low = score(round((1 - share - slack) * n))
+    high = score(round((1 - share + slack) * n))
     return low, high
 
 
-def _settle(fields: _Field, sweep: _Sweep, need: int) -> dict[str, Tensor]:
+def _settle(reader: ScoreReader, sweep: _Sweep, need: int) -> dict[str, Tensor]:
     """Add to what lies above the bracket the *need* best of what lies inside it."""
-    # and so all of one score: a sea of ties, told apart by order alone
+    tied: dict[str, Tensor] = {}
     if sweep.overfull:
-        tied = {name: bits.pack(fields.ties(name, sweep.low)) for name in fields.names}
-        _check(
-            fields, sweep.count_inside, sum(bits.count(part) for part in tied.values())
+        # and yet to be settled, so all is of one score: a sea of ties, told apart by order alone
+        for name in reader.names:
+            tied[name] = bits.pack(reader.ties(name, sweep.low))
+        _check_numbers(
+            reader, sweep.count_inside, sum(bits.count(part) for part in tied.values())
         )
     else:
         every = torch.cat([scores for _, scores in sweep.inside.values()])
-        _check(fields, sweep.count_inside, int((every == every).sum()))
-        cut = kth_best(every, need, fields.team)
-        need -= fields.team.sums([int((every > cut).sum())])[0]
-        tied = {}
+        # NaN alone is not equal to itself
+        _check_numbers(reader, sweep.count_inside, int((every == every).sum()))
+
+        cut = kth_best(every, need, reader.team)
+        need -= reader.team.sums([int((every > cut).sum())])[0]
         for name, (where, scores) in sweep.inside.items():
             _set(sweep.above[name], where[scores > cut])
             tied[name] = torch.zeros_like(sweep.above[name])
             _set(tied[name], where[scores == cut])
 
-    for name, first in zip(
-        tied,
-        quotas([bits.count(part) for part in tied.values()], need, fields.team),
-        strict=True,
-    ):
+    # among equal scores the earlier parameter wins, then the earlier index
+    counts = [bits.count(part) for part in tied.values()]
+    firsts = quotas(counts, need, reader.team)
+    for name, first in zip(tied, firsts, strict=True):
         _set(sweep.above[name], bits.positions(tied[name])[:first])
 
     return sweep.above
 
 
-def _check(fields: _Field, inside: int, numbers: int) -> None:
-    """What is neither above a bracket nor below it, nor a number inside it, is NaN."""
-    if fields.team.sums([numbers])[0] < inside:
+def _check_numbers(reader: ScoreReader, inside: int, numbers: int) -> None:
+    """What is neither above a bracket nor below it, nor a number inside it, is NaN. Raises ScopeError."""
+    if reader.team.sums([numbers])[0] < inside:
         raise ScopeError(NAN)
 
 
 def _set(packed: Tensor, at: Tensor) -> None:
     """Set the bits at some positions, each of them clear so far."""
+    # adding is setting where a bit is clear, and unlike an assignment it takes several bits of one byte
     packed.index_add_(0, at >> 3, (1 << (at & 7)).to(torch.uint8))

@@ -88,42 +88,35 @@ class Scope:
         Raises:
             ScopeError: nothing is left.
         """
+        # by identity, because a tied embedding goes by the name of a head too
         embedded: set[int] = set()
         for module in model.modules():
             if isinstance(module, nn.Embedding):
-                embedded.update(
-                    id(parameter) for parameter in module.parameters(recurse=False)
-                )
+                own = module.parameters(recurse=False)
+                embedded.update(id(parameter) for parameter in own)
 
         shapes = {}
         for name, parameter in model.named_parameters():
             shape = tuple(parameter.shape)
-            if (
-                parameter.requires_grad
-                and id(parameter) not in embedded
-                and not role(name, shape)
-            ):
+            may_be = parameter.requires_grad and id(parameter) not in embedded
+            if may_be and not role(name, shape):
                 shapes[name] = shape
 
         if keep_dense is None:
-            dense = left_out(shapes, pooler=pooler)
+            dense = set(left_out(shapes, pooler=pooler))
         else:
-            matched = (
-                name
-                for name in shapes
-                if any(fnmatch(name, pattern) for pattern in keep_dense)
-            )
-            dense = dict.fromkeys(matched, "asked for")
+            dense = {name for name in shapes if _matches(name, keep_dense)}
         shapes = {name: shape for name, shape in shapes.items() if name not in dense}
 
         if not shapes:
+            asked_for = ""
+            if keep_dense is not None:
+                asked_for = (
+                    f", or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
+                )
             raise ScopeError(
                 f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding or a head"
-                + (
-                    ""
-                    if keep_dense is None
-                    else f", or matches keep_dense={tuple(keep_dense)}; give fewer patterns"
-                )
+                f"{asked_for}"
             )
         return cls(shapes, inputs=_inputs(model, shapes))
 
@@ -161,13 +154,15 @@ class Scope:
 
     def _repr_html_(self) -> str:
         """The shape of each parameter, where a notebook shows it."""
-        return facts(
-            repr(self),
-            {name: " x ".join(map(str, shape)) for name, shape in self.shapes.items()},
-        )
+        sides = {name: " x ".join(map(str, shape)) for name, shape in self.shapes.items()}
+        return facts(repr(self), sides)
 
     def __repr__(self) -> str:
         return f"Scope({len(self)} parameters, {self.size:,} weights)"
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -179,10 +174,10 @@ def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
     inputs = {}
     for path, module in model.named_modules():
         convolution = isinstance(module, _Convolution)
-        inputs_first = (
-            type(module).__name__ == "Conv1D"
-            or getattr(module, "is_transposed", False) is True
-        )
+        # by its name, because the class is of a library that core does not know
+        conv1d = type(module).__name__ == "Conv1D"
+        inputs_first = conv1d or getattr(module, "is_transposed", False) is True
+
         for name, parameter in module.named_parameters(path, recurse=False):
             if name in shapes and (convolution or inputs_first):
                 inputs[name] = 1 if convolution else parameter.ndim - 2

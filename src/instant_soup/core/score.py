@@ -11,12 +11,14 @@ from types import MappingProxyType
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from .errors import unknown
-from .prune import Scores
 from .task import Learner, Sample
 from .weights import Elementwise, Lazy, Weights
 
+Scores = Mapping[str, Tensor]
+"""A tensor of the parameter's shape for each parameter in scope; higher means keep."""
 Score = Callable[[Learner], Scores]
 
 POWER = 0.25
@@ -49,33 +51,33 @@ def curved(
     """
     moments = learner.second_moments()
     if not moments:
+        # once, though every round may ask
         if "score" not in learner.notes:
-            learner.note(
-                "score",
-                "magnitude, for nothing was trained that curvature could be read from",
+            reason = (
+                "magnitude, for nothing was trained that curvature could be read from"
             )
+            learner.note("score", reason)
         return magnitude(learner, weights)
 
     scored = learner.view() if weights is None else weights
-    return Lazy(
-        learner.scope,
-        lambda name: scored[name].detach().float().abs() * moments[name].pow(power),
-    )
+
+    def compute(name: str) -> Tensor:
+        return scored[name].detach().float().abs() * moments[name].pow(power)
+
+    return Lazy(learner.scope, compute)
 
 
 def chance(learner: Learner) -> Scores:
     """A number drawn at random for each weight, from the run's seed and the parameter's name."""
+    scope = learner.scope
 
-    def draw(name: str) -> torch.Tensor:
-        scope, dice = (
-            learner.scope,
-            torch.Generator().manual_seed(learner.seed("random score", name)),
-        )
-        return scope.shards.part(
-            name, torch.randint(2**62, scope.shapes[name], generator=dice)
-        )
+    def draw(name: str) -> Tensor:
+        dice = torch.Generator().manual_seed(learner.seed("random score", name))
+        # of the whole parameter, so that the mask does not depend on the number of ranks
+        scores = torch.randint(2**62, scope.shapes[name], generator=dice)
+        return scope.shards.part(name, scores)
 
-    return Lazy(learner.scope, draw)
+    return Lazy(scope, draw)
 
 
 def snip(learner: Learner, sample: Sample) -> Scores:
@@ -84,7 +86,8 @@ def snip(learner: Learner, sample: Sample) -> Scores:
     *g* is the gradient of the mean loss over the whole sample: summed first, absolute value last.
     Nothing is initialised anew, unlike in the authors' code, which scores untrained networks.
     """
-    gradient, view = learner.gradient(sample), learner.view()
+    gradient = learner.gradient(sample)
+    view = learner.view()
     return Lazy(learner.scope, lambda name: (gradient[name] * view[name]).abs())
 
 
@@ -97,9 +100,10 @@ def grasp(
     least or helps it; those have the lowest score here. *temperature* divides the logits; the
     authors' code has 200. *absolute* keeps what matters to gradient flow either way (Frankle et al., 2021).
     """
-    curvature, view = learner.curvature(sample, temperature), learner.view()
+    curvature = learner.curvature(sample, temperature)
+    view = learner.view()
 
-    def score(name: str) -> torch.Tensor:
+    def score(name: str) -> Tensor:
         flow = curvature[name] * view[name]
         return flow.abs() if absolute else flow
 

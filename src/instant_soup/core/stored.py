@@ -105,9 +105,9 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
             raise DataError(
                 f"{path} is {kind.words} and no safetensors file; {kind.advice}"
             )
+
         facts, data = _facts(path)
         metadata = dict(facts.pop("__metadata__", {}))
-
         parts = {name: _stored(path, data, fact) for name, fact in facts.items()}
         parts = dict(sorted(parts.items(), key=_place))
         _check_they_fill(parts, data, path.stat().st_size)
@@ -166,9 +166,10 @@ def _stored(path: Path, data: int, fact: dict[str, Any]) -> Stored:
         raise ValueError(
             f"it holds numbers of kind {dtype!r}; expected one of {', '.join(_DTYPES)}"
         )
-    if not all(
-        type(number) is int and 0 <= number < _MOST for number in (first, last, *shape)
-    ):
+    numbers = (first, last, *shape)
+    # just int: True is one too, to Python
+    sound = all(type(number) is int and 0 <= number < _MOST for number in numbers)
+    if not sound:
         raise ValueError(f"it holds a tensor of shape {shape} at bytes {first} to {last}")
 
     part = Stored(path, data + first, _DTYPES[dtype], tuple(shape))

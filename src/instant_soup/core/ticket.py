@@ -63,9 +63,11 @@ class Ticket:
         ready: bool = False,
     ) -> Self:
         """The ticket of *learner*'s mask that starts from *start*: by default where the learner stands."""
-        mask, origin, fresh = learner.mask, learner.origin, learner.fresh
-
+        mask = learner.mask
+        origin = learner.origin
+        fresh = learner.fresh
         begin = learner.view() if start is None else start
+
         masked = {}
         moved = []
         for name, tensor in begin.items():
@@ -113,12 +115,16 @@ class Ticket:
 
     def _repr_html_(self) -> str:
         """What it is, where a notebook shows it."""
-        knobs = ", ".join(
+        method = self.method.get("name", "unknown")
+        knobs = [
             f"{knob}={value}" for knob, value in self.method.items() if knob != "name"
-        )
+        ]
+        if knobs:
+            method = f"{method} ({', '.join(knobs)})"
+
         shown = {
             "model": self.base.name,
-            "method": f"{self.method.get('name', 'unknown')}{f' ({knobs})' if knobs else ''}",
+            "method": method,
             "sparsity": f"{self.sparsity:.4%}: {self.mask.kept:,} of {self.mask.scope.size:,} weights kept",
             "cost": f"{self.cost.steps:,} steps, {self.cost.passes:,} passes",
             "state": "trained" if self.ready else "to be fine-tuned",
@@ -219,6 +225,7 @@ class Ticket:
                 f"ticket is for {self.mask.scope} of {self.base.name!r}, and this model has {scope}; "
                 f"evaluate it on the model it was drawn from"
             )
+
         if self.base.digest != base.digest:
             raise TicketError(
                 f"ticket was drawn from {self.base.name!r} ({self.base.digest[:12]}), and the weights of "
@@ -237,14 +244,14 @@ class Ticket:
 
     def _content(self) -> ticket_file.Content:
         return ticket_file.Content(
-            self.mask,
-            self.start,
-            self.base,
-            self.cost,
-            self.ready,
-            self.method,
-            self.notes,
-            self.recipe,
+            mask=self.mask,
+            start=self.start,
+            base=self.base,
+            cost=self.cost,
+            ready=self.ready,
+            method=self.method,
+            notes=self.notes,
+            recipe=self.recipe,
         )
 
     @classmethod
@@ -256,14 +263,14 @@ class Ticket:
         """
         content = ticket_file.read(Path(path))
         return cls(
-            content.mask,
-            content.start,
-            content.base,
-            content.cost,
-            content.ready,
-            content.method,
-            content.notes,
-            content.recipe,
+            mask=content.mask,
+            start=content.start,
+            base=content.base,
+            cost=content.cost,
+            ready=content.ready,
+            method=content.method,
+            notes=content.notes,
+            recipe=content.recipe,
         )
 
 

@@ -91,6 +91,7 @@ def read(path: Path) -> Content:
     Raises TicketError when the file is missing, truncated, altered or of a newer schema.
     """
     tensors, facts = read_tensors(path, TicketError, "ticket")
+    # whatever a strange file makes of the types, its reader is told of the file
     try:
         return _content(tensors, facts)
     except (

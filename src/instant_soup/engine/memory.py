@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# as malloc.h numbers them
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
 _NEVER = 2**31 - 1
 
 
@@ -18,6 +20,7 @@ def keep_freed_memory() -> None:
     """Do so where the C library is glibc; elsewhere do nothing."""
     if sys.platform != "linux":
         return
+
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(_MMAP_THRESHOLD, _NEVER)

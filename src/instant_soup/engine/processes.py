@@ -33,7 +33,7 @@ class Processes:
             prefix="instant-soup-", ignore_cleanup_errors=True
         )
         self.folder = Path(self._temporary.name)
-        self._made = self._filed(packed)
+        self._make_file = self._filed(packed)
 
     @property
     def advice(self) -> str:
@@ -42,11 +42,12 @@ class Processes:
     def start(self, hand: int) -> None:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        arguments = (theirs, self._threads, self._made, self.folder)
+        arguments = (theirs, self._threads, self._make_file, self.folder)
         process = context.Process(target=_serve, args=arguments, daemon=True)
 
         with threads_of_libraries(self._threads):
             process.start()
+        # else this process would hold the other end open, and never hear that the worker is gone
         theirs.close()
         self._processes[hand] = (process, ours)
 
@@ -59,7 +60,8 @@ class Processes:
     def give(self, hand: int, handle: Path, errand: Any) -> None:
         packed = wire.pack((handle, errand))
         _, connection = self._processes[hand]
-        with suppress(OSError):  # it has died: `wait` tells
+        # where it has died, `wait` tells
+        with suppress(OSError):
             wire.send(packed, connection)
 
     def wait(self, seconds: float) -> Sequence[Event]:
@@ -80,13 +82,11 @@ class Processes:
         connection.close()
 
         self.start(hand)
-        return Event(
-            hand,
-            "lost",
-            f"its worker, process {process.pid}, ended with code {process.exitcode}",
-        )
+        why = f"its worker, process {process.pid}, ended with code {process.exitcode}"
+        return Event(hand, "lost", why)
 
     def close(self) -> None:
+        # all are killed before any is waited for
         for process, _ in self._processes.values():
             process.kill()
         for process, connection in self._processes.values():
@@ -102,13 +102,13 @@ class Processes:
         return path
 
 
-def _serve(connection: Connection, threads: int, made: Path, folder: Path) -> None:
-    """A worker's life."""
+def _serve(connection: Connection, threads: int, make: Path, folder: Path) -> None:
+    """A worker's life, whose *make* lies in a file."""
     settle(threads, forget=folder)
     # the other end is gone, and so is who waits for an answer
     with suppress(EOFError, OSError):
         try:
-            work: Warm = wire.read(made).open()()
+            work: Warm = wire.read(make).open()()
         except Exception as error:
             wire.send(wire.pack(("unable", portable_error(error))), connection)
             return

@@ -41,7 +41,7 @@ class Actors:
         self._coming: set[int] = set()
         self._away: dict[int, float] = {}
         self.room = self._room()
-        self._made = _kept(_packed(make))
+        self._make = _kept(_packed(make))
 
     def _room(self) -> int:
         try:
@@ -57,7 +57,7 @@ class Actors:
     def start(self, hand: int) -> None:
         needs = {"num_cpus": self._threads, "num_gpus": self._gpus}
         actor = ray.remote(_Worker).options(**needs, max_restarts=-1)
-        self._actors[hand] = actor.remote(self._made, self._threads)
+        self._actors[hand] = actor.remote(self._make, self._threads)
         self._await_ready(hand)
 
     def _await_ready(self, hand: int) -> None:
@@ -69,14 +69,16 @@ class Actors:
         return ray.put(_packed(shared))
 
     def forget(self, handle: Any) -> None:
-        del handle  # the store lets go of what nobody refers to
+        # the store lets go of what nobody refers to
+        del handle
 
     def give(self, hand: int, handle: Any, errand: Any) -> None:
         self._awaited[self._actors[hand].carry_out.remote(handle, _packed(errand))] = hand
 
     def wait(self, seconds: float) -> Sequence[Event]:
         now = time.monotonic()
-        for hand in [hand for hand, since in self._away.items() if now - since > _AGAIN]:
+        to_ask = [hand for hand, since in self._away.items() if now - since > _AGAIN]
+        for hand in to_ask:
             del self._away[hand]
             self._await_ready(hand)
 
@@ -85,10 +87,12 @@ class Actors:
             return []
 
         over, _ = ray.wait(list(self._awaited), timeout=min(seconds, _AGAIN))
-        events = [
-            self._event(self._awaited.pop(reference), reference) for reference in over
-        ]
-        return [event for event in events if event is not None]
+        events = []
+        for reference in over:
+            event = self._event(self._awaited.pop(reference), reference)
+            if event is not None:
+                events.append(event)
+        return events
 
     def _event(self, hand: int, reference: Any) -> Event | None:
         """What the actor of this number has answered; None where it is merely being started again."""
@@ -98,10 +102,10 @@ class Actors:
         try:
             kind, value = _opened(ray.get(reference))
         except RayTaskError as error:
-            return Event(
-                hand, "unable" if coming else "error", str(error).strip().splitlines()[-1]
-            )
-        except ActorDiedError as error:  # for good: its node could not even make it
+            why = str(error).strip().splitlines()[-1]
+            return Event(hand, "unable" if coming else "error", why)
+        except ActorDiedError as error:
+            # for good: its node could not even make it
             self.start(hand)
             return Event(hand, "lost", _reason(error))
         except RayError as error:
@@ -122,9 +126,9 @@ class Actors:
 class _Worker:
     """What runs in an actor's process. Ray makes it again, from the same arguments, when it starts the actor anew."""
 
-    def __init__(self, made: Packed | list[Any], threads: int) -> None:
+    def __init__(self, make: Packed | list[Any], threads: int) -> None:
         compute(threads)
-        self._made = made
+        self._make = make
         self._work: Warm | None = None
 
     def ready(self) -> Packed:
@@ -145,8 +149,8 @@ class _Worker:
 
     def _warm(self) -> Warm:
         if self._work is None:
-            made = ray.get(self._made[0]) if isinstance(self._made, list) else self._made
-            self._work = _opened(made)()
+            make = ray.get(self._make[0]) if isinstance(self._make, list) else self._make
+            self._work = _opened(make)()
         return self._work
 
 
@@ -157,7 +161,9 @@ def connect(address: str) -> bool:
     """
     if ray.is_initialized():
         return False
-    switch_off()  # a cluster that is started here reports to nobody
+
+    # a cluster that is started here reports to nobody
+    switch_off()
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
 
     try:

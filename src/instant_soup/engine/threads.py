@@ -21,10 +21,9 @@ def spare_threads(cores: int, load: float) -> int:
 def use_spare_threads() -> int:
     """Compute with as many threads as are free now, and say how many; what OMP_NUM_THREADS says goes first."""
     if "OMP_NUM_THREADS" not in os.environ and hasattr(os, "getloadavg"):
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        cores = os.cpu_count() or 1
+        # a process may be held to fewer than the machine has
+        if hasattr(os, "sched_getaffinity"):
+            cores = len(os.sched_getaffinity(0))
         torch.set_num_threads(spare_threads(cores, os.getloadavg()[0]))
     return torch.get_num_threads()

@@ -59,11 +59,10 @@ class Packer(pickle.Pickler):
 
 def taken_apart(value: Any) -> tuple[Any, ...] | None:
     """A plain tensor as what makes it again; None for anything else."""
-    if (
-        type(value) is not Tensor
-        or value.layout is not torch.strided
-        or value.is_quantized
-    ):
+    # a subclass may carry more than its numbers
+    if type(value) is not Tensor:
+        return None
+    if value.layout is not torch.strided or value.is_quantized:
         return None
 
     solid = value.detach().cpu().contiguous().reshape(-1)
@@ -93,6 +92,7 @@ def write(parcel: Parcel, path: Path) -> None:
         pickle.dump((len(parcel.head), sizes), file)
 
         for part in (parcel.head, *parcel.bodies):
+            # whoever maps the file reads tensors where they lie, which has to be aligned
             file.write(bytes(-file.tell() % _ALIGNED))
             file.write(part)
 

@@ -59,10 +59,10 @@ def threads_of_libraries(threads: int) -> Iterator[None]:
 
 def place() -> Facts:
     """What the bits of a result depend on, where this process runs."""
-    cuda = torch.cuda.is_available()
-    hardware = (
-        torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
-    )
+    hardware = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_available():
+        hardware = torch.cuda.get_device_name()
+
     return {
         "host": platform.node(),
         "pid": os.getpid(),
@@ -106,6 +106,7 @@ def _end_with_parent(forget: Path | None) -> None:
         return
 
     parent.join()
+    # nobody else is left to do it where the parent was killed
     if forget is not None:
         shutil.rmtree(forget, ignore_errors=True)
     os._exit(1)

@@ -130,12 +130,14 @@ class Workers:
         self.count = count
         self.places: dict[int, Facts] = {}
         self._patience = patience
+        self._own_place = place()
+
+        # by the number of the worker: those that take errands, what they are at, how often they died too early
         self._ready: set[int] = set()
         self._busy: dict[int, _Work] = {}
         self._stillborn: dict[int, int] = {}
         self._started = 0
         self._idle_since = 0.0
-        self._own_place = place()
 
     def each(
         self, shared: Any, errands: Sequence[Any], names: Sequence[str]
@@ -151,7 +153,8 @@ class Workers:
 
         self._idle_since = time.monotonic()
         answers = self._answers(_Round(names), self.backend.share(shared), errands)
-        next(answers)  # from here on it lets go of what is shared, however it ends
+        # a generator that was never begun would not run its `finally`, and what is shared would stay
+        next(answers)
         return answers
 
     def _answers(
@@ -176,6 +179,7 @@ class Workers:
     ) -> None:
         """Give every idle worker something to do, but nothing that is asked for only much later."""
         for hand in sorted(self._ready - self._busy.keys()):
+            # answers that nobody has asked for yet take memory
             if round_.waiting and round_.waiting[0] < index + AHEAD * self.count:
                 todo = round_.waiting.popleft()
             else:
@@ -193,11 +197,11 @@ class Workers:
             return None
 
         limit = time.monotonic() - max(SLOW_AT_LEAST, SLOW * median(round_.seconds))
-        open_work = [
-            work
-            for work in self._busy.values()
-            if work.round is round_ and work.index not in round_.done
-        ]
+        open_work = []
+        for work in self._busy.values():
+            if work.round is round_ and work.index not in round_.done:
+                open_work.append(work)
+
         for work in sorted(open_work, key=lambda work: work.since):
             helpers = sum(other.index == work.index for other in open_work)
             if work.since < limit and helpers == 1:

@@ -28,8 +28,8 @@ class Pair:
     task: str
     sparsity: float
     seed: int
-    one: str
-    other: str
+    first: str
+    second: str
     agreement: Agreement
 
 
@@ -44,25 +44,20 @@ def agreements(folder: Path, runs: Sequence[Run]) -> tuple[Pair, ...]:
     masks = _Masks(folder)
     pairs = []
     for (task, sparsity, seed), members in _groups(runs).items():
-        for one, other in combinations(members, 2):
-            key = _key(one, other)
-            measured = noted.get(key) or masks.compare(one, other)
-            if measured:
-                noted[key] = measured
-                pairs.append(
-                    Pair(
-                        task,
-                        sparsity,
-                        seed,
-                        one.method,
-                        other.method,
-                        Agreement(**measured),
-                    )
-                )
+        for first, second in combinations(members, 2):
+            key = _key(first, second)
+            measured = noted.get(key) or masks.compare(first, second)
+            if measured is None:
+                continue
+            noted[key] = measured
+            alike = Agreement(**measured)
+            pairs.append(Pair(task, sparsity, seed, first.method, second.method, alike))
+
         masks.forget()
 
     if len(noted) > before:
-        with suppress(StoreError):  # a folder that is only to be read
+        # a folder that is only to be read is measured anew each time, which is slow but right
+        with suppress(StoreError):
             write_json(folder / _NOTES, noted)
     return tuple(pairs)
 
@@ -82,11 +77,13 @@ class _Masks:
         self._cells = Store(folder).by_key()
         self._read: dict[str, Mask | None] = {}
 
-    def compare(self, one: Run, other: Run) -> dict[str, Any] | None:
-        """None where a ticket is not there."""
-        first = self._mask(one)
+    def compare(self, run: Run, other: Run) -> dict[str, Any] | None:
+        """How far the masks of two runs agree; None where a ticket is not there."""
+        first = self._mask(run)
         second = self._mask(other)
-        return asdict(agreement(first, second)) if first and second else None
+        if first is None or second is None:
+            return None
+        return asdict(agreement(first, second))
 
     def forget(self) -> None:
         """Let go of all masks: those of the next group are others."""
@@ -100,18 +97,19 @@ class _Masks:
         return self._read[run.key]
 
 
-def _key(one: Run, other: Run) -> str:
+def _key(first: Run, second: Run) -> str:
     """The pair's masks, which is all that agreement depends on; in a fixed order."""
-    return "-".join(sorted(run.record.ticket.mask for run in (one, other)))
+    return "-".join(sorted([first.record.ticket.mask, second.record.ticket.mask]))
 
 
 def _noted(folder: Path) -> dict[str, Any]:
     path = folder / _NOTES
     notes = read_json(path) if path.exists() else {}
     names = set(Agreement.__dataclass_fields__)
-    if not all(
-        isinstance(value, dict) and value.keys() == names for value in notes.values()
-    ):
+    sound = all(
+        isinstance(note, dict) and note.keys() == names for note in notes.values()
+    )
+    if not sound:
         raise StoreError(
             f"{path} holds something else than agreements; remove it, and it is measured again"
         )

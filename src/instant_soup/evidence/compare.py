@@ -29,8 +29,9 @@ def compare(
     Runs whose figure is not a number are left out, with a remark, and so is what is *damaged*. Raises UnknownName
     when no run is of the reference.
     """
-    methods = {run.method for run in runs if not run.control}
-    families = {run.family for run in runs if not run.control}
+    drawn = [run for run in runs if not run.control]
+    methods = {run.method for run in drawn}
+    families = {run.family for run in drawn}
     if reference not in methods | families:
         raise UnknownName(
             f"{unknown('reference', reference, methods)}; it is what the others are set against"
@@ -39,37 +40,36 @@ def compare(
     last = newest(runs)
     lines = _lines([run for run in last if isfinite(run.figure)])
     blocks = grouped(lines)
-    bases = {block: _base(blocks, block, reference) for block in blocks}
-    differences = [
-        pair
-        for block, members in blocks.items()
-        for pair in _differences(members, bases[block])
-    ]
-    controls = [pair for members in blocks.values() for pair in _controls(members)]
-    equal = [
-        pair
-        for block, members in blocks.items()
-        for pair in _equal(members, bases[block])
-    ]
+
+    # each list is tested block by block: Holm's correction is for what stands in one table
+    differences: list[Difference] = []
+    controls: list[Difference] = []
+    equal: list[Difference] = []
+    for block, members in blocks.items():
+        base = _base(blocks, block, reference)
+        differences += _differences(members, base)
+        controls += _controls(members)
+        equal += _equal(members, base)
 
     untelling = silent(blocks)
     telling = {
         block: members for block, members in blocks.items() if block not in untelling
     }
+
+    # remarks are about a comparison, so it is there before them
     comparison = Comparison(
-        reference,
-        lines,
-        tuple(differences),
-        ranks(telling),
-        (),
-        tuple(controls),
-        tuple(equal),
-        offers(blocks, telling),
-        untelling,
+        reference=reference,
+        lines=lines,
+        differences=tuple(differences),
+        ranks=ranks(telling),
+        remarks=(),
+        controls=tuple(controls),
+        equal=tuple(equal),
+        offers=offers(blocks, telling),
+        silent=untelling,
     )
-    return replace(
-        comparison, remarks=(*remarks.odd(last, damaged), *remarks.about(comparison))
-    )
+    sentences = (*remarks.odd(last, damaged), *remarks.about(comparison))
+    return replace(comparison, remarks=sentences)
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:
@@ -93,19 +93,25 @@ def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:
         if run.method == "dense":
             dense[run.task][run.seed] = run.figure
 
-    lines = [
-        _line(sorted(line, key=lambda run: run.seed), dense) for line in members.values()
-    ]
+    lines = []
+    for seeds in members.values():
+        ordered = sorted(seeds, key=lambda run: run.seed)
+        lines.append(_line(ordered, dense.get(ordered[0].task, {})))
     lines.sort(
         key=lambda line: (line.task, line.sparsity, line.method, line.control or "")
     )
-    return tuple(
-        line for block in grouped(lines).values() for line in _with_frontier(block)
-    )
+
+    marked: list[Line] = []
+    for block in grouped(lines).values():
+        marked += _with_frontier(block)
+    return tuple(marked)
 
 
-def _line(runs: Sequence[Run], dense: Mapping[str, Mapping[int, float]]) -> Line:
+def _line(runs: Sequence[Run], dense: Mapping[int, float]) -> Line:
+    """*runs* of several seeds as a line. *dense* is what the dense model of the same task reached, by seed."""
     first = runs[0]
+    recovery = None if first.method == "dense" else _recovery(runs, dense)
+
     return Line(
         task=first.task,
         sparsity=first.sparsity,
@@ -114,9 +120,7 @@ def _line(runs: Sequence[Run], dense: Mapping[str, Mapping[int, float]]) -> Line
         metric=first.metric,
         figure=interval([run.figure for run in runs]),
         cost=interval([run.cost for run in runs]),
-        recovery=None
-        if first.method == "dense"
-        else _recovery(runs, dense.get(first.task, {})),
+        recovery=recovery,
         runs=tuple(runs),
     )
 
@@ -124,8 +128,12 @@ def _line(runs: Sequence[Run], dense: Mapping[str, Mapping[int, float]]) -> Line
 def _recovery(runs: Sequence[Run], dense: Mapping[int, float]) -> Interval | None:
     if not dense or any(figure <= 0 for figure in dense.values()):
         return None  # there is nothing to take a share of
+
+    # where the dense model was not run with a seed, its mean stands in for that seed
     usual = sum(dense.values()) / len(dense)
     shares = [run.figure / dense.get(run.seed, usual) for run in runs]
+
+    # of a perplexity, twice as much is half as good
     if runs[0].metric in LOWER_IS_BETTER:
         shares = [1 / share for share in shares]
     return interval(shares)
@@ -134,15 +142,17 @@ def _recovery(runs: Sequence[Run], dense: Mapping[int, float]) -> Interval | Non
 def _with_frontier(block: Sequence[Line]) -> Iterable[Line]:
     tickets = [line for line in block if not line.control]
     for line in block:
+        # a control says what its ticket is worth; nobody would use it for its cost
         beaten = line.control is not None or any(_beats(other, line) for other in tickets)
         yield replace(line, frontier=not beaten)
 
 
 def _beats(other: Line, line: Line) -> bool:
     """Whether *other* is at least as good at no more cost, and not just the same."""
-    mine = (line.merit, line.cost.mean)
-    theirs = (other.merit, other.cost.mean)
-    return theirs[0] >= mine[0] and theirs[1] <= mine[1] and theirs != mine
+    better = other.merit > line.merit
+    cheaper = other.cost.mean < line.cost.mean
+    no_worse = other.merit >= line.merit and other.cost.mean <= line.cost.mean
+    return no_worse and (better or cheaper)
 
 
 # pairs
@@ -153,18 +163,22 @@ def _base(
 ) -> Line | None:
     """What the lines of a block are set against."""
     task, sparsity = block
+    own = _named(blocks[block], reference)
+    if own:
+        return own
+
+    # `dense` prunes nothing, so as a reference it stands in the task's other table
     unpruned = blocks.get((task, 0.0), ())
-    return _named(blocks[block], reference) or _named(
-        unpruned, reference if sparsity else "dense"
-    )
+    return _named(unpruned, reference if sparsity else "dense")
 
 
 def _named(lines: Sequence[Line], reference: str) -> Line | None:
-    """The line of that name; where only runs of other budgets are there, the one that is nearest to T."""
+    """The line of that name; where there are only runs of other budgets, the one whose budget is nearest to T."""
     tickets = [line for line in lines if not line.control]
     for line in tickets:
         if line.method == reference:
             return line
+
     family = [line for line in tickets if line.family == reference and line.budget != 1]
     return min(family, key=lambda line: abs(line.budget - 1), default=None)
 
@@ -172,24 +186,22 @@ def _named(lines: Sequence[Line], reference: str) -> Line | None:
 def _differences(block: Sequence[Line], base: Line | None) -> list[Difference]:
     if base is None:
         return []
-    return _tested(
-        [
-            (line, base)
-            for line in block
-            if line.method != base.method and not line.control
-        ]
-    )
+
+    pairs = []
+    for line in block:
+        if line.method != base.method and not line.control:
+            pairs.append((line, base))
+    return _tested(pairs)
 
 
 def _controls(block: Sequence[Line]) -> list[Difference]:
     tickets = {line.method: line for line in block if not line.control}
-    return _tested(
-        [
-            (tickets[line.method], line)
-            for line in block
-            if line.control and line.method in tickets
-        ]
-    )
+
+    pairs = []
+    for line in block:
+        if line.control and line.method in tickets:
+            pairs.append((tickets[line.method], line))
+    return _tested(pairs)
 
 
 def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
@@ -197,19 +209,19 @@ def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
     if base is None:
         return []
 
-    longer = [
-        line
-        for line in block
-        if not line.control and line.knobs == base.knobs and line.budget > 1
-    ]
+    longer = []
+    for line in block:
+        if not line.control and line.knobs == base.knobs and line.budget > 1:
+            longer.append(line)
+    if not longer:
+        return []
+
     pairs = []
     for line in block:
         if line.control or line.knobs == base.knobs:
             continue
-        near = min(
-            longer, key=lambda other: abs(line.cost.mean - other.cost.mean), default=None
-        )
-        if near and abs(line.cost.mean - near.cost.mean) <= ALIKE * line.cost.mean:
+        near = min(longer, key=lambda other: abs(line.cost.mean - other.cost.mean))
+        if abs(line.cost.mean - near.cost.mean) <= ALIKE * line.cost.mean:
             pairs.append((line, near))
     return _tested(pairs)
 
@@ -222,21 +234,18 @@ def _tested(pairs: Sequence[tuple[Line, Line]]) -> list[Difference]:
         theirs = other.by_seed
         seeds = sorted(mine.keys() & theirs.keys())
         if seeds:
-            tests.append(
-                (
-                    line,
-                    other,
-                    paired(
-                        [mine[seed] for seed in seeds], [theirs[seed] for seed in seeds]
-                    ),
-                )
+            test = paired(
+                [mine[seed] for seed in seeds], [theirs[seed] for seed in seeds]
             )
+            tests.append((line, other, test))
 
+    # what could not be tested is no test, and costs the others no power
     adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))
-    return [
-        _judged(*test, next(adjusted) if test[2].p is not None else None)
-        for test in tests
-    ]
+    judged = []
+    for line, other, test in tests:
+        p = None if test.p is None else next(adjusted)
+        judged.append(_judged(line, other, test, p))
+    return judged
 
 
 def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Difference:
@@ -246,7 +255,10 @@ def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Di
         verdict = "too few seeds"
     elif adjusted < LEVEL:
         higher = test.difference.mean > 0
-        verdict = "better" if higher != line.lower_is_better else "worse"
+        if higher == line.lower_is_better:
+            verdict = "worse"
+        else:
+            verdict = "better"
 
     return Difference(
         task=line.task,

@@ -26,7 +26,7 @@ class Line:
         metric: the task's first figure.
         figure: that figure on the test split.
         cost: whole cost in multiples of T.
-        recovery: the share of the dense figure that is reached, paired by seed; None where no dense run is there.
+        recovery: the share of the dense figure that is reached, paired by seed; None without a dense run.
         frontier: whether no other line of its task and sparsity is better at no more cost; never of a control.
     """
 
@@ -215,18 +215,15 @@ class Comparison:
         """What to use at which budget, where a notebook shows it."""
         head = ["task", "pruned", "budget, T", "best", "figure", "seeds", "cost, T"]
         rows = []
-
         for task, sparsity in self.blocks:
             for offer in self.offers:
                 best = offer.best.get((task, sparsity))
-                if best:
-                    figures = [
-                        best.method,
-                        f"{best.figure.mean:.3f}",
-                        str(best.figure.n),
-                        f"{best.cost.mean:.2f}",
-                    ]
-                    rows.append([task, f"{sparsity:.0%}", f"{offer.budget:g}", *figures])
+                if best is None:
+                    continue
+                asked = [task, f"{sparsity:.0%}", f"{offer.budget:g}"]
+                figure = f"{best.figure.mean:.3f}"
+                cost = f"{best.cost.mean:.2f}"
+                rows.append([*asked, best.method, figure, str(best.figure.n), cost])
 
         return table(repr(self), head, rows)
 
@@ -247,26 +244,19 @@ class Comparison:
     def _ordered(self) -> dict[Block, tuple[Line, ...]]:
         return {block: _in_families(lines) for block, lines in self._by_block.items()}
 
+    # reversed, for of several that would have one key the first is meant
+
     @cached_property
     def _bases(self) -> dict[Block, str]:
-        return {
-            difference.block: difference.reference
-            for difference in reversed(self.differences)
-        }
+        return {pair.block: pair.reference for pair in reversed(self.differences)}
 
     @cached_property
     def _against_reference(self) -> dict[tuple[str, float, str], Difference]:
-        return {
-            (pair.task, pair.sparsity, pair.method): pair
-            for pair in reversed(self.differences)
-        }
+        return {(*pair.block, pair.method): pair for pair in reversed(self.differences)}
 
     @cached_property
     def _against_tickets(self) -> dict[tuple[str, float, str], Difference]:
-        return {
-            (pair.task, pair.sparsity, pair.reference): pair
-            for pair in reversed(self.controls)
-        }
+        return {(*pair.block, pair.reference): pair for pair in reversed(self.controls)}
 
     @cached_property
     def _equal_by_block(self) -> dict[Block, list[Difference]]:
@@ -286,9 +276,9 @@ def grouped(lines: Sequence[Line]) -> dict[Block, list[Line]]:
 
 def _in_families(lines: Sequence[Line]) -> tuple[Line, ...]:
     """The method whose best variant is best comes first, its other variants after it, controls beneath their ticket."""
-    tickets = sorted(
-        (line for line in lines if not line.control), key=lambda line: -line.merit
-    )
+    tickets = [line for line in lines if not line.control]
+    tickets.sort(key=lambda line: -line.merit)
+
     controls: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         if line.control:
@@ -298,5 +288,10 @@ def _in_families(lines: Sequence[Line]) -> tuple[Line, ...]:
     for ticket in tickets:
         families[ticket.family] += [ticket, *controls.pop(ticket.method, [])]
 
-    alone = [line for rest in controls.values() for line in rest]
-    return tuple([line for family in families.values() for line in family] + alone)
+    ordered: list[Line] = []
+    for family in families.values():
+        ordered += family
+    # controls whose ticket was never fine-tuned itself
+    for orphans in controls.values():
+        ordered += orphans
+    return tuple(ordered)

@@ -34,6 +34,7 @@ def latex(comparison: Comparison) -> str:
         lines = comparison.of(task, sparsity)
         metric = lines[0].metric
         base = comparison.base(task, sparsity)
+
         caption = (
             f"{task}, {tables.share(sparsity)} pruned: {metric}, mean and 95% interval over seeds. "
             f"Bold: better than {base} beyond noise."
@@ -41,30 +42,27 @@ def latex(comparison: Comparison) -> str:
         silent = comparison.why_silent(task, sparsity)
         if silent:
             caption += f" This table cannot tell good masks from bad ones: {silent}."
+
         head = rf"method & {escaped(metric)} & seeds & \% of dense & cost in $T$"
-        parts.append(
-            _table("lrrrr", head, [_row(comparison, line) for line in lines], caption)
-        )
+        rows = [_row(comparison, line) for line in lines]
+        parts.append(_table("lrrrr", head, rows, caption))
 
     return "\n".join(parts)
 
 
 def _overview(comparison: Comparison, overview: Overview) -> str:
-    *heads, _ = tables.glance_heads(overview)
-    rows = []
-    for method, figures, cost in tables.glance_rows(
-        overview, lambda line: _figure(comparison, line), "--"
-    ):
-        rows.append(rf"    {' & '.join([escaped(method), *figures, cost])} \\")
+    def figure(line: Line) -> str:
+        return _figure(comparison, line)
 
+    rows = []
+    for method, figures, cost in tables.glance_rows(overview, figure, "--"):
+        rows.append(_cells([escaped(method), *figures, cost]))
+
+    *heads, _ = tables.glance_heads(overview)
+    head = " & ".join([*map(escaped, heads), "cost in $T$"])
     glance = tables.glance(comparison, overview)
     caption = f"{overview.task}: {overview.metric} by pruned share, mean and 95% interval over seeds. {glance}"
-    return _table(
-        "l" + "r" * len(heads),
-        " & ".join([*map(escaped, heads), "cost in $T$"]),
-        rows,
-        caption,
-    )
+    return _table("l" + "r" * len(heads), head, rows, caption)
 
 
 def _table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
@@ -87,15 +85,18 @@ def _table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
 
 
 def _row(comparison: Comparison, line: Line) -> str:
-    indent = r"\quad " if line.control else ""
-    title = f"{line.control} control" if line.control else line.title
-    cells = [
-        f"{indent}{escaped(title)}",
-        _figure(comparison, line),
-        str(line.figure.n),
-        f"{100 * line.recovery.mean:.0f}" if line.recovery else "--",
-        f"{line.cost.mean:.2f}",
-    ]
+    if line.control:
+        title = rf"\quad {escaped(f'{line.control} control')}"
+    else:
+        title = escaped(line.title)
+
+    recovery = f"{100 * line.recovery.mean:.0f}" if line.recovery else "--"
+    figure = _figure(comparison, line)
+    return _cells([title, figure, str(line.figure.n), recovery, f"{line.cost.mean:.2f}"])
+
+
+def _cells(cells: Sequence[str]) -> str:
+    """One row of a table."""
     return rf"    {' & '.join(cells)} \\"
 
 

@@ -51,21 +51,29 @@ class Bill:
 
 def bill(line: Line) -> Bill:
     """The bill of one line."""
-    items = {
-        purpose: item
-        for purpose in PURPOSES
-        if (item := _item(line.runs, purpose)) is not None
-    }
+    items: dict[str, Item] = {}
+    for purpose in PURPOSES:
+        item = _item(line.runs, purpose)
+        if item is not None:
+            items[purpose] = item
+
     ahead = items["look-ahead"].share if "look-ahead" in items else 0.0
-    timed = [run for run in line.runs if any(run.clock.values())]
+    seconds = None
+    memory = None
+    timed = _timed(line.runs)
+    if timed:
+        seconds = _mean(_seconds(run) for run in timed)
+        memory = _mean(float(run.memory or 0) for run in timed)
 
     return Bill(
-        items,
-        line.cost.mean,
-        line.cost.mean - ahead,
-        _mean(run.record.cost.reused.passes / run.full.passes for run in line.runs),
-        _mean(_seconds(run) for run in timed) if timed else None,
-        _mean(float(run.memory or 0) for run in timed) if timed else None,
+        items=items,
+        total=line.cost.mean,
+        uncounted=line.cost.mean - ahead,
+        reused=_mean(
+            run.record.cost.reused.passes / run.full.passes for run in line.runs
+        ),
+        seconds=seconds,
+        memory=memory,
     )
 
 
@@ -74,36 +82,46 @@ def _item(runs: Sequence[Run], purpose: str) -> Item | None:
     if not any(purpose in stage for run in runs for stage in run.bill.values()):
         return None
 
-    def total(run: Run) -> Cost:
-        return sum(
-            (stage[purpose] for stage in run.bill.values() if purpose in stage), Cost()
-        )
+    work = [spent_on(purpose, run) for run in runs]
+    passes = [cost.passes / run.full.passes for cost, run in zip(work, runs, strict=True)]
 
-    timed = [run for run in runs if any(run.clock.values())]
-    return Item(
-        _mean(total(run).steps for run in runs),
-        _mean(total(run).examples for run in runs),
-        _mean(total(run).flops for run in runs),
-        _mean(total(run).passes / run.full.passes for run in runs),
-        _mean(
+    seconds = None
+    timed = _timed(runs)
+    if timed:
+        seconds = _mean(
             sum(stage.get(purpose, 0.0) for stage in run.clock.values()) for run in timed
         )
-        if timed
-        else None,
+
+    return Item(
+        steps=_mean(cost.steps for cost in work),
+        examples=_mean(cost.examples for cost in work),
+        flops=_mean(cost.flops for cost in work),
+        share=_mean(passes),
+        seconds=seconds,
     )
+
+
+def spent_on(purpose: str, run: Run) -> Cost:
+    """The work of one purpose in all stages of a run."""
+    stages = run.bill.values()
+    return sum((stage[purpose] for stage in stages if purpose in stage), Cost())
+
+
+def _timed(runs: Iterable[Run]) -> list[Run]:
+    """Runs whose records say how long work took; those of schema 1 and 2 do not."""
+    return [run for run in runs if any(run.clock.values())]
 
 
 def _seconds(run: Run) -> float:
     """Wall time of the work charged, the test reading left out."""
-    own = sum(
-        seconds
-        for stage in run.clock.values()
-        for purpose, seconds in stage.items()
-        if purpose != "test"
-    )
+    own = 0.0
+    for stage in run.clock.values():
+        for purpose, seconds in stage.items():
+            if purpose != "test":
+                own += seconds
     return own + run.reused_seconds
 
 
 def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from math import isinf
 from typing import Any
 
-from ..core.budget import Cost
 from ..core.printable import printable
 from .comparison import Comparison, Line, Offer
-from .ledger import PURPOSES, bill
+from .ledger import PURPOSES, bill, spent_on
 from .runs import Run
 from .transfers import Matrix
 
@@ -86,9 +85,7 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
     for purpose in (*PURPOSES, "test"):
-        work = sum(
-            (stage[purpose] for stage in run.bill.values() if purpose in stage), Cost()
-        )
+        work = spent_on(purpose, run)
         seconds = [stage[purpose] for stage in run.clock.values() if purpose in stage]
         row[f"{purpose}_steps"] = work.steps
         row[f"{purpose}_examples"] = work.examples
@@ -100,6 +97,10 @@ def _row(run: Run) -> dict[str, Any]:
 
 def as_json(comparison: Comparison, transfers: Sequence[Matrix] = ()) -> str:
     """Everything, as JSON."""
+    silent = [
+        {"task": task, "sparsity": sparsity, "why": why}
+        for (task, sparsity), why in (comparison.silent or {}).items()
+    ]
     whole = {
         "reference": comparison.reference,
         "offers": [_offer(offer) for offer in comparison.offers],
@@ -108,30 +109,30 @@ def as_json(comparison: Comparison, transfers: Sequence[Matrix] = ()) -> str:
         "controls": [asdict(pair) for pair in comparison.controls],
         "equal": [asdict(pair) for pair in comparison.equal],
         "ranks": comparison.ranks and asdict(comparison.ranks),
-        "silent": [
-            {"task": task, "sparsity": sparsity, "why": why}
-            for (task, sparsity), why in (comparison.silent or {}).items()
-        ],
+        "silent": silent,
         "remarks": comparison.remarks,
         "transfers": [_matrix(matrix) for matrix in transfers],
     }
 
+    # NaN is no JSON, and figures that are not numbers are no lines of a comparison: one would be a fault of ours
     return json.dumps(whole, indent=2, allow_nan=False)
 
 
 def _offer(offer: Offer) -> dict[str, Any]:
-    best = [
-        {
-            "task": task,
-            "sparsity": sparsity,
-            "method": line.method,
-            "figure": asdict(line.figure),
-        }
-        | {"cost": line.cost.mean}
-        for (task, sparsity), line in offer.best.items()
-    ]
-    budget = None if isinf(offer.budget) else offer.budget
+    best = []
+    for (task, sparsity), line in offer.best.items():
+        best.append(
+            {
+                "task": task,
+                "sparsity": sparsity,
+                "method": line.method,
+                "figure": asdict(line.figure),
+                "cost": line.cost.mean,
+            }
+        )
 
+    # JSON has no infinity
+    budget = None if isinf(offer.budget) else offer.budget
     return {"budget": budget, "best": best, "ranks": offer.ranks and asdict(offer.ranks)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from . import tables
 from .comparison import Comparison
@@ -22,22 +22,19 @@ def markdown(
     """What to use, remarks, ranks, transfers, and a section for each task and sparsity."""
     runs = sum(line.figure.n for line in comparison.lines)
     parts = [f"# Comparison of {runs} runs", "", *textwrap.wrap(tables.LEGEND, 118), ""]
+
     offered = tables.offered(comparison)
-    if len(offered) > 1:
-        parts += [
-            "## What to use at your budget",
-            "",
-            *grid(offered),
-            "",
-            tables.OFFERED,
-            "",
-        ]
+    if len(offered) > 1:  # there is more than a head
+        parts += ["## What to use at your budget", ""]
+        parts += [*grid(offered), "", tables.OFFERED, ""]
+
     remarks = [f"- {escaped(remark)}" for remark in comparison.remarks]
     parts += ["## What the numbers do not show", "", *remarks, ""]
 
-    if comparison.ranks:
-        rows = [tables.RANKED, *tables.ranked(comparison.ranks)]
-        parts += ["## Ranks", "", *grid(rows), "", tables.said(comparison.ranks), ""]
+    ranks = comparison.ranks
+    if ranks:
+        rows = [tables.RANKED, *tables.ranked(ranks)]
+        parts += ["## Ranks", "", *grid(rows), "", tables.ranks_in_words(ranks), ""]
 
     for overview in overviews(comparison):
         parts += [f"## {escaped(overview.task)} at a glance", ""]
@@ -46,7 +43,7 @@ def markdown(
 
     for matrix in transfers:
         parts += [f"## Transfer: {escaped(matrix.title)}", "", tables.TRANSFERRED, ""]
-        parts += [*grid(tables.moved(matrix), names=1), "", escaped(matrix.said), ""]
+        parts += [*grid(tables.moved(matrix), names=1), "", escaped(matrix.summary), ""]
 
     for task, sparsity in comparison.blocks:
         parts += _section(comparison, task, sparsity, costs=costs)
@@ -58,22 +55,19 @@ def _section(
 ) -> list[str]:
     lines = comparison.of(task, sparsity)
     heads = [lines[0].metric if head == "figure" else head for head in tables.HEADS]
+    body = [tables.cells(comparison, line) for line in lines]
+    notes = tables.notes(comparison, task, sparsity)
+
     parts = [f"## {escaped(tables.title(comparison, task, sparsity))}", ""]
-    parts += grid([heads, *(tables.cells(comparison, line) for line in lines)])
-    parts += [
-        "",
-        *(
-            f"- {escaped(sentence)}"
-            for sentence in tables.notes(comparison, task, sparsity)
-        ),
-        "",
-    ]
+    parts += grid([heads, *body])
+    parts += ["", *(f"- {escaped(sentence)}" for sentence in notes), ""]
 
     if costs:
-        rows = [
+        rows = [["what it cost", *tables.BILLED]]
+        rows += [
             [line.title, *tables.billed(bill(line))] for line in lines if not line.control
         ]
-        parts += [*grid([["what it cost", *tables.BILLED], *rows]), ""]
+        parts += [*grid(rows), ""]
 
     return parts
 
@@ -81,11 +75,15 @@ def _section(
 def grid(rows: Sequence[Sequence[str]], names: int | None = None) -> list[str]:
     """A table, its head first. Markup is escaped in all cells, or beneath the head in the first *names* columns."""
     head, *body = rows
-    lines = ["| " + " | ".join(map(escaped, head)) + " |", "|" + "---|" * len(head)]
+    lines = [_row(map(escaped, head)), "|" + "---|" * len(head)]
     for row in body:
         until = len(row) if names is None else names
-        lines.append("| " + " | ".join([*map(escaped, row[:until]), *row[until:]]) + " |")
+        lines.append(_row([*map(escaped, row[:until]), *row[until:]]))
     return lines
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def escaped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
+from itertools import combinations
 from math import inf
 
 from .comparison import Block, Line, Offer, Ranks
@@ -13,6 +14,8 @@ BUDGETS = (1.0, 1.5, 2.0, 4.0, inf)
 """Whole costs in T that a reader may have to spend."""
 # a run of T costs a little more, for its validation: so much more is within the budget
 WITHIN = 0.05
+FEWEST = 3
+"""Methods that ranks take: of two, a paired test says more."""
 RANKED = 4
 """The schema from which on records are ranked: in older ones methods had other lines and other totals."""
 
@@ -29,24 +32,19 @@ def _offer(
     blocks: Mapping[Block, Sequence[Line]],
     telling: Mapping[Block, Sequence[Line]],
 ) -> Offer:
-    best = {}
+    best: dict[Block, Line] = {}
     for block, lines in blocks.items():
         affordable = _affordable(lines, budget)
         if affordable:
             best[block] = max(affordable, key=lambda line: (line.merit, -line.cost.mean))
-    return Offer(
-        budget,
-        best,
-        ranks({block: _affordable(lines, budget) for block, lines in telling.items()}),
-    )
+
+    ranked = {block: _affordable(lines, budget) for block, lines in telling.items()}
+    return Offer(budget, best, ranks(ranked))
 
 
 def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
-    return [
-        line
-        for line in lines
-        if not line.control and line.cost.mean <= budget * (1 + WITHIN)
-    ]
+    most = budget * (1 + WITHIN)
+    return [line for line in lines if not line.control and line.cost.mean <= most]
 
 
 def ranks(blocks: Mapping[Block, Sequence[Line]]) -> Ranks | None:
@@ -54,34 +52,32 @@ def ranks(blocks: Mapping[Block, Sequence[Line]]) -> Ranks | None:
 
     Lines with records of older schemas are not ranked.
     """
-    tables = []
+    tables: list[dict[str, Line]] = []
     for (_, sparsity), lines in blocks.items():
         if sparsity:
-            tables.append(
-                {
-                    line.method: line
-                    for line in lines
-                    if not line.control and _of_today(line)
-                }
-            )
+            ranked = [line for line in lines if not line.control and _of_today(line)]
+            tables.append({line.method: line for line in ranked})
 
     methods = _shared([table.keys() for table in tables])
     tables = [table for table in tables if methods <= table.keys()]
-    if len(methods) < 3 or len(tables) < 2:
+    if len(methods) < FEWEST or len(tables) < 2:
         return None
 
     figures: dict[str, list[float]] = {}
     costs: dict[str, tuple[float, float]] = {}
     for method in sorted(methods):
-        lines_of = [table[method] for table in tables]
-        figures[method] = [line.merit for line in lines_of]
-        costs[method] = (
-            min(line.cost.mean for line in lines_of),
-            max(line.cost.mean for line in lines_of),
-        )
+        row = [table[method] for table in tables]
+        figures[method] = [line.merit for line in row]
+        spent = [line.cost.mean for line in row]
+        costs[method] = (min(spent), max(spent))
 
-    critical = critical_difference(len(methods), len(tables))
-    return Ranks(mean_ranks(figures), len(tables), friedman(figures), critical, costs)
+    return Ranks(
+        ranks=mean_ranks(figures),
+        blocks=len(tables),
+        p=friedman(figures),
+        critical_difference=critical_difference(len(methods), len(tables)),
+        costs=costs,
+    )
 
 
 def _of_today(line: Line) -> bool:
@@ -95,15 +91,14 @@ def _shared(blocks: Sequence[Set[str]]) -> Set[str]:
         # of many tasks most have the same methods: the pairs of kinds are few
         kinds[frozenset(block)] += 1
 
-    known = list(kinds)
-    several = {methods for methods, count in kinds.items() if count > 1}
-    several |= {one & other for place, one in enumerate(known) for other in known[:place]}
-    sizes = {
-        methods: len(methods)
-        * sum(count for kind, count in kinds.items() if methods <= kind)
-        for methods in several
-    }
-    wide = [methods for methods in several if len(methods) >= 3]
-    return max(
-        wide, key=lambda methods: (sizes[methods], sorted(methods)), default=frozenset()
-    )
+    # only what some blocks have in common can be shared by two of them
+    candidates = {methods for methods, count in kinds.items() if count > 1}
+    candidates |= {first & second for first, second in combinations(kinds, 2)}
+    wide = [methods for methods in candidates if len(methods) >= FEWEST]
+
+    def size(methods: Set[str]) -> tuple[int, list[str]]:
+        complete = sum(count for kind, count in kinds.items() if methods <= kind)
+        # names decide between tables of one size, so that the choice does not depend on the order of sets
+        return len(methods) * complete, sorted(methods)
+
+    return max(wide, key=size, default=frozenset())

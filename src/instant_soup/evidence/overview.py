@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -37,29 +38,32 @@ def overviews(comparison: Comparison) -> Iterator[Overview]:
     ordered = sorted(
         comparison.lines, key=lambda line: (line.task, line.method, line.sparsity)
     )
-
     for task, lines in groupby(ordered, key=lambda line: line.task):
         members = [line for line in lines if not line.control]
-        rows = {
-            method: {line.sparsity: line for line in own if line.sparsity}
-            for method, own in groupby(members, key=lambda line: line.method)
-        }
+
+        rows: dict[str, dict[float, Line]] = defaultdict(dict)
+        for line in members:
+            if line.sparsity:
+                rows[line.method][line.sparsity] = line
+
         wide = {method: row for method, row in rows.items() if len(row) > 1}
-        if wide:
-            levels = tuple(
-                sorted({sparsity for row in wide.values() for sparsity in row})
-            )
-            best_first = dict(sorted(wide.items(), key=_place))
-            yield Overview(
-                task, members[0].metric, dense_of(comparison, task), levels, best_first
-            )
+        if not wide:
+            continue
+        yield Overview(
+            task=task,
+            metric=members[0].metric,
+            dense=dense_of(comparison, task),
+            sparsities=tuple(sorted(set().union(*wide.values()))),
+            rows=dict(sorted(wide.items(), key=_place)),
+        )
 
 
 def dense_of(comparison: Comparison, task: str) -> Line | None:
     """The plain fine-tune of all weights on *task*, if it was run."""
-    return next(
-        (line for line in comparison.of_task(task) if line.method == "dense"), None
-    )
+    for line in comparison.of_task(task):
+        if line.method == "dense":
+            return line
+    return None
 
 
 def _place(row: tuple[str, dict[float, Line]]) -> tuple[int, float]:

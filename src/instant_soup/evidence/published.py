@@ -16,6 +16,18 @@ from ..core.errors import StoreError
 from ..core.pattern import UNSTRUCTURED
 from .runs import Run
 
+HEADS = [
+    "model",
+    "method",
+    "pruned",
+    "metric",
+    "published",
+    "here",
+    "source",
+    "protocol there",
+    "protocol here",
+]
+
 
 @dataclass(frozen=True)
 class Published:
@@ -54,9 +66,8 @@ class Published:
 def read(path: Path) -> list[Published]:
     """The figures in the file at *path*. Raises StoreError when it cannot be read, or a figure lacks something."""
     try:
-        tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))[
-            "figure"
-        ]
+        whole = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables: list[dict[str, Any]] = whole["figure"]
         return [Published(**table) for table in tables]
     except (OSError, ValueError, KeyError, TypeError) as reason:
         expected = ", ".join(field.name for field in fields(Published))
@@ -68,24 +79,16 @@ def read(path: Path) -> list[Published]:
 def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]:
     """A table of cells, its head first: each figure, what was reached here in as many seeds, and both protocols."""
     known = list(runs)
-    rows = [
-        [
-            "model",
-            "method",
-            "pruned",
-            "metric",
-            "published",
-            "here",
-            "source",
-            "protocol there",
-            "protocol here",
-        ]
-    ]
-
+    rows = [HEADS]
     for figure in figures:
         own = [run for run in known if figure.matches(run)]
-        mean = sum(run.figure for run in own) / len(own) if own else None
         pattern = "" if figure.pattern == UNSTRUCTURED else f", {figure.pattern}"
+        reached = "not run"
+        protocol = ""
+        if own:
+            reached = f"{sum(run.figure for run in own) / len(own):.2f}"
+            protocol = _protocol(own[0])
+
         rows.append(
             [
                 figure.model,
@@ -93,10 +96,10 @@ def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]
                 f"{figure.sparsity:.0%}{pattern}",
                 figure.metric,
                 f"{figure.value:g}",
-                "not run" if mean is None else f"{mean:.2f}",
+                reached,
                 figure.source,
                 figure.protocol,
-                _protocol(own[0]) if own else "",
+                protocol,
             ]
         )
 
@@ -105,8 +108,6 @@ def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]
 
 def _protocol(run: Run) -> str:
     judged = run.record.judged
-    return (
-        f"L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}"
-        if judged
-        else ""
-    )
+    if not judged:
+        return ""
+    return f"L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}"

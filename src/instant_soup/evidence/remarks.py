@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite, sqrt
 
-from .comparison import Comparison
+from .comparison import Block, Comparison
 from .offers import RANKED
 from .runs import Run
 from .statistics import ENOUGH
 
 AS_GOOD = 0.97  # share of the dense figure
-DEAR = 1.5  # multiples of T
+DEAR = 1.5  # multiples of T, from which on a figure may be bought by steps
 ALIKE = 0.05  # steps that differ by less than this share are equal
 
 
@@ -36,20 +36,21 @@ def about(comparison: Comparison) -> tuple[str, ...]:
 
 def odd(runs: Iterable[Run], damaged: Sequence[str] = ()) -> tuple[str, ...]:
     """What is to be said of runs that cannot be compared, and of files that could not be read."""
-    unread = [f"Left out: {sentence}" for sentence in damaged]
-    infinite = [
-        f"Left out, for its {run.metric} on the test split is {run.figure}: {run.method} on {run.task} at "
-        f"{run.sparsity:.0%}, seed {run.seed}. The means are those of the runs that went well."
-        for run in runs
-        if not isfinite(run.figure)
-    ]
-    return (*unread, *infinite)
+    sentences = [f"Left out: {sentence}" for sentence in damaged]
+    for run in runs:
+        if not isfinite(run.figure):
+            sentences.append(
+                f"Left out, for its {run.metric} on the test split is {run.figure}: {run.method} on {run.task} at "
+                f"{run.sparsity:.0%}, seed {run.seed}. The means are those of the runs that went well."
+            )
+    return tuple(sentences)
 
 
 def _seeds(comparison: Comparison) -> Iterator[str]:
     few = [line for line in comparison.lines if line.figure.n < ENOUGH]
     if not few:
         return
+
     single = sum(line.figure.n == 1 for line in few)
     yield (
         f"{len(few)} of {len(comparison.lines)} lines have fewer than {ENOUGH} seeds, {single} of them just one: "
@@ -62,8 +63,9 @@ def _noise(comparison: Comparison) -> Iterator[str]:
     told = verdicts["better"] + verdicts["worse"]
     tested = told + verdicts["within noise"]
     if tested:
+        verb = "is" if told == 1 else "are"
         yield (
-            f"Of {tested} differences that could be tested, {told or 'none'} {'is' if told == 1 else 'are'} told apart "
+            f"Of {tested} differences that could be tested, {told or 'none'} {verb} told apart "
             f"from noise at 5 % (paired t-test over seeds, Holm's correction within a task and sparsity)."
         )
 
@@ -74,9 +76,9 @@ def _reference(comparison: Comparison) -> Iterator[str]:
         for line in comparison.lines
         if comparison.reference in (line.method, line.family)
     }
+    reference = comparison.reference
     for task, sparsity in comparison.blocks:
         if sparsity and not {(task, sparsity), (task, 0.0)} & referred:
-            reference = comparison.reference
             yield f"There is no run of {reference} on {task} at {sparsity:.0%}: nothing is set against it there."
 
 
@@ -87,6 +89,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         for run in line.runs:
             recipe = run.record.recipe
             lines[recipe.task.name].add(recipe.training.line)
+
     for task, known in sorted(lines.items()):
         if len(known) > 1:
             yield (
@@ -97,22 +100,20 @@ def _lines(comparison: Comparison) -> Iterator[str]:
 
 def _steps(comparison: Comparison) -> Iterator[str]:
     """Whoever trains longer is often better for that alone."""
-    unequal = []
+    unequal: dict[Block, tuple[float, float]] = {}
     for task, sparsity in comparison.blocks:
         steps = [line.steps for line in comparison.of(task, sparsity) if not line.control]
         if steps and max(steps) > (1 + ALIKE) * min(steps):
-            unequal.append(
-                (
-                    max(steps) / max(min(steps), 1e-9),
-                    task,
-                    sparsity,
-                    min(steps),
-                    max(steps),
-                )
-            )
+            unequal[task, sparsity] = (min(steps), max(steps))
+
+    def ratio(block: Block) -> tuple[float, Block]:
+        least, most = unequal[block]
+        return most / max(least, 1e-9), block
 
     if unequal:
-        _, task, sparsity, least, most = max(unequal)
+        worst = max(unequal, key=ratio)
+        task, sparsity = worst
+        least, most = unequal[worst]
         yield (
             f"In {len(unequal)} of {len(comparison.blocks)} tables lines differ in total steps by more than 5 %, most "
             f"on {task} at {sparsity:.0%} ({least:.2f} to {most:.2f} T): a better figure there may be bought by steps "
@@ -124,16 +125,21 @@ def _test_size(comparison: Comparison) -> Iterator[str]:
     """A figure of one reading of a test split is itself uncertain; seeds do not show that."""
     seen = set()
     for line in comparison.lines:
-        if line.metric == "accuracy" and line.task not in seen:
-            seen.add(line.task)
-            rows = line.runs[0].record.examples.test
-            if not rows:
-                continue
-            error = sqrt(max(line.figure.mean * (1 - line.figure.mean), 0.0) / rows)
-            yield (
-                f"{line.task} has {rows:,} test examples: one accuracy is known to about {1.96 * error:.3f} either "
-                f"way, whatever the seeds say."
-            )
+        rows = line.runs[0].record.examples.test
+        if line.metric != "accuracy" or line.task in seen:
+            continue
+
+        seen.add(line.task)
+        if not rows:
+            continue  # older records do not say how many
+
+        # the spread of a share of *rows* examples that are right or wrong
+        variance = max(line.figure.mean * (1 - line.figure.mean), 0.0)
+        error = sqrt(variance / rows)
+        yield (
+            f"{line.task} has {rows:,} test examples: one accuracy is known to about {1.96 * error:.3f} either "
+            f"way, whatever the seeds say."
+        )
 
 
 def _silent(comparison: Comparison) -> Iterator[str]:
@@ -157,9 +163,10 @@ def _equal(comparison: Comparison) -> Iterator[str]:
     met = {difference.block for difference in comparison.equal}
     dear: dict[str, float] = {}
     for line in comparison.lines:
-        bare = not line.control and line.block not in met
-        if line.sparsity and bare and line.cost.mean > DEAR:
+        unmet = not line.control and line.block not in met
+        if line.sparsity and unmet and line.cost.mean > DEAR:
             dear[line.task] = max(line.cost.mean, dear.get(line.task, 0.0))
+
     for task, cost in dear.items():
         yield (
             f"On {task} lines cost up to {cost:.1f} T, and no run of {comparison.reference} was given as much "
@@ -172,6 +179,7 @@ def _old(comparison: Comparison) -> Iterator[str]:
     untimed = sum(not any(run.clock.values()) for run in runs)
     if untimed:
         yield f"{untimed} records are of an older schema and say nothing of wall time by purpose, memory or layers."
+
     unranked = sum(run.record.version < RANKED for run in runs)
     if unranked:
         yield (

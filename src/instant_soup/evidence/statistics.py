@@ -81,34 +81,37 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
     differences = [value - other for value, other in zip(values, reference, strict=True)]
     n, mean, spread = _moments(differences)
     size = max(map(abs, (*values, *reference)))
+
+    # by rounding alone the spread would be some tiny number, and t an enormous one
     if max(differences) - min(differences) <= _ALIKE * size:
         return _constant(mean, n, zero=abs(mean) <= _ALIKE * size)
+
     from scipy import special
 
-    p = 2 * float(special.stdtr(n - 1, -abs(mean) / spread * math.sqrt(n)))
-    return Paired(
-        interval(differences), p, mean / spread * _hedges(n - 1) if n > 2 else None
-    )
+    t = abs(mean) / spread * math.sqrt(n)
+    p = 2 * float(special.stdtr(n - 1, -t))
+    # for two pairs the correction is 0 / 0
+    effect = mean / spread * _hedges(n - 1) if n > 2 else None
+    return Paired(interval(differences), p, effect)
 
 
 def _constant(mean: float, n: int, *, zero: bool) -> Paired:
-    """Pairs that all differ by the same: by nothing at all, or by something that no spread is there to test by."""
-    if n == 1:
-        return Paired(Interval(mean, None, None, n), None, None)
-    return (
-        Paired(Interval(0.0, 0.0, 0.0, n), 1.0, 0.0)
-        if zero
-        else Paired(Interval(mean, None, None, n), None, None)
-    )
+    """Pairs that all differ by the same: without a spread there is nothing to test by, unless they do not differ."""
+    if n > 1 and zero:
+        return Paired(Interval(0.0, 0.0, 0.0, n), p=1.0, effect=0.0)
+    return Paired(Interval(mean, None, None, n), p=None, effect=None)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """*p_values* adjusted for being several: the chance of any false alarm stays at the level (Holm, 1979)."""
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(
-        sorted(range(len(p_values)), key=lambda index: p_values[index])
-    ):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+    count = len(p_values)
+    rising = sorted(range(count), key=lambda index: p_values[index])
+
+    adjusted = [0.0] * count
+    highest = 0.0
+    for place, index in enumerate(rising):
+        # never below a smaller one's, or the order of the values would change
+        highest = max(highest, min(1.0, (count - place) * p_values[index]))
         adjusted[index] = highest
     return adjusted
 
@@ -118,11 +121,10 @@ def mean_ranks(figures: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
     *figures* holds one figure a block for each method. Raises FigureError where one is not a number.
     """
-    found = {
-        name: sum(ranks) / len(ranks)
-        for name, ranks in zip(figures, _ranked(figures), strict=True)
-    }
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+    means: dict[str, float] = {}
+    for name, ranks in zip(figures, _ranked(figures), strict=True):
+        means[name] = sum(ranks) / len(ranks)
+    return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
 def friedman(figures: Mapping[str, Sequence[float]]) -> float | None:
@@ -131,16 +133,22 @@ def friedman(figures: Mapping[str, Sequence[float]]) -> float | None:
     None with fewer than three methods or two blocks.
     """
     ranks = _ranked(figures)
-    methods, blocks = len(ranks), len(ranks[0]) if ranks else 0
+    methods = len(ranks)
+    blocks = len(ranks[0]) if ranks else 0
     if methods < 3 or blocks < 2:
         return None
+
+    # the form that allows for ties: both sums are of the ranks as they are, ties at their means
     middle = (methods + 1) / 2
-    between = sum((sum(of) / blocks - middle) ** 2 for of in ranks)
-    within = sum((rank - middle) ** 2 for of in ranks for rank in of) / (
-        blocks * (methods - 1)
-    )
+    between = 0.0
+    squares = 0.0
+    for row in ranks:
+        between += (sum(row) / blocks - middle) ** 2
+        squares += sum((rank - middle) ** 2 for rank in row)
+    within = squares / (blocks * (methods - 1))
     if not within:
         return 1.0  # every block is one tie
+
     from scipy import special
 
     return float(special.chdtrc(methods - 1, blocks * between / within))
@@ -158,14 +166,14 @@ def critical_difference(methods: int, blocks: int, level: float = 0.05) -> float
 def alike(ranks: Mapping[str, float], within: float) -> list[tuple[str, ...]]:
     """Groups of methods, best first, whose ranks are closer than *within*; a group inside another is not named."""
     names = sorted(ranks, key=lambda name: ranks[name])
-    found: list[tuple[str, ...]] = []
-    for start, first in enumerate(names):
-        group = tuple(
-            name for name in names[start:] if ranks[name] - ranks[first] <= within
-        )
-        if len(group) > 1 and not (found and set(group) <= set(found[-1])):
-            found.append(group)
-    return found
+    groups: list[tuple[str, ...]] = []
+    for start, best in enumerate(names):
+        near = [name for name in names[start:] if ranks[name] - ranks[best] <= within]
+        # names are in order, so a group can lie within the last one only
+        inside = bool(groups) and set(near) <= set(groups[-1])
+        if len(near) > 1 and not inside:
+            groups.append(tuple(near))
+    return groups
 
 
 def _moments(values: Sequence[float]) -> tuple[int, float, float]:
@@ -173,20 +181,19 @@ def _moments(values: Sequence[float]) -> tuple[int, float, float]:
     if not values:
         raise FigureError("no values; a mean needs at least one")
 
-    if odd := [value for value in values if not math.isfinite(value)]:
+    odd = [value for value in values if not math.isfinite(value)]
+    if odd:
         raise FigureError(
             f"{odd[0]} among {len(values)} values; leave out the runs that did not end in a number"
         )
 
     n = len(values)
     mean = math.fsum(values) / n
-    spread = (
-        math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-        if n > 1
-        else 0.0
-    )
+    if n == 1:
+        return n, mean, 0.0
 
-    return n, mean, spread
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return n, mean, math.sqrt(squares / (n - 1))
 
 
 def _ranked(figures: Mapping[str, Sequence[float]]) -> list[list[float]]:
@@ -196,19 +203,21 @@ def _ranked(figures: Mapping[str, Sequence[float]]) -> list[list[float]]:
         raise FigureError(
             f"figures of {', '.join(figures)} are not equally many; give one a block for each method"
         )
-
     for column in columns:
-        _moments(column)
-    blocks = [
-        [
-            sum(other > one for other in block)
-            + (sum(other == one for other in block) + 1) / 2
-            for one in block
-        ]
-        for block in zip(*columns, strict=True)
-    ]
+        _moments(column)  # it refuses what is not a number
 
+    blocks = [_ranks_within(block) for block in zip(*columns, strict=True)]
     return [list(ranks) for ranks in zip(*blocks, strict=True)]
+
+
+def _ranks_within(block: Sequence[float]) -> list[float]:
+    """The rank of each figure of one block; figures that are equal share the mean of their ranks."""
+    ranks = []
+    for figure in block:
+        above = sum(other > figure for other in block)
+        equal = sum(other == figure for other in block)  # itself included
+        ranks.append(above + (equal + 1) / 2)
+    return ranks
 
 
 @cache
@@ -220,6 +229,6 @@ def _quantile(level: float, freedom: int) -> float:
 
 def _hedges(freedom: int) -> float:
     """The exact factor that makes a standardised difference unbiased."""
-    return math.exp(
-        math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)
-    ) / math.sqrt(freedom / 2)
+    # of logarithms, for gamma functions overflow from 171 on
+    log_ratio = math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)
+    return math.exp(log_ratio) / math.sqrt(freedom / 2)

@@ -81,15 +81,15 @@ def title(comparison: Comparison, task: str, sparsity: float) -> str:
 
 def cells(comparison: Comparison, line: Line) -> list[str]:
     """A line of a table for people; a control is set against its ticket."""
-    star = " *" if line.frontier else ""
-    return [
-        f"↳ {line.control} control" if line.control else f"{line.title}{star}",
-        shown(line.figure),
-        str(line.figure.n),
-        f"{line.recovery.mean:.0%}" if line.recovery else "",
-        f"{line.cost.mean:.2f}",
-        *verdict(comparison.against(line), control=bool(line.control)),
-    ]
+    if line.control:
+        name = f"↳ {line.control} control"
+    else:
+        name = f"{line.title} *" if line.frontier else line.title
+
+    recovery = f"{line.recovery.mean:.0%}" if line.recovery else ""
+    signs = verdict(comparison.against(line), control=bool(line.control))
+    count = str(line.figure.n)
+    return [name, shown(line.figure), count, recovery, f"{line.cost.mean:.2f}", *signs]
 
 
 def verdict(difference: Difference | None, *, control: bool) -> tuple[str, str, str]:
@@ -99,11 +99,13 @@ def verdict(difference: Difference | None, *, control: bool) -> tuple[str, str, 
 
     mean = difference.difference.mean
     word = _SIGNS[difference.verdict]
-    if control:  # the ticket was set against the control
+    if control:
+        # the ticket was set against the control, and the row is about the control
         mean = -mean
         word = {"better": "worse", "worse": "better"}.get(word, word) + " (to its ticket)"
-    p = difference.adjusted
-    return f"{mean:+.3f}", word, "" if p is None else f"{p:.3f}"
+
+    p = "" if difference.adjusted is None else f"{difference.adjusted:.3f}"
+    return f"{mean:+.3f}", word, p
 
 
 def ahead(comparison: Comparison, line: Line) -> bool:
@@ -115,11 +117,13 @@ def ahead(comparison: Comparison, line: Line) -> bool:
 def equal(comparison: Comparison, task: str, sparsity: float) -> list[str]:
     """Sentences on what methods gain over the reference when that has as much to spend."""
     costs = {line.title: line.cost.mean for line in comparison.of(task, sparsity)}
-    return [
-        f"At equal cost ({costs[pair.method]:.2f} T): {pair.method} against {pair.reference} "
-        f"{pair.difference.mean:+.3f} ({pair.verdict})"
-        for pair in comparison.equal_of(task, sparsity)
-    ]
+    sentences = []
+    for pair in comparison.equal_of(task, sparsity):
+        sentences.append(
+            f"At equal cost ({costs[pair.method]:.2f} T): {pair.method} against {pair.reference} "
+            f"{pair.difference.mean:+.3f} ({pair.verdict})"
+        )
+    return sentences
 
 
 def notes(comparison: Comparison, task: str, sparsity: float) -> list[str]:
@@ -143,22 +147,16 @@ def notes(comparison: Comparison, task: str, sparsity: float) -> list[str]:
 
 def billed(bill: Bill) -> list[str]:
     """A bill in cells."""
-    shares = [
-        f"{bill.items[purpose].share:.2f}" if purpose in bill.items else ""
-        for purpose in PURPOSES
-    ]
+    shares = []
+    for purpose in PURPOSES:
+        item = bill.items.get(purpose)
+        shares.append(f"{item.share:.2f}" if item else "")
+
+    totals = [f"{bill.total:.2f}", f"{bill.uncounted:.2f}"]
     flops = sum(item.flops for item in bill.items.values())
     seconds = f"{bill.seconds:.0f}" if bill.seconds is not None else ""
     memory = f"{bill.memory / 2**20:,.0f}" if bill.memory else ""
-
-    return [
-        *shares,
-        f"{bill.total:.2f}",
-        f"{bill.uncounted:.2f}",
-        f"{flops:.1e}",
-        seconds,
-        memory,
-    ]
+    return [*shares, *totals, f"{flops:.1e}", seconds, memory]
 
 
 # what to use
@@ -172,32 +170,38 @@ def budget(offer: Offer) -> str:
 def offered(comparison: Comparison) -> list[list[str]]:
     """What to use at which budget, in cells, its head first."""
     head = ["task, pruned", *(budget(offer) for offer in comparison.offers)]
-    rows = []
+    rows = [head]
     for task, sparsity in comparison.blocks:
         if sparsity:
             bests = [offer.best.get((task, sparsity)) for offer in comparison.offers]
-            rows.append(
-                [title(comparison, task, sparsity), *(offer_of(line) for line in bests)]
-            )
+            name = title(comparison, task, sparsity)
+            rows.append([name, *(offer_of(line) for line in bests)])
+
     if any(offer.ranks for offer in comparison.offers):
-        rows.append(["mean rank", *(first(offer.ranks) for offer in comparison.offers)])
-    return [head, *rows]
+        leaders = [best_ranked(offer.ranks) for offer in comparison.offers]
+        rows.append(["mean rank", *leaders])
+    return rows
 
 
 def offer_of(line: Line | None) -> str:
     """A best line in one cell."""
     if line is None:
         return ""
-    seeds = f"{line.figure.n} seed{'s' if line.figure.n > 1 else ''}"
-    return f"{line.method}: {shown(line.figure)}, {seeds}, {line.cost.mean:.2f} T"
+    return f"{line.method}: {shown(line.figure)}, {seeds(line)}, {line.cost.mean:.2f} T"
 
 
-def first(ranks: Ranks | None) -> str:
+def seeds(line: Line) -> str:
+    """How many seeds a line is of, in words."""
+    plural = "s" if line.figure.n > 1 else ""
+    return f"{line.figure.n} seed{plural}"
+
+
+def best_ranked(ranks: Ranks | None) -> str:
     """The method of the best mean rank in one cell."""
     if ranks is None:
         return ""
-    method = next(iter(ranks.ranks))
-    return f"{method}: {ranks.ranks[method]:.2f} of {len(ranks.ranks)}, {span(ranks.costs[method])} T"
+    method, rank = next(iter(ranks.ranks.items()))
+    return f"{method}: {rank:.2f} of {len(ranks.ranks)}, {span(ranks.costs[method])} T"
 
 
 # one task over sparsities
@@ -206,15 +210,16 @@ def first(ranks: Ranks | None) -> str:
 def glanced(
     comparison: Comparison, overview: Overview, strong: str = "{}"
 ) -> list[list[str]]:
-    """A task in cells, its head first; *strong* is how that is written which is better than the reference."""
+    """A task in cells, its head first; *strong* is how a figure is written that is better than the reference."""
 
     def figure(line: Line) -> str:
-        return (strong if ahead(comparison, line) else "{}").format(shown(line.figure))
+        text = shown(line.figure)
+        return strong.format(text) if ahead(comparison, line) else text
 
-    return [
-        glance_heads(overview),
-        *([name, *row, cost] for name, row, cost in glance_rows(overview, figure, "")),
-    ]
+    rows = [glance_heads(overview)]
+    for method, figures, cost in glance_rows(overview, figure, ""):
+        rows.append([method, *figures, cost])
+    return rows
 
 
 def glance_heads(overview: Overview) -> list[str]:
@@ -226,14 +231,13 @@ def glance_rows(
     overview: Overview, figure: Callable[[Line], _Cell], nothing: _Cell
 ) -> list[tuple[str, list[_Cell], str]]:
     """Each method of a task, what *figure* makes of its lines, *nothing* where it has none, and its cost."""
-    return [
-        (
-            method,
-            [figure(lines[at]) if at in lines else nothing for at in overview.sparsities],
-            spent(overview, method),
-        )
-        for method, lines in overview.rows.items()
-    ]
+    rows = []
+    for method, lines in overview.rows.items():
+        cells = []
+        for sparsity in overview.sparsities:
+            cells.append(figure(lines[sparsity]) if sparsity in lines else nothing)
+        rows.append((method, cells, spent(overview, method)))
+    return rows
 
 
 def glance(comparison: Comparison, overview: Overview) -> str:
@@ -261,20 +265,21 @@ def spent(overview: Overview, method: str) -> str:
 
 def moved(matrix: Matrix) -> list[list[str]]:
     """A matrix in cells, its head first."""
-    head = [
-        "ticket of",
-        *(f"{target}, {metric}" for target, metric in matrix.targets.items()),
-    ]
-    return [head, *([matrix.label(row), *_moved(matrix, row)] for row in matrix.rows)]
+    targets = [f"{target}, {metric}" for target, metric in matrix.targets.items()]
+    rows = [["ticket of", *targets]]
+    for row in matrix.rows:
+        rows.append([matrix.label(row), *_moved(matrix, row)])
+    return rows
 
 
 def _moved(matrix: Matrix, row: str) -> Sequence[str]:
-    figures = []
+    cells = []
     for target in matrix.targets:
         figure = matrix.at(row, target)
         text = shown(figure) if figure else ""
-        figures.append(f"[{text}]" if figure and target == row else text)
-    return figures
+        # the task's own ticket
+        cells.append(f"[{text}]" if figure and target == row else text)
+    return cells
 
 
 # ranks
@@ -282,27 +287,29 @@ def _moved(matrix: Matrix, row: str) -> Sequence[str]:
 
 def ranked(ranks: Ranks) -> list[list[str]]:
     """Mean ranks, best first, and what each method costs in all; those that share a letter are not told apart."""
-    groups = (
-        alike(ranks.ranks, ranks.critical_difference or 0.0)
-        if _rejected(ranks)
-        else [tuple(ranks.ranks)]
-    )
+    letters = {chr(ord("a") + i): group for i, group in enumerate(groups(ranks))}
+
     rows = []
-
-    for name, rank in ranks.ranks.items():
-        letters = [
-            chr(97 + place) if name in group else "·"
-            for place, group in enumerate(groups)
-        ]
-        rows.append([name, f"{rank:.2f}", "".join(letters), span(ranks.costs[name])])
-
+    for method, rank in ranks.ranks.items():
+        marks = [letter if method in group else "·" for letter, group in letters.items()]
+        rows.append([method, f"{rank:.2f}", "".join(marks), span(ranks.costs[method])])
     return rows
 
 
-def said(ranks: Ranks) -> str:
+def groups(ranks: Ranks) -> list[tuple[str, ...]]:
+    """Methods that are not told apart, group by group, best first."""
+    if not _rejected(ranks):
+        # Nemenyi's test means nothing where Friedman's finds no difference
+        return [tuple(ranks.ranks)]
+    return alike(ranks.ranks, ranks.critical_difference or 0.0)
+
+
+def ranks_in_words(ranks: Ranks) -> str:
     """What the ranks are over, and what they tell apart."""
-    over = f"Over {ranks.blocks} pairs of task and sparsity on which all of these were run. Friedman's test that all "
-    over += f"are alike: p = {ranks.p:.2g}"
+    over = (
+        f"Over {ranks.blocks} pairs of task and sparsity on which all of these were run. Friedman's test that all "
+        f"are alike: p = {ranks.p:.2g}"
+    )
     if not _rejected(ranks):
         return f"{over}, so no method is told apart from another."
     critical = ranks.critical_difference or 0.0
@@ -310,4 +317,5 @@ def said(ranks: Ranks) -> str:
 
 
 def _rejected(ranks: Ranks) -> bool:
+    """Whether Friedman's test finds that not all methods are alike."""
     return ranks.p is not None and ranks.p < LEVEL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -11,11 +11,16 @@ from pathlib import Path
 from ..core.errors import StoreError
 from ..store.parts import AskedFor
 from ..store.record import TransferRecord, read_transfer
-from .runs import Run, setting_of
+from .naming import setting_of
+from .runs import Run
 from .statistics import Interval, interval
 
 REFERENCES = ("magnitude", "random", "dense")
 """Methods of the target that transferred tickets are set against; `dense` prunes nothing."""
+
+
+_Transfer = tuple[AskedFor, TransferRecord]
+"""What a ticket was drawn by, and what it reached on another task."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Matrix:
     Attributes:
         sources: tasks that tickets were drawn on.
         targets: tasks that they were trained and judged on, and the metric of each.
-        cells: (source, target) -> test figure; where the two are one, it is the ordinary run.
+        cells: (source, target) -> test figure; where the two are the same task, that of its ordinary runs.
         references: (method, target) -> test figure of what was drawn on the target by other methods.
     """
 
@@ -56,15 +61,14 @@ class Matrix:
         targets = {
             target: metric for target, metric in self.targets.items() if target in tasks
         }
-        cells, references = (
-            {key: figure for key, figure in of.items() if key[1] in targets}
-            for of in (self.cells, self.references)
-        )
+        if not targets:
+            return None
 
-        return (
-            replace(self, targets=targets, cells=cells, references=references)
-            if targets
-            else None
+        return replace(
+            self,
+            targets=targets,
+            cells=_judged_on(targets, self.cells),
+            references=_judged_on(targets, self.references),
         )
 
     def at(self, row: str, target: str) -> Interval | None:
@@ -72,34 +76,46 @@ class Matrix:
         return self.cells.get((row, target)) or self.references.get((row, target))
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """How often a ticket of another task does as well as the own one, and as one-shot pruning."""
-        foreign = {key: cell.mean for key, cell in self.cells.items() if key[0] != key[1]}
-        own = {
-            target: cell.mean
-            for (source, target), cell in self.cells.items()
-            if source == target
-        }
-        plain = {
+        foreign: dict[tuple[str, str], float] = {}
+        own: dict[str, float] = {}
+        for (source, target), cell in self.cells.items():
+            if source == target:
+                own[target] = cell.mean
+            else:
+                foreign[source, target] = cell.mean
+
+        one_shot = {
             target: cell.mean
             for (method, target), cell in self.references.items()
             if method == "magnitude"
         }
         parts = [
-            f"{sum(foreign[key] >= of[key[1]] for key in keys)} of {len(keys)} reach at least what {what} does"
-            for of, what in (
-                (own, "the task's own ticket"),
-                (plain, "one-shot magnitude pruning"),
-            )
-            if (keys := [key for key in foreign if key[1] in of])
+            *_reaching(foreign, own, "the task's own ticket"),
+            *_reaching(foreign, one_shot, "one-shot magnitude pruning"),
         ]
-
         if not parts:
             return (
                 "Nothing was drawn on these tasks themselves to set the tickets against."
             )
-
         return f"Of tickets from another task, {' and '.join(parts)}."
+
+
+def _judged_on(
+    targets: Collection[str], figures: Mapping[tuple[str, str], Interval]
+) -> dict[tuple[str, str], Interval]:
+    return {key: figure for key, figure in figures.items() if key[1] in targets}
+
+
+def _reaching(
+    foreign: Mapping[tuple[str, str], float], bar: Mapping[str, float], name: str
+) -> Iterator[str]:
+    """How many of the *foreign* figures reach that of *bar* for their target; nothing where no target has one."""
+    compared = [key for key in foreign if key[1] in bar]
+    if compared:
+        reaching = sum(foreign[key] >= bar[key[1]] for key in compared)
+        yield f"{reaching} of {len(compared)} reach at least what {name} does"
 
 
 def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:
@@ -117,28 +133,30 @@ def matrices_of(
 
     A ticket whose recipe is not known is left out: nobody can say which task it is of.
     """
-    found: dict[tuple[str, float], list[tuple[AskedFor, TransferRecord]]] = defaultdict(
-        list
-    )
+    groups: dict[tuple[str, float], list[_Transfer]] = defaultdict(list)
     for record in records:
         asked = record.source.recipe
         if asked and isfinite(record.figure):
-            found[asked.method.name, asked.sparsity].append((asked, record))
+            groups[asked.method.name, asked.sparsity].append((asked, record))
+
     names = {setting_of(run.record.recipe): run.task for run in runs}
-    return tuple(_matrix(*key, of, runs, names) for key, of in sorted(found.items()))
+    return tuple(
+        _matrix(method, sparsity, transfers, runs, names)
+        for (method, sparsity), transfers in sorted(groups.items())
+    )
 
 
 def records(folder: Path) -> list[TransferRecord]:
     """Every record of a transfer in *folder*. Raises StoreError when one cannot be read."""
-    every, damaged = gather_transfers(folder)
+    readable, damaged = gather_transfers(folder)
     if damaged:
         raise StoreError(damaged[0])
-    return every
+    return readable
 
 
 def gather_transfers(folder: Path) -> tuple[list[TransferRecord], tuple[str, ...]]:
     """Every record of a transfer in *folder* that can be read, and a sentence for each that cannot."""
-    whole: dict[str, TransferRecord] = {}
+    records: dict[str, TransferRecord] = {}
     damaged: list[str] = []
     for path in sorted((folder / "transfers").glob("*.json")):
         try:
@@ -146,51 +164,44 @@ def gather_transfers(folder: Path) -> tuple[list[TransferRecord], tuple[str, ...
         except StoreError as reason:
             damaged.append(str(reason))
         else:
-            whole[record.key] = record
-    return list(whole.values()), tuple(damaged)
+            records[record.key] = record
+    return list(records.values()), tuple(damaged)
 
 
 def _matrix(
     method: str,
     sparsity: float,
-    of: Sequence[tuple[AskedFor, TransferRecord]],
+    transfers: Sequence[_Transfer],
     runs: Sequence[Run],
     names: Mapping[str, str],
 ) -> Matrix:
-    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
+    figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     seeds: dict[str, set[int]] = defaultdict(set)
     metrics: dict[str, str] = {}
 
-    for asked, record in of:
+    for asked, record in transfers:
         source = _name(asked, names)
         target = _name(record.recipe, names)
+        # a ticket brought back to its own task says nothing that its ordinary run does not
         if source != target:
-            cells[source, target].append(record.figure)
+            figures[source, target].append(record.figure)
         seeds[target].add(record.recipe.seed)
         metrics[target] = record.metric
 
-    sources = tuple(sorted({source for source, _ in cells}))
-    drawn = {record.source.key for _, record in of if record.source.key}
-    own = _own(method, sparsity, runs, {*sources, *metrics}, drawn)
+    sources = tuple(sorted({source for source, _ in figures}))
+    drawn = {record.source.key for _, record in transfers if record.source.key}
 
-    for run in own:
+    for run in _own(method, sparsity, runs, {*sources, *metrics}, drawn):
         if run.task in metrics and run.seed in seeds[run.task]:
-            cells[run.task, run.task].append(run.figure)
-
-    references = {
-        (name, target): interval(figures)
-        for name in REFERENCES
-        for target in metrics
-        if (
-            figures := _figures(
-                runs, name, target, 0.0 if name == "dense" else sparsity, seeds[target]
-            )
-        )
-    }
-    shown = {key: interval(figures) for key, figures in cells.items()}
+            figures[run.task, run.task].append(run.figure)
 
     return Matrix(
-        method, sparsity, sources, dict(sorted(metrics.items())), shown, references
+        method=method,
+        sparsity=sparsity,
+        sources=sources,
+        targets=dict(sorted(metrics.items())),
+        cells={key: interval(values) for key, values in figures.items()},
+        references=_references(runs, sparsity, seeds),
     )
 
 
@@ -203,23 +214,30 @@ def _own(
     method: str, sparsity: float, runs: Iterable[Run], tasks: set[str], drawn: set[str]
 ) -> list[Run]:
     """The ordinary runs of the method: of its variant that the tickets are of, or else its plain one."""
-    of = [
-        run
-        for run in runs
-        if run.task in tasks and run.sparsity == sparsity and not run.control
-    ]
-    variants = {run.task: run.method for run in of if run.key in drawn}
-    return [run for run in of if run.method == variants.get(run.task, method)]
+    alike = []
+    for run in runs:
+        if run.task in tasks and run.sparsity == sparsity and not run.control:
+            alike.append(run)
+
+    variants = {run.task: run.method for run in alike if run.key in drawn}
+    return [run for run in alike if run.method == variants.get(run.task, method)]
 
 
-def _figures(
-    runs: Iterable[Run], method: str, task: str, sparsity: float, seeds: set[int]
-) -> list[float]:
-    return [
-        run.figure
-        for run in runs
-        if (run.method, run.task, run.sparsity, run.control)
-        == (method, task, sparsity, None)
-        and run.seed in seeds
-        and isfinite(run.figure)
-    ]
+def _references(
+    runs: Sequence[Run], sparsity: float, seeds: Mapping[str, set[int]]
+) -> dict[tuple[str, str], Interval]:
+    """(method, target) -> what the methods of the target itself reach, over the seeds of the transfers to it."""
+    intervals = {}
+    for method in REFERENCES:
+        level = 0.0 if method == "dense" else sparsity
+        for target in seeds:
+            wanted = (method, target, level, None)
+            figures = []
+            for run in runs:
+                named = (run.method, run.task, run.sparsity, run.control)
+                if named == wanted and run.seed in seeds[target] and isfinite(run.figure):
+                    figures.append(run.figure)
+
+            if figures:
+                intervals[method, target] = interval(figures)
+    return intervals

@@ -29,10 +29,20 @@ from ..core.weights import Lazy, Weights, spread
 from .limits import check_room, limit_of
 
 SCHEMA = 1
-BITS, KEPT = "bits/", "kept/"
+BITS = "bits/"
+KEPT = "kept/"
 _JUMP = 255  # a gap that ends at no survivor
-
 _DEFLATE = 1040  # no deflated byte unfolds into more
+# what a file of any content may make its reader raise
+_UNSOUND = (
+    SoupError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+    zlib.error,
+)
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -106,15 +116,7 @@ def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
 
     try:
         return _read(parts, json.loads(metadata["instant_soup"]), most)
-    except (
-        SoupError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-        zlib.error,
-    ) as reason:
+    except _UNSOUND as reason:
         raise DataError(
             f"{path} is not a sound bitmask file: {reason}; export it again"
         ) from reason
@@ -124,12 +126,10 @@ def encode(packed: Bytes, count: int) -> tuple[str, Bytes]:
     """The shortest coding of *count* bits, and what to store: uint8 [n]."""
     kept = bits.count(torch.from_numpy(packed))
     codings = [("raw", packed), ("bits", _deflated(packed, zlib.Z_HUFFMAN_ONLY))]
-    if kept <= count // 4:
+    if kept <= count // 4:  # of more survivors, bits are shorter than gaps
         gaps = _gaps(bits.positions(torch.from_numpy(packed)).numpy())
-        codings += [
-            ("gaps", _deflated(gaps, strategy))
-            for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
-        ]
+        for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE):
+            codings.append(("gaps", _deflated(gaps, strategy)))
     return min(codings, key=lambda coding: len(coding[1]))
 
 
@@ -162,19 +162,21 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
 
     scope = Scope({name: tuple(shape) for name, shape, _ in facts["parameters"]})
     survivors = {name: parts[KEPT + name] for name in scope}
-    plain = {
-        name: part for name, part in parts.items() if not name.startswith((BITS, KEPT))
-    }
-    tied = {
-        name: other
-        for name, other in facts["tied"].items()
-        if other in plain or other in scope
-    }
+    plain = {}
+    for name, part in parts.items():
+        if not name.startswith((BITS, KEPT)):
+            plain[name] = part
+    tied = {}
+    for name, other in facts["tied"].items():
+        if other in plain or other in scope:
+            tied[name] = other
 
-    size = sum(
-        scope.numel(name) * part.dtype.itemsize for name, part in survivors.items()
-    )
+    # before anything is unfolded: a small file may claim to be a huge model
+    size = 0
+    for name, part in survivors.items():
+        size += scope.numel(name) * part.dtype.itemsize
     check_room(size, limit)
+
     if len(parts) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
         raise ValueError("it holds tensors that no bitmask file has")
 
@@ -182,6 +184,7 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
     for name, _, coding in facts["parameters"]:
         unfolded = _bits(parts[BITS + name], coding, scope.numel(name), survivors[name])
         packed[name] = torch.from_numpy(unfolded)
+
     mask = Mask.from_packed(scope, packed)
     for name, part in survivors.items():
         if part.shape != (mask.kept_by_name[name],):
@@ -189,13 +192,13 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
                 f"it keeps {mask.kept_by_name[name]:,} weights of {name!r} and has {part.shape} values"
             )
 
-    def whole(name: str) -> Tensor:
+    def dense(name: str) -> Tensor:
         name = tied.get(name, name)
         if name in plain:
             return plain[name].read()
         return spread(survivors[name].read(), mask[name])
 
-    return Bitmask(mask, Lazy([*scope, *plain, *tied], whole), facts["facts"])
+    return Bitmask(mask, Lazy([*scope, *plain, *tied], dense), facts["facts"])
 
 
 def _bits(part: Stored, coding: str, count: int, survivors: Stored) -> Bytes:
@@ -218,14 +221,9 @@ def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
         tensor = tensors[name]
         if not tensor.numel():
             continue
-        place = (
-            tensor.device,
-            tensor.data_ptr(),
-            tensor.dtype,
-            tuple(tensor.shape),
-            tensor.stride(),
-        )
-        other = first.setdefault(place, name)
+        # views of one memory are one tensor only if they see it alike
+        view = (tensor.dtype, tuple(tensor.shape), tensor.stride())
+        other = first.setdefault((tensor.device, tensor.data_ptr(), view), name)
         if other != name and name not in mask:
             tied[name] = other
     return tied
@@ -268,9 +266,9 @@ def _from_gaps(gaps: Bytes, count: int) -> Bytes:
 
 def _deflated(data: Bytes, strategy: int) -> Bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
-    return np.frombuffer(
-        bytearray(deflate.compress(data.tobytes()) + deflate.flush()), np.uint8
-    )
+    code = deflate.compress(data.tobytes()) + deflate.flush()
+    # of a bytearray, for torch takes no memory that cannot be written to
+    return np.frombuffer(bytearray(code), np.uint8)
 
 
 def _inflated(code: Bytes, most: int) -> Bytes:

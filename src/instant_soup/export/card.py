@@ -26,6 +26,10 @@ def card(portable: Portable) -> str:
         "library_name": "transformers",
         "pipeline_tag": _pipeline(portable, classifier),
     }
+    if portable.trained:
+        state = "It is fine-tuned."
+    else:
+        state = "It is not fine-tuned yet: it is where training starts."
 
     return _page(
         "card.md.jinja",
@@ -33,24 +37,21 @@ def card(portable: Portable) -> str:
         metadata,
         head=len(classifier.head) if classifier else 0,
         classes=portable.classes,
-        state="It is fine-tuned."
-        if portable.trained
-        else "It is not fine-tuned yet: it is where training starts.",
+        state=state,
         record=portable.record,
     )
 
 
 def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> str:
     """The card of a ticket that travels without its model; *dataset* is the hub's name for what it was tested on."""
-    return _page(
-        "ticket.md.jinja",
-        ticket,
-        {"library_name": "instant-soup", "datasets": [dataset] if dataset else None},
-        state="It is trained to the end."
-        if ticket.ready
-        else "It is to be fine-tuned: it is where training starts.",
-        record=record,
-    )
+    if ticket.ready:
+        state = "It is trained to the end."
+    else:
+        state = "It is to be fine-tuned: it is where training starts."
+
+    datasets = [dataset] if dataset else None
+    metadata = {"library_name": "instant-soup", "datasets": datasets}
+    return _page("ticket.md.jinja", ticket, metadata, state=state, record=record)
 
 
 def _page(
@@ -58,6 +59,10 @@ def _page(
 ) -> str:
     mask = ticket.mask
     base, hub = base_of(ticket)
+    layers = []
+    for name, kept in mask.kept_by_name.items():
+        layers.append((name, kept, mask.scope.numel(name)))
+
     head = {
         **metadata,
         "base_model": ticket.base.name if hub else None,
@@ -72,10 +77,7 @@ def _page(
         base=base,
         method=method_of(ticket),
         version=version("instant-soup"),
-        layers=[
-            (name, kept, mask.scope.numel(name))
-            for name, kept in mask.kept_by_name.items()
-        ],
+        layers=layers,
         **facts,
     )
 
@@ -109,14 +111,15 @@ def base_of(ticket: Ticket) -> tuple[str, bool]:
 def _pipeline(portable: Portable, classifier: Classifier | None) -> str:
     if classifier:
         return "image-feature-extraction"
-    if portable.shape is None and is_language_model(portable.config):
+    if portable.shape is not None:
+        return "image-classification"
+    if is_language_model(portable.config):
         return "text-generation"
-    return "text-classification" if portable.shape is None else "image-classification"
+    return "text-classification"
 
 
 def method_of(ticket: Ticket) -> str:
     """The method that drew *ticket*, with its knobs."""
-    knobs = ", ".join(
-        f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name"
-    )
-    return f"{ticket.method.get('name', 'unknown')}{f' ({knobs})' if knobs else ''}"
+    name = ticket.method.get("name", "unknown")
+    knobs = [f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name"]
+    return f"{name} ({', '.join(knobs)})" if knobs else str(name)

@@ -26,6 +26,8 @@ from .skeleton import build, describe
 from .sparse import SparseLinear, compressed, owners, put
 
 SCHEMA = 1
+# what a file of any content may make its reader raise
+_UNSOUND = (SoupError, KeyError, TypeError, ValueError, RuntimeError, IndexError)
 
 
 def write(portable: Portable, out: Path) -> dict[str, Any]:
@@ -77,14 +79,7 @@ def read(
 
     try:
         dense, mask = _dense(tensors, facts["shapes"], limit_of(path, limit))
-    except (
-        SoupError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        IndexError,
-    ) as reason:
+    except _UNSOUND as reason:
         raise ExportError(
             f"{path} is not a sound CSR file: {reason}; export it again or restore a copy"
         ) from reason
@@ -96,11 +91,10 @@ def _dense(
 ) -> tuple[dict[str, Tensor], Mask]:
     """The tensors of a file with its matrices made dense, and where their survivors are."""
     scope = Scope({name: tuple(shape) for name, shape in shapes})
-    bytes_of = {
-        name: scope.numel(name) * tensors[f"{name}/values"].element_size()
-        for name in scope
-    }
-    check_room(sum(bytes_of.values()), limit)
+    size = 0
+    for name in scope:
+        size += scope.numel(name) * tensors[f"{name}/values"].element_size()
+    check_room(size, limit)
 
     keeps: dict[str, Tensor] = {}
     for name, shape in scope.shapes.items():
@@ -151,11 +145,11 @@ def load(
 
 def sparsify(model: nn.Module, mask: Mask, lengths: Sequence[int] = LENGTHS) -> nn.Module:
     """*model* with its linear layers of *mask* replaced, in place, by ones that multiply by the survivors."""
-    layers = {
-        name: _sparse(layer, mask[name])
-        for name, layer in owners(model).items()
-        if name in mask
-    }
+    layers = {}
+    for name, layer in owners(model).items():
+        if name in mask:
+            layers[name] = _sparse(layer, mask[name])
+
     put(model, layers)
     pick(layers.values(), lengths)
     return model

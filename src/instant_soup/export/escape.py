@@ -64,6 +64,6 @@ def page(template: Path, metadata: Mapping[str, Any], **facts: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    return (
-        prose(value) if isinstance(value, str) and not isinstance(value, Ready) else value
-    )
+    if isinstance(value, str) and not isinstance(value, Ready):
+        return prose(value)
+    return value

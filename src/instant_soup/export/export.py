@@ -66,9 +66,8 @@ def export_ticket(
         StoreError: there is something at *out*, or it cannot be written.
     """
     check_out(to, Path(out))
-    return export_model(
-        portable(ticket, model, Path(weights) if weights else None), to, Path(out)
-    )
+    source = portable(ticket, model, Path(weights) if weights else None)
+    return export_model(source, to, Path(out))
 
 
 def check_out(to: str, out: Path) -> None:
@@ -96,8 +95,8 @@ def export_model(source: Portable, to: str, out: Path) -> Exported:
         difference = None
         if form.runs:
             difference = largest_difference(source, form.runner(path), f"the {to} export")
-        size = sum(
-            part.stat().st_size for part in path.parent.rglob("*") if part.is_file()
-        )
+
+        written = [part for part in path.parent.rglob("*") if part.is_file()]
+        size = sum(part.stat().st_size for part in written)
 
     return Exported(to, out, size, difference, facts)

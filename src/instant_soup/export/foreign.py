@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoints.checkpoint import INDEX, SINGLE, Checkpoint
+from ..checkpoints.checkpoint import INDEX, SINGLE, UNREADABLE, Checkpoint
 from ..core.errors import DataError
 from ..core.filetype import file_type
 from ..core.stored import header
@@ -99,23 +99,21 @@ def _pickles_in(path: Path) -> list[Path]:
 
 def _pickles_of(folder: Path) -> list[Path]:
     """The pickles of a model's *folder*; none where it holds safetensors."""
-    if (
-        (folder / INDEX).is_file()
-        or (folder / SINGLE).is_file()
-        or any(folder.glob("*.safetensors"))
-    ):
+    # safetensors first: whoever keeps both means the one that runs no code
+    known = (folder / INDEX, folder / SINGLE)
+    if any(path.is_file() for path in known) or any(folder.glob("*.safetensors")):
         return []
     if (folder / PICKLED_INDEX).is_file():
         return _shards(folder)
     if (folder / PICKLED).is_file():
         return [folder / PICKLED]
 
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.is_file() and not file.name.startswith(_BESIDE)
-    )
-    pickled = [file for file in files if file_type(file).kind == "pickle"]
+    pickled = []
+    for file in sorted(folder.iterdir()):
+        beside_weights = file.name.startswith(_BESIDE) or not file.is_file()
+        if not beside_weights and file_type(file).kind == "pickle":
+            pickled.append(file)
+
     if len(pickled) > 1:
         names = ", ".join(file.name for file in pickled[:4])
         raise DataError(
@@ -127,22 +125,17 @@ def _pickles_of(folder: Path) -> list[Path]:
 def _shards(folder: Path) -> list[Path]:
     path = folder / PICKLED_INDEX
     try:
-        names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-        plain = bool(names) and all(
+        index = json.loads(path.read_text(encoding="utf-8"))
+        names = set(index["weight_map"].values())
+        # a name with a folder in it could lead anywhere
+        present = [
             Path(name).name == name and (folder / name).is_file() for name in names
-        )
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as reason:
+        ]
+    except UNREADABLE as reason:
         raise DataError(
             f"{path} is not a readable index ({reason!r}); restore it"
         ) from reason
 
-    if not plain:
+    if not names or not all(present):
         raise DataError(f"{path} names files that are not in its folder; restore them")
     return [folder / name for name in sorted(names)]

@@ -50,9 +50,10 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
             portable.processor.save_pretrained(out)
 
     if isinstance(portable.model, Classifier):
-        save_file(
-            {"head": portable.model.head, "scale": portable.model.scale}, out / HEAD
-        )
+        head = {"head": portable.model.head, "scale": portable.model.scale}
+        save_file(head, out / HEAD)
+
+    # read and written again, for save_pretrained writes what the base's configuration said of sparsity
     path = out / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     kept = {key: value for key, value in config.items() if key not in _REFUSED}
@@ -69,9 +70,9 @@ def runner(out: Path) -> Runner:
         if (out / HEAD).exists():
             tower: Any = CLIPVisionModelWithProjection.from_pretrained(out)
             return _zero_shot(tower.eval(), load_file(out / HEAD))
-        auto: Any = _AUTO.get(
-            _ending(config["architectures"][0]), AutoModelForImageClassification
-        )
+
+        ending = _ending(config["architectures"][0])
+        auto: Any = _AUTO.get(ending, AutoModelForImageClassification)
         return runner_of(auto.from_pretrained(out).eval())
 
 
@@ -89,9 +90,8 @@ def _ending(architecture: str) -> str:
 def _zero_shot(tower: Any, head: Mapping[str, Tensor]) -> Runner:
     @torch.inference_mode()
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
-        return head["scale"] * F.linear(
-            F.normalize(tower(**inputs).image_embeds, dim=-1), head["head"]
-        )
+        images = F.normalize(tower(**inputs).image_embeds, dim=-1)
+        return head["scale"] * F.linear(images, head["head"])
 
     return run
 

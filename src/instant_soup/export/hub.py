@@ -81,19 +81,19 @@ def push_to_hub(
     if record is not None:
         _check(record, ticket)
     source = _source(record)
+    dataset = source[0] if source else None
     files = {
         CONFIG: json.dumps(config(ticket, record), indent=2, sort_keys=True).encode(),
-        "README.md": ticket_card(ticket, record, source[0] if source else None).encode(),
+        "README.md": ticket_card(ticket, record, dataset).encode(),
         **evaluation_results(ticket, record),
     }
 
     api = HfApi(token=token)
     with TemporaryDirectory() as folder, _reaching(repo):
         ticket.save(Path(folder) / TICKET)
-        operations = [
-            CommitOperationAdd(name, io.BytesIO(content))
-            for name, content in files.items()
-        ]
+        operations = []
+        for name, content in files.items():
+            operations.append(CommitOperationAdd(name, io.BytesIO(content)))
         operations.append(CommitOperationAdd(TICKET, Path(folder) / TICKET))
 
         address = api.create_repo(repo, private=private, exist_ok=True)
@@ -174,7 +174,7 @@ def evaluation_results(ticket: Ticket, record: Record | None) -> dict[str, bytes
         date=record.made.at,
         notes=f"{record.metric} on the split kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
     )
-    # which is YAML too
+    # the hub wants YAML, and JSON is that too
     content = json.dumps(eval_result_entries_to_yaml([entry]), indent=2)
     return {f".eval_results/{task.replace('/', '-')}.yaml": content.encode()}
 
@@ -228,11 +228,8 @@ def _reaching(repo: str) -> Iterator[None]:
         ) from reason
     except HfHubHTTPError as reason:
         raise HubError(_refused(repo, reason)) from reason
-    except (
-        HTTPError,
-        ConnectionError,
-        RuntimeError,
-    ) as reason:  # the last: an upload that broke off
+    except (HTTPError, ConnectionError, RuntimeError) as reason:
+        # RuntimeError: an upload that broke off
         raise HubError(_unreachable(repo, reason)) from reason
 
 

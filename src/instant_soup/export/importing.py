@@ -98,11 +98,11 @@ def import_ticket(
             raise
         foreign = _converted(source, pooler=pooler)
         names, renaming = _matched(base.scope, live, foreign)
-    remarks = {
-        theirs: "the model has no such tensor"
-        for theirs, ours in names.items()
-        if ours is None
-    }
+
+    remarks = {}
+    for theirs, ours in names.items():
+        if ours is None:
+            remarks[theirs] = "the model has no such tensor"
     weights = _called(foreign.weights, names)
     masks = _called(foreign.masks, names)
 
@@ -120,11 +120,10 @@ def import_ticket(
         raise TicketError(
             f"{source} lacks {lacking[0]!r} and so is not trained to the end; import it untrained"
         )
-    method = {
-        "name": "imported",
-        "kind": foreign.kind,
-        "source": Path(source).resolve().name,
-    }
+
+    # the name of the folder alone: where it lies on this machine is nobody's concern
+    name = Path(source).resolve().name
+    method = {"name": "imported", "kind": foreign.kind, "source": name}
     ticket = Ticket(mask, start, base.base, ready=ready, method=method)
     return Imported(ticket, foreign.kind, str(renaming), remarks)
 
@@ -133,11 +132,9 @@ def _converted(source: str | Path, *, pooler: bool) -> Foreign:
     """A checkpoint whose names are of another age than the library's, under the names that transformers gives it."""
     theirs = pretrained.load(str(source), pooler=pooler)
     state = theirs.model.state_dict()
-    tensors = {
-        name: tensor.detach()
-        for name, tensor in state.items()
-        if name not in theirs.fresh
-    }
+    # what is fresh was not in the checkpoint, and was drawn just now
+    stored = [name for name in state if name not in theirs.fresh]
+    tensors = {name: state[name].detach() for name in stored}
     return Foreign("dense checkpoint, its names converted by transformers", tensors)
 
 
@@ -155,10 +152,10 @@ def _matched(
 
     matched: dict[str, str | None] = {}
     for name in names:
+        # heads are often outside the prefix of the others, so a name may fit as it is
         candidates = (renaming(name), name, _weight(renaming(name)), _weight(name))
-        matched[name] = next(
-            (candidate for candidate in candidates if candidate in live), None
-        )
+        known = [candidate for candidate in candidates if candidate in live]
+        matched[name] = known[0] if known else None
     return matched, renaming
 
 
@@ -177,14 +174,15 @@ def _changes(scope: Scope, names: list[str]) -> list[tuple[str, str]]:
     """What could be taken off or put before *names*, as far as the first parameter shows that is among them."""
     forms = dict.fromkeys([*names, *map(_weight, names)])
     for ours in scope:
-        off = [
-            (name.removesuffix(ours), "") for name in forms if name.endswith(f".{ours}")
-        ]
-        on = [
-            ("", ours.removesuffix(name)) for name in forms if ours.endswith(f".{name}")
-        ]
-        if off or on:
-            return off + on
+        changes: list[tuple[str, str]] = []
+        for name in forms:
+            if name.endswith(f".{ours}"):
+                changes.append((name.removesuffix(ours), ""))
+        for name in forms:
+            if ours.endswith(f".{name}"):
+                changes.append(("", ours.removesuffix(name)))
+        if changes:
+            return changes
     return []
 
 

@@ -18,8 +18,15 @@ from torch import Tensor
 from ..core.errors import DataError
 from ..core.weights import Lazy, Weights, spread
 
-_COMPRESSED, _BITMASK, _SHAPE, _ROWS = ".compressed", ".bitmask", ".shape", ".row_offsets"
-_ORIGINAL, _MASK, _BUFFER = "_orig", "_mask", "mask_"
+# ends of names in sparse-bitmask
+_COMPRESSED = ".compressed"
+_BITMASK = ".bitmask"
+_SHAPE = ".shape"
+_ROWS = ".row_offsets"
+# ends of names that torch's pruning makes
+_ORIGINAL = "_orig"
+_MASK = "_mask"
+_BUFFER = "mask_"  # the beginning of a mask's name in open_lth
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,9 @@ def _of_torch(tensors: Weights) -> Foreign | None:
     def masked(name: str) -> Tensor:
         return tensors[name + _ORIGINAL].masked_fill(~masks[name], 0)
 
-    others = _without(
-        tensors, [name + end for name in names for end in (_ORIGINAL, _MASK)]
-    )
-    return Foreign(
-        "state dict with weight_orig and weight_mask",
-        _joined(names, masked, others),
-        masks,
-    )
+    taken = [name + end for name in names for end in (_ORIGINAL, _MASK)]
+    weights = _joined(names, masked, _without(tensors, taken))
+    return Foreign("state dict with weight_orig and weight_mask", weights, masks)
 
 
 def _sparse_bitmask(tensors: Weights) -> Foreign | None:
@@ -82,52 +84,48 @@ def _sparse_bitmask(tensors: Weights) -> Foreign | None:
     if not stems:
         return None
 
-    names = {
-        stem if stem.endswith(".weight") else f"{stem}.weight": stem for stem in stems
-    }
+    # some writers name the layer, some its weight
+    names = {}
+    for stem in stems:
+        names[stem if stem.endswith(".weight") else f"{stem}.weight"] = stem
+
+    def dense(name: str) -> Tensor:
+        return _decompressed(tensors, names[name])
+
     ends = (_COMPRESSED, _BITMASK, _SHAPE, _ROWS)
-    others = _without(tensors, [stem + end for stem in stems for end in ends])
-    return Foreign(
-        "sparse-bitmask",
-        _joined(names, lambda name: _decompressed(tensors, names[name]), others),
-    )
+    taken = [stem + end for stem in stems for end in ends]
+    return Foreign("sparse-bitmask", _joined(names, dense, _without(tensors, taken)))
 
 
 def _of_open_lth(tensors: Weights) -> Foreign | None:
     """A model whose buffers ``mask_a___b`` are the masks of ``a.b``."""
-    buffers = {
-        name.removeprefix(_BUFFER).replace("___", "."): name
-        for name in tensors
-        if name.startswith(_BUFFER)
-    }
-    buffers = {
-        name: buffer for name, buffer in buffers.items() if _is_mask(tensors[buffer])
-    }
+    buffers = {}
+    for buffer in tensors:
+        if buffer.startswith(_BUFFER) and _is_mask(tensors[buffer]):
+            # torch allows no dot in a buffer's name
+            buffers[buffer.removeprefix(_BUFFER).replace("___", ".")] = buffer
     if not buffers:
         return None
-    masks = Lazy(buffers, lambda name: tensors[buffers[name]] != 0)
 
-    return Foreign(
-        "open_lth model with masks", _without(tensors, buffers.values()), masks
-    )
+    masks = Lazy(buffers, lambda name: tensors[buffers[name]] != 0)
+    weights = _without(tensors, buffers.values())
+    return Foreign("open_lth model with masks", weights, masks)
 
 
 def _masks_beside(tensors: Weights) -> Foreign | None:
     """``NAME_mask`` without ``NAME_orig``: of weights that are there too, or that are not."""
-    stems = [name.removesuffix(_MASK) for name in tensors if name.endswith(_MASK)]
-    names = [
-        stem
-        for stem in stems
-        if _belongs(stem, tensors) or _is_mask(tensors[stem + _MASK])
-    ]
+    names = []
+    for name in tensors:
+        stem = name.removesuffix(_MASK)
+        if name != stem and (_belongs(stem, tensors) or _is_mask(tensors[name])):
+            names.append(stem)
     if not names:
         return None
 
     masks = Lazy(names, lambda name: _flags(name + _MASK, tensors[name + _MASK]))
     weights = _without(tensors, [name + _MASK for name in names])
-    return Foreign(
-        "weights with weight_mask" if len(weights) else "masks by name", weights, masks
-    )
+    kind = "weights with weight_mask" if len(weights) else "masks by name"
+    return Foreign(kind, weights, masks)
 
 
 def _masks_alone(tensors: Weights) -> Foreign | None:
@@ -152,10 +150,12 @@ def _without(tensors: Weights, taken: Iterable[str]) -> Lazy:
 
 
 def _joined(names: Iterable[str], make: Callable[[str], Tensor], others: Lazy) -> Lazy:
-    made = dict.fromkeys(names)
-    return Lazy(
-        [*made, *others], lambda name: make(name) if name in made else others[name]
-    )
+    own = dict.fromkeys(names)
+
+    def tensor(name: str) -> Tensor:
+        return make(name) if name in own else others[name]
+
+    return Lazy([*own, *others], tensor)
 
 
 def _belongs(stem: str, tensors: Weights) -> bool:
@@ -187,12 +187,9 @@ def _decompressed(tensors: Weights, stem: str) -> Tensor:
     values = tensors[stem + _COMPRESSED].reshape(-1)
 
     rows = prod(shape[:-1])
-    sound = shape and min(shape) > 0
-    if (
-        not sound
-        or packed.dtype != torch.uint8
-        or packed.numel() != rows * -(-shape[-1] // 8)
-    ):
+    sound = bool(shape) and min(shape) > 0 and packed.dtype == torch.uint8
+    # rows end at a byte: ceil(width / 8) bytes each
+    if not sound or packed.numel() != rows * -(-shape[-1] // 8):
         raise DataError(
             f"the bitmask of {stem!r} is {packed.dtype} with {packed.numel():,} bytes; "
             f"expected torch.uint8 that holds rows of shape {shape}"

@@ -32,7 +32,8 @@ BATCHES = (1, 32)
 TEXTS = (16, 128)
 """Lengths in tokens: a short text and a long one."""
 
-DENSE, SPARSE = "dense", "sparse"
+DENSE = "dense"
+SPARSE = "sparse"
 _RUNTIMES: Mapping[str, Callable[[Portable, Path], None]] = {
     "onnx": onnx.convert,
     "openvino": openvino.convert,
@@ -93,9 +94,10 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
     sparse = sparsify(deepcopy(source.model), source.ticket.mask, ())
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
 
-    lengths = (
-        [min(length, source.longest) for length in TEXTS] if source.shape is None else [1]
-    )
+    lengths = [1]  # of an image
+    if source.shape is None:
+        lengths = [min(length, source.longest) for length in TEXTS]
+
     tokens: dict[tuple[int, int], int] = {}
     for batch in BATCHES:
         for length in lengths:
@@ -170,11 +172,11 @@ def _tokens(source: Portable, sparse: nn.Module, length: int) -> int:
     """How many tokens the layers see of one example at most: of an image, its patches."""
     seen: list[int] = [1]
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, x: seen.append(x[0][..., 0].numel()))
-        for layer in layers
-    ]
 
+    def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0][..., 0].numel())
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in layers]
     sparse(**source.inputs(1, length))
     for hook in hooks:
         hook.remove()

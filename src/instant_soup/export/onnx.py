@@ -44,10 +44,9 @@ def convert(portable: Portable, out: Path, *, fold: bool = True) -> None:
         extra(module, "onnx", "format 'onnx'")
 
     inputs = portable.inputs(2, min(8, portable.longest))
-    axes = {
-        name: {0: "batch", 1: "sequence"} if part.ndim == 2 else {0: "batch"}
-        for name, part in inputs.items()
-    }
+    axes = {}
+    for name, part in inputs.items():
+        axes[name] = {0: "batch", 1: "sequence"} if part.ndim == 2 else {0: "batch"}
 
     def trace() -> Any:
         return torch.onnx.export(

@@ -29,18 +29,17 @@ def convert(portable: Portable, out: Path) -> None:
     openvino = extra("openvino", "openvino", "format 'openvino'")
     inputs = portable.inputs(2, min(8, portable.longest))
     auto = torch.export.Dim.AUTO
-    axes = {
-        name: {0: auto, 1: auto} if part.ndim == 2 else {0: auto}
-        for name, part in inputs.items()
-    }
+    axes = {}
+    for name, part in inputs.items():
+        axes[name] = {0: auto, 1: auto} if part.ndim == 2 else {0: auto}
 
     def trace() -> Any:
         program = torch.export.export(portable.model, (), inputs, dynamic_shapes=axes)
         return openvino.convert_model(program)
 
-    openvino.save_model(
-        traced(portable.model, trace, "OpenVINO"), out, compress_to_fp16=False
-    )
+    # float16 is its default, and what is written has to do what the model does
+    model = traced(portable.model, trace, "OpenVINO")
+    openvino.save_model(model, out, compress_to_fp16=False)
 
 
 def runner(out: Path) -> Runner:

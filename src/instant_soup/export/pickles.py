@@ -31,15 +31,7 @@ _ERRORS = (
     UnpicklingError,
 )
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_NUMBERS = (
-    *_FLOATS,
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-)
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def read(
@@ -54,7 +46,7 @@ def read(
         DataError: it holds what is no tensor, no tensors by name, or tensors that cannot be taken as they are.
     """
     content = _loaded(path)
-    weights, masks = _found(content)
+    weights, masks = _told_apart(content)
     if not weights and not masks:
         raise DataError(
             f"{path} holds no tensors by name; expected a state dict or masks"
@@ -86,7 +78,7 @@ def _why(reason: Exception) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", lines[0])
 
 
-def _found(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _told_apart(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Weights and masks, from the outermost dictionary that has any of them inwards."""
     masks: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -97,16 +89,21 @@ def _found(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             if not masks and _is_dictionary(content.get(key)):
                 masks = _tensors(content[key])
 
-        inner = [
-            content[key]
-            for key in WEIGHTS
-            if _is_dictionary(content.get(key)) and id(content[key]) not in seen
-        ]
-        if not inner:
+        inner = _next_inwards(content, seen)
+        if inner is None:
             return _tensors(content), masks
-        content = inner[0]
+        content = inner
 
     return {}, masks
+
+
+def _next_inwards(content: Mapping[str, Any], seen: set[int]) -> Any:
+    """The dictionary of weights within *content* that was not looked at yet: one may hold itself. None without any."""
+    for key in WEIGHTS:
+        inner = content.get(key)
+        if _is_dictionary(inner) and id(inner) not in seen:
+            return inner
+    return None
 
 
 def _is_dictionary(content: object) -> bool:
@@ -147,7 +144,7 @@ def _check(name: str, tensor: Tensor) -> None:
     if tensor.is_nested:
         raise DataError(f"{name!r} is a nested tensor; expected one of a single shape")
 
-    if tensor.dtype not in _NUMBERS:
+    if tensor.dtype not in _FLOATS + _WHOLE:
         raise DataError(
             f"{name!r} is {tensor.dtype}; expected {', '.join(map(str, _FLOATS))}, or whole numbers"
         )

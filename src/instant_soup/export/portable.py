@@ -66,10 +66,11 @@ class Portable:
     @property
     def longest(self) -> int:
         """How many tokens a text may have; 1 for images."""
-        if self.shape is not None or not isinstance(
-            self.processor, PreTrainedTokenizerBase
-        ):
+        if self.shape is not None:
             return 1
+        if not isinstance(self.processor, PreTrainedTokenizerBase):
+            return 1
+
         most = int(self.processor.model_max_length)
         # some count positions from the padding on
         return min(self.positions or most, most) - 2
@@ -97,25 +98,24 @@ class Portable:
             words = _ended(words, shown, config.eos_token_id, padding)
         words = words.masked_fill(shown == 0, padding)
 
-        made = {
+        tensors = {
             "input_ids": words,
             "attention_mask": shown,
             "token_type_ids": torch.zeros_like(words),
         }
-        return {key: made[key] for key in self.takes}
+        return {key: tensors[key] for key in self.takes}
 
     @cached_property
     def takes(self) -> tuple[str, ...]:
         """The names of its inputs."""
         if self.shape is not None or self.processor is None:
             return ("pixel_values",)
-        made = self.processor.model_input_names
+
+        # processors give what some models of their kind do not take
+        offered = self.processor.model_input_names
         taken = signature(self.model.forward).parameters
-        return tuple(
-            key
-            for key in ("input_ids", "attention_mask", "token_type_ids")
-            if key in made and key in taken
-        )
+        keys = ("input_ids", "attention_mask", "token_type_ids")
+        return tuple(key for key in keys if key in offered and key in taken)
 
     @torch.inference_mode()
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -31,6 +31,8 @@ _KINDS = ("text", "images", "language", "zero-shot")
 _LANGUAGE = ("ForCausalLM", "LMHeadModel")
 # the folder that it was read from, and code that lies there
 _LOCAL = ("_name_or_path", "auto_map")
+_COUNTED = ("layer", "depth", "block", "expert", "stage")
+"""Words in the names of fields that say how many modules there are."""
 _MOST_CLASSES = 1_000_000
 _MOST_PARAMETERS = 100_000  # tensors; large mixtures of experts have some 50,000
 
@@ -90,9 +92,8 @@ def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
             return _built(facts["kind"], config, facts["classes"]).eval()
     except ExportError:
         raise
-    except (
-        Exception
-    ) as reason:  # whatever configurations and models of transformers raise
+    except Exception as reason:
+        # whatever configurations and models of transformers raise
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
         raise ExportError(
             f"the file describes no model that transformers can build ({lines[0]})"
@@ -109,11 +110,10 @@ def _config(facts: Mapping[str, Any]) -> Any:
 
     fields = {key: value for key, value in facts["config"].items() if key not in _LOCAL}
     for key, value in fields.items():
-        numbers = value if isinstance(value, list) else [value]
-        counts = any(
-            word in key for word in ("layer", "depth", "block", "expert", "stage")
-        )
+        # layers are made one by one, so a huge number of them takes long even without memory for weights
+        counts = any(word in key for word in _COUNTED)
         most = _MOST_PARAMETERS if counts else 1 << 40
+        numbers = value if isinstance(value, list) else [value]
         for number in numbers:
             if type(number) is int and number > most:
                 raise ExportError(
@@ -124,11 +124,10 @@ def _config(facts: Mapping[str, Any]) -> Any:
 
 def _built(kind: str, config: Any, classes: int) -> nn.Module:
     if kind == "zero-shot":
-        whole = CLIPVisionModelWithProjection(config)
-        tower = Tower(whole.vision_model, whole.visual_projection)
-        return Classifier(
-            tower, torch.zeros(classes, config.projection_dim), torch.ones(())
-        )
+        vision = CLIPVisionModelWithProjection(config)
+        tower = Tower(vision.vision_model, vision.visual_projection)
+        head = torch.zeros(classes, config.projection_dim)
+        return Classifier(tower, head, torch.ones(()))
 
     config.num_labels = classes
     auto: Any = {

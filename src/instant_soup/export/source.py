@@ -52,11 +52,11 @@ def portable(
         DataError: there is no such model.
         ExportError: the model is none that can be exported.
     """
-    source = (
-        _from_name(ticket, model)
-        if isinstance(model, str)
-        else _from_recipe(ticket, model)
-    )
+    if isinstance(model, str):
+        source = _from_name(ticket, model)
+    else:
+        source = _from_recipe(ticket, model)
+
     module = source.model.eval().requires_grad_(False)
     if weights is None:
         return source
@@ -75,25 +75,17 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
     if decoder.is_language_model(config):
         return _language(ticket, name)
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        words = text.load(
-            name,
-            labels=_classes(AutoModelForSequenceClassification, config, ticket),
-            seed=0,
-        )
+        labels = _classes(AutoModelForSequenceClassification, config, ticket)
+        words = text.load(name, labels=labels, seed=0)
         source = _applied(ticket, words.model, words.tokenizer, None, words.fresh)
-        return replace(
-            source, positions=words.positions, classes=_own_names(words.model.config)
-        )
+        classes = _own_names(words.model.config)
+        return replace(source, positions=words.positions, classes=classes)
 
     if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        images = vision.load(
-            name,
-            classes=_classes(AutoModelForImageClassification, config, ticket),
-            seed=0,
-        )
-        source = _applied(
-            ticket, images.model, images.processor, _seen(images.processor), images.fresh
-        )
+        count = _classes(AutoModelForImageClassification, config, ticket)
+        images = vision.load(name, classes=count, seed=0)
+        shape = _seen(images.processor)
+        source = _applied(ticket, images.model, images.processor, shape, images.fresh)
         return replace(source, classes=_own_names(images.model.config))
 
     raise ExportError(
@@ -112,10 +104,8 @@ def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
     course = build(recipe).course
     processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
     shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
-    return replace(
-        _applied(ticket, course.model, processor, shape, ()),
-        classes=recipe.task.classes or course.classes,
-    )
+    source = _applied(ticket, course.model, processor, shape, ())
+    return replace(source, classes=recipe.task.classes or course.classes)
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def staged(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder / out.name
 
-        # what goes with it comes first
+        # what goes with it comes first, so that whoever sees the file finds the rest
         parts = sorted(folder.iterdir(), key=lambda part: part.name == out.name)
         for part in parts:
             refuse_existing(out.parent / part.name)
@@ -50,9 +50,8 @@ def staged(out: Path) -> Iterator[Path]:
         raise StoreError(
             f"could not write {out} ({reason}); free some space or choose another folder"
         ) from reason
-    except (
-        Exception
-    ) as reason:  # libraries that write files raise what they like where the disk is full
+    except Exception as reason:
+        # libraries that write files raise what they like where the disk is full
         if _is_full(folder):
             raise StoreError(
                 f"could not write {out}: the disk is full; free some space"

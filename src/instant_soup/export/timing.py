@@ -57,7 +57,6 @@ def paces(taken: Mapping[str, Sequence[float]], reference: str) -> dict[str, Pac
 def _pace(times: Sequence[float], reference: Sequence[float]) -> Pace:
     ratios = sorted(own / other for own, other in zip(times, reference, strict=True))
     count = len(ratios)
-    off = max(
-        0, math.floor(count / 2 - 0.98 * math.sqrt(count))
-    )  # the sign test's interval, by the normal approximation
+    # the sign test's interval, by the normal approximation
+    off = max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
     return Pace(median(times), median(ratios), ratios[off], ratios[count - 1 - off])

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from textwrap import shorten
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -76,23 +76,19 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def _without_cache(model: nn.Module) -> Iterator[None]:
     """Have no part of *model* give its keys and values."""
-    configs = {
-        id(config): config
-        for config in map(_config, model.modules())
-        if config is not None
-    }
-    before = [
-        (config, config.use_cache)
-        for config in configs.values()
-        if hasattr(config, "use_cache")
-    ]
-    for config, _ in before:
+    # a configuration may be that of several parts, and is to be put back once
+    before: dict[int, tuple[PreTrainedConfig, Any]] = {}
+    for module in model.modules():
+        config = _config(module)
+        if config is not None and hasattr(config, "use_cache"):
+            before.setdefault(id(config), (config, config.use_cache))
+    for config, _ in before.values():
         config.use_cache = False
 
     try:
         yield
     finally:
-        for config, used in before:
+        for config, used in before.values():
             config.use_cache = used
 
 

@@ -74,29 +74,24 @@ class Merged:
     @property
     def whole(self) -> Update:
         """The update of all these parameters together, as one vector."""
-        each = self.layers.values()
-        norm, lost = (
-            sqrt(fsum(one.norm**2 for one in each)),
-            sqrt(fsum(one.lost**2 for one in each)),
-        )
+        updates = self.layers.values()
         return Update(
-            norm, lost, sum(one.size for one in each), sum(one.pruned for one in each)
+            norm=sqrt(fsum(update.norm**2 for update in updates)),
+            lost=sqrt(fsum(update.lost**2 for update in updates)),
+            size=sum(update.size for update in updates),
+            pruned=sum(update.pruned for update in updates),
         )
 
     def __str__(self) -> str:
-        whole = self.whole
-        lines = [
-            f"masking took {whole.share:.1%} of the update, measured by its squared norm"
-        ]
-        lines += [
-            f"  {name}: {one.share:.1%} ({one.sparsity:.1%} pruned)"
-            for name, one in self.layers.items()
-        ]
+        share = self.whole.share
+        lines = [f"masking took {share:.1%} of the update, measured by its squared norm"]
+        for name, update in self.layers.items():
+            lines.append(f"  {name}: {update.share:.1%} ({update.sparsity:.1%} pruned)")
 
         if self.masked is not None:
-            lines += [
+            lines.append(
                 f"measured: {self.before:g} before, {self.unmasked:g} merged, {self.masked:g} masked"
-            ]
+            )
 
         return "\n".join(lines)
 
@@ -133,25 +128,29 @@ def merge_adapters(
         RevivedError: a pruned weight of the model beneath the adapters is not zero. Nothing is changed then.
         TrainingError: an adapter holds what is not finite. Nothing is changed then.
     """
-    adapted, mask = wrapped(model), mask_of(ticket)
+    adapted = wrapped(model)
+    mask = mask_of(ticket)
     _check(adapted, mask, adapters)
     before = _figure(measure, adapted)
+
     base = _beneath(adapted, mask)
     start = {name: parameter.detach().clone() for name, parameter in base.items()}
-
     for parameter in base.values():
+        # several adapters are added one by one, and in 16 bits each sum would be rounded
         if parameter.element_size() < torch.float32.itemsize:
             parameter.data = parameter.data.float()
 
     names = None if adapters is None else list(adapters)
     plain: nn.Module = adapted.merge_and_unload(safe_merge=True, adapter_names=names)
+
     merged = parameters_of(plain, mask.scope)
-    layers = {name: _update(start[name], merged[name], mask[name]) for name in base}
+    layers = {}
     for name in base:
+        layers[name] = _update(start[name], merged[name], mask[name])
         merged[name].data = merged[name].data.to(start[name].dtype)
+
     unmasked = _figure(measure, plain)
     clear(merged, mask)
-
     return Merged(plain, layers, before, unmasked, _figure(measure, plain))
 
 
@@ -176,7 +175,7 @@ def mask_adapters(model: nn.Module, ticket: Ticket | Mask) -> None:
         ScopeError: *model* has no adapters, or lacks a parameter of the ticket.
     """
     model = wrapped(model)
-    from .masked_lora import install  # peft, at last
+    from .masked_lora import install  # it imports peft, which is an extra
 
     install(model, mask_of(ticket))
 
@@ -190,17 +189,14 @@ def _beneath(model: PeftModel, mask: Mask) -> dict[str, Tensor]:
         import_module("peft.tuners.tuners_utils").BaseTunerLayer,
         import_module("peft.utils.other").AuxiliaryTrainingWrapper,
     )
-    found = {
-        p.data_ptr()
-        for module in model.modules()
-        if isinstance(module, kinds)
-        for p in module.parameters()
-    }
+    beneath: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, kinds):
+            beneath.update(parameter.data_ptr() for parameter in module.parameters())
 
+    scope = parameters_of(model, mask.scope)
     return {
-        name: p
-        for name, p in parameters_of(model, mask.scope).items()
-        if p.data_ptr() in found
+        name: weight for name, weight in scope.items() if weight.data_ptr() in beneath
     }
 
 
@@ -210,10 +206,13 @@ def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None
             raise unknown("adapter", name, model.peft_config)
 
     for name, parameter in _beneath(model, mask).items():
-        pruned, sizes = ~mask[name].to(parameter.device), parameter.detach().abs()
+        pruned = ~mask[name].to(parameter.device)
+        sizes = parameter.detach().abs()
+
         # several adapters that peft put in and took out again, as it does to attention in each step, leave a residue
         tolerance = 8 * torch.finfo(sizes.dtype).eps * sizes.max()
-        if revived := int((sizes[pruned] > tolerance).sum()):
+        revived = int((sizes[pruned] > tolerance).sum())
+        if revived:
             raise RevivedError(
                 f"{revived:,} of the {int(pruned.sum()):,} pruned weights of {name!r} are not zero beneath the "
                 f"adapters; call ticket.apply(model) before get_peft_model, unmerge what is merged, and use no "
@@ -230,11 +229,14 @@ def _check(model: PeftModel, mask: Mask, adapters: Sequence[str] | None) -> None
 def _update(start: Tensor, end: Tensor, kept: Tensor) -> Update:
     update = (end.detach() - start).float()
     lost = update.masked_fill(kept.to(update.device), 0)
-    norm, lost_norm = (
-        float(torch.linalg.vector_norm(part, dtype=torch.float64))
-        for part in (update, lost)
+    size = kept.numel()
+    # in double: of many weights a sum of squares in float32 loses digits
+    return Update(
+        norm=float(torch.linalg.vector_norm(update, dtype=torch.float64)),
+        lost=float(torch.linalg.vector_norm(lost, dtype=torch.float64)),
+        size=size,
+        pruned=size - int(kept.sum()),
     )
-    return Update(norm, lost_norm, kept.numel(), kept.numel() - int(kept.sum()))
 
 
 def _figure(measure: Measure | None, model: nn.Module) -> float | None:

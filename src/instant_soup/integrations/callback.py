@@ -41,7 +41,9 @@ class TicketCallback(TrainerCallback):
         project: bool = False,
     ) -> None:
         self.ticket = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
-        self._check, self._every, self._project = check, every, project
+        self._check = check
+        self._every = every
+        self._project = project
         self._guard: Guard | None = None
         self._applied: ref[nn.Module] | None = None
 
@@ -53,15 +55,22 @@ class TicketCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Apply the ticket, unless training is resumed, and set the guard."""
-        model, optimizer = kwargs["model"], kwargs["optimizer"]
+        model = kwargs["model"]
+
+        # trained on by a second call of train(), a model is not at the ticket's start any more
         again = self._applied is not None and self._applied() is model
         if state.global_step == 0 and not again:
             self.ticket.apply(model, check=self._check)
         self._applied = ref(model)
+
         if self._guard is not None:  # of a training that broke off
             self._guard.release()
         self._guard = guard(
-            model, optimizer, self.ticket, every=self._every, project=self._project
+            model,
+            kwargs["optimizer"],
+            self.ticket,
+            every=self._every,
+            project=self._project,
         )
         self._guard.begun = state.global_step
 

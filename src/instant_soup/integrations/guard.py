@@ -68,13 +68,8 @@ def guard(
         RevivedError: a pruned weight of the model is not zero.
     """
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    return Guard(
-        model,
-        optimizers,
-        ticket.mask if isinstance(ticket, Ticket) else ticket,
-        every,
-        project,
-    )
+    mask = ticket.mask if isinstance(ticket, Ticket) else ticket
+    return Guard(model, optimizers, mask, every, project)
 
 
 class Guard:
@@ -96,25 +91,22 @@ class Guard:
             raise KnobError(
                 f"every is {every}; expected a number of steps, or 0 to look only when asked"
             )
-        self.mask, self.begun, self._every, self._project, self._model = (
-            mask,
-            0,
-            every,
-            project,
-            model,
-        )
-        self._optimizers = [_plain(one) for one in optimizers]
+        self.mask = mask
+        self.begun = 0
+        self._model = model
+        self._optimizers = [_plain(optimizer) for optimizer in optimizers]
+        self._every = every
+        self._project = project
         self._taken: Counter[int] = Counter()
-        self._parameters = {
-            name: parameter
-            for name, parameter in parameters_of(model, mask.scope).items()
-            if mask.kept_by_name[name] < mask.scope.numel(name)
-        }
 
-        self._dead = {
-            name: ~mask[name].to(parameter.device)
-            for name, parameter in self._parameters.items()
-        }
+        # what keeps all its weights needs no guard
+        self._parameters: dict[str, Tensor] = {}
+        self._dead: dict[str, Tensor] = {}
+        for name, parameter in parameters_of(model, mask.scope).items():
+            if mask.kept_by_name[name] < mask.scope.numel(name):
+                self._parameters[name] = parameter
+                self._dead[name] = ~mask[name].to(parameter.device)
+
         self._check_whole()
         self._check_trained()
         self.check(
@@ -134,27 +126,24 @@ class Guard:
 
         *model* may be any of the same shape, such as an average of the weights. *cause*: what to say of the reason.
         """
-        every = {} if model is None else parameters_of(model, self.mask.scope)
-        at = (
-            self._parameters
-            if model is None
-            else {name: every[name] for name in self._parameters}
-        )
-        revived = (
-            [name for name in at if self._revived(name, at[name])]
-            if self._any(at)
-            else []
-        )
+        looked_at: Mapping[str, Tensor] = self._parameters
+        if model is not None:
+            everything = parameters_of(model, self.mask.scope)
+            looked_at = {name: everything[name] for name in self._parameters}
 
-        if revived:
-            name = revived[0]
-            where = tuple(
-                (self._at(name, at[name]) & (at[name] != 0)).nonzero()[0].tolist()
-            )
-            raise RevivedError(
-                f"{name}{list(where)} is pruned and has become {at[name][where].item():g} (step {self.steps}; "
-                f"{len(revived)} of {len(at)} parameters are hit): {cause or self._cause(name, where)}"
-            )
+        # one look at all first: to ask for each would wait for the device as many times
+        if not self._any(looked_at):
+            return
+
+        revived = [name for name in looked_at if self._revived(name, looked_at[name])]
+        name = revived[0]
+        tensor = looked_at[name]
+        places = self._at(name, tensor) & (tensor != 0)
+        where = tuple(places.nonzero()[0].tolist())
+        raise RevivedError(
+            f"{name}{list(where)} is pruned and has become {tensor[where].item():g} (step {self.steps}; "
+            f"{len(revived)} of {len(looked_at)} parameters are hit): {cause or self._cause(name, where)}"
+        )
 
     def release(self) -> None:
         """Let go: the optimisers and gradients are as they were before."""
@@ -176,35 +165,33 @@ class Guard:
             self.check()
 
     def _check_whole(self) -> None:
-        if is_available() and is_initialized():  # elsewhere nothing can be sharded
-            from torch.distributed.tensor import DTensor
+        if not (is_available() and is_initialized()):
+            return  # elsewhere nothing can be sharded
 
-            if sharded := [
-                name
-                for name, parameter in self._parameters.items()
-                if isinstance(parameter, DTensor)
-            ]:
+        from torch.distributed.tensor import DTensor
+
+        for name, parameter in self._parameters.items():
+            if isinstance(parameter, DTensor):
                 raise ScopeError(
-                    f"{sharded[0]!r} is split among processes, and a guard needs whole parameters; train with "
+                    f"{name!r} is split among processes, and a guard needs whole parameters; train with "
                     f"DistributedDataParallel rather than FSDP"
                 )
 
     def _check_trained(self) -> None:
-        ours = {
-            id(parameter): name
-            for name, parameter in self._parameters.items()
-            if parameter.requires_grad
-        }
-        theirs = {
-            id(p)
-            for optimizer in self._optimizers
-            for group in optimizer.param_groups
-            for p in group["params"]
-        }
+        ours: dict[int, str] = {}
+        for name, parameter in self._parameters.items():
+            if parameter.requires_grad:
+                ours[id(parameter)] = name
+
+        theirs: set[int] = set()
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                theirs.update(id(parameter) for parameter in group["params"])
 
         if ours and not theirs & ours.keys():
+            kinds = [type(optimizer).__name__ for optimizer in self._optimizers]
             raise ScopeError(
-                f"{' and '.join(type(one).__name__ for one in self._optimizers) or 'no optimizer'} trains none of the "
+                f"{' and '.join(kinds) or 'no optimizer'} trains none of the "
                 f"{len(ours)} parameters that the ticket prunes, such as {next(iter(ours.values()))!r}; make it from "
                 f"the parameters of this very model"
             )
@@ -216,6 +203,7 @@ class Guard:
             parameter.requires_grad_(True)
             yield parameter.register_hook(self._masking(name))  # type: ignore[no-untyped-call]
             parameter.requires_grad_(not frozen)
+
         for optimizer in self._optimizers:
             if self._project:
                 yield optimizer.register_step_pre_hook(self._before_step)
@@ -233,18 +221,22 @@ class Guard:
         self._taken[id(optimizer)] += 1
         if self._project:
             self._clear()
+
         if self._every and self.steps % self._every == 0:
             self._check_same()
             self.check()
 
     def _check_same(self) -> None:
-        here = named(self._model)
+        """Raise RevivedError where the model trains other parameters than those that the hooks are on."""
+        present = named(self._model)
         for name, parameter in self._parameters.items():
-            found = here.get(name)
-            trained = parameter.requires_grad or (
-                found is not None and found.requires_grad
-            )
-            if found is not parameter and (trained or found is None):
+            now = present.get(name)
+            if now is parameter:
+                continue
+
+            # one that nobody trains may be replaced: no step can bring back a weight of it
+            trained = parameter.requires_grad or (now is not None and now.requires_grad)
+            if trained or now is None:
                 raise RevivedError(
                     f"{name!r} is another parameter than when the guard was set (step {self.steps}): something has "
                     f"replaced it; wrap, convert or move the model first, then set the guard"
@@ -270,11 +262,9 @@ class Guard:
         for optimizer in self._optimizers:
             for name, parameter in self._parameters.items():
                 for kind, memory in optimizer.state.get(parameter, {}).items():
-                    if (
-                        isinstance(memory, Tensor)
-                        and memory.shape == parameter.shape
-                        and memory.is_floating_point()
-                    ):
+                    if not isinstance(memory, Tensor) or memory.shape != parameter.shape:
+                        continue
+                    if memory.is_floating_point():
                         yield name, kind, memory
 
     def _at(self, name: str, tensor: Tensor) -> Tensor:
@@ -284,15 +274,17 @@ class Guard:
         return self._dead[name]
 
     @torch.no_grad()
-    def _any(self, at: Mapping[str, Tensor]) -> bool:
+    def _any(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether any weight has revived, with one wait for the device."""
-        found = [
-            torch.where(self._at(name, tensor), tensor, 0).any()
-            for name, tensor in at.items()
-        ]
-        return bool(found) and bool(
-            torch.stack([flag.to(found[0].device) for flag in found]).any()
-        )
+        flags = []
+        for name, tensor in tensors.items():
+            flags.append(torch.where(self._at(name, tensor), tensor, 0).any())
+        if not flags:
+            return False
+
+        # a model may lie on several devices
+        device = flags[0].device
+        return bool(torch.stack([flag.to(device) for flag in flags]).any())
 
     @torch.no_grad()
     def _revived(self, name: str, tensor: Tensor) -> bool:
@@ -319,8 +311,7 @@ class Guard:
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:
-    return (
-        _plain(optimizer.optimizer)
-        if isinstance(optimizer, AcceleratedOptimizer)
-        else optimizer
-    )
+    """The optimiser that steps: Accelerate's wrapper may skip a step that it was asked for."""
+    while isinstance(optimizer, AcceleratedOptimizer):
+        optimizer = optimizer.optimizer
+    return optimizer

@@ -21,20 +21,22 @@ from ..core.mask import Mask
 
 def install(model: nn.Module, mask: Mask) -> None:
     """What `mask_adapters` does to a model of peft."""
-    names = {
-        parameter.data_ptr(): name
-        for name, parameter in parameters_of(model, mask.scope).items()
-    }
-    found: list[tuple[LoraLayer, str]] = []
+    # by where their numbers are: beneath an adapter a parameter has another name
+    names = {}
+    for name, parameter in parameters_of(model, mask.scope).items():
+        names[parameter.data_ptr()] = name
 
+    layers: list[tuple[LoraLayer, str]] = []
     for module in model.modules():
         if isinstance(module, LoraLayer):
             for parameter in module.get_base_layer().parameters(recurse=False):
-                if name := names.get(parameter.data_ptr()):
-                    _check(module, name)
-                    found.append((module, name))
+                below = names.get(parameter.data_ptr())
+                if below:
+                    _check(module, below)
+                    layers.append((module, below))
 
-    for layer, name in found:
+    # only once all are known to be of a kind that can be masked
+    for layer, name in layers:
         for adapter in layer.lora_A:
             layer.lora_variant[adapter] = MaskedProduct(mask[name])
 
@@ -67,12 +69,14 @@ class MaskedProduct(LoraVariant):
     ) -> Tensor:
         """The layer's outputs: those of the weight, *result*, and those of the adapter."""
         update = self.product(module, active_adapter)
+        if module.fan_in_fan_out:  # stored turned, as GPT-2 does
+            update = update.T
+
         bias = module.lora_B[active_adapter].bias
-        return result + F.linear(
-            module.lora_dropout[active_adapter](x),
-            update.T if module.fan_in_fan_out else update,
-            None if bias is None else bias * module.scaling[active_adapter],
-        )
+        if bias is not None:
+            bias = bias * module.scaling[active_adapter]
+        dropped = module.lora_dropout[active_adapter](x)
+        return result + F.linear(dropped, update, bias)
 
     def merge_safe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:  # type: ignore[override]
         """A new weight, with the adapter in it."""
@@ -85,22 +89,22 @@ class MaskedProduct(LoraVariant):
 
     def unmerge(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:  # type: ignore[override]
         """The weight without the adapter."""
-        return orig_weight.detach() - self.product(module, active_adapter).detach().to(
-            orig_weight.dtype
-        )
+        update = self.product(module, active_adapter).detach()
+        return orig_weight.detach() - update.to(orig_weight.dtype)
 
 
 def _check(layer: LoraLayer, name: str) -> None:
-    other = [
-        variant
-        for variant in layer.lora_variant.values()
-        if not isinstance(variant, MaskedProduct)
-    ]
+    others = []
+    for variant in layer.lora_variant.values():
+        if not isinstance(variant, MaskedProduct):
+            others.append(variant)
+
     # attention multiplies by it itself
     inside = isinstance(layer.get_base_layer(), NonDynamicallyQuantizableLinear)
 
-    if type(layer) is not Linear or other or inside:
+    if type(layer) is not Linear or others or inside:
+        odd = others[0] if others else layer
         raise KnobError(
-            f"the adapter of {name!r} is of kind {type(other[0] if other else layer).__name__}, and only plain LoRA of "
+            f"the adapter of {name!r} is of kind {type(odd).__name__}, and only plain LoRA of "
             f"linear layers can be trained masked; train it as it is and let merge_adapters mask it"
         )

@@ -22,8 +22,8 @@ def peft() -> Any:
 
 def wrapped(model: nn.Module) -> PeftModel:
     """*model*, which must have adapters in its layers. Raises ScopeError when it has none."""
-    kinds = peft().PeftModel, import_module("peft.tuners.tuners_utils").BaseTuner
-    if not (isinstance(model, kinds[0]) and isinstance(model.base_model, kinds[1])):
+    tuner = import_module("peft.tuners.tuners_utils").BaseTuner
+    if not isinstance(model, peft().PeftModel) or not isinstance(model.base_model, tuner):
         raise ScopeError(
             f"{type(model).__name__} has no adapters in its layers; give the model that peft.get_peft_model or "
             f"PeftModel.from_pretrained returned, not compiled and not wrapped"

@@ -61,15 +61,16 @@ def shira(
     adapted = peft().get_peft_model(model, _config(layers.values(), 1, None, options))
 
     for layer in adapted.modules():
-        if isinstance(layer, peft().tuners.shira.ShiraLayer):
-            kept = mask[_name(layers, layer.get_base_layer())]
-            for adapter, entries in layer.shira_weight.items():
-                layer.shira_weight[adapter] = nn.Parameter(
-                    entries.new_zeros(int(kept.sum()))
-                )
-                layer.shira_indices[adapter] = (
-                    torch.stack(torch.where(kept)).int().to(entries.device)
-                )
+        if not isinstance(layer, peft().tuners.shira.ShiraLayer):
+            continue
+
+        # peft has made as many entries as its own rule says; the ticket says how many and where
+        kept = mask[_name(layers, layer.get_base_layer())]
+        places = torch.stack(torch.where(kept)).int()
+        for adapter, entries in layer.shira_weight.items():
+            changes = entries.new_zeros(places.shape[1])
+            layer.shira_weight[adapter] = nn.Parameter(changes)
+            layer.shira_indices[adapter] = places.to(entries.device)
 
     return adapted
 
@@ -101,10 +102,11 @@ def shira_config(
     """
     mask = mask_of(ticket)
     layers = _layers(model, mask, target_modules)
-    most = {
-        name: mask.kept_by_name[name] // sum(mask.scope.shapes[name])
-        for name in layers.values()
-    }
+    most = {}
+    for name in layers.values():
+        most[name] = mask.kept_by_name[name] // sum(mask.scope.shapes[name])
+
+    # peft has one r for all layers, so the layer with the fewest survivors decides
     thin = min(most, key=lambda name: most[name])
     rank = max(most[thin], 1) if r is None else r
     if not 1 <= rank <= most[thin]:
@@ -124,30 +126,32 @@ def _layers(
 ) -> dict[nn.Module, str]:
     """The layers to adapt, each with the name of its parameter in scope."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    found: dict[nn.Module, str] = {}
+    layers: dict[nn.Module, str] = {}
 
     for name in parameters_of(model, mask.scope):
         place, _, attribute = name.rpartition(".")
-        if mask.kept_by_name[name] and (
-            wanted is None or any(f".{place}".endswith(f".{end}") for end in wanted)
-        ):
-            layer = modules.get(place)
-            if (
-                attribute != "weight"
-                or not isinstance(layer, nn.Linear)
-                or isinstance(layer, _ATTENTION)
-            ):
-                raise ScopeError(
-                    f"{name!r} is not the weight of a linear layer of its own, and SHiRA adapts no other; name the "
-                    f"layers to adapt by target_modules"
-                )
-            found[layer] = name
+        if not mask.kept_by_name[name] or not _asked_for(place, wanted):
+            continue
 
-    if not found:
+        layer = modules.get(place)
+        plain = isinstance(layer, nn.Linear) and not isinstance(layer, _ATTENTION)
+        if layer is None or not plain or attribute != "weight":
+            raise ScopeError(
+                f"{name!r} is not the weight of a linear layer of its own, and SHiRA adapts no other; name the "
+                f"layers to adapt by target_modules"
+            )
+        layers[layer] = name
+
+    if not layers:
         raise KnobError(
             f"no layer to adapt: target_modules is {wanted} and the ticket keeps {mask.kept:,} weights"
         )
-    return found
+    return layers
+
+
+def _asked_for(place: str, wanted: Sequence[str] | None) -> bool:
+    """Whether *wanted* names a layer by whole steps at the end of its name; None asks for all."""
+    return wanted is None or any(f".{place}".endswith(f".{end}") for end in wanted)
 
 
 def _name(layers: Mapping[nn.Module, str], layer: nn.Module) -> str:
@@ -162,9 +166,10 @@ def _strongest(layer: nn.Module, kept: Tensor, rank: int) -> Tensor:
     """1 at the survivors to train, 0 elsewhere, as peft wants it."""
     weight = layer.get_parameter("weight").detach()
     sizes = weight.abs().float().masked_fill(~kept.to(weight.device), -1)
-    chosen = sizes.flatten().argsort(descending=True, stable=True)[
-        : rank * sum(weight.shape)
-    ]
+
+    # stable, so that among equals the same are chosen wherever the configuration is loaded
+    order = sizes.flatten().argsort(descending=True, stable=True)
+    chosen = order[: rank * sum(weight.shape)]
     return torch.zeros_like(weight).flatten().index_fill(0, chosen, 1).view_as(weight)
 
 
@@ -178,5 +183,6 @@ def _config(
     exactly = "|".join(re.escape(name.removesuffix(".weight")) for name in names)
     config = peft().ShiraConfig(r=r, target_modules=exactly, **options)
     # given to the constructor, the type would be warned of
-    config.mask_type, config.mask_fn = "ticket", mask_fn
+    config.mask_type = "ticket"
+    config.mask_fn = mask_fn
     return config

@@ -96,30 +96,32 @@ class Calibrated:
 
     def draw(self, task: Task, sparsity: float, meter: Meter | None = None) -> Ticket:
         """Draw a ticket in a single pass over the blocks. Raises SparsityError when *sparsity* cannot be reached."""
-        check_pattern(self.pattern, sparsity)
         learner = task.learner(meter or Meter())
-        scope, pattern = learner.scope, Pattern.named(self.pattern)
+        scope = learner.scope
+        check_pattern(self.pattern, sparsity, scope)
         keep = survivors(sparsity, scope.size)
-        if pattern is not None:
-            pattern.check(scope)
 
+        pattern = Pattern.named(self.pattern)
         cutter = Cutter(self.score, self.across or USUAL[self.score], pattern)
-        parts = shares(scope, learner.mask.kept_by_name, keep)
+        quotas = shares(scope, learner.mask.kept_by_name, keep)
         packed: dict[str, Tensor] = {}
+
         for statistics in self._blocks(learner, second_moment=cutter.second_moment):
             view = learner.view()
             weights = {}
             for name in statistics[0]:
-                of_subsets = [part[name] for part in statistics]
+                of_subsets = [statistic[name] for statistic in statistics]
+                dim = scope.inputs.get(name, -1)
                 flags, weights[name] = cutter.vote(
-                    view[name], of_subsets, parts[name], scope.inputs.get(name, -1)
+                    view[name], of_subsets, quotas[name], dim
                 )
                 packed[name] = bits.pack(flags.cpu())
+            # before the next block is looked at, whose inputs then come through what is left of this one
             learner.restore(weights)
 
-        learner.apply_mask(
-            Mask.from_packed(scope, {name: packed[name] for name in scope})
-        )
+        # blocks may come in another order than the scope, which a mask keeps
+        in_order = {name: packed[name] for name in scope}
+        learner.apply_mask(Mask.from_packed(scope, in_order))
         return Ticket.drawn(learner, describe(self))
 
     def _blocks(
@@ -129,12 +131,13 @@ class Calibrated:
         seed = learner.seed("calibration")
         streams = []
         for index in range(self.subsets):
-            subset = index, self.subsets
-            streams.append(
-                learner.inputs(
-                    self.samples, seed, second_moment=second_moment, subset=subset
-                )
+            subset = (index, self.subsets)
+            stream = learner.inputs(
+                self.samples, seed, second_moment=second_moment, subset=subset
             )
+            streams.append(stream)
+
+        # in step, so that the weights of a block are restored before any subset goes on to the next
         return zip(*streams, strict=True)
 
 
@@ -206,6 +209,6 @@ class Cutter:
         """The score of each weight; higher means keep."""
         if self.score == "magnitude":
             return weight.abs()
-        return (calibration.wanda if self.score == "wanda" else calibration.ria)(
-            weight, statistic, dim
-        )
+        if self.score == "wanda":
+            return calibration.wanda(weight, statistic, dim)
+        return calibration.ria(weight, statistic, dim)

@@ -40,15 +40,16 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     """
     if kind not in CONTROLS:
         raise unknown("control", kind, CONTROLS)
+
     learner = task.learner(meter or Meter())
     if learner.scope.shards.team.size > 1:
         raise RankError(
             "a control moves weights within whole parameters, which no rank has under FSDP2; use one rank"
         )
     ticket.check_base(learner.base, learner.scope)
+
     weights = {**learner.origin, **ticket.start}
     masks = {}
-
     for name in learner.scope:
         dice = torch.Generator().manual_seed(learner.seed("control", kind, name))
         masks[name], weights[name] = CONTROLS[kind](
@@ -57,15 +58,13 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
 
     learner.apply_mask(Mask(learner.scope, masks))
     learner.restore(weights)
-    return Ticket.drawn(
-        learner,
-        {
-            "name": "control",
-            "kind": kind,
-            "of": ticket.digest,
-            "method": dict(ticket.method),
-        },
-    )
+    method = {
+        "name": "control",
+        "kind": kind,
+        "of": ticket.digest,
+        "method": dict(ticket.method),
+    }
+    return Ticket.drawn(learner, method)
 
 
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
@@ -73,7 +72,8 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
 
     Raises TicketError for any other ticket.
     """
-    if moved := [name for name in ticket.mask if name in ticket.start]:
+    moved = [name for name in ticket.mask if name in ticket.start]
+    if moved:
         raise TicketError(
             f"the ticket does not start from the pre-trained weights ({moved[0]!r} is elsewhere), which its control "
             f"needs; make it with `instant-soup control` and the ticket's recipe"
@@ -81,9 +81,9 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
 
     masks = {}
     for name in ticket.mask:
-        dice = torch.Generator().manual_seed(
-            int.from_bytes(sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1
-        )
+        # by the name, so that a parameter's control does not depend on what comes before it
+        name_hash = sha256(f"{seed}/{name}".encode()).digest()
+        dice = torch.Generator().manual_seed(int.from_bytes(name_hash[:8]) >> 1)
         masks[name] = _permuted(ticket.mask[name], dice)[0]
 
     method = {
@@ -93,10 +93,8 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
         "seed": seed,
         "method": dict(ticket.method),
     }
-
-    return Ticket(
-        Mask(ticket.mask.scope, masks), ticket.start, ticket.base, method=method
-    )
+    mask = Mask(ticket.mask.scope, masks)
+    return Ticket(mask, ticket.start, ticket.base, method=method)
 
 
 def _layers(
@@ -115,6 +113,7 @@ def _shuffled(
 
 
 def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The mask in another order, and from which place each of its weights comes."""
     places = torch.randperm(mask.numel(), generator=dice)
     return mask.flatten()[places].view(mask.shape), places
 

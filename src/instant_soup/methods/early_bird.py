@@ -94,8 +94,12 @@ class EarlyBird:
         learner = task.learner(meter or Meter())
         check_pattern(self.pattern, sparsity, learner.scope)
         score = saliency(self.score)
-        keep = survivors(sparsity, learner.scope.size)
-        farthest = 2 * min(keep, learner.scope.size - keep) / learner.scope.size or 1.0
+
+        # two masks of this sparsity differ most where what one keeps the other prunes, as far as there is room
+        size = learner.scope.size
+        keep = survivors(sparsity, size)
+        farthest = 2 * min(keep, size - keep) / size or 1.0
+
         every = max(1, round(self.check * learner.epoch))
 
         if every > learner.horizon:
@@ -104,24 +108,22 @@ class EarlyBird:
             )
 
         agreed = False
-        for _ in learner.rounds(
-            range(max(1, int(self.mask_share * learner.horizon / every)))
-        ):
+        checks = max(1, int(self.mask_share * learner.horizon / every))
+        for _ in learner.rounds(range(checks)):
             learner.train(every)
+            scores = score(learner)
             newest = prune(
-                score(learner),
-                learner.mask,
-                sparsity,
-                across=self.across,
-                pattern=self.pattern,
+                scores, learner.mask, sparsity, across=self.across, pattern=self.pattern
             )
+
+            # each against the newest: masks that drift slowly are all close to the one before
             distances = [newest.distance(older) / farthest for older in learner.aside]
             learner.note("distances", distances)
             learner.set_aside([*learner.aside, newest][1 - self.queue :])
-            if (
-                agreed := len(distances) == self.queue - 1
-                and max(distances) <= self.epsilon
-            ):
+
+            full = len(distances) == self.queue - 1
+            agreed = full and max(distances) <= self.epsilon
+            if agreed:
                 break
 
         learner.note("agreed", agreed)

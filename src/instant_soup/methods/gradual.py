@@ -76,20 +76,17 @@ class Gradual:
         check_pattern(self.pattern, sparsity, learner.scope)
         targets = stepped(SCHEDULES[self.schedule](sparsity, self.rounds), self.pattern)
 
-        for target, end in learner.rounds(
-            zip(targets, self._ends(learner.horizon), strict=True)
-        ):
-            learner.train(end - learner.steps_taken)
-            learner.apply_mask(
-                prune(
-                    score(learner),
-                    learner.mask,
-                    target,
-                    across=self.across,
-                    pattern=self.pattern,
-                )
-            )
+        ends = self._ends(learner.horizon)
 
+        for target, end in learner.rounds(zip(targets, ends, strict=True)):
+            learner.train(end - learner.steps_taken)
+            scores = score(learner)
+            mask = prune(
+                scores, learner.mask, target, across=self.across, pattern=self.pattern
+            )
+            learner.apply_mask(mask)
+
+        # what is left of T trains the final mask
         learner.train(learner.horizon - learner.steps_taken)
         return Ticket.drawn(learner, describe(self), ready=True)
 

@@ -56,10 +56,9 @@ class InstantModelSoup:
         for knob in ("ingredients", "lookahead_steps", "grid"):
             if getattr(self, knob) < 1:
                 raise KnobError(f"{knob} is {getattr(self, knob)}; expected 1 or more")
-        if (
-            len(self.sparsities) != 2
-            or not 0 <= self.sparsities[0] <= self.sparsities[1] < 1
-        ):
+
+        two = len(self.sparsities) == 2
+        if not two or not 0 <= self.sparsities[0] <= self.sparsities[1] < 1:
             raise KnobError(
                 f"sparsities is {self.sparsities}; expected (low, high) with 0 <= low <= high < 1"
             )
@@ -77,67 +76,60 @@ class InstantModelSoup:
         learner = task.learner(meter or Meter())
         survivors(sparsity, learner.scope.size)
         check_pattern(self.pattern, sparsity, learner.scope)
+
         dice = random.Random(learner.seed("soup sparsities"))
-        sparsities = stepped(
-            [dice.uniform(*self.sparsities) for _ in range(self.ingredients)],
-            self.pattern,
-        )
-        looks = briefs(
-            self.ingredients, self.lookahead_steps, self.protocols, learner.seed("soup")
-        )
+        drawn = [dice.uniform(*self.sparsities) for _ in range(self.ingredients)]
+        sparsities = stepped(drawn, self.pattern)
+        seed = learner.seed("soup")
+        looks = briefs(self.ingredients, self.lookahead_steps, self.protocols, seed)
 
         for sparse, look in learner.rounds(zip(sparsities, looks, strict=True)):
             soup = learner.weights()
-            learner.restore(
-                self._stirred(
-                    learner, soup, self._ingredient(learner, sparse, look), sparse
-                )
-            )
+            ingredient = self._ingredient(learner, sparse, look)
+            learner.restore(self._stirred(learner, soup, ingredient, sparse))
 
-        learner.apply_mask(
-            prune(
-                magnitude(learner),
-                learner.mask,
-                sparsity,
-                across=self.across,
-                pattern=self.pattern,
-            )
-        )
-
+        learner.apply_mask(self._cut(learner, sparsity))
         return Ticket.drawn(learner, describe(self))
 
     def _ingredient(self, learner: Learner, sparsity: float, look: Brief) -> Weights:
         """The pre-trained weights, pruned to *sparsity* and trained for a moment."""
-        dense = Mask.dense(learner.scope)
         learner.restore(learner.origin)
-        learner.apply_mask(
-            prune(
-                magnitude(learner),
-                dense,
-                sparsity,
-                across=self.across,
-                pattern=self.pattern,
-            )
-        )
-        (seen,) = learner.look_ahead([look], _weights)
-        learner.apply_mask(dense)
+        learner.apply_mask(self._cut(learner, sparsity))
+        (trained,) = learner.look_ahead([look], _weights)
 
-        return seen
+        # the soup is dense again, and the next ingredient prunes other weights
+        learner.apply_mask(Mask.dense(learner.scope))
+        return trained
+
+    def _cut(self, learner: Learner, sparsity: float) -> Mask:
+        """The mask of the largest weights of *learner*, which is dense."""
+        scores = magnitude(learner)
+        return prune(
+            scores, learner.mask, sparsity, across=self.across, pattern=self.pattern
+        )
 
     def _stirred(
         self, learner: Learner, soup: Weights, ingredient: Weights, sparsity: float
     ) -> Weights:
         """The mix that validates best; of equals the one nearest to *soup*."""
         learner.restore(soup)
-        share, best = 0.0, learner.evaluate()
+        share = 0.0
+        best = learner.evaluate()
+
         for i in range(1, self.grid + 1):
             learner.restore(lerp(soup, ingredient, i / self.grid))
-            if (value := learner.evaluate()) > best:
-                share, best = i / self.grid, value
-        facts = {"sparsity": sparsity, "share": share, "validation": best}
-        learner.note(
-            "ingredients", {**facts, "barrier": barrier(learner, soup, ingredient)}
-        )
+            value = learner.evaluate()
+            if value > best:
+                share = i / self.grid
+                best = value
+
+        facts = {
+            "sparsity": sparsity,
+            "share": share,
+            "validation": best,
+            "barrier": barrier(learner, soup, ingredient),
+        }
+        learner.note("ingredients", facts)
         return lerp(soup, ingredient, share)
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from math import inf
 from typing import Literal, Self
 
@@ -36,6 +35,7 @@ from ..soup.blend import BLENDS, Standing
 from ..soup.denoiser import Outlook, Protocols, Settled, briefs, denoise
 from .finish import Finish, check_finish, finished
 from .method import describe
+from .timetable import LookAheads, Spacing, lengths_of_rounds
 
 PAPER_STEPS = 30
 _CHOICES = {
@@ -195,23 +195,26 @@ class InstantSoup:
 
         Raises KnobError when the rounds do not fit the task's budget.
         """
+        # before the learner is made, so that a mistyped pattern costs nothing
         check_pattern(self.pattern, sparsity)
-        targets = stepped(
-            steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern
-        )
-        how = self._resolved(len(targets), task.horizon)
-        learner = task.learner(
-            meter or Meter(), horizon=how._line(len(targets), task.horizon)
-        )
-        lengths = how._lengths(len(targets), learner)
+        shares = steps_to(sparsity, self.compression, self.share, self.rounds)
+        targets = stepped(shares, self.pattern)
+        rounds = len(targets)
+
+        how = self._resolved(rounds, task.horizon)
+        look_aheads = how._look_aheads(rounds)
+        line = look_aheads.line(task.horizon)
+        learner = task.learner(meter or Meter(), horizon=line)
         check_pattern(self.pattern, sparsity, learner.scope)
+        lengths = lengths_of_rounds(
+            self._spacing, look_aheads, rounds, learner.horizon, learner.epoch
+        )
 
         for number, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[number])
-            looks = how._looks(number, len(targets), learner)
-            learner.apply_mask(
-                how._denoised(learner, looks, target, last=number == len(targets) - 1)
-            )
+            looks = how._briefs(number, rounds, learner)
+            last = number == rounds - 1
+            learner.apply_mask(how._denoised(learner, looks, target, last=last))
 
         return finished(learner, self.finish, describe(how))
 
@@ -220,21 +223,25 @@ class InstantSoup:
 
         Look-aheads whose length was left to us are not carried on where they do not fit into a T of a few dozen steps.
         """
-        denoised = self._denoised_rounds(rounds)
-        affordable = max(
-            1, min(PAPER_STEPS, horizon // (2 * max(1, denoised * self.denoisers)))
-        )
+        # half of T at most, for all of them together
+        number = max(1, self._denoised_rounds(rounds) * self.denoisers)
+        affordable = max(1, min(PAPER_STEPS, horizon // (2 * number)))
         how = replace(self, lookahead_steps=self.lookahead_steps or affordable)
+
         if self.carry != "auto":
             return how
+        # a mean counts on all look-aheads, and rounds that settle do not take all
+        if self.settled is not None:
+            return replace(how, carry="none")
 
         carried = replace(how, carry="mean")
-        line = horizon - carried._beside(rounds)
-        fits = (
-            self.lookahead_steps is not None
-            or carried._carried(rounds) + self.mask_share * line <= line
-        )
-        return carried if fits and self.settled is None else replace(how, carry="none")
+        if self.lookahead_steps is not None:
+            return carried
+
+        look_aheads = carried._look_aheads(rounds)
+        line = horizon - look_aheads.beside
+        fits = look_aheads.carried + self.mask_share * line <= line
+        return carried if fits else replace(how, carry="none")
 
     def _denoised_rounds(self, rounds: int) -> int:
         """How many of *rounds* have look-aheads."""
@@ -244,81 +251,26 @@ class InstantSoup:
             rounds if self.denoised_rounds is None else min(rounds, self.denoised_rounds)
         )
 
-    def _ahead(self, rounds: int) -> int:
-        """The steps of all look-aheads together."""
-        return (
-            self._denoised_rounds(rounds) * self.denoisers * (self.lookahead_steps or 0)
+    def _look_aheads(self, rounds: int) -> LookAheads:
+        return LookAheads(
+            rounds=self._denoised_rounds(rounds),
+            denoisers=self.denoisers,
+            steps=self.lookahead_steps or 0,
+            progress="none" if self.carry == "none" else self.progress,
+            inside=self.inside,
         )
 
-    def _carried(self, rounds: int) -> int:
-        """The steps by which look-aheads move the learner on along its line."""
-        if self.carry == "none":
-            return 0
-        return (
-            self._ahead(rounds) // (self.denoisers or 1)
-            if self.progress == "row"
-            else self._ahead(rounds)
+    @property
+    def _spacing(self) -> Spacing:
+        return Spacing(
+            kind=self.spacing,
+            start=self.mask_start,
+            share=self.mask_share,
+            steps=self.round_steps,
+            epochs=self.round_epochs,
         )
 
-    def _beside(self, rounds: int) -> int:
-        """The steps of look-aheads that the line makes room for, because they are paid out of T and no progress."""
-        return self._ahead(rounds) - self._carried(rounds) if self.inside else 0
-
-    def _line(self, rounds: int, horizon: int) -> int:
-        """How many steps the learning-rate line has, of a budget of *horizon*. Raises KnobError where none are left."""
-        beside = self._beside(rounds)
-        if beside >= horizon:
-            raise KnobError(
-                f"look-aheads take {beside} steps and the budget T has {horizon}, which they are paid out of; lower "
-                f"denoisers or lookahead_steps, or set inside to false"
-            )
-        return horizon - beside
-
-    def _lengths(self, rounds: int, learner: Learner) -> list[int]:
-        """Steps of each round before its look-aheads."""
-        ends = self._ends(rounds, learner)
-        carried = self._carried(rounds)
-        horizon = learner.horizon
-
-        if ends[-1] + carried > horizon:
-            away = (
-                ", or set carry to 'none', with which look-aheads are no part of T"
-                if carried
-                else ""
-            )
-            raise KnobError(
-                f"{rounds} rounds take {ends[-1] + carried} steps and the budget T has {horizon}; lower round_steps, "
-                f"round_epochs, mask_share, denoisers or lookahead_steps, raise compression, or train longer{away}"
-            )
-        return [end - start for start, end in pairwise([0, *ends])]
-
-    def _ends(self, rounds: int, learner: Learner) -> list[int]:
-        """After how many steps each round is over, look-aheads left out."""
-        horizon = learner.horizon
-        if (
-            self.spacing == "even"
-            and self.round_steps is None
-            and self.round_epochs is None
-        ):
-            first = self.mask_start * horizon
-            stage = (self.mask_share - self.mask_start) * horizon
-            return [
-                round(first + stage * number / rounds) for number in range(1, rounds + 1)
-            ]
-
-        corners = [
-            number if self.spacing == "even" else number * (number + 1) // 2
-            for number in range(1, rounds + 1)
-        ]
-        if self.round_steps is not None:
-            unit: float = self.round_steps
-        elif self.round_epochs is not None:
-            unit = self.round_epochs * learner.epoch
-        else:
-            unit = self.mask_share * horizon / corners[-1]
-        return [round(unit * corner) for corner in corners]
-
-    def _looks(self, number: int, rounds: int, learner: Learner) -> list[Brief]:
+    def _briefs(self, number: int, rounds: int, learner: Learner) -> list[Brief]:
         """The look-aheads of round *number*, counted from 0."""
         if number < rounds - self._denoised_rounds(rounds):
             return []
@@ -337,12 +289,11 @@ class InstantSoup:
     ) -> Mask:
         """DenoisedPrune: the round's mask."""
         blend = BLENDS[self.blend]
-        carried = self.carry == "mean"
         score: Saliency = saliency(self.score)
+        cut = partial(prune, across=self.across, pattern=self.pattern)
+        carried = self.carry == "mean"
 
-        own = prune(
-            score(learner), learner.mask, target, across=self.across, pattern=self.pattern
-        )
+        own = cut(score(learner), learner.mask, target)
         # going on from the mean writes over the weights before it
         kept_apart = carried and blend.wanted.weights
         before = learner.weights() if kept_apart else learner.view()
@@ -354,13 +305,7 @@ class InstantSoup:
                 return outlook.union
 
             standing = Standing(score(learner), before, partial(score, learner))
-            return prune(
-                blend.score(outlook, standing),
-                learner.mask,
-                target,
-                across=self.across,
-                pattern=self.pattern,
-            )
+            return cut(blend.score(outlook, standing), learner.mask, target)
 
         outlook = denoise(
             learner,
@@ -372,11 +317,12 @@ class InstantSoup:
             wanted=replace(blend.wanted, weights=blend.wanted.weights or carried),
             enough=None if self.settled is None else Settled(blended, self.settled),
         )
+
+        # before the blend, which scores the weights that the round goes on from
         if carried and outlook.weights is not None:
             steps = [look.steps for look in looks]
-            learner.advance(
-                outlook.weights, max(steps) if self.progress == "row" else sum(steps)
-            )
+            progress = max(steps) if self.progress == "row" else sum(steps)
+            learner.advance(outlook.weights, progress)
 
         mask = blended(outlook)
         learner.note("rounds", _noted(target, mask, own, outlook))

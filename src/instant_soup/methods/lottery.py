@@ -70,23 +70,19 @@ class Lottery:
         """Draw a ticket at the cost of a whole fine-tune each round."""
         learner = task.learner(meter or Meter())
         check_pattern(self.pattern, sparsity, learner.scope)
-        targets = stepped(
-            steps_to(sparsity, self.compression, self.share, self.rounds), self.pattern
-        )
+        shares = steps_to(sparsity, self.compression, self.share, self.rounds)
+        targets = stepped(shares, self.pattern)
         start, at = begun(learner, self.rewind)
         score = saliency(self.score)
 
+        # no `learner.rounds`: a killed run takes the trainings that are done from the shelf
         for target in targets:
             learner.complete(at=at)
-            learner.apply_mask(
-                prune(
-                    score(learner),
-                    learner.mask,
-                    target,
-                    across=self.across,
-                    pattern=self.pattern,
-                )
+            scores = score(learner)
+            mask = prune(
+                scores, learner.mask, target, across=self.across, pattern=self.pattern
             )
+            learner.apply_mask(mask)
             rewound(learner, start, rewind_head=self.rewind_head)
 
         return Ticket.drawn(learner, describe(self), start=start)
@@ -115,10 +111,6 @@ def begun(learner: Learner, rewind: float) -> tuple[Weights, int]:
 
 def rewound(learner: Learner, start: Weights, *, rewind_head: bool) -> None:
     """Put a *learner* back to *start* under its mask, but for the head unless asked."""
-    learner.restore(
-        {
-            name: part
-            for name, part in start.items()
-            if rewind_head or name not in learner.fresh
-        }
-    )
+    heads = () if rewind_head else learner.fresh
+    rewound_to = {name: part for name, part in start.items() if name not in heads}
+    learner.restore(rewound_to)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
@@ -60,12 +61,14 @@ class LotteryPools:
             raise KnobError(
                 f"coefficients are {self.coefficients}; expected one or more between 0 and 1"
             )
+
         if self.beyond < 0:
             raise KnobError(f"beyond is {self.beyond}; expected 0 or more levels")
         if self.beyond and Pattern.named(self.pattern) is not None:
             raise KnobError(
                 f"beyond is {self.beyond}, and nothing lies beyond pattern {self.pattern!r}; set it to 0"
             )
+
         check_rounds(self.rewind, self.compression, self.share, self.rounds, self.score)
 
     @property
@@ -97,14 +100,11 @@ class LotteryPools:
             learner.complete(at=at)
             pool.append(self._level(learner))
             if target is not None:
-                cut = prune(
-                    score(learner),
-                    learner.mask,
-                    target,
-                    across=self.across,
-                    pattern=self.pattern,
+                scores = score(learner)
+                mask = prune(
+                    scores, learner.mask, target, across=self.across, pattern=self.pattern
                 )
-                learner.apply_mask(cut)
+                learner.apply_mask(mask)
                 rewound(learner, start, rewind_head=self.rewind_head)
 
         best = self._mixed(learner, pool, place, sparsity)
@@ -150,7 +150,9 @@ class LotteryPools:
                 value = learner.evaluate()
                 if value > bar:
                     bar = value
-                    better = (coefficient, replace(candidate, weights=learner.weights()))
+                    # what the learner holds is masked, which the mixture is not
+                    masked = replace(candidate, weights=learner.weights())
+                    better = (coefficient, masked)
 
             taken = better[0] if better else None
             learner.note(
@@ -171,24 +173,19 @@ class LotteryPools:
     ) -> Level:
         """*best* interpolated with *level* and cut, by the score whose curvature is interpolated likewise."""
         weights = lerp(level.weights, best.weights, coefficient)
-        sizes = Elementwise({name: weights[name] for name in learner.scope}, torch.abs)
-        dense = Mask.dense(learner.scope)
-        if self.score == "magnitude":
-            return Level(
-                prune(sizes, dense, sparsity, across=self.across, pattern=self.pattern),
-                weights,
-                {},
-            )
-
         moments = lerp(level.moments, best.moments, coefficient)
-        scores = Lazy(
-            learner.scope, lambda name: sizes[name].float() * moments[name].pow(POWER)
-        )
-        return Level(
-            prune(scores, dense, sparsity, across=self.across, pattern=self.pattern),
-            weights,
-            moments,
-        )
+        in_scope = {name: weights[name] for name in learner.scope}
+        magnitudes = Elementwise(in_scope, torch.abs)
+
+        def curved(name: str) -> Tensor:
+            return magnitudes[name].float() * moments[name].pow(POWER)
+
+        by_magnitude = self.score == "magnitude"
+        scores = magnitudes if by_magnitude else Lazy(learner.scope, curved)
+        # from a dense mask: the mixture may keep what either of the two has pruned
+        dense = Mask.dense(learner.scope)
+        mask = prune(scores, dense, sparsity, across=self.across, pattern=self.pattern)
+        return Level(mask, weights, moments)
 
 
 @dataclass(frozen=True)

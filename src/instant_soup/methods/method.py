@@ -50,7 +50,8 @@ class Variant:
 
     def __call__(self, *, preset: str | None = None, **knobs: Any) -> Method:
         """The method with these knobs, on top of a preset's. Raises KnobError when one has a value that cannot work."""
-        method: Method = self.make(**{**self.fixed, **self.preset(preset), **knobs})
+        chosen = {**self.fixed, **self.preset(preset), **knobs}
+        method: Method = self.make(**chosen)
         return method
 
     def preset(self, name: str | None) -> dict[str, Any]:
@@ -64,12 +65,11 @@ class Variant:
     @property
     def knobs(self) -> dict[str, Any]:
         """Names and defaults of the knobs that the name leaves open."""
-        whole = self()
-        return {
-            knob.name: getattr(whole, knob.name)
-            for knob in fields(self.make)
-            if knob.name not in self.fixed
-        }
+        method = self()
+        left_open = [
+            knob.name for knob in fields(self.make) if knob.name not in self.fixed
+        ]
+        return {name: getattr(method, name) for name in left_open}
 
     @property
     def summary(self) -> str:
@@ -79,5 +79,6 @@ class Variant:
 
 def describe(method: Method) -> dict[str, Any]:
     """Name and knobs, as a ticket records them."""
+    # through JSON, so that a ticket says the same before it is saved and after
     knobs: dict[str, Any] = json.loads(json.dumps(asdict(method)))  # type: ignore[call-overload]
     return {"name": method.name, **knobs}

@@ -65,20 +65,16 @@ class ModelSoup:
         learner = task.learner(meter or Meter())
         survivors(sparsity, learner.scope.size)
         check_pattern(self.pattern, sparsity, learner.scope)
-        learner.apply_mask(
-            prune(
-                magnitude(learner),
-                learner.mask,
-                sparsity,
-                across=self.across,
-                pattern=self.pattern,
-            )
+        scores = magnitude(learner)
+        mask = prune(
+            scores, learner.mask, sparsity, across=self.across, pattern=self.pattern
         )
-        bowls, values = [], []
+        learner.apply_mask(mask)
 
-        for brief in briefs(
-            self.ingredients, learner.horizon, self.protocols, learner.seed("ingredients")
-        ):
+        bowls = []
+        values = []
+        seed = learner.seed("ingredients")
+        for brief in briefs(self.ingredients, learner.horizon, self.protocols, seed):
             learner.restore(learner.origin)
             learner.complete(brief.training)
             bowls.append(learner.weights())
@@ -97,15 +93,14 @@ class ModelSoup:
         values: Sequence[float],
         soup: Soup,
     ) -> None:
-        """Note what was taken, and how far apart in loss."""
+        """Note of each ingredient whether it was taken, and how high the loss rises on the way to it."""
         first, *others = soup.taken
         barriers = {i: barrier(learner, bowls[first], bowls[i]) for i in others}
+
         for i, value in enumerate(values):
-            learner.note(
-                "ingredients",
-                {
-                    "validation": value,
-                    "taken": i in soup.taken,
-                    "barrier": barriers.get(i),
-                },
-            )
+            facts = {
+                "validation": value,
+                "taken": i in soup.taken,
+                "barrier": barriers.get(i),
+            }
+            learner.note("ingredients", facts)

@@ -54,9 +54,9 @@ class OneShot:
         check_pattern(self.pattern, sparsity)
         learner = task.learner(meter or Meter())
         scores = SCORES[self.score](learner)
-        learner.apply_mask(
-            prune(
-                scores, learner.mask, sparsity, across=self.across, pattern=self.pattern
-            )
+
+        mask = prune(
+            scores, learner.mask, sparsity, across=self.across, pattern=self.pattern
         )
+        learner.apply_mask(mask)
         return Ticket.drawn(learner, describe(self))

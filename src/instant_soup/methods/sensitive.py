@@ -16,8 +16,8 @@ from ..core.budget import Meter
 from ..core.errors import KnobError, SparsityError
 from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
-from ..core.prune import Across, Scores, prune, survivors
-from ..core.score import grasp, snip
+from ..core.prune import Across, prune, survivors
+from ..core.score import Scores, grasp, snip
 from ..core.task import Learner, Sample, Task
 from ..core.ticket import Ticket
 from .method import describe
@@ -117,22 +117,24 @@ def _drawn(
     sparsity: float,
     meter: Meter | None,
 ) -> Ticket:
-    check_pattern(method.pattern, sparsity)  # refused before anything is scored
+    # all of this is refused before anything is scored
     learner = task.learner(meter or Meter())
+    check_pattern(method.pattern, sparsity, learner.scope)
     survivors(sparsity, learner.scope.size)
-    if (groups := Pattern.named(method.pattern)) is not None:
-        groups.check(learner.scope)
 
-    scores = score(learner, Sample(method.per_class, learner.seed("score sample")))
+    sample = Sample(method.per_class, learner.seed("score sample"))
+    scores = score(learner, sample)
     mask = prune(
         scores, learner.mask, sparsity, across=method.across, pattern=method.pattern
     )
     if mask.collapsed and not method.allow_collapse:
-        name, others = mask.collapsed[0], len(mask.collapsed) - 1
+        name = mask.collapsed[0]
+        others = len(mask.collapsed) - 1
         raise SparsityError(
             f"at sparsity {sparsity} nothing is left of {name!r} ({mask.scope.numel(name):,} weights)"
             f"{f' and {others} more' if others else ''}; raise per_class, lower the sparsity, set across to 'layer', "
             f"or set allow_collapse if that is what you want"
         )
+
     learner.apply_mask(mask)
     return Ticket.drawn(learner, describe(method))

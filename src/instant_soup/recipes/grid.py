@@ -133,15 +133,17 @@ class _File:
         """Every run of one cell."""
         where = self._where(name)
         for values, point in _points(self._whole(name)):
-            label = ", ".join([*([name] if name else []), *values])
+            titles = [name, *values] if name else values
+            label = ", ".join(titles)
+
             like = None
             budget = point.get("budget")
             if isinstance(budget, Mapping):
                 like = self._like(budget, point, where)
                 point = {**point, "budget": 1.0}
-            yield Wanted(
-                label, _recipe(point, f"{where} ({label})" if values else where), like
-            )
+
+            source = f"{where} ({label})" if values else where
+            yield Wanted(label, _recipe(point, source), like)
 
     def _where(self, name: str) -> str:
         return f"{self.source}, cell {name}" if name else self.source
@@ -157,9 +159,10 @@ class _File:
 
         whole = _named(whole)
         if self.methods:
-            mine = whole.get("method", {})
+            # the cell's own method keeps its knobs, any other has its defaults
+            own_method = whole.get("method", {})
             whole["method"] = [
-                mine if mine.get("name") == method else {"name": method}
+                own_method if own_method.get("name") == method else {"name": method}
                 for method in self.methods
             ]
         return _marked(whole, where)
@@ -228,11 +231,9 @@ def _nested(path: tuple[str, ...], value: Any) -> Fields:
 
 def _named(fields: Fields) -> Fields:
     """A method by its name alone is one at its defaults."""
-    return (
-        {**fields, "method": {"name": fields["method"]}}
-        if isinstance(fields.get("method"), str)
-        else fields
-    )
+    if not isinstance(fields.get("method"), str):
+        return fields
+    return {**fields, "method": {"name": fields["method"]}}
 
 
 def _marked(fields: Fields, where: str, above: tuple[str, ...] = ()) -> Fields:
@@ -270,10 +271,10 @@ def _takes_a_list(path: tuple[str, ...], fields: Fields) -> bool:
 
     from ..soup.denoiser import RANGES
 
+    if name in RANGES:
+        return True
     method = DRAWN.get(str(fields.get("name"))) if above == ["method"] else None
-    return name in RANGES or (
-        method is not None and isinstance(method.knobs.get(name), tuple)
-    )
+    return method is not None and isinstance(method.knobs.get(name), tuple)
 
 
 def _axes(fields: Fields) -> list[tuple[tuple[str, ...], _Axis]]:

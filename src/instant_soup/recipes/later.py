@@ -24,18 +24,18 @@ LATER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def settled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """*fields* of a recipe without those later ones that have their defaults."""
-    return {
-        name: _without(value, LATER[name]) if name in LATER else value
-        for name, value in fields.items()
-    }
+    kept = {}
+    for name, value in fields.items():
+        kept[name] = _without(value, LATER[name]) if name in LATER else value
+    return kept
 
 
 def _without(table: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in table.items()
-        if name not in later or value != later[name]
-    }
+    kept = {}
+    for name, value in table.items():
+        if name not in later or value != later[name]:
+            kept[name] = value
+    return kept
 
 
 def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
@@ -51,12 +51,15 @@ def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
 
     ranges = {name: knobs[name] for name in RANGES if name in knobs}
     rest = {name: value for name, value in knobs.items() if name not in RANGES}
+
     protocols = rest.get("protocols", {})
     if isinstance(protocols, Protocols):
         protocols = asdict(protocols)
+    # anything else is refused by whoever checks its type
     if isinstance(protocols, Mapping):
+        defaults = asdict(usual)
         for name in protocols:
-            if name not in asdict(usual):
-                raise unknown("protocol", str(name), asdict(usual))
-        rest["protocols"] = {**asdict(usual), **protocols, **ranges}
+            if name not in defaults:
+                raise unknown("protocol", str(name), defaults)
+        rest["protocols"] = {**defaults, **protocols, **ranges}
     return rest

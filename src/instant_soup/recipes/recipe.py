@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tomli_w
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -21,13 +20,13 @@ from pydantic import (
 )
 
 from ..core.content import content_key, short
-from ..core.errors import RecipeError, SoupError, UnknownName, nearest, unknown
+from ..core.errors import RecipeError, SoupError, nearest, unknown
 from ..core.kinds import checked
-from ..engine import Engine
 from ..training.regime import Regime
 from . import toml
-from .known import DRAWN, REFERENCES, TASKS
+from .known import DRAWN, REFERENCES
 from .later import nested, settled
+from .settings import DataSettings, RunSettings, Strict, TaskSettings
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -37,152 +36,7 @@ SCHEMA = 4
 MOST = 1e6
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TaskSettings(_Strict):
-    """What is learned, by which model."""
-
-    name: Annotated[
-        str,
-        Field(
-            description="a task that `instant-soup tasks` lists, or a name of your own"
-        ),
-    ]
-    kind: Annotated[
-        Literal["text", "images", "language"] | None,
-        Field(description="of a task of your own: what its examples are"),
-    ] = None
-    model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = (
-        "packaged"
-    )
-    pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = (
-        False
-    )
-    columns: Annotated[
-        tuple[str, ...],
-        Field(
-            description="of a task of your own: one column of texts, or two, or one of images"
-        ),
-    ] = ()
-    label: Annotated[
-        str, Field(description="of a task of your own: the column of labels")
-    ] = "label"
-    metrics: Annotated[
-        tuple[str, ...], Field(description="of a task of your own: what to report")
-    ] = ()
-
-    classes: Annotated[
-        tuple[str, ...],
-        Field(description="of images: the classes in words, for a zero-shot head"),
-    ] = ()
-    templates: Annotated[
-        tuple[str, ...], Field(description="of images: prompts with a {} for the class")
-    ] = ()
-
-    @property
-    def images(self) -> bool:
-        """Whether the examples are images."""
-        from ..data.images import ImageSpec
-
-        spec = TASKS.get(self.name)
-        return self.kind == "images" if spec is None else isinstance(spec, ImageSpec)
-
-    @property
-    def language(self) -> bool:
-        """Whether the task is to say which token comes next."""
-        from ..data.language import LanguageSpec
-
-        spec = TASKS.get(self.name)
-        return self.kind == "language" if spec is None else isinstance(spec, LanguageSpec)
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        from ..models.text import PACKAGED
-
-        if (
-            self.name not in TASKS
-            and not self.columns
-            and not self.images
-            and not self.language
-        ):
-            raise UnknownName(
-                f"{unknown('task', self.name, TASKS)}. For a task of your own, "
-                f"name the columns of its texts, or set kind to 'images' or 'language'"
-            )
-        if self.images and self.model == PACKAGED:
-            raise RecipeError(
-                "the packaged model reads text; set task.model to a CLIP or an image classifier"
-            )
-        for knob in ("classes", "templates"):
-            if getattr(self, knob) and not self.images:
-                raise RecipeError(
-                    f"task.{knob} is set, and {self.name!r} is a task of text, which has none; remove it"
-                )
-        return self
-
-
-class DataSettings(_Strict):
-    """Where the examples come from."""
-
-    folder: Annotated[
-        str | None,
-        Field(
-            description="with train.parquet and validation.parquet; the hub if not set"
-        ),
-    ] = None
-    limit: Annotated[
-        int | None,
-        Field(ge=2, le=10**12, description="how many training examples to use"),
-    ] = None
-    validation: Annotated[
-        float,
-        Field(gt=0, lt=1, description="share of train that is cut out for selection"),
-    ] = 0.1
-    max_length: Annotated[
-        int, Field(ge=4, le=10**7, description="tokens at which a text is cut off")
-    ] = 128
-    test: Annotated[
-        str | None,
-        Field(
-            description="of language: the text to be judged on, if it is not beside the one to learn"
-        ),
-    ] = None
-    window: Annotated[
-        int | None,
-        Field(
-            ge=2,
-            le=10**9,
-            description="of language: L, tokens of a window; 2,048 or the model's limit if not set",
-        ),
-    ] = None
-    windows: Annotated[
-        int | None,
-        Field(
-            ge=1, le=10**12, description="of language: how many windows to be judged on"
-        ),
-    ] = None
-
-
-class RunSettings(_Strict):
-    """Where the work is done. What comes of it does not depend on that."""
-
-    engine: Annotated[Engine, Field(description="'here', 'processes' or 'ray'")] = "here"
-    workers: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=10**5,
-            description="how many; as many as there is room for if not set",
-        ),
-    ] = None
-    address: Annotated[
-        str, Field(description="of the Ray cluster; 'local' starts one")
-    ] = "auto"
-
-
-class Recipe(_Strict):
+class Recipe(Strict):
     """One run: a method draws a ticket for a task, which is fine-tuned and judged.
 
     Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run*: where
@@ -230,26 +84,25 @@ class Recipe(_Strict):
     @classmethod
     def _with_defaults(cls, method: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every knob spelled out, so that the key covers the defaults."""
-        knobs = dict(method)
-        if not isinstance(name := knobs.pop("name", None), str) or name not in DRAWN:
+        written = dict(method)
+        name = written.pop("name", None)
+        if not isinstance(name, str) or name not in DRAWN:
             raise unknown("method", str(name), DRAWN)
+
         variant = DRAWN[name]
-        preset = knobs.pop("preset", None)
-        usual = {
-            **variant.knobs,
-            **variant.preset(None if preset is None else str(preset)),
-        }
-        knobs = {**usual, **nested(knobs, usual.get("protocols"))}
+        preset = written.pop("preset", None)
+        usual = variant.knobs | variant.preset(None if preset is None else str(preset))
+        knobs = usual | nested(written, usual.get("protocols"))
 
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
             _refuse_size(f"method.{knob}", knobs[knob])
 
+        # by the method itself, which turns what TOML can say into what it works with
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
-        return MappingProxyType(
-            {"name": name, **{knob: getattr(checked, knob) for knob in variant.knobs}}
-        )
+        spelled_out = {knob: getattr(checked, knob) for knob in variant.knobs}
+        return MappingProxyType({"name": name, **spelled_out})
 
     @field_serializer("method")
     def _as_dict(self, method: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,18 +168,17 @@ class Recipe(_Strict):
                 f"{path} holds several recipes; choose one with --cell: {', '.join(cells)}"
             )
 
-        if cell is not None and cell not in cells:
-            raise RecipeError(
-                f"{path}: {unknown('cell', cell, cells)}"
-                if cells
-                else f"{path} holds no cells; leave --cell out"
-            )
+        if cell is not None:
+            if not cells:
+                raise RecipeError(f"{path} holds no cells; leave --cell out")
+            if cell not in cells:
+                raise RecipeError(f"{path}: {unknown('cell', cell, cells)}")
+            fields = toml.merged(fields, cells[cell])
 
-        whole = toml.merged(fields, cells[cell]) if cell is not None else fields
+        # last, because what is typed counts more than what is written
         for change in changes:
-            toml.change(whole, change)
-
-        return cls.parse(whole, str(path))
+            toml.change(fields, change)
+        return cls.parse(fields, str(path))
 
     def make_method(self) -> Method:
         """The method with its knobs."""
@@ -336,7 +188,12 @@ class Recipe(_Strict):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        return content_key({"schema": SCHEMA, **settled(self.model_dump(mode="json"))})
+        return content_key({"schema": SCHEMA, **self._settled})
+
+    @property
+    def _settled(self) -> dict[str, Any]:
+        """What keys are made of: plain data, without later fields that have their defaults."""
+        return settled(self.model_dump(mode="json"))
 
     @property
     def short_key(self) -> str:
@@ -346,23 +203,21 @@ class Recipe(_Strict):
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
-        whole = settled(self.model_dump(mode="json"))
+        whole = self._settled
         fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
         return content_key({"schema": SCHEMA, **fields})
 
     @cached_property
     def setting(self) -> str:
         """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
-        whole = settled(self.model_dump(mode="json"))
+        whole = self._settled
         return content_key({name: whole[name] for name in ("task", "data", "training")})
 
     @cached_property
     def cost_key(self) -> str:
         """What the cost of a run depends on: SHA-256 of every field but the seed."""
-        whole = settled(self.model_dump(mode="json"))
-        return content_key(
-            {name: value for name, value in whole.items() if name != "seed"}
-        )
+        fields = {name: value for name, value in self._settled.items() if name != "seed"}
+        return content_key(fields)
 
     @property
     def label(self) -> str:
@@ -394,8 +249,12 @@ def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
             raise RecipeError(
                 f"{source}: unknown key {name!r}; {nearest(str(name), Recipe.model_fields)}"
             )
+
         inner = _fields(Recipe, [name])
-        for key in value if inner and isinstance(value, Mapping) else ():
+        # what is no table at all is refused when the recipe is read
+        if not inner or not isinstance(value, Mapping):
+            continue
+        for key in value:
             if key not in inner:
                 raise RecipeError(
                     f"{source}: unknown key '{name}.{key}'; {nearest(str(key), inner)}"
@@ -412,17 +271,18 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {place!r}; {nearest(name, _fields(Recipe, parents))}"
 
     if problem["type"] == "missing":
-        return f"{place!r} is missing; {'add a table' if place in ('task', 'method') else 'set it'}"
-    reason = problem["msg"].removeprefix("Value error, ")
+        advice = "add a table" if place in ("task", "method") else "set it"
+        return f"{place!r} is missing; {advice}"
 
-    return (
-        reason
-        if problem["type"] == "value_error"
-        else f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
-    )
+    reason = problem["msg"].removeprefix("Value error, ")
+    # such an error is one of ours, and says what was found
+    if problem["type"] == "value_error":
+        return reason
+    return f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> Collection[str]:
+    """The fields of the table that *parents* lead to from *model*; none where there is no table of fixed fields."""
     for parent in parents:
         inner = model.model_fields[parent].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

@@ -39,6 +39,7 @@ class _Reader:
         """The whole of *path*, which the last of *below* extends."""
         if "\0" in str(path):
             raise RecipeError(f"{str(path)!r} is no path; remove the zero character")
+
         place = path.resolve()
         if place in below:
             raise RecipeError(
@@ -53,10 +54,12 @@ class _Reader:
 
         fields = _loaded(path, below)
         bases = fields.pop("extends", [])
-        bases = [bases] if isinstance(bases, str) else bases
-        if not isinstance(bases, list) or not all(
+        if isinstance(bases, str):
+            bases = [bases]
+        all_paths = isinstance(bases, list) and all(
             isinstance(base, str) for base in bases
-        ):
+        )
+        if not all_paths:
             raise RecipeError(
                 f"{path}: extends is {bases!r}; expected a path, from where this file is, or some"
             )
@@ -80,10 +83,8 @@ def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(
             f"{path}: lists stand in each other more than {_DEEPEST} deep; take some of them out"
         ) from None
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # UnicodeDecodeError, TOMLDecodeError, a number of thousands of digits
+    except (OSError, ValueError) as error:
+        # UnicodeDecodeError, TOMLDecodeError, a number of thousands of digits
         raise RecipeError(
             f"{path} is not TOML ({error}); see recipes/demo.toml for a recipe that is"
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import mean
 
@@ -16,7 +16,12 @@ from .figures import pruned
 from .layers import cell
 from .marks import Look, shortened, text
 
-NAMES, FIRST = 178, 26
+NAMES = 178  # width of the names
+FIRST = 26  # where the first row begins, beneath the numbers of the columns
+LEGIBLE = 26  # width of a cell from which on its value is written on it
+
+Values = Mapping[tuple[str, str], float]
+"""The cosine of each two methods, both ways around."""
 
 
 def alike(
@@ -24,75 +29,92 @@ def alike(
 ) -> Chart | None:
     """The cosine between masks of each two methods, corrected for chance where *beyond*. None without a pair."""
     values = _values(pairs, beyond=beyond)
-    names = sorted(
-        {name for key in values for name in key}, key=lambda name: looks[name].number
-    )
+    methods = {name for key in values for name in key}
+    names = sorted(methods, key=lambda name: looks[name].number)
     if len(names) < 2:
         return None
+
     size = min(40.0, (WIDE - NAMES - RIGHT) / len(names))
     parts: list[Markup] = []
     rows: list[Row] = []
+    for i, name in enumerate(names):
+        parts.append(_head(looks[name], i, size))
+        parts += _cells(values, names, i, size, looks)
+        rows.append((looks[name].number, _numbers(values, names, name)))
 
-    for i, one in enumerate(names):
-        y = FIRST + i * size
-        label = text(
-            NAMES - 10, y + size / 2 + 4, f"{shortened(one, 22)}  {i + 1}", "end", "name"
-        )
-        above = text(NAMES + (i + 0.5) * size, 17, str(i + 1))
-        parts.append(
-            Markup('<g data-m="{}">{}{}</g>').format(looks[one].number, label, above)
-        )
-        for j, other in enumerate(names):
-            if (value := values.get((one, other))) is not None:
-                shown = f"{value:z.2f}" if size > 26 else ""
-                words = f"{one} and {other}: {value:z.3f}"
-                drawn = cell(NAMES + j * size, y, size, size - 1, value, words, shown)
-                parts.append(
-                    Markup('<g data-m="{}" data-n="{}">{}</g>').format(
-                        looks[one].number, looks[other].number, drawn
-                    )
-                )
-        cells = (
-            f"{values[one, other]:z.3f}" if (one, other) in values else ""
-            for other in names
-        )
-        rows.append((looks[one].number, (one, *cells)))
+    if beyond:
+        kind = "beyond chance, within layers"
+        caption = "0 is what masks that keep as much of each layer share by chance; 1 is the most that they can share."
+    else:
+        kind = "as it is"
+        caption = "Not corrected, as in Figure 3b of the paper: masks made at random share a good part already."
 
-    first, what = pairs[0], "beyond chance, within layers" if beyond else "as it is"
-    caption = (
-        "0 is what masks that keep as much of each layer share by chance; 1 is the most that they can share."
-        if beyond
-        else "Not corrected, as in Figure 3b of the paper: masks made at random share a good part already."
-    )
-    title = f"{first.task}, {pruned(first.sparsity)}: cosine of masks, {what}"
+    first = pairs[0]
     side = size * len(names)
-    head, width = ("method", *names), max(WIDTH, NAMES + side + RIGHT)
-
     return Chart(
-        title,
-        caption,
-        _said(values, names),
-        parts,
-        head,
-        tuple(rows),
-        FIRST + side + 6,
-        None,
-        width,
+        title=f"{first.task}, {pruned(first.sparsity)}: cosine of masks, {kind}",
+        caption=caption,
+        finding=_finding(values, names),
+        parts=parts,
+        head=("method", *names),
+        rows=tuple(rows),
+        height=FIRST + side + 6,
+        width=max(WIDTH, NAMES + side + RIGHT),
     )
 
 
-def _values(pairs: Sequence[Pair], *, beyond: bool) -> dict[tuple[str, str], float]:
+def _head(look: Look, i: int, size: float) -> Markup:
+    """The name of row *i* with its number, and that number above the column of the same method."""
+    y = FIRST + i * size + size / 2 + 4
+    label = text(NAMES - 10, y, f"{shortened(look.name, 22)}  {i + 1}", "end", "name")
+    above = text(NAMES + (i + 0.5) * size, 17, str(i + 1))
+    return Markup('<g data-m="{}">{}{}</g>').format(look.number, label, above)
+
+
+def _cells(
+    values: Values, names: Sequence[str], i: int, size: float, looks: Mapping[str, Look]
+) -> Iterator[Markup]:
+    """The cells of row *i*. Each bears the numbers of both methods, so that the page hides it with either."""
+    name = names[i]
+    group = Markup('<g data-m="{}" data-n="{}">{}</g>')
+    for j, other in enumerate(names):
+        value = values.get((name, other))
+        if value is None:
+            continue
+
+        # z: a cosine that is rounded to nothing has no sign
+        shown = f"{value:z.2f}" if size > LEGIBLE else ""
+        words = f"{name} and {other}: {value:z.3f}"
+        x = NAMES + j * size
+        drawn = cell(x, FIRST + i * size, size, size - 1, value, words, shown)
+        yield group.format(looks[name].number, looks[other].number, drawn)
+
+
+def _numbers(values: Values, names: Sequence[str], name: str) -> tuple[str, ...]:
+    """A row of the table."""
+    cells = [name]
+    for other in names:
+        value = values.get((name, other))
+        cells.append("" if value is None else f"{value:z.3f}")
+    return tuple(cells)
+
+
+def _values(pairs: Sequence[Pair], *, beyond: bool) -> Values:
     """The mean over seeds for each two methods, both ways around."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    cosines: dict[tuple[str, str], list[float]] = defaultdict(list)
     for pair in pairs:
-        cosine = pair.agreement.cosine_in_layers if beyond else pair.agreement.cosine
-        found[pair.one, pair.other].append(cosine)
-        found[pair.other, pair.one].append(cosine)
-    return {key: mean(values) for key, values in found.items()}
+        agreement = pair.agreement
+        cosine = agreement.cosine_in_layers if beyond else agreement.cosine
+        cosines[pair.first, pair.second].append(cosine)
+        cosines[pair.second, pair.first].append(cosine)
+    return {key: mean(seeds) for key, seeds in cosines.items()}
 
 
-def _said(values: Mapping[tuple[str, str], float], names: Sequence[str]) -> str:
-    known = {key: values[key] for key in combinations(names, 2) if key in values}
-    most, least = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
-    high, low = f"{known[most]:z.2f}", f"{known[least]:z.2f}"
-    return f"Most alike: {most[0]} and {most[1]}, {high}. Least: {least[0]} and {least[1]}, {low}."
+def _finding(values: Values, names: Sequence[str]) -> str:
+    known = [key for key in combinations(names, 2) if key in values]
+    most = max(known, key=values.__getitem__)
+    least = min(known, key=values.__getitem__)
+    return (
+        f"Most alike: {most[0]} and {most[1]}, {values[most]:z.2f}. "
+        f"Least: {least[0]} and {least[1]}, {values[least]:z.2f}."
+    )

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
 
-WIDTH, HEIGHT = 460, 310
+WIDTH = 460
+HEIGHT = 310
 WIDE = 700  # of charts with a page to themselves
-LEFT, RIGHT, TOP, BOTTOM = 66, 12, 14, 44
+LEFT = 66
+RIGHT = 12
+TOP = 14
+BOTTOM = 44
 _STEPS = (1, 2, 2.5, 5, 10)
+_SLACK = 1e-9  # of a step: what is a tick but for rounding is one
 
 
 @dataclass(frozen=True)
@@ -30,30 +35,35 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """Where *value* is."""
-        low, high, at = (
-            map(log10, (self.low, self.high, value))
-            if self.log
-            else (self.low, self.high, value)
-        )
-        return self.start + (at - low) / (high - low) * (self.end - self.start)
+        measure = log10 if self.log else float
+        low = measure(self.low)
+        share = (measure(value) - low) / (measure(self.high) - low)
+        return self.start + share * (self.end - self.start)
 
     @property
     def ticks(self) -> list[float]:
         """Round values between the ends, about five of them."""
-        if self.log and len(found := self._powers()) > 2:
-            return found
+        if self.log:
+            powers = self._powers()
+            if len(powers) > 2:
+                return powers
+
+        # a line that is logarithmic over so short a way is nearly straight
         step = _step((self.high - self.low) / 5)
-        first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
+        first = ceil(self.low / step - _SLACK)
+        last = floor(self.high / step + _SLACK)
         return [i * step for i in range(first, last + 1)]
 
     def _powers(self) -> list[float]:
+        """Powers of ten between the ends; over few of them their double and their fivefold, too."""
         steps = (1, 2, 5) if self.high / self.low < 200 else (1,)
-        found = [step * 10.0**power for power in range(-6, 9) for step in steps]
-        return [
-            value
-            for value in found
-            if self.low <= value * 1.001 and value <= self.high * 1.001
-        ]
+        powers = []
+        for exponent in range(-6, 9):
+            for step in steps:
+                value = step * 10.0**exponent
+                if self.low <= value * 1.001 and value <= self.high * 1.001:
+                    powers.append(value)
+        return powers
 
 
 def across(
@@ -75,14 +85,18 @@ def upwards(values: Iterable[float], *, room: float = 0.06) -> Scale:
 def _scale(
     values: Iterable[float], start: float, end: float, *, log: bool, room: float
 ) -> Scale:
-    found = [value for value in values if not log or value > 0]
-    low, high = (min(found), max(found)) if found else (1.0, 2.0)
+    shown = [value for value in values if not log or value > 0]
+    low = min(shown, default=1.0)
+    high = max(shown, default=2.0)
+
     if log:
-        spread = (high / low) ** room if high > low * 1.001 else 1.3
-        return Scale(low / spread, high * spread, start, end, log=True)
-    margin = (
-        (high - low) * room if high - low > 1e-9 * abs(high) else abs(high) * 0.1 or 0.1
-    )
+        ratio = (high / low) ** room if high > low * 1.001 else 1.3
+        return Scale(low / ratio, high * ratio, start, end, log=True)
+
+    # of values that are all one there is no width to take a share of, and of zeros not even a size
+    margin = (high - low) * room
+    if high - low <= 1e-9 * abs(high):
+        margin = abs(high) * 0.1 or 0.1
     return Scale(low - margin, high + margin, start, end)
 
 
@@ -93,19 +107,29 @@ def _step(least: float) -> float:
 
 def label(value: float, ticks: Sequence[float]) -> str:
     """A tick's value with as many digits as its neighbours need."""
-    gap = min((b - a for a, b in pairwise(ticks)), default=abs(value) or 1.0)
-    digits = max(0, ceil(-log10(gap) - 1e-9)) if gap > 0 else 0
+    gap = min(
+        (right - left for left, right in pairwise(ticks)), default=abs(value) or 1.0
+    )
+    digits = max(0, ceil(-log10(gap) - _SLACK)) if gap > 0 else 0
+    # steps of 2.5 take one digit more than their size says
     digits += round(gap * 10**digits, 6) % 1 != 0
-    return f"{0.0 if abs(value) < gap / 1e6 else value:.{digits}f}"
+
+    rounded = 0.0 if abs(value) < gap / 1e6 else value
+    return f"{rounded:.{digits}f}"
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def kept_apart(
+    places: Sequence[float], gap: float, low: float, high: float
+) -> list[float]:
     """*places*, in rising order, moved apart until no two are nearer than *gap*, and between *low* and *high*."""
     moved: list[float] = []
     for place in places:
-        moved.append(max(place, moved[-1] + gap if moved else low))
+        least = moved[-1] + gap if moved else low
+        moved.append(max(place, least))
+
+    # what was pushed beyond the end goes back, and pushes those before it
     limit = high
-    for i in range(len(moved) - 1, -1, -1):
+    for i in reversed(range(len(moved))):
         moved[i] = min(moved[i], limit)
         limit = moved[i] - gap
     return moved

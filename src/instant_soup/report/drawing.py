@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -16,6 +17,21 @@ Row = tuple[int | None, tuple[str, ...]]
 LETTER = 6.3  # width of a letter of a label, at most
 
 
+class Box(NamedTuple):
+    """A rectangle that is taken."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether some place is in both."""
+        across = self.left < other.right and other.left < self.right
+        upwards = self.top < other.bottom and other.top < self.bottom
+        return across and upwards
+
+
 @dataclass(frozen=True)
 class Chart:
     """A drawing with its words, and its numbers as a table for who prefers those.
@@ -23,7 +39,7 @@ class Chart:
     Attributes:
         title: what it shows, as a name.
         caption: how to read it.
-        said: what it shows, as a sentence.
+        finding: what it shows, as a sentence.
         head, rows: the table.
         height, width: of the drawing.
         stack: height of each row, where rows close up when a method is left out.
@@ -31,7 +47,7 @@ class Chart:
 
     title: str
     caption: str
-    said: str
+    finding: str
     parts: Sequence[str]
     head: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -41,6 +57,7 @@ class Chart:
     content: Markup = field(init=False)
 
     def __post_init__(self) -> None:
+        # joined once: a template would ask for it again and again
         object.__setattr__(self, "content", Markup("").join(self.parts))
 
     @property
@@ -59,21 +76,21 @@ def frame(
     """Lines, ticks and titles of both axes. *marks* name places on the x axis instead of round values."""
     parts = [Markup('<g class="axes">')]
     grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
-
-    for value in (ticks := y.ticks):
-        parts += [
-            grid.format(LEFT, x.end, y(value), y(value)),
-            text(LEFT - 8, y(value) + 4, label(value, ticks), "end"),
-        ]
+    ticks = y.ticks
+    for value in ticks:
+        parts.append(grid.format(LEFT, x.end, y(value), y(value)))
+        parts.append(text(LEFT - 8, y(value) + 4, label(value, ticks), "end"))
 
     for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
         parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
-    parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
+
     upright = Markup(
         '<text class="title" transform="translate(11,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>'
     )
-
-    return [*parts, upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title), Markup("</g>")]
+    parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
+    parts.append(upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title))
+    parts.append(Markup("</g>"))
+    return parts
 
 
 def path(look: Look, places: Sequence[tuple[float, float]]) -> Markup:
@@ -92,17 +109,19 @@ def stairs(places: Sequence[tuple[float, float]]) -> Markup:
 
 
 def bar(kind: str, x: float, y: float, width: float, height: float) -> Markup:
-    """A rectangle."""
-    return Markup(
+    """A rectangle, never so thin that it cannot be seen."""
+    rect = Markup(
         '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-    ).format(kind, x, y, max(width, 0.5), max(height, 0.5))
+    )
+    return rect.format(kind, x, y, max(width, 0.5), max(height, 0.5))
 
 
 def whisker(x: float, low: float, high: float) -> Markup:
     """An upright line, the interval of a mark."""
-    return Markup(
+    line = Markup(
         '<line class="whisker" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
-    ).format(x, low, high)
+    )
+    return line.format(x, low, high)
 
 
 def row(
@@ -110,58 +129,59 @@ def row(
 ) -> Markup:
     """Row *number* of a chart that is made of rows."""
     which = Markup(' data-m="{}"').format(look.number) if look else ""
-    return Markup('<g class="row"{} transform="translate(0,{:.0f})">{}</g>').format(
-        which, top + number * step, Markup("").join(parts)
-    )
+    group = Markup('<g class="row"{} transform="translate(0,{:.0f})">{}</g>')
+    return group.format(which, top + number * step, Markup("").join(parts))
 
 
 def beside(
-    marks: Sequence[tuple[Look, float, float]],
-    taken: Sequence[tuple[float, float, float, float]] = (),
+    marks: Sequence[tuple[Look, float, float]], taken: Sequence[Box] = ()
 ) -> list[Markup]:
     """Names beside *marks*, most important first, as far as there is room without covering anything."""
-    boxes = [*taken, *((x - 7, y - 7, x + 7, y + 7) for _, x, y in marks)]
+    boxes = [*taken, *(_around(x, y) for _, x, y in marks)]
     parts = []
 
     for look, x, y in marks:
         name = shortened(look.name, 22)
         wide = LETTER * len(name)
-        own = (x - 7, y - 7, x + 7, y + 7)
-        for at, line, anchor in (
-            (x + 10, y + 4, "start"), (x - 10, y + 4, "end"), (x + 6, y - 9, "start"), (x - 6, y - 9, "end"),
-            (x + 6, y + 17, "start"), (x - 6, y + 17, "end"), (x, y - 11, "middle"), (x, y + 20, "middle"),
-        ):  # fmt: skip
-            left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
-            box = (left, line - 10, left + wide, line + 3)
-            if (
-                left < LEFT
-                or left + wide > WIDTH
-                or line < TOP + 4
-                or line > HEIGHT - BOTTOM - 2
-            ):
+        own = _around(x, y)  # a name may touch the mark that it is of
+        for start, line, anchor in _places(x, y):
+            left = start - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+            box = Box(left, line - 10, left + wide, line + 3)
+            covered = any(box.overlaps(other) for other in boxes if other != own)
+            if covered or not _within(box, line):
                 continue
-            if any(_overlap(box, other) for other in boxes if other != own):
-                continue
+
             boxes.append(box)
-            parts.append(
-                Markup('<g data-m="{}">{}</g>').format(
-                    look.number, text(at, line, name, anchor, "name")
-                )
-            )
+            label = text(start, line, name, anchor, "name")
+            parts.append(Markup('<g data-m="{}">{}</g>').format(look.number, label))
             break
 
     return parts
 
 
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> bool:
+def _places(x: float, y: float) -> tuple[tuple[float, float, str], ...]:
+    """Where the name of a mark may stand, the best place first: an end of its line, its height, and which end."""
     return (
-        one[0] < other[2]
-        and other[0] < one[2]
-        and one[1] < other[3]
-        and other[1] < one[3]
+        (x + 10, y + 4, "start"),
+        (x - 10, y + 4, "end"),
+        (x + 6, y - 9, "start"),
+        (x - 6, y - 9, "end"),
+        (x + 6, y + 17, "start"),
+        (x - 6, y + 17, "end"),
+        (x, y - 11, "middle"),
+        (x, y + 20, "middle"),
     )
+
+
+def _around(x: float, y: float) -> Box:
+    """The box of a mark."""
+    return Box(x - 7, y - 7, x + 7, y + 7)
+
+
+def _within(box: Box, line: float) -> bool:
+    """Whether a name lies within the axes."""
+    fits_across = box.left >= LEFT and box.right <= WIDTH
+    return fits_across and TOP + 4 <= line <= HEIGHT - BOTTOM - 2
 
 
 def _points(places: Iterable[tuple[float, float]]) -> str:

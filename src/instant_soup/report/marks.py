@@ -53,37 +53,33 @@ def looks(methods: Iterable[str]) -> Mapping[str, Look]:
 
 def symbols() -> Markup:
     """The shapes, once a page; marks refer to them."""
-    paths = Markup("").join(
-        Markup('<path id="s{}" d="{}"/>').format(i, shape)
-        for i, shape in enumerate(SHAPES)
-    )
-    return Markup(
+    path = Markup('<path id="s{}" d="{}"/>')
+    paths = [path.format(i, shape) for i, shape in enumerate(SHAPES)]
+    symbols = Markup(
         '<svg width="0" height="0" class="symbols" aria-hidden="true"><defs>{}</defs></svg>'
-    ).format(paths)
+    )
+    return symbols.format(Markup("").join(paths))
 
 
 def mark(
-    look: Look, x: float, y: float, said: str, extra: str = "", kind: str = ""
+    look: Look, x: float, y: float, words: str, extra: str = "", kind: str = ""
 ) -> Markup:
-    """A mark at a place, which says *said* to who points at it or listens."""
-    return Markup(
-        '<g class="mark {colour}{kind}" data-m="{number}" data-tip="{said}">{extra}'
-        '<use href="#s{shape}" x="{x:.1f}" y="{y:.1f}"/></g>'
-    ).format(
-        colour=look.colour, kind=kind and f" {kind}", number=look.number, said=said, extra=extra, x=x, y=y,
-        shape=look.shape,
-    )  # fmt: skip
+    """A mark at a place, which says *words* to who points at it or listens."""
+    group = Markup(
+        '<g class="mark {}{}" data-m="{}" data-tip="{}">{}<use href="#s{}" x="{:.1f}" y="{:.1f}"/></g>'
+    )
+    kind = f" {kind}" if kind else ""
+    return group.format(look.colour, kind, look.number, words, extra, look.shape, x, y)
 
 
 def text(
     x: float, y: float, content: str, anchor: str = "middle", kind: str = ""
 ) -> Markup:
     """A word in a drawing. *anchor* is start, middle or end."""
-    found = Markup('<text{} x="{:.1f}" y="{:.1f}"{}>{}</text>')
-    attribute = Markup(' text-anchor="{}"').format(anchor) if anchor != "start" else ""
-    return found.format(
-        Markup(' class="{}"').format(kind) if kind else "", x, y, attribute, content
-    )
+    word = Markup('<text{} x="{:.1f}" y="{:.1f}"{}>{}</text>')
+    style = Markup(' class="{}"').format(kind) if kind else ""
+    place = Markup(' text-anchor="{}"').format(anchor) if anchor != "start" else ""
+    return word.format(style, x, y, place, content)
 
 
 def shortened(name: str, most: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -82,11 +82,9 @@ def report(
     damaged = (*collection.damaged, *unread)
 
     comparison = compare(runs, reference, damaged)
+    pairs = agreements(folder, runs)
     title = title or f"Lottery tickets in {folder.resolve().name}"
-    write_text(
-        output,
-        render(comparison, agreements(folder, runs), title, matrices_of(moved, runs)),
-    )
+    write_text(output, render(comparison, pairs, title, matrices_of(moved, runs)))
     return Written(len(runs), damaged)
 
 
@@ -98,12 +96,14 @@ def render(
 ) -> str:
     """The page itself."""
     room = files(__package__)
+    # escaped everywhere: names of tasks and methods are from files that anybody may have written
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     known = looks(_methods(comparison))
     shown = recipes(comparison, known)
+
     page = template.render(
         title=printable(title),
         style=(room / "page.css").read_text(encoding="utf-8"),
@@ -143,11 +143,10 @@ def _variant(name: str) -> bool:
 
 def _families(known: Mapping[str, Look]) -> list[tuple[str, list[Look]]]:
     """The looks of each method and of its variants together, by the method's bare name."""
-    ordered = sorted(known.values(), key=lambda look: (_bare(look.name), look.number))
-    return [
-        (name, list(members))
-        for name, members in groupby(ordered, key=lambda look: _bare(look.name))
-    ]
+    families: dict[str, list[Look]] = defaultdict(list)
+    for look in sorted(known.values(), key=lambda look: look.number):
+        families[_bare(look.name)].append(look)
+    return sorted(families.items())
 
 
 def _bare(name: str) -> str:
@@ -163,10 +162,11 @@ def _counts(comparison: Comparison) -> Mapping[str, str]:
         "task": len(comparison.tasks),
         "seed": len({run.seed for run in runs}),
     }
-    return {
-        f"{name}{'s' if count != 1 else ''}": f"{count:,}"
-        for name, count in counts.items()
-    }
+    words = {}
+    for name, count in counts.items():
+        plural = "" if count == 1 else "s"
+        words[f"{name}{plural}"] = f"{count:,}"
+    return words
 
 
 def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
@@ -179,54 +179,43 @@ def _advice(comparison: Comparison, known: Mapping[str, Look]) -> list[Advice]:
             rows.append(Advice(tables.title(comparison, task, sparsity), choices))
 
     if any(offer.ranks for offer in comparison.offers):
-        rows.append(
-            Advice(
-                "mean rank", tuple(_first(offer, known) for offer in comparison.offers)
-            )
-        )
+        choices = tuple(_first(offer, known) for offer in comparison.offers)
+        rows.append(Advice("mean rank", choices))
     return rows
 
 
 def _choice(line: Line | None, known: Mapping[str, Look]) -> Choice | None:
     if line is None:
         return None
-    seeds = f"{line.figure.n} seed{'s' if line.figure.n > 1 else ''}"
-    return Choice(
-        known[line.method],
-        line.method,
-        tables.shown(line.figure),
-        f"{seeds}, {line.cost.mean:.2f} T",
-    )
+    facts = f"{tables.seeds(line)}, {line.cost.mean:.2f} T"
+    return Choice(known[line.method], line.method, tables.shown(line.figure), facts)
 
 
 def _first(offer: Offer, known: Mapping[str, Look]) -> Choice | None:
     ranks = offer.ranks
     if ranks is None:
         return None
-    method = next(iter(ranks.ranks))
-    rank = f"{ranks.ranks[method]:.2f} of {len(ranks.ranks)}"
-    return Choice(
-        known[method],
-        method,
-        rank,
-        f"{ranks.blocks} tables, {tables.span(ranks.costs[method])} T",
-    )
+    method, mean = next(iter(ranks.ranks.items()))
+    rank = f"{mean:.2f} of {len(ranks.ranks)}"
+    facts = f"{ranks.blocks} tables, {tables.span(ranks.costs[method])} T"
+    return Choice(known[method], method, rank, facts)
 
 
 def _sheet(
     comparison: Comparison, task: str, sparsity: float, known: Mapping[str, Look]
 ) -> Sheet:
     lines = comparison.of(task, sparsity)
-    rows = tuple(
-        (line, known[line.method], tuple(tables.cells(comparison, line)))
-        for line in lines
-    )
+    rows = []
+    for line in lines:
+        cells = tuple(tables.cells(comparison, line))
+        rows.append((line, known[line.method], cells))
+
     compared = any(comparison.against(line) for line in lines)
 
     return Sheet(
         title=tables.title(comparison, task, sparsity),
         metric=lines[0].metric,
         base=comparison.base(task, sparsity) if compared else "",
-        rows=rows,
+        rows=tuple(rows),
         notes=tuple(tables.notes(comparison, task, sparsity)),
     )

@@ -8,75 +8,82 @@ from math import ceil
 from markupsafe import Markup
 
 from ..evidence import tables
-from ..evidence.compare import LEVEL
 from ..evidence.comparison import Ranks
-from ..evidence.statistics import alike
 from .axes import WIDE, Scale
 from .drawing import Chart, Row, bar, whisker
 from .marks import Look, mark, shortened, text
 
 SIDE = 170  # for names on both sides
-AXIS, STEP = 58, 20
+AXIS = 58  # height of the axis
+STEP = 20  # between names
+BAR = 8  # between bars that join what is not told apart
 
 
 def by_rank(ranks: Ranks, looks: Mapping[str, Look]) -> Chart:
     """Mean ranks on a line, names at both sides, and bars that join what is not told apart."""
-    x = Scale(1, max(len(ranks.ranks), 2), SIDE, WIDE - SIDE)
-    critical = ranks.critical_difference or 0.0
-    told = ranks.p is not None and ranks.p < LEVEL  # Friedman's test comes first
-    groups = alike(ranks.ranks, critical) if told else [tuple(ranks.ranks)]
-    parts = [
-        Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
-            SIDE, WIDE - SIDE, y=AXIS
-        )
-    ]
-    every = ceil(len(ranks.ranks) / 12)
-    for rank in range(1, len(ranks.ranks) + 1, every):
-        parts += [
-            whisker(x(rank), AXIS - 4, AXIS + 4),
-            text(x(rank), AXIS - 10, str(rank)),
-        ]
+    count = len(ranks.ranks)
+    x = Scale(1, max(count, 2), SIDE, WIDE - SIDE)
+    groups = tables.groups(ranks)
+    parts = _axis(x, count)
 
+    critical = ranks.critical_difference
     if critical:
         wide = min(x(1 + critical), WIDE - 10.0) - x(1)
-        parts += [
-            bar("critical", x(1), 24, wide, 3),
-            text(x(1), 16, f"critical difference {critical:.2f}"),
-        ]
+        parts.append(bar("critical", x(1), 24, wide, 3))
+        parts.append(text(x(1), 16, f"critical difference {critical:.2f}"))
 
     for i, group in enumerate(groups):
-        first, last = x(ranks.ranks[group[0]]) - 4, x(ranks.ranks[group[-1]]) + 4
-        parts.append(bar("critical", first, AXIS + 12 + 8 * i, last - first, 3))
+        first = x(ranks.ranks[group[0]]) - 4
+        last = x(ranks.ranks[group[-1]]) + 4
+        parts.append(bar("critical", first, AXIS + 12 + BAR * i, last - first, 3))
 
-    top = AXIS + 28 + 8 * len(groups)
-    half = ceil(len(ranks.ranks) / 2)
-
+    # the better half on the left from the top down, the worse on the right from the bottom up: no lines cross
+    top = AXIS + 28 + BAR * len(groups)
+    half = ceil(count / 2)
     for i, (method, mean) in enumerate(ranks.ranks.items()):
         left = i < half
-        y = top + STEP * (i if left else len(ranks.ranks) - 1 - i)
+        y = top + STEP * (i if left else count - 1 - i)
         parts.append(_leader(looks[method], x(mean), y, mean, left=left))
 
-    rows: tuple[Row, ...] = tuple(
-        (looks[row[0]].number, tuple(row)) for row in tables.ranked(ranks)
-    )
-    best = next(iter(ranks.ranks))
-    said = f"Best mean rank: {best}, {ranks.ranks[best]:.2f} of {len(ranks.ranks)}."
-    caption = f"1 is best. A bar joins what is not told apart. {tables.said(ranks)}"
-    title = f"Mean ranks over {ranks.blocks} pairs of task and sparsity"
-    head = tuple(tables.RANKED)
+    rows: list[Row] = []
+    for cells in tables.ranked(ranks):
+        rows.append((looks[cells[0]].number, tuple(cells)))
 
-    return Chart(title, caption, said, parts, head, rows, top + STEP * half, None, WIDE)
+    best, mean = next(iter(ranks.ranks.items()))
+    return Chart(
+        title=f"Mean ranks over {ranks.blocks} pairs of task and sparsity",
+        caption=f"1 is best. A bar joins what is not told apart. {tables.ranks_in_words(ranks)}",
+        finding=f"Best mean rank: {best}, {mean:.2f} of {count}.",
+        parts=parts,
+        head=tuple(tables.RANKED),
+        rows=tuple(rows),
+        height=top + STEP * half,
+        width=WIDE,
+    )
+
+
+def _axis(x: Scale, count: int) -> list[Markup]:
+    """The line of ranks, with about twelve of them named."""
+    line = Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>')
+    parts = [line.format(SIDE, WIDE - SIDE, y=AXIS)]
+    for rank in range(1, count + 1, ceil(count / 12)):
+        parts.append(whisker(x(rank), AXIS - 4, AXIS + 4))
+        parts.append(text(x(rank), AXIS - 10, str(rank)))
+    return parts
 
 
 def _leader(look: Look, x: float, y: float, rank: float, *, left: bool) -> Markup:
     """A line from the axis down to the height of the name, and across to it."""
-    end, anchor, aside = (
-        (SIDE - 14, "end", -12) if left else (WIDE - SIDE + 14, "start", 12)
-    )
-    line = Markup(
+    if left:
+        end = SIDE - 14
+        label = text(end - 12, y + 4, shortened(look.name, 19), "end", "name")
+    else:
+        end = WIDE - SIDE + 14
+        label = text(end + 12, y + 4, shortened(look.name, 19), "start", "name")
+
+    bend = Markup(
         '<polyline class="lead {}" points="{:.1f},{} {:.1f},{:.1f} {:.1f},{:.1f}"/>'
-    ).format(look.colour, x, AXIS, x, y, end, y)
-    name = text(end + aside, y + 4, f"{shortened(look.name, 19)}", anchor, "name")
-    return Markup('<g data-m="{}">{}{}</g>').format(
-        look.number, name, mark(look, end, y, f"{look.name}: mean rank {rank:.2f}", line)
     )
+    line = bend.format(look.colour, x, AXIS, x, y, end, y)
+    point = mark(look, end, y, f"{look.name}: mean rank {rank:.2f}", line)
+    return Markup('<g data-m="{}">{}{}</g>').format(look.number, label, point)

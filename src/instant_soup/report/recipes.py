@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tomli_w
@@ -42,24 +42,22 @@ def recipes(comparison: Comparison, looks: Mapping[str, Look]) -> tuple[Shown, .
 def _shown(line: Line, looks: Mapping[str, Look]) -> Shown:
     run = line.runs[0]
     made = run.record.made
+    seeds = [str(other.seed) for other in line.runs]
+    plural = "s" if len(seeds) > 1 else ""
     packages = ", ".join(f"{name} {number}" for name, number in made.packages.items())
     facts = {
         "key": run.key,
         "ticket": run.record.ticket.digest,
-        "seed": f"{run.seed}; run with {_listed([one.seed for one in line.runs])}",
+        "seed": f"{run.seed}; run with seed{plural} {', '.join(seeds)}",
         "made": made.at,
         "with": f"Python {made.python}, {packages}" if made.python else packages,
         "on": ", ".join(filter(None, (made.machine, made.device))),
         "threads": "" if made.threads is None else str(made.threads),
     }
+    known = {name: fact for name, fact in facts.items() if fact}
+
     title = f"{line.task}, {pruned(line.sparsity)}: {line.title}"
-    kept = {name: fact for name, fact in facts.items() if fact}
-
-    return Shown(title, looks[line.method], _toml(run.record.recipe), kept)
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return Shown(title, looks[line.method], _toml(run.record.recipe), known)
 
 
 def _toml(asked: AskedFor) -> str:

@@ -57,103 +57,176 @@ def sections(
     by_task: dict[str, list[Line]] = {task: [] for task in tasks}
     for block in blocks:
         by_task[block[0]] += comparison.of(*block)
-    whole = _cells(comparison, blocks) > CELLS
-    less = (
-        ""
-        if len(blocks) == len(comparison.blocks)
-        else " For each task at the sparsity that has most methods."
-    )
-    few = (
-        ""
-        if len(tasks) == len(comparison.tasks)
-        else f" The first {CHARTED} of {len(comparison.tasks)} tasks."
-    )
-    priced = blocks if few else comparison.blocks
+
+    # what is left out is said where it is left out
+    less = ""
+    if len(blocks) < len(comparison.blocks):
+        less = " For each task at the sparsity that has most methods."
+    few = ""
+    priced = comparison.blocks
+    if len(tasks) < len(comparison.tasks):
+        few = f" The first {CHARTED} of {len(comparison.tasks)} tasks."
+        priced = tuple(blocks)
+
+    soups = []
+    for task in tasks:
+        soups += [chosen(task, comparison, looks), barriers(task, comparison, looks)]
+    rounds = []
+    for task, lines in by_task.items():
+        rounds += [votes(task, fact, lines, looks) for fact in FACTS]
 
     return (
+        _sparsity(comparison, looks, tasks, few),
+        _cost(comparison, looks, priced, few),
+        _ranks(comparison, looks),
+        _bill(comparison, looks, blocks, less),
+        _layers(comparison, looks, blocks, less),
+        _agreement(pairs, looks),
+        *_transfers(transfers),
         _section(
-            "sparsity", "How far can one prune?",
-            f"What is left of the figure when more goes.{few}",
-            [by_sparsity(task, comparison, looks) for task in tasks],
-            "Nothing was pruned, so there is no figure against sparsity.",
-        ),
-        _section(
-            "cost", "What does it take?",
-            f"Up is better, left is cheaper: the paper's Figure 1, measured. T is one full fine-tune.{few}",
-            [by_cost(*block, comparison, looks) for block in priced],
-            "No task and sparsity has two methods or more, so there is nothing to set against its cost.",
-        ),
-        _section(
-            "ranks", "Which methods are told apart?",
-            "Ranks over all tasks and sparsities on which the same methods were run.",
-            [by_rank(comparison.ranks, looks) if comparison.ranks else None],
-            "Ranks take two pairs of task and sparsity on which the same three methods or more were run; there are "
-            "not as many.",
-        ),
-        _section(
-            "bill", "What was the cost for?",
-            f"Training, looking ahead, scoring and choosing; reading the test split is left out.{less}",
-            [by_purpose(*block, comparison, looks) for block in blocks],
-            "No task and sparsity has two methods or more, so there are no bills to set side by side.",
-        ),
-        _section(
-            "layers", "Where are weights kept?",
-            f"How much of each part of the model survives.{less}",
-            [layers(comparison.of(*block), looks, whole=whole) for block in blocks if block[1]],
-            "No record says how much was kept of each parameter; records of schema 1 and 2 do not.",
-        ),
-        _section(
-            "alike", "How alike are the tickets?",
-            "Two masks that keep the same weights have a cosine of 1.",
-            [alike(group, looks, beyond=beyond) for group in _groups(pairs) for beyond in (True, False)],
-            "The tickets are not in this folder, nor was their agreement noted in it.",
-        ),
-        *([_section(
-            "travel", "Do tickets travel?",
-            "A row is the task that a ticket was drawn on, a column the task that it was fine-tuned and judged on, "
-            "with as many steps as any other. Read down a column: the framed figure is the task's own ticket.",
-            [travel(one) for one in transfers], "",
-        )] if transfers else []),
-        _section(
-            "votes", "How sure are the votes?",
+            "votes",
+            "How sure are the votes?",
             "Each round of Instant Soup Pruning looks ahead several times; each look-ahead votes with a "
             f"mask.{less}",
-            [votes(task, fact, lines, looks) for task, lines in by_task.items() for fact in FACTS],
+            rounds,
             "No run took votes in rounds, as Instant Soup Pruning does.",
         ),
         _section(
-            "soups", "What went into the soups?",
+            "soups",
+            "What went into the soups?",
             "Soups of models, and pools of tickets.",
-            [make(task, comparison, looks) for task in tasks for make in (chosen, barriers)],
+            soups,
             "No run made a soup of models or a pool of tickets.",
         ),
-    )  # fmt: skip
+    )
+
+
+def _sparsity(
+    comparison: Comparison, looks: Mapping[str, Look], tasks: Sequence[str], few: str
+) -> Section:
+    return _section(
+        "sparsity",
+        "How far can one prune?",
+        f"What is left of the figure when more goes.{few}",
+        [by_sparsity(task, comparison, looks) for task in tasks],
+        "Nothing was pruned, so there is no figure against sparsity.",
+    )
+
+
+def _cost(
+    comparison: Comparison, looks: Mapping[str, Look], blocks: Sequence[Block], few: str
+) -> Section:
+    return _section(
+        "cost",
+        "What does it take?",
+        f"Up is better, left is cheaper: the paper's Figure 1, measured. T is one full fine-tune.{few}",
+        [by_cost(*block, comparison, looks) for block in blocks],
+        "No task and sparsity has two methods or more, so there is nothing to set against its cost.",
+    )
+
+
+def _ranks(comparison: Comparison, looks: Mapping[str, Look]) -> Section:
+    return _section(
+        "ranks",
+        "Which methods are told apart?",
+        "Ranks over all tasks and sparsities on which the same methods were run.",
+        [by_rank(comparison.ranks, looks)] if comparison.ranks else [],
+        "Ranks take two pairs of task and sparsity on which the same three methods or more were run; there are "
+        "not as many.",
+    )
+
+
+def _bill(
+    comparison: Comparison, looks: Mapping[str, Look], blocks: Sequence[Block], less: str
+) -> Section:
+    return _section(
+        "bill",
+        "What was the cost for?",
+        f"Training, looking ahead, scoring and choosing; reading the test split is left out.{less}",
+        [by_purpose(*block, comparison, looks) for block in blocks],
+        "No task and sparsity has two methods or more, so there are no bills to set side by side.",
+    )
+
+
+def _layers(
+    comparison: Comparison, looks: Mapping[str, Look], blocks: Sequence[Block], less: str
+) -> Section:
+    whole = _cells(comparison, blocks) > CELLS
+    charts = []
+    for task, sparsity in blocks:
+        if sparsity:
+            lines = comparison.of(task, sparsity)
+            charts.append(layers(lines, looks, whole=whole))
+
+    return _section(
+        "layers",
+        "Where are weights kept?",
+        f"How much of each part of the model survives.{less}",
+        charts,
+        "No record says how much was kept of each parameter; records of schema 1 and 2 do not.",
+    )
+
+
+def _agreement(pairs: Sequence[Pair], looks: Mapping[str, Look]) -> Section:
+    charts = []
+    for group in _groups(pairs):
+        charts += [alike(group, looks, beyond=beyond) for beyond in (True, False)]
+
+    return _section(
+        "alike",
+        "How alike are the tickets?",
+        "Two masks that keep the same weights have a cosine of 1.",
+        charts,
+        "The tickets are not in this folder, nor was their agreement noted in it.",
+    )
+
+
+def _transfers(matrices: Sequence[Matrix]) -> tuple[Section, ...]:
+    """One section, or none: few folders hold transfers, and the others need no word of them."""
+    if not matrices:
+        return ()
+
+    section = _section(
+        "travel",
+        "Do tickets travel?",
+        "A row is the task that a ticket was drawn on, a column the task that it was fine-tuned and judged on, "
+        "with as many steps as any other. Read down a column: the framed figure is the task's own ticket.",
+        [travel(matrix) for matrix in matrices],
+        "",
+    )
+    return (section,)
 
 
 def _section(
     ident: str, title: str, lead: str, charts: Iterable[Chart | None], nothing: str
 ) -> Section:
-    some = tuple(chart for chart in charts if chart is not None)
-    return Section(ident, title, lead, some, "" if some else nothing)
+    drawn = tuple(chart for chart in charts if chart is not None)
+    return Section(ident, title, lead, drawn, "" if drawn else nothing)
 
 
 def _some(comparison: Comparison) -> list[Block]:
     """All pairs of task and sparsity, or for each task the one that has most methods, the sparsest of several."""
     if len(comparison.blocks) <= MANY:
         return list(comparison.blocks)
+
     fullest: dict[str, Block] = {}
-    for task, sparsity in comparison.blocks:
-        if task not in fullest or len(comparison.of(task, sparsity)) >= len(
-            comparison.of(*fullest[task])
-        ):
+    methods: dict[str, int] = {}
+    for (
+        task,
+        sparsity,
+    ) in comparison.blocks:  # in rising order, so that of equals the sparsest stays
+        count = len(comparison.of(task, sparsity))
+        if count >= methods.get(task, 0):
             fullest[task] = (task, sparsity)
+            methods[task] = count
     return list(fullest.values())
 
 
 def _cells(comparison: Comparison, blocks: Iterable[Block]) -> int:
-    return sum(
-        len(line.runs[0].layers) for block in blocks for line in comparison.of(*block)
-    )
+    cells = 0
+    for block in blocks:
+        cells += sum(len(line.runs[0].layers) for line in comparison.of(*block))
+    return cells
 
 
 def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -161,8 +234,9 @@ def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
     groups: dict[Block, list[Pair]] = defaultdict(list)
     for pair in pairs:
         groups[pair.task, pair.sparsity].append(pair)
-    if len(groups) <= MANY // 2:
+    if len(groups) <= MANY // 2:  # each group makes two charts
         return list(groups.values())
+
     fullest: dict[str, list[Pair]] = {}
     for (task, _), group in sorted(groups.items()):
         if len(group) >= len(fullest.get(task, ())):

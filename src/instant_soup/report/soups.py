@@ -13,6 +13,9 @@ from .axes import LEFT, WIDTH, across, upwards
 from .drawing import Chart, Row, frame
 from .marks import Look, mark
 
+BARRIER = "loss barrier"
+"""The name of the axis of barriers, on which 0 is drawn."""
+
 
 @dataclass(frozen=True)
 class Ingredient:
@@ -35,21 +38,18 @@ class Ingredient:
 def chosen(task: str, comparison: Comparison, looks: Mapping[str, Look]) -> Chart | None:
     """The validation figure of each ingredient, hollow where it was left out. None where no soup was made."""
     ingredients = _of(task, comparison)
-    values = {(id(one.line), one.number): one.validation for one in ingredients}
-    caption = (
-        "The figure on the validation split: of the ingredient by itself in model soups, of the soup after it was "
-        "offered in instant model soups and lottery pools. Hollow marks were left out. One seed."
-    )
-    said = f"{sum(one.taken for one in ingredients)} of {len(ingredients)} ingredients were taken."
+    taken = sum(ingredient.taken for ingredient in ingredients)
 
     return _chart(
         f"{task}: ingredients of soups",
         "validation",
-        caption,
-        said,
-        ingredients,
-        values,
-        looks,
+        caption=(
+            "The figure on the validation split: of the ingredient by itself in model soups, of the soup after it was "
+            "offered in instant model soups and lottery pools. Hollow marks were left out. One seed."
+        ),
+        finding=f"{taken} of {len(ingredients)} ingredients were taken.",
+        points=[(ingredient, ingredient.validation) for ingredient in ingredients],
+        looks=looks,
     )
 
 
@@ -57,80 +57,84 @@ def barriers(
     task: str, comparison: Comparison, looks: Mapping[str, Look]
 ) -> Chart | None:
     """The loss barrier between the soup so far and each ingredient. None where none was measured."""
-    ingredients = [one for one in _of(task, comparison) if one.barrier is not None]
-    values = {(id(one.line), one.number): one.barrier or 0.0 for one in ingredients}
-    caption = (
-        "How much higher the validation loss is on the straight way between the two than at its ends. Above 0 there is "
-        "a hill between them, and a mean of both lies on it. One seed."
-    )
-    high = sum(value > 0 for value in values.values())
-    said = f"{high} of {len(values)} barriers are above 0."
+    points = []
+    for ingredient in _of(task, comparison):
+        if ingredient.barrier is not None:
+            points.append((ingredient, ingredient.barrier))
+    high = sum(barrier > 0 for _, barrier in points)
 
     return _chart(
         f"{task}: barriers between soups and ingredients",
-        "loss barrier",
-        caption,
-        said,
-        ingredients,
-        values,
-        looks,
+        BARRIER,
+        caption=(
+            "How much higher the validation loss is on the straight way between the two than at its ends. Above 0 "
+            "there is a hill between them, and a mean of both lies on it. One seed."
+        ),
+        finding=f"{high} of {len(points)} barriers are above 0.",
+        points=points,
+        looks=looks,
     )
 
 
 def _chart(
-    title: str, axis: str, caption: str, said: str, ingredients: Sequence[Ingredient],
-    values: Mapping[tuple[int, int], float], looks: Mapping[str, Look],
-) -> Chart | None:  # fmt: skip
-    if not ingredients:
+    title: str,
+    axis: str,
+    *,
+    caption: str,
+    finding: str,
+    points: Sequence[tuple[Ingredient, float]],
+    looks: Mapping[str, Look],
+) -> Chart | None:
+    """*points*, each an ingredient with its value, in the order in which soups were offered them."""
+    if not points:
         return None
-    lines = list({id(one.line): one.line for one in ingredients}.values())
-    longest = max(one.number for one in ingredients)
-    zero = [0.0] if axis == "loss barrier" else []
-    x, y = across([0.5, longest + 0.5], room=0.0), upwards([*values.values(), *zero])
-    every = longest // 20 + 1
-    parts = frame(
-        x, y, "ingredient", axis, {float(i): str(i) for i in range(1, longest + 1, every)}
-    )
 
-    if zero:
-        rule = Markup(
+    longest = max(ingredient.number for ingredient, _ in points)
+    values = [value for _, value in points]
+    if axis == BARRIER:
+        values.append(0.0)  # so that one sees on which side of it barriers are
+    x = across([0.5, longest + 0.5], room=0.0)
+    y = upwards(values)
+
+    every = longest // 20 + 1
+    ticks = {float(i): str(i) for i in range(1, longest + 1, every)}
+    parts = frame(x, y, "ingredient", axis, ticks)
+    if axis == BARRIER:
+        zero = Markup(
             '<line class="axis" x1="{}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        parts.append(rule.format(LEFT, x.end, y=y(0.0)))
+        parts.append(zero.format(LEFT, x.end, y=y(0.0)))
 
-    apart = (
-        min(12.0, (x(2) - x(1)) * 0.8 / len(lines))
-        if longest > 1
-        else min(24.0, WIDTH / 2 / len(lines))
-    )
+    lines: list[Line] = []
+    for ingredient, _ in points:
+        if ingredient.line not in lines:
+            lines.append(ingredient.line)
+    if longest > 1:
+        apart = min(12.0, (x(2) - x(1)) * 0.8 / len(lines))
+    else:
+        apart = min(24.0, WIDTH / 2 / len(lines))
+
     rows: list[Row] = []
-
-    for one in ingredients:
-        look, value = looks[one.line.method], values[id(one.line), one.number]
-        aside = (lines.index(one.line) - (len(lines) - 1) / 2) * apart
-        at = f" at {one.line.sparsity:.0%}" if one.line.sparsity else ""
-        words = f"{one.line.title}{at}, ingredient {one.number}: {axis} {value:.3f}, {one.fate}"
-        parts.append(
-            mark(
-                look,
-                x(one.number) + aside,
-                y(value),
-                words,
-                kind="" if one.taken else "hollow",
-            )
-        )
-        barrier = "" if one.barrier is None else f"{one.barrier:.3f}"
-        cells = (
-            f"{one.line.title}{at}",
-            str(one.number),
-            f"{one.validation:.3f}",
-            barrier,
-            one.fate,
-        )
-        rows.append((look.number, cells))
+    for ingredient, value in points:
+        line = ingredient.line
+        look = looks[line.method]
+        aside = (lines.index(line) - (len(lines) - 1) / 2) * apart
+        at = f" at {line.sparsity:.0%}" if line.sparsity else ""
+        soup = f"{line.title}{at}"
+        words = f"{soup}, ingredient {ingredient.number}: {axis} {value:.3f}, {ingredient.fate}"
+        kind = "" if ingredient.taken else "hollow"
+        parts.append(mark(look, x(ingredient.number) + aside, y(value), words, kind=kind))
+        rows.append((look.number, (soup, *_cells(ingredient))))
 
     head = ("soup", "ingredient", "validation", "barrier", "what became of it")
-    return Chart(title, caption, said, parts, head, tuple(rows))
+    return Chart(title, caption, finding, parts, head, tuple(rows))
+
+
+def _cells(ingredient: Ingredient) -> tuple[str, ...]:
+    """An ingredient as a row of the table, but for its soup."""
+    barrier = "" if ingredient.barrier is None else f"{ingredient.barrier:.3f}"
+    validation = f"{ingredient.validation:.3f}"
+    return str(ingredient.number), validation, barrier, ingredient.fate
 
 
 def _of(task: str, comparison: Comparison) -> list[Ingredient]:
@@ -146,8 +150,11 @@ def _ingredients(line: Line) -> Iterator[Ingredient]:
 
 
 def _fate(note: IngredientNote) -> tuple[str, bool]:
-    """Whether an ingredient went into the soup, and with what share, from either way of noting it."""
+    """What became of an ingredient, and whether it went into the soup, from either way of noting it."""
     if note.taken is not None:
-        return ("taken", True) if note.taken else ("left out", False)
+        return ("taken" if note.taken else "left out"), note.taken
+
     share = note.coefficient if note.share is None else note.share
-    return (f"share {share:.2g}", True) if share else ("left out", False)
+    if not share:
+        return "left out", False
+    return f"share {share:.2g}", True

@@ -7,80 +7,74 @@ from markupsafe import Markup
 from ..evidence.tables import moved, shown
 from ..evidence.transfers import Matrix
 from .axes import RIGHT, WIDE, WIDTH
-from .drawing import Chart
+from .drawing import Chart, Row
 from .layers import cell
 from .marks import shortened, text
 
-NAMES, FIRST, TALL, APART = 178, 40, 30, 12
-MOST = 104.0  # width of a cell
+NAMES = 178  # width of the names
+FIRST = 40  # where the first row begins, beneath the names of the columns
+TALL = 30  # height of a row
+APART = 12  # between the tickets and what other methods reach
+MOST = 104.0  # width of a cell, at most
 
 
-def travel(found: Matrix) -> Chart:
+def travel(matrix: Matrix) -> Chart:
     """Figures of each ticket on each task, deep where they come near the best of their column."""
-    wide = min(MOST, (WIDE - NAMES - RIGHT) / len(found.targets))
-    parts: list[Markup] = []
+    wide = min(MOST, (WIDE - NAMES - RIGHT) / len(matrix.targets))
+    parts = _heads(matrix, wide)
 
-    for j, (target, metric) in enumerate(found.targets.items()):
-        x = NAMES + (j + 0.5) * wide
-        parts += [
-            text(x, 15, shortened(target.split("/")[-1], int(wide / 7))),
-            text(x, 31, metric),
-        ]
-
-    for i, row in enumerate(found.rows):
-        y = FIRST + i * TALL + (0 if row in found.sources else APART)
-        title = shortened(found.label(row).split("/")[-1], 24)
+    for i, row in enumerate(matrix.rows):
+        y = FIRST + i * TALL
+        if row not in matrix.sources:
+            y += APART
+        title = shortened(matrix.label(row).split("/")[-1], 24)
         parts.append(text(NAMES - 10, y + TALL / 2 + 4, title, "end", "name"))
-        parts += [
-            part
-            for j, target in enumerate(found.targets)
-            for part in _cell(found, row, target, j, y, wide)
-        ]
 
-    caption = (
-        "A cell is the deeper the nearer its figure is to the best of its column. Below the tickets: what other "
-        "methods reach on the same task and seeds; dense prunes nothing."
-    )
-    head, *rows = moved(found)
-    height = FIRST + TALL * len(found.rows) + APART + 6
-    width = max(WIDTH, NAMES + wide * len(found.targets) + RIGHT)
-    title = f"{found.title}: tickets on each other's tasks"
+        for j, target in enumerate(matrix.targets):
+            parts += _cell(matrix, row, target, NAMES + j * wide, y, wide)
 
+    # methods that the rows are about are of other tasks, too: no row goes with one of them
+    head, *cells = moved(matrix)
+    rows: list[Row] = [(None, tuple(row)) for row in cells]
     return Chart(
-        title,
-        caption,
-        found.said,
-        parts,
-        tuple(head),
-        tuple((None, tuple(row)) for row in rows),
-        height,
-        None,
-        width,
+        title=f"{matrix.title}: tickets on each other's tasks",
+        caption=(
+            "A cell is the deeper the nearer its figure is to the best of its column. Below the tickets: what other "
+            "methods reach on the same task and seeds; dense prunes nothing."
+        ),
+        finding=matrix.summary,
+        parts=parts,
+        head=tuple(head),
+        rows=tuple(rows),
+        height=FIRST + TALL * len(matrix.rows) + APART + 6,
+        width=max(WIDTH, NAMES + wide * len(matrix.targets) + RIGHT),
     )
+
+
+def _heads(matrix: Matrix, wide: float) -> list[Markup]:
+    """The task and the metric above each column."""
+    parts = []
+    for j, (target, metric) in enumerate(matrix.targets.items()):
+        x = NAMES + (j + 0.5) * wide
+        name = shortened(target.split("/")[-1], int(wide / 7))
+        parts += [text(x, 15, name), text(x, 31, metric)]
+    return parts
 
 
 def _cell(
-    found: Matrix, row: str, target: str, column: int, y: float, wide: float
+    matrix: Matrix, row: str, target: str, x: float, y: float, wide: float
 ) -> list[Markup]:
     """One figure; the task's own ticket in a frame."""
-    figure = found.at(row, target)
+    figure = matrix.at(row, target)
     if figure is None:
         return []
-    best = max(one.mean for name in found.rows if (one := found.at(name, target)))
-    x = NAMES + column * wide
-    who = f"ticket of {row}" if row in found.sources else found.label(row)
-    words = f"{who} on {target}: {found.targets[target]} {shown(figure)}"
-    parts = [
-        cell(
-            x,
-            y,
-            wide,
-            TALL - 1,
-            figure.mean / best if best > 0 else 0.0,
-            words,
-            f"{figure.mean:.3f}",
-        )
-    ]
+
+    column = [matrix.at(name, target) for name in matrix.rows]
+    best = max(other.mean for other in column if other)
+    depth = figure.mean / best if best > 0 else 0.0
+    who = f"ticket of {row}" if row in matrix.sources else matrix.label(row)
+    words = f"{who} on {target}: {matrix.targets[target]} {shown(figure)}"
+    parts = [cell(x, y, wide, TALL - 1, depth, words, f"{figure.mean:.3f}")]
 
     if row == target:
         frame = Markup(

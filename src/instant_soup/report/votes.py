@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from ..evidence.comparison import Line
 from ..store.parts import RoundNote
-from .axes import across, upwards
+from .axes import Scale, across, upwards
 from .drawing import Chart, Row, frame, path
 from .marks import Look, mark
 
@@ -51,59 +51,65 @@ def votes(
     task: str, fact: Fact, lines: Sequence[Line], looks: Mapping[str, Look]
 ) -> Chart | None:
     """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
-    curves = [
-        (line, rounds)
-        for line in lines
-        if not line.control and (rounds := _rounds(line, fact.of))
-    ]
+    curves: list[tuple[Line, dict[float, float]]] = []
+    for line in lines:
+        rounds = _rounds(line, fact.of)
+        if rounds and not line.control:
+            curves.append((line, rounds))
     if not curves:
         return None
-    targets = sorted({target for _, rounds in curves for target in rounds})
-    x, y = (
-        across(targets),
-        upwards([value for _, rounds in curves for value in rounds.values()]),
-    )
-    ticks: dict[float, str] = {}
 
-    for target in targets:
-        if not ticks or x(target) - x(max(ticks)) > 38:
-            ticks[target] = f"{100 * target:.3g}%"
+    targets: set[float] = set()
+    values: list[float] = []
+    for _, rounds in curves:
+        targets.update(rounds)
+        values += rounds.values()
 
-    parts = frame(x, y, "sparsity after the round", fact.axis, ticks)
+    x = across(targets)
+    y = upwards(values)
+    parts = frame(x, y, "sparsity after the round", fact.axis, _ticks(x, targets))
     rows: list[Row] = []
-
     for line, rounds in curves:
         look = looks[line.method]
-        parts.append(
-            path(look, [(x(target), y(value)) for target, value in rounds.items()])
-        )
+        places = [(x(target), y(value)) for target, value in rounds.items()]
+        parts.append(path(look, places))
+
         for target, value in rounds.items():
             words = (
                 f"{line.title} to {line.sparsity:.0%}, round to {target:.0%}: {value:.2%}"
             )
+            cells = (line.title, f"{line.sparsity:.0%}", f"{target:.0%}", f"{value:.3%}")
             parts.append(mark(look, x(target), y(value), words))
-            rows.append(
-                (
-                    look.number,
-                    (line.title, f"{line.sparsity:.0%}", f"{target:.0%}", f"{value:.3%}"),
-                )
-            )
+            rows.append((look.number, cells))
 
-    values = [value for _, rounds in curves for value in rounds.values()]
-    said = f"Between {min(values):.2%} and {max(values):.2%}, over {len(values)} rounds."
-    head = ("method", "final sparsity", "round to", fact.axis)
-    caption = f"{fact.caption} One line for each final sparsity; means over seeds."
+    return Chart(
+        title=f"{task}: {fact.title}",
+        caption=f"{fact.caption} One line for each final sparsity; means over seeds.",
+        finding=f"Between {min(values):.2%} and {max(values):.2%}, over {len(values)} rounds.",
+        parts=parts,
+        head=("method", "final sparsity", "round to", fact.axis),
+        rows=tuple(rows),
+    )
 
-    return Chart(f"{task}: {fact.title}", caption, said, parts, head, tuple(rows))
+
+def _ticks(x: Scale, targets: Iterable[float]) -> dict[float, str]:
+    """The targets as ticks, those left out that would run into the one before."""
+    ticks: dict[float, str] = {}
+    for target in sorted(targets):
+        if not ticks or x(target) - x(max(ticks)) > 38:
+            ticks[target] = f"{100 * target:.3g}%"
+    return ticks
 
 
 def _rounds(line: Line, of: Callable[[RoundNote], float | None]) -> dict[float, float]:
     """Target -> the mean over seeds, in the order of the rounds."""
-    seen: dict[float, list[float]] = defaultdict(list)
+    seeds: dict[float, list[float]] = defaultdict(list)
     for run in line.runs:
         for note in run.record.ticket.notes.rounds:
             value = of(note)
+            # one look-ahead agrees with itself
             several = note.lookaheads is None or note.lookaheads > 1
             if value is not None and several:
-                seen[round(note.target, 6)].append(value)
-    return {target: fmean(values) for target, values in sorted(seen.items())}
+                # rounded, for targets of several seeds may differ in the last digit
+                seeds[round(note.target, 6)].append(value)
+    return {target: fmean(values) for target, values in sorted(seeds.items())}

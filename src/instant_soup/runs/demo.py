@@ -49,16 +49,14 @@ class Row:
 
 def recipe(method: dict[str, Any], sparsity: float, *, seed: int = 0) -> Recipe:
     """A recipe on the demo's task."""
-    return Recipe.parse(
-        {
-            "task": {"name": TASK},
-            "method": method,
-            "sparsity": 0.0 if method["name"] == "dense" else sparsity,
-            "training": TRAINING,
-            "seed": seed,
-        },
-        "demo",
-    )
+    fields = {
+        "task": {"name": TASK},
+        "method": method,
+        "sparsity": 0.0 if method["name"] == "dense" else sparsity,
+        "training": TRAINING,
+        "seed": seed,
+    }
+    return Recipe.parse(fields, "demo")
 
 
 Begin = Callable[[str, Recipe, CourseTask], Watch]
@@ -66,9 +64,9 @@ Begin = Callable[[str, Recipe, CourseTask], Watch]
 
 def demo(sparsity: float, store: Store, begin: Begin) -> Iterator[Row]:
     """Run what the table shows, one line at a time: the dense model, one-shot and ISP, each with as many steps."""
-    plans = {
-        title: recipe(method, sparsity)
-        for title, method in {**RIVALS, "instant soup": SOUP}.items()
-    }
-    for title, wanted in plans.items():
-        yield Row(title, wanted, run(wanted, store, partial(begin, title, wanted)))
+    lines = {**RIVALS, "instant soup": SOUP}
+    # all of them before any is run, so that a sparsity that cannot be is refused at once
+    recipes = {title: recipe(method, sparsity) for title, method in lines.items()}
+
+    for title, asked in recipes.items():
+        yield Row(title, asked, run(asked, store, partial(begin, title, asked)))

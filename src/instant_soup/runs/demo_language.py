@@ -24,28 +24,28 @@ LINES: dict[str, dict[str, Any]] = {
 
 def recipe(method: dict[str, Any], model: str = "packaged", seed: int = 0) -> Recipe:
     """A recipe on the packaged text that judges a ticket as it was drawn."""
-    return Recipe.parse(
-        {
-            "task": {"name": PACKAGED, "model": model},
-            "data": DATA,
-            "method": method,
-            "sparsity": 0.0 if method["name"] == "dense" else 0.5,
-            "training": {"batch": 4, "steps": 100},
-            "budget": 0.0,
-            "seed": seed,
-        },
-        "demo",
-    )
+    fields = {
+        "task": {"name": PACKAGED, "model": model},
+        "data": DATA,
+        "method": method,
+        "sparsity": 0.0 if method["name"] == "dense" else 0.5,
+        "training": {"batch": 4, "steps": 100},
+        "budget": 0.0,
+        "seed": seed,
+    }
+    return Recipe.parse(fields, "demo")
 
 
 def demo_language(store: Store, begin: Begin, model: str = "packaged") -> Iterator[Row]:
     """Run what the table shows, one line at a time. The model is loaded once."""
     task = None
     for title, method in LINES.items():
-        wanted = recipe(method, model)
-        cell = store.cell(wanted)
-        if task is None and not cell.record.is_file():
-            task = build(wanted)
+        asked = recipe(method, model)
+        done = store.cell(asked).record.is_file()
+        if task is None and not done:
+            task = build(asked)
+
+        # all lines are of one task, so what was loaded for the first serves the others
         loaded = task
         load = (lambda _, loaded=loaded: loaded) if loaded is not None else None
-        yield Row(title, wanted, run(wanted, store, partial(begin, title, wanted), load))
+        yield Row(title, asked, run(asked, store, partial(begin, title, asked), load))

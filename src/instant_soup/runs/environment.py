@@ -45,16 +45,19 @@ def forget_peaks() -> None:
 
 def peaks() -> dict[str, int]:
     """Most memory at a time in bytes: of the process, and on a CUDA device if there is one."""
-    found = {"process": _resident()}
+    most = {"process": _resident()}
     if torch.cuda.is_available():
-        found["device"] = torch.cuda.max_memory_allocated()
-    return found
+        most["device"] = torch.cuda.max_memory_allocated()
+    return most
 
 
 def _resident() -> int:
+    """The most memory that the process had since `forget_peaks`, or ever where the system does not tell."""
     with contextlib.suppress(OSError):
         for line in (_PROC / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+
+    # macOS counts bytes, all others kibibytes
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

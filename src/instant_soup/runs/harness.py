@@ -38,11 +38,8 @@ def harness(
         outcome: Mapping[str, Any] = lm_eval.simple_evaluate(
             model=judged, tasks=list(tasks), limit=limit
         )
-    except (
-        KeyError,
-        ValueError,
-        OSError,
-    ) as reason:  # what it raises for names and for data out of reach
+    except (KeyError, ValueError, OSError) as reason:
+        # what it raises for names and for data out of reach
         raise DataError(
             f"lm-eval could not judge {', '.join(tasks)} ({reason}); check the names and the hub"
         ) from reason
@@ -52,10 +49,10 @@ def harness(
 
 def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """The numbers among what the harness says, without their errors; ``acc,none`` becomes ``TASK/acc``."""
-    found = {}
+    numbers = {}
     for task, entries in results.items():
         for name, value in entries.items():
             figure = name.partition(",")[0]
             if isinstance(value, float) and not figure.endswith("_stderr"):
-                found[f"{task}/{figure}"] = value
-    return found
+                numbers[f"{task}/{figure}"] = value
+    return numbers

@@ -25,10 +25,11 @@ def spread(
 
     Raises RankError where several ranks train the model.
     """
-    if (
-        recipe.run.engine == "here"
-        or "look-ahead" not in rehearse(recipe, Sizes.of(task))[0].bill
-    ):
+    if recipe.run.engine == "here":
+        return nullcontext(task)
+    # workers are not started for a method that takes no look-aheads
+    drawing, _ = rehearse(recipe, Sizes.of(task))
+    if "look-ahead" not in drawing.bill:
         return nullcontext(task)
 
     if launched():

@@ -25,12 +25,12 @@ def memory(recipe: Recipe, store: Store) -> int | None:
     seen = list(_seen(recipe, store))
     if seen:
         return round(SPARE * max(seen))
+
     folder = packaged() if recipe.task.model == PACKAGED else Path(recipe.task.model)
-    weights = (
-        sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-        if folder.is_dir()
-        else 0
-    )
+    if not folder.is_dir():
+        return None
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    # as if all of it were trained and might be pruned
     return LIBRARIES + tensors(weights, weights, weights) if weights else None
 
 

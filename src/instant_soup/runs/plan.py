@@ -71,17 +71,17 @@ class Plan:
 def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
     """The bills of drawing and of fine-tuning, without doing either."""
     method: Method = recipe.make_method()
-    draw, train = Meter(), Meter()
-    drawn_in = (
-        replace(sizes, horizon=max(1, round(recipe.budget * sizes.horizon)))
-        if method.trains
-        else sizes
-    )
+    draw = Meter()
+    train = Meter()
+    budget = max(1, round(recipe.budget * sizes.horizon))
+
+    # a method that trains its tickets to the end does so within the budget of the fine-tune
+    drawn_in = replace(sizes, horizon=budget) if method.trains else sizes
     method.draw(StandInTask(drawn_in), recipe.sparsity, draw)
 
     learner = StandInTask(sizes).learner(train)
     if recipe.budget and (not method.trains or recipe.control):
-        learner.train(max(1, round(recipe.budget * sizes.horizon)))
+        learner.train(budget)
     learner.evaluate()
     train.charge("test", Cost(examples=sizes.test, passes=sizes.test))
     return draw, train
@@ -90,11 +90,9 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
 def plan(recipe: Recipe, sizes: Sizes, task: CourseTask | None = None) -> Plan:
     """What *recipe* will cost; with the *task* loaded, also in time and memory on this machine."""
     untimed = _untimed(recipe, sizes)
-    return (
-        untimed
-        if task is None
-        else replace(untimed, timing=_timing(untimed, task, Pace.of(task)))
-    )
+    if task is None:
+        return untimed
+    return replace(untimed, timing=_timing(untimed, task, Pace.of(task)))
 
 
 class Planner:
@@ -118,10 +116,10 @@ class Planner:
         """What *recipe* will cost. Its seed changes nothing of that."""
         key = recipe.cost_key
         if key not in self._plans:
-            self._plans[key] = self._made(recipe)
+            self._plans[key] = self._new_plan(recipe)
         return self._plans[key]
 
-    def _made(self, recipe: Recipe) -> Plan:
+    def _new_plan(self, recipe: Recipe) -> Plan:
         untimed = _untimed(recipe, self._sizes_of(recipe))
         if not self._timed:
             return untimed
@@ -129,9 +127,8 @@ class Planner:
         task = self._task_of(recipe)
         if recipe.setting not in self._paces:
             self._paces[recipe.setting] = Pace.of(task)
-        return replace(
-            untimed, timing=_timing(untimed, task, self._paces[recipe.setting])
-        )
+        timing = _timing(untimed, task, self._paces[recipe.setting])
+        return replace(untimed, timing=timing)
 
     def _sizes_of(self, recipe: Recipe) -> Sizes:
         if recipe.setting not in self._sizes:
@@ -171,13 +168,14 @@ class Pace:
         """Time a few steps of *task*."""
         meter = Meter()
         learner = task.learner(meter, horizon=max(task.horizon, 2 * TIMED))
+        # the first steps are slower: memory is new and shapes have not been counted
         learner.train(TIMED)
         start = time.perf_counter()
         learner.train(TIMED)
         step = (time.perf_counter() - start) / TIMED
-        return cls(
-            step, round(meter.spent.flops / meter.spent.passes), peaks()["process"]
-        )
+
+        flops = round(meter.spent.flops / meter.spent.passes)
+        return cls(step, flops, peaks()["process"])
 
 
 def _timing(untimed: Plan, task: CourseTask, pace: Pace) -> Timing:
@@ -187,19 +185,25 @@ def _timing(untimed: Plan, task: CourseTask, pace: Pace) -> Timing:
     for bill in (untimed.draw, untimed.train):
         for cost in bill.values():
             seconds += cost.steps * pace.step if cost.steps else cost.passes * forward
+
     return Timing(
-        pace.flops * untimed.total.passes, seconds, pace.step, tensors_of(task), pace.peak
+        flops=pace.flops * untimed.total.passes,
+        seconds=seconds,
+        step=pace.step,
+        tensors=tensors_of(task),
+        peak=pace.peak,
     )
 
 
 def tensors_of(task: CourseTask) -> int:
     """Bytes of all tensors that a run holds at a time, activations left out."""
-    weights = sum(p.numel() * p.element_size() for p in task.course.model.parameters())
-    trained = sum(
-        p.numel() * p.element_size()
-        for p in task.course.model.parameters()
-        if p.requires_grad
-    )
+    weights = 0
+    trained = 0
+    for parameter in task.course.model.parameters():
+        size = parameter.numel() * parameter.element_size()
+        weights += size
+        if parameter.requires_grad:
+            trained += size
     return tensors(weights, trained, 4 * task.course.scope.size)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
-from ..core.budget import Cost, Meter, Pulse
+from ..core.budget import Meter, Pulse
 from ..core.content import content_key
 from ..core.errors import TrainingError
 from ..core.kinds import checked
@@ -18,21 +17,22 @@ from ..core.ticket import Ticket
 from ..methods import control
 from ..recipes.known import DRAWN
 from ..recipes.recipe import Recipe
-from ..store import index, record
+from ..store import index
 from ..store.cell import Cell
 from ..store.contents import contents_of
 from ..store.plain import read_sealed
-from ..store.record import SCHEMA, Record
+from ..store.record import Record
+from ..store.record import write as write_record
 from ..store.store import Store
 from ..tasks import CourseTask, image, language, text
 from ..training import ranks
 from ..training.learner import ModuleLearner
 from .divergence import refuse_divergence
-from .environment import environment, forget_peaks, peaks
+from .environment import forget_peaks
 from .lookaheads import spread
 from .progress import progress as shown_progress
+from .recording import run_record
 from .result import Result
-from .sizes import Sizes
 
 Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
@@ -57,10 +57,12 @@ def evaluate(
     if progress and meter is None:
         with shown_progress(task, f"fine-tuning on {task.name}") as shown:
             return evaluate(ticket, task, budget=budget, meter=shown)
+
     meter = meter or Meter()
     charged_before = meter.spent
     with ranks.lost():
-        result = judge(_train(ticket, task, budget, meter), meter)
+        learner = _train(ticket, task, budget, meter)
+        result = judge(learner, meter)
 
     return replace(
         result,
@@ -86,14 +88,17 @@ def run(
     """
     cell = store.cell(recipe, ranks.team())
     if cell.has(cell.contents):
-        # the same data and model as then, or it is refused
+        # even where all is done: with other data or another model than then it is refused
         cell.write(lambda: contents_of(recipe, store, cell))
     if cell.has(cell.record):
         return cell.load_record()
 
+    # before the task is loaded, so that what loading takes counts
     forget_peaks()
     task = (load or build)(recipe)
+
     with cell.hold():
+        # whoever held it until now may have done it
         if not cell.has(cell.record):
             cell.write(cell.tidy)
             watch = begin(task) if begin else None
@@ -109,16 +114,21 @@ def _carry_out(
     ticket = _ticket(recipe, shared, store, cell, watch)
 
     meter = meter_of("fine-tune", watch)
-    learner, spent = tuned(
-        ticket, recipe, shared if _shares(recipe) else task, cell, meter
-    )
+    trained_on = shared if _shares(recipe) else task
+    learner, trained = tuned(ticket, recipe, trained_on, cell, meter)
     result = judge(learner, meter)
 
-    made_with = read_sealed(cell.contents)["digests"]
-    outcome = _record(
-        recipe, task, ticket, result, cell.finished("draw"), spent, meter, made_with
+    record = run_record(
+        recipe,
+        task,
+        ticket,
+        result,
+        drawn=cell.finished("draw"),
+        trained=trained,
+        meter=meter,
+        contents=read_sealed(cell.contents)["digests"],
     )
-    cell.write(lambda: _put(outcome, cell, store))
+    cell.write(lambda: _put(record, cell, store))
 
 
 def on_shelf(task: CourseTask, recipe: Recipe, store: Store, cell: Cell) -> CourseTask:
@@ -128,23 +138,25 @@ def on_shelf(task: CourseTask, recipe: Recipe, store: Store, cell: Cell) -> Cour
     """
     cell.write(lambda: contents_of(recipe, store, cell))
     made_with = content_key(read_sealed(cell.contents)["digests"])
-    return replace(
-        task, shelf=replace(store.shelf(recipe, cell.team), contents=made_with)
-    )
+    shelf = replace(store.shelf(recipe, cell.team), contents=made_with)
+    return replace(task, shelf=shelf)
 
 
-def _put(outcome: Record, cell: Cell, store: Store) -> None:
-    record.write(cell.record, outcome)
+def _put(record: Record, cell: Cell, store: Store) -> None:
+    write_record(cell.record, record)
+    # after the record, or a kill in between would leave the index with a run that is not there
     index.add(store, cell.load_record())
 
 
 def _shares(recipe: Recipe) -> bool:
+    """Whether the fine-tune may be one that another run has done, or be kept for others."""
     return DRAWN[recipe.method["name"]].shares and not recipe.control
 
 
 def build(recipe: Recipe) -> CourseTask:
     """The task that *recipe* names, loaded and encoded. Raises SparsityError where no weight would be left."""
-    task, data = recipe.task, recipe.data
+    task = recipe.task
+    data = recipe.data
     common: dict[str, Any] = {
         "model": task.model,
         "data": data.folder,
@@ -204,7 +216,8 @@ def _ticket(
 ) -> Ticket:
     with cell.hold():
         if cell.has(cell.ticket):
-            cell.bookmark("draw").clear()  # in case it was killed just then
+            # a run that was killed right after it drew has left its place behind
+            cell.bookmark("draw").clear()
             return cell.load_ticket()
         if recipe.control:
             return _controlled(recipe, recipe.control, task, store, cell, watch)
@@ -215,14 +228,17 @@ def _drawn(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) ->
     meter = meter_of("draw", watch)
     bookmark = cell.bookmark("draw")
     method = recipe.make_method()
+
     with spread(recipe, task, build) as shared:
         world = replace(shared, bookmark=bookmark)
+        # a method that trains the ticket to the end does so within the budget of the fine-tune
         if method.trains:
             world = world.stretched(recipe.budget)
         ticket = method.draw(world, recipe.sparsity, meter).stamped(recipe.key)
 
     refuse_divergence(ticket.start)
     cell.keep_ticket(recipe, ticket, {**meter.dump(), "seconds": bookmark.seconds})
+    # only now that the ticket is safe
     bookmark.clear()
     return ticket
 
@@ -237,8 +253,10 @@ def _controlled(
 ) -> Ticket:
     """A control of the ticket that *recipe* asks for otherwise, drawn first where it is not there."""
     fields = {**recipe.model_dump(exclude_unset=True), "control": None, "run": recipe.run}
-    plain = Recipe.parse(fields)  # a copy would keep the key
+    # parsed anew, because a copy would keep the key that was computed of the other
+    plain = Recipe.parse(fields)
     drawn = draw(plain, task, store, watch)
+
     ticket = control(drawn, task, kind).stamped(recipe.key)
     cell.keep_ticket(recipe, ticket, store.cell(plain).finished("draw"))
     return ticket
@@ -249,22 +267,23 @@ def tuned(
 ) -> tuple[ModuleLearner, dict[str, Any]]:
     """A learner at the fine-tuned weights, and what getting there cost."""
     if cell.has(cell.model):
-        learner = _place(ticket, task, meter)
+        learner = _start(ticket, task, meter)
         learner.restore(cell.load_model())
-        spent = cell.finished("train")
-        meter.load(spent)
+        bill = cell.finished("train")
+        meter.load(bill)
+        # a run that was killed right after it trained has left its place behind
         cell.bookmark("train").clear()
-        return learner, spent
+        return learner, bill
 
     bookmark = cell.bookmark("train")
     learner = _train(ticket, task, recipe.budget, meter, bookmark)
-    spent = {**meter.dump(), "seconds": bookmark.seconds}
+    bill = {**meter.dump(), "seconds": bookmark.seconds}
     weights = learner.whole()
-    refuse_divergence(weights)
-    cell.keep_model(weights, spent)
-    bookmark.clear()
 
-    return learner, spent
+    refuse_divergence(weights)
+    cell.keep_model(weights, bill)
+    bookmark.clear()
+    return learner, bill
 
 
 def _train(
@@ -275,13 +294,13 @@ def _train(
     bookmark: Bookmark | None = None,
 ) -> ModuleLearner:
     horizon = max(1, round(budget * task.horizon))
-    learner = _place(ticket, replace(task, bookmark=bookmark), meter, horizon)
+    learner = _start(ticket, replace(task, bookmark=bookmark), meter, horizon)
     if not ticket.ready and budget:
         learner.complete()
     return learner
 
 
-def _place(
+def _start(
     ticket: Ticket, task: CourseTask, meter: Meter, horizon: int | None = None
 ) -> ModuleLearner:
     """A learner at the ticket's start, under its mask."""
@@ -298,13 +317,13 @@ def judge(learner: ModuleLearner, meter: Meter) -> Result:
     Raises TrainingError where a figure is not finite.
     """
     validation = learner.evaluate()
+    # read before the test split is, which every run pays for alike and is left out
     cost = meter.spent
     test = learner.test()
 
-    for name, figure in {
-        "validation": validation,
-        **{f"test {name}": figure for name, figure in test.items()},
-    }.items():
+    figures = {"validation": validation}
+    figures |= {f"test {name}": figure for name, figure in test.items()}
+    for name, figure in figures.items():
         if not isfinite(figure):
             raise TrainingError(
                 f"{name} is {figure}: training has diverged; lower the learning rate"
@@ -315,83 +334,9 @@ def judge(learner: ModuleLearner, meter: Meter) -> Result:
 
 def meter_of(stage: str, watch: Watch | None) -> Meter:
     """A meter that tells *watch* of the work of one stage."""
-    return Meter(watch=(lambda pulse: watch(stage, pulse)) if watch else None)
-
-
-def _record(
-    recipe: Recipe,
-    task: CourseTask,
-    ticket: Ticket,
-    result: Result,
-    drawn: dict[str, Any],
-    trained: dict[str, Any],
-    meter: Meter,
-    contents: Mapping[str, str],
-) -> Record:
-    full, tuned = Sizes.of(task).full, meter.dump()
-    total = sum((Cost(**cost) for cost in drawn["bill"].values()), result.cost)
-    facts = {
-        "schema": SCHEMA,
-        "key": recipe.key,
-        "recipe": recipe.model_dump(mode="json"),
-        "ticket": {**ticket_facts(ticket, task), "notes": dict(ticket.notes)},
-        "metric": next(iter(result.test)),
-        "test": dict(result.test),
-        "validation": result.validation,
-        "cost": {
-            "multiple_of_T": total.ratio(full),
-            "total": asdict(total),
-            "full_fine_tune": {
-                "steps": full.steps,
-                "examples": full.examples,
-                "passes": full.passes,
-            },
-            "draw": drawn["bill"],
-            "train": tuned["bill"],
-            "reused": asdict(Cost(**drawn["reused"]) + Cost(**trained["reused"])),
-        },
-        "seconds": {"draw": drawn["seconds"], "train": trained["seconds"]},
-        "clock": {
-            "draw": drawn["clock"],
-            "train": tuned["clock"],
-            "reused": drawn["reused_seconds"] + trained["reused_seconds"],
-        },
-        **({"judged": dict(task.course.facts)} if task.course.facts else {}),
-        "contents": dict(contents),
-        **circumstances(task),
-    }
-
-    return Record.model_validate(facts)
-
-
-def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
-    """What records say of a ticket."""
-    scope = ticket.mask.scope
-    return {
-        "digest": ticket.digest,
-        "mask": ticket.mask.digest,
-        "base": asdict(ticket.base),
-        "kept": ticket.mask.kept,
-        "prunable": scope.size,
-        "parameters": sum(p.numel() for p in task.course.model.parameters()),
-        "sparsity": ticket.sparsity,
-        "layers": {
-            name: [kept, scope.numel(name)]
-            for name, kept in ticket.mask.kept_by_name.items()
-        },
-    }
-
-
-def circumstances(task: CourseTask) -> dict[str, Any]:
-    """What records say of what they were made on, when and with what."""
-    return {
-        "memory": peaks(),
-        "examples": {
-            name: len(getattr(task.course, name))
-            for name in ("train", "validation", "test")
-        },
-        "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
-    }
+    if watch is None:
+        return Meter()
+    return Meter(watch=lambda pulse: watch(stage, pulse))
 
 
 def budget_like(outcome: Record) -> float:

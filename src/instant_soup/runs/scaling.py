@@ -12,6 +12,7 @@ from math import ceil, log2
 from ..core.budget import Cost
 from ..recipes.recipe import Recipe
 from ..tasks import CourseTask
+from ..training.order import chunks
 from .plan import Plan, tensors
 from .sizes import Sizes
 from .stand_in import Round, StandInTask
@@ -44,14 +45,21 @@ class Load:
         """What *recipe* asks for, with the times that *plan* has taken on this machine."""
         if plan.timing is None:
             raise ValueError("a plan without timing says nothing of seconds")
-        rounds = list[Round]()
+
+        # the method itself, on a stand-in that notes what it asks for
+        rounds: list[Round] = []
         recipe.make_method().draw(StandInTask(Sizes.of(task), rounds), recipe.sparsity)
-        ahead = plan.draw.get("look-ahead", Cost()).steps * plan.timing.step
-        weights = sum(
-            p.numel() * p.element_size() for p in task.course.model.parameters()
+
+        step = plan.timing.step
+        ahead = plan.draw.get("look-ahead", Cost()).steps * step
+        parameters = task.course.model.parameters()
+        return cls(
+            rounds=rounds,
+            weights=sum(p.numel() * p.element_size() for p in parameters),
+            scope=task.course.scope.size,
+            step=step,
+            alone=max(0.0, plan.timing.seconds - ahead),
         )
-        alone = max(0.0, plan.timing.seconds - ahead)
-        return cls(rounds, weights, task.course.scope.size, plan.timing.step, alone)
 
 
 @dataclass(frozen=True)
@@ -82,40 +90,48 @@ def spread(
     A snapshot goes from node to node, each passing it on, so its time grows with the logarithm of their number. What
     comes back goes through one link.
     """
-    seconds, steps, out, back, held = load.alone, 0, 0, 0, 0
+    seconds = load.alone
+    steps = 0
+    out = 0
+    back = 0
+    held = 0
+
     for round_ in load.rounds:
         used = min(workers, len(round_.steps))
-        turns = [
-            round_.steps[start : start + used]
-            for start in range(0, len(round_.steps), used)
-        ]
-        row = sum(max(turn) for turn in turns)
+        turns = chunks(list(round_.steps), used)
+        # a turn takes as long as the longest look-ahead in it
+        in_a_row = sum(max(turn) for turn in turns)
+        # the optimiser remembers two moments of each weight
         snapshot = load.weights * (3 if round_.carried else 1) + load.scope // 8
         returned = len(round_.steps) * _returned(round_, load)
-        steps += row
-        seconds += row * load.step + len(turns) * handling * load.weights
+
+        steps += in_a_row
+        seconds += in_a_row * load.step + len(turns) * handling * load.weights
         if workers > 1:
             seconds += ceil(log2(used + 1)) * snapshot / link + returned / link
-        out, back, held = (
-            max(out, used * snapshot),
-            max(back, returned),
-            max(held, snapshot),
-        )
+
+        out = max(out, used * snapshot)
+        back = max(back, returned)
+        held = max(held, snapshot)
 
     return Spread(
-        workers,
-        steps,
-        seconds,
-        out,
-        back,
-        held + tensors(load.weights, load.weights, 4 * load.scope),
+        workers=workers,
+        steps=steps,
+        seconds=seconds,
+        out=out,
+        back=back,
+        memory=held + tensors(load.weights, load.weights, 4 * load.scope),
     )
 
 
 def _returned(round_: Round, load: Load) -> int:
     """Bytes that one look-ahead sends back: a bit for each weight in scope, and what the blend reads of all weights."""
+    mask = load.scope / 8
     more = max(0.0, round_.returned - 1 / 8)
-    return round(load.scope / 8 + (more / 4 * load.weights if more > 0.5 else 0))
+    # what is less than that is the frame of the message, which on the stand-in's one small matrix shows
+    if more <= 0.5:
+        return round(mask)
+    return round(mask + more / 4 * load.weights)
 
 
 def numbers(most: int) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Self
 
 from ..core.budget import Cost
 from ..data.text import TextSpec
-from ..recipes.recipe import DataSettings, Recipe
+from ..recipes.recipe import Recipe
+from ..recipes.settings import DataSettings
 from ..store.record import Record
 from ..tasks import TASKS, CourseTask
 from ..training.regime import Regime
@@ -37,11 +38,15 @@ class Sizes:
     def of(cls, task: CourseTask) -> Self:
         """The sizes of a task that is loaded."""
         course = task.course
-        train, validation, test = (
-            len(split) for split in (course.train, course.validation, course.test)
+        return cls(
+            name=task.name,
+            horizon=task.horizon,
+            batch=task.regime.batch,
+            train=len(course.train),
+            validation=len(course.validation),
+            test=len(course.test),
+            groups=groups(course.train.targets),
         )
-        batch, kinds = task.regime.batch, groups(course.train.targets)
-        return cls(task.name, task.horizon, batch, train, validation, test, kinds)
 
     @classmethod
     def known(cls, recipe: Recipe) -> Self | None:
@@ -49,22 +54,24 @@ class Sizes:
         spec = TASKS.get(recipe.task.name)
         if spec is None or spec.sizes is None or recipe.data.folder is not None:
             return None
-        train, validation = _split(spec.sizes[0], recipe.data)
-        if not train:
-            return None  # whoever loads it is told what is wrong
-        classes = (
-            len(spec.labels) if isinstance(spec, TextSpec) else spec.classes
-        ) or TENTHS
-        regime: Regime = recipe.training
 
+        rows, test = spec.sizes
+        train, validation = _split(rows, recipe.data)
+        if not train:
+            # whoever loads it is told what is wrong
+            return None
+
+        # none where the label is a score
+        classes = len(spec.labels) if isinstance(spec, TextSpec) else spec.classes
+        regime: Regime = recipe.training
         return cls(
-            recipe.task.name,
-            regime.horizon(train),
-            regime.batch,
-            train,
-            validation,
-            spec.sizes[1],
-            classes,
+            name=recipe.task.name,
+            horizon=regime.horizon(train),
+            batch=regime.batch,
+            train=train,
+            validation=validation,
+            test=test,
+            groups=classes or TENTHS,
         )
 
     @classmethod

@@ -49,7 +49,9 @@ class StandIn:
         rounds: where to note the look-aheads that are asked for; nowhere if None.
     """
 
-    scope, base, fresh = _SCOPE, Base("stand-in", ""), frozenset[str]()
+    scope = _SCOPE
+    base = Base("stand-in", "")
+    fresh = frozenset[str]()
 
     def __init__(
         self,
@@ -62,7 +64,13 @@ class StandIn:
         self.horizon = horizon or sizes.horizon
         self.epoch = sizes.epoch
         self.steps_taken = 0
-        self._sizes, self._drift, self._value, self._rounds = sizes, 0, 0.0, rounds
+
+        self._sizes = sizes
+        self._rounds = rounds
+        # how often it has trained, and how good its last evaluation was
+        self._drift = 0
+        self._value = 0.0
+
         self.mask = Mask.dense(_SCOPE)
         self.origin = self._drifted()
         self.notes: Mapping[str, Sequence[Any]] = {}
@@ -97,13 +105,14 @@ class StandIn:
         self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]
     ) -> Iterator[Seen]:
         if self._rounds is not None and briefs:
-            steps, carried = (
-                tuple(brief.steps for brief in briefs),
-                any(brief.carry_optimizer for brief in briefs),
+            returned = wire.pack(look(self)).size / _SCOPE.size
+            noted = Round(
+                steps=tuple(brief.steps for brief in briefs),
+                returned=returned,
+                carried=any(brief.carry_optimizer for brief in briefs),
             )
-            self._rounds.append(
-                Round(steps, wire.pack(look(self)).size / _SCOPE.size, carried)
-            )
+            self._rounds.append(noted)
+
         for brief in briefs:
             self._charge(brief.steps, "look-ahead")
             yield look(self)
@@ -113,9 +122,8 @@ class StandIn:
         self.steps_taken += steps
 
     def evaluate(self) -> float:
-        self.meter.charge(
-            "select", Cost(examples=self._sizes.validation, passes=self._sizes.validation)
-        )
+        examples = self._sizes.validation
+        self.meter.charge("select", Cost(examples=examples, passes=examples))
         self._value += 1
         return self._value
 
@@ -141,8 +149,9 @@ class StandIn:
     ) -> Iterator[Weights]:
         del seed
         index, count = subset
-        seen = len(range(index, min(examples, self._sizes.train), count))
-        self.meter.charge("score", Cost(0, seen, PASSES * seen))
+        in_subset = len(range(index, min(examples, self._sizes.train), count))
+        self.meter.charge("score", Cost(0, in_subset, PASSES * in_subset))
+
         for name, (_, width) in _SCOPE.shapes.items():
             yield {name: torch.eye(width) if second_moment else torch.ones(width)}
 
@@ -167,16 +176,15 @@ class StandIn:
         train = sample.split == "train"
         most = self._sizes.train if train else self._sizes.validation
         examples = min(sample.per_class * self._sizes.groups, most)
-        self.meter.charge(
-            "score" if train else "select", Cost(0, examples, ways * examples)
-        )
+        purpose: Purpose = "score" if train else "select"
+        self.meter.charge(purpose, Cost(0, examples, ways * examples))
 
     def _drifted(self) -> Weights:
         dice = torch.Generator().manual_seed(self._drift)
-        return {
-            name: torch.randn(shape, generator=dice)
-            for name, shape in _SCOPE.shapes.items()
-        }
+        weights = {}
+        for name, shape in _SCOPE.shapes.items():
+            weights[name] = torch.randn(shape, generator=dice)
+        return weights
 
 
 @dataclass(frozen=True)

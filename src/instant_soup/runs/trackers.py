@@ -38,30 +38,29 @@ class Tracked:
     def watch(self, stage: str, pulse: Pulse) -> None:
         """Log a piece of work: what `run` tells."""
         self._step += 1
-        spent = {"steps": pulse.spent.steps, "passes": pulse.spent.passes}
-        values = {"loss": pulse.loss, "sparsity": pulse.sparsity, **spent}
-        self._log(
-            {
-                f"{stage}/{name}": value
-                for name, value in values.items()
-                if value is not None
-            }
-        )
+        values = {
+            "loss": pulse.loss,
+            "sparsity": pulse.sparsity,
+            "steps": pulse.spent.steps,
+            "passes": pulse.spent.passes,
+        }
+
+        known = {name: value for name, value in values.items() if value is not None}
+        self._log({f"{stage}/{name}": value for name, value in known.items()})
 
     def finish(self, record: Record) -> None:
         """Log what came of the run."""
         self._step += 1
-        found = {f"test/{name}": value for name, value in record.test.items()}
-        cost = record.cost.multiple_of_T
-        self._log({**found, "validation": record.validation, "cost in T": cost})
+        values = {f"test/{name}": value for name, value in record.test.items()}
+        values["validation"] = record.validation
+        values["cost in T"] = record.cost.multiple_of_T
+        self._log(values)
 
     def begin(self, configuration: Mapping[str, Any]) -> None:
         """Start every tracker, and log what is run."""
         self._each("start", lambda tracker: tracker.start())
-        self._each(
-            "configure",
-            lambda tracker: tracker.store_init_configuration(dict(configuration)),
-        )
+        noted = dict(configuration)
+        self._each("configure", lambda tracker: tracker.store_init_configuration(noted))
 
     def end(self) -> None:
         """Let every tracker write what it holds."""
@@ -74,9 +73,8 @@ class Tracked:
         for name, tracker in list(self._trackers.items()):
             try:
                 do(tracker)
-            except (
-                Exception
-            ) as reason:  # whatever a tracker raises, the run is worth more
+            except Exception as reason:
+                # whatever a tracker raises, the run is worth more
                 del self._trackers[name]
                 warnings.warn(
                     f"{name} could not {act} ({reason}); the run goes on without it",
@@ -90,21 +88,25 @@ def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Trac
 
     Raises UnknownName for a tracker there is none of, MissingExtra where its package is not installed.
     """
-    found = Tracked({name: _made(name, recipe, folder) for name in dict.fromkeys(names)})
-    found.begin(_flat(recipe.model_dump(mode="json")))
+    each_once = dict.fromkeys(names)
+    trackers = Tracked({name: _tracker(name, recipe, folder) for name in each_once})
+    trackers.begin(_flat(recipe.model_dump(mode="json")))
+
     try:
-        yield found
+        yield trackers
     finally:
-        found.end()
+        trackers.end()
 
 
-def _made(name: str, recipe: Recipe, folder: Path) -> Any:
+def _tracker(name: str, recipe: Recipe, folder: Path) -> Any:
     if name not in PACKAGES:
         raise UnknownName(str(unknown("tracker", name, PACKAGES)))
     package(PACKAGES[name], name, f"tracker {name!r}")
     from accelerate import PartialState, tracking
 
-    PartialState()  # which of several processes logs
+    # Accelerate's trackers ask it which of several processes logs
+    PartialState()
+
     title = f"{recipe.label} {recipe.key[:8]}"
     if name == "tensorboard":
         return tracking.TensorBoardTracker(
@@ -112,19 +114,18 @@ def _made(name: str, recipe: Recipe, folder: Path) -> Any:
         )
     if name == "mlflow":
         return tracking.MLflowTracker(experiment_name=PROJECT, run_name=title)
-    return {"wandb": tracking.WandBTracker, "trackio": tracking.TrackioTracker}[name](
-        PROJECT, name=title
-    )
+
+    by_name = {"wandb": tracking.WandBTracker, "trackio": tracking.TrackioTracker}
+    return by_name[name](PROJECT, name=title)
 
 
 def _flat(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """One level of plain values, which is what trackers take."""
-    found: dict[str, Any] = {}
+    level: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{name}.")
+            level |= _flat(value, f"{above}{name}.")
         else:
-            found[f"{above}{name}"] = (
-                value if isinstance(value, int | float | str | bool) else str(value)
-            )
-    return found
+            plain = isinstance(value, int | float | str | bool)
+            level[f"{above}{name}"] = value if plain else str(value)
+    return level

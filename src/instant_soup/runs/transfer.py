@@ -21,7 +21,8 @@ from ..store.record import TRANSFER_SCHEMA, TransferRecord, read_transfer, write
 from ..store.store import Store
 from ..tasks import CourseTask
 from .environment import forget_peaks
-from .run import Watch, build, circumstances, judge, meter_of, ticket_facts, tuned
+from .recording import circumstances, ticket_facts
+from .run import Watch, build, judge, meter_of, tuned
 from .sizes import Sizes
 
 _TARGET = ("task", "data", "training", "budget", "seed")
@@ -64,22 +65,27 @@ def transfer(
     if place.exists():
         return _read_back(place, Contents.of(recipe, store).parts)
 
+    # before the task is loaded, so that what loading takes counts
     forget_peaks()
     task = (load or build)(recipe)
     fitted = fit(ticket, task, names, heads)
+
     with cell.hold():
+        # whoever held it until now may have done it
         if not place.exists():
             cell.tidy()
             made_with = contents_of(recipe, store, cell).parts
-            facts = _carried_out(
-                fitted, recipe, task, cell, begin(task) if begin else None
-            )
-            origin = {
+            watch = begin(task) if begin else None
+            facts = {
+                "key": key,
                 "source": _source(ticket, store),
                 "map": dict(names or {}),
                 "contents": dict(made_with),
+                **_carried_out(fitted, recipe, task, cell, watch),
             }
-            write(place, TransferRecord.model_validate({"key": key, **origin, **facts}))
+            write(place, TransferRecord.model_validate(facts))
+
+        # what a transfer is made by is of no use any more, for its record is a file elsewhere
         shutil.rmtree(cell.folder, ignore_errors=True)
         return read_transfer(place)
 
@@ -115,8 +121,9 @@ def _carried_out(
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)
-    full, bill = Sizes.of(task).full, meter.dump()
 
+    full = Sizes.of(task).full
+    bill = meter.dump()
     return {
         "schema": TRANSFER_SCHEMA,
         "recipe": recipe.model_dump(mode="json"),

@@ -38,13 +38,20 @@ def greedy(learner: Learner, bowls: Sequence[Weights], values: Sequence[float]) 
         values: validation figure of each ingredient; the soup's is never below the best of them.
     """
     first, *others = sorted(range(len(bowls)), key=lambda i: -values[i])
-    soup, taken, bar = bowls[first], [first], values[first]
+    soup = bowls[first]
+    bar = values[first]
+    taken = [first]
+
     for i in others:
+        # the mean of all that was taken and this one, from the mean of what was taken
         candidate = lerp(soup, bowls[i], 1 / (len(taken) + 1))
         learner.restore(candidate)
-        if (value := learner.evaluate()) > bar:
-            soup, bar = candidate, value
+        value = learner.evaluate()
+        if value > bar:
+            soup = candidate
+            bar = value
             taken.append(i)
+
     return Soup(soup, tuple(taken))
 
 
@@ -72,17 +79,21 @@ def learned(
     for step in range(steps):
         shares = logits.detach().softmax(1)
         learner.restore(_mix(bowls, names, shares))
-        slope = learner.gradient(
-            Sample(per_class, learner.seed("learned soup", step), "validation")
-        )
-        here = torch.stack(
-            [_along(slope.get(name), [bowl[name] for bowl in bowls]) for name in names]
-        )
-        along = learner.scope.shards.team.added(here)
+        sample = Sample(per_class, learner.seed("learned soup", step), "validation")
+        slope = learner.gradient(sample)
+
+        rows = []
+        for name in names:
+            parts = [bowl[name] for bowl in bowls]
+            rows.append(_along(slope.get(name), parts))
+        # each rank has its rows of the products, whose sum is the whole product
+        along = learner.scope.shards.team.added(torch.stack(rows))
+
         logits.grad = shares * (along - (shares * along).sum(1, keepdim=True))
         optimizer.step()
 
-    return Soup(_mix(bowls, names, logits.detach().softmax(1)), tuple(range(len(bowls))))
+    shares = logits.detach().softmax(1)
+    return Soup(_mix(bowls, names, shares), tuple(range(len(bowls))))
 
 
 Average = Callable[[Learner, Sequence[Weights], Sequence[float]], Soup]
@@ -91,30 +102,33 @@ AVERAGES: Mapping[str, Average] = MappingProxyType(
 )
 
 
-def barrier(learner: Learner, one: Weights, other: Weights) -> float:
+def barrier(learner: Learner, start: Weights, end: Weights) -> float:
     """How much higher the validation loss is midway than the mean of both ends; 0 or less is one basin.
 
-    After Frankle et al., 2020, with the midpoint for the whole line. Leaves the learner at *other*.
+    After Frankle et al., 2020, with the midpoint for the whole line. Leaves the learner at *end*.
     """
     heights = []
-    for place in (one, lerp(one, other, 0.5), other):
-        learner.restore(place)
+    for weights in (start, lerp(start, end, 0.5), end):
+        learner.restore(weights)
         heights.append(learner.loss())
-    return heights[1] - (heights[0] + heights[2]) / 2
+
+    at_start, midway, at_end = heights
+    return midway - (at_start + at_end) / 2
 
 
 def _mix(bowls: Sequence[Weights], names: Sequence[str], shares: Tensor) -> Weights:
     """Each named parameter as a mean weighted by its row of *shares* [names, bowls]; the rest from the first."""
     mixed = {name: part.clone() for name, part in bowls[0].items()}
     for name, row in zip(names, shares.tolist(), strict=True):
-        mixed[name] = sum(
-            (share * bowl[name] for share, bowl in zip(row, bowls, strict=True)),
-            torch.tensor(0.0),
-        )
+        total = torch.tensor(0.0)
+        for share, bowl in zip(row, bowls, strict=True):
+            total = total + share * bowl[name]
+        mixed[name] = total
     return mixed
 
 
 def _along(slope: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
+    """How steep the loss is along each of *parts*, float32 [parts]."""
     if slope is None:  # a parameter that is not trained
         return torch.zeros(len(parts))
     return torch.stack([(slope * part).sum().float().cpu() for part in parts])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.errors import ScopeError
 from ..core.mask import Mask
-from ..core.prune import Scores
+from ..core.score import Scores
 from ..core.votes import ranked as votes_first
 from ..core.weights import Lazy, Weights
 from .denoiser import NOTHING, Outlook, Wanted
@@ -60,10 +60,11 @@ class Blend:
 def votes(outlook: Outlook, standing: Standing) -> Scores:
     """How many masks keep each weight."""
     # small numbers are added up several times faster
-    whole = torch.uint8 if len(outlook.masks) < 256 else torch.int64
+    dtype = torch.uint8 if len(outlook.masks) < 256 else torch.int64
+    scope = outlook.masks[0].scope
 
     def count(name: str) -> Tensor:
-        total = torch.zeros(outlook.masks[0].scope.here(name), dtype=whole)
+        total = torch.zeros(scope.here(name), dtype=dtype)
         for mask in outlook.masks:
             total += mask[name].view(torch.uint8)
         return total
@@ -94,7 +95,8 @@ def bound(outlook: Outlook, standing: Standing) -> Scores:
 
     An upper confidence bound of the score, as in PLATON (Zhang et al., 2022).
     """
-    mean, spread = outlook.scores, outlook.spread
+    mean = outlook.scores
+    spread = outlook.spread
     if mean is None or spread is None:
         return standing.scores
     return Lazy(mean, lambda name: mean[name] + spread[name])
@@ -107,11 +109,11 @@ def extrapolated(outlook: Outlook, standing: Standing) -> Scores:
         return standing.scores
 
     before = standing.before
-    ahead = Lazy(
-        outlook.masks[0].scope,
-        lambda name: torch.lerp(before[name], reached[name], REACH),
-    )
-    return standing.score(ahead)
+
+    def beyond(name: str) -> Tensor:
+        return torch.lerp(before[name], reached[name], REACH)
+
+    return standing.score(Lazy(outlook.masks[0].scope, beyond))
 
 
 BLENDS: Mapping[str, Blend] = MappingProxyType(
@@ -127,10 +129,13 @@ BLENDS: Mapping[str, Blend] = MappingProxyType(
 
 
 def _kept(outlook: Outlook, mask: Mask, scores: Scores) -> Scores:
+    """What *mask* keeps before all else, each by its score."""
     return _ranked(outlook, lambda name: mask[name].view(torch.uint8), scores)
 
 
 def _ranked(outlook: Outlook, rank: Callable[[str], Tensor], scores: Scores) -> Scores:
+    """Weights by *rank* first and by their score among equals; worked out as `prune` asks for them."""
+
     def ranked(name: str) -> Tensor:
         score = scores[name].detach().float().cpu()
         if bool(score.isnan().any()):

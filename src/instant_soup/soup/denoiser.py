@@ -35,8 +35,6 @@ _BOUNDS = {
     "label_smoothing": (0.0, 0.99),
     "subset": (0.0, 1.0),
 }
-
-
 RANGES = tuple(_BOUNDS)
 
 
@@ -170,10 +168,14 @@ class Settled:
 
     def __call__(self, outlook: Outlook) -> bool:
         """Whether the last mask of *outlook* changed the blend by less than the share."""
-        last, self._last = self._last, self.blend(outlook)
-        return (
-            last is not None and (last ^ self._last).kept < self.share * self._last.kept
-        )
+        last = self._last
+        mask = self.blend(outlook)
+        self._last = mask
+        if last is None:
+            return False
+
+        changed = (last ^ mask).kept
+        return changed < self.share * mask.kept
 
 
 @dataclass(frozen=True)
@@ -259,18 +261,23 @@ def _see(
     scores = score(learner)
     mask = prune(scores, learner.mask, sparsity, across=across, pattern=pattern)
 
-    copied: Weights = dict(scores) if wanted.scores or wanted.spread else {}
-    return Seen(mask, copied, learner.weights() if wanted.weights else {})
+    # worked out now, because scores are lazy and the look-ahead's weights go when it ends
+    values: Weights = dict(scores) if wanted.scores or wanted.spread else {}
+    weights = learner.weights() if wanted.weights else {}
+    return Seen(mask, values, weights)
 
 
 def _deviation(mean: Weights | None, mean_square: Weights | None) -> Weights | None:
     """The standard deviation of what has this mean and this mean square."""
     if mean is None or mean_square is None:
         return None
-    return {
-        name: (mean_square[name] - part.square()).clamp_min(0).sqrt()
-        for name, part in mean.items()
-    }
+
+    deviation = {}
+    for name, part in mean.items():
+        variance = mean_square[name] - part.square()
+        # rounding may leave a little less than nothing
+        deviation[name] = variance.clamp_min(0).sqrt()
+    return deviation
 
 
 class _Mean:
@@ -285,7 +292,8 @@ class _Mean:
         for name, tensor in weights.items():
             if name not in self.total:
                 self.total[name] = tensor
-            elif tensor.is_floating_point():  # of an integer buffer the first is kept
+            elif tensor.is_floating_point():
+                # a new tensor, because the first one is whoever's it was; of an integer buffer the first is kept
                 self.total[name] = self.total[name] + tensor
 
     @property

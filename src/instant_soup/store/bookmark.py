@@ -53,18 +53,22 @@ class FolderBookmark:
     ) -> None:
         self._refuse_link()
         facts = {**facts, "seconds": self.seconds}
+
+        # in either form, what was kept in the other goes only once this one is safe
         if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
             sharded.save(self._folder, place, tensors, facts, self._team)
             self._path(place).unlink(missing_ok=True)
         elif self._team.rank == 0:
             write_checked(self._path(place), tensors, facts)
             sharded.remove(self._folder, place)
+
         self._saved = time.monotonic()
 
     def load(self, place: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
         self._refuse_link()
         whole = self._team.told(self._path(place).exists())
         pieces = self._team.told(sharded.last(self._folder, place))
+
         if whole:
             tensors, facts = read_checked(self._path(place), "bookmark")
         elif pieces:
@@ -72,6 +76,7 @@ class FolderBookmark:
         else:
             return None
 
+        # the place that took longest counts: that of a leg was saved later than that of the round before it
         self._began = min(self._began, time.monotonic() - facts.pop("seconds"))
         return tensors, facts
 

@@ -116,11 +116,15 @@ class Cell:
             if self.team.size == 1:
                 stack.enter_context(self._locks.hold(self.key))
             else:
-                while not self.team.told(
-                    self.team.rank == 0 and stack.enter_context(self.attempt())
-                ):
+                # asked again and again, so that the other ranks, who wait for an answer, always get one in time
+                while not self._first_rank_holds(stack):
                     time.sleep(POLL)
             yield
+
+    def _first_rank_holds(self, stack: ExitStack) -> bool:
+        """Whether the first rank has just got hold of the folder, until *stack* ends."""
+        holds = self.team.rank == 0 and stack.enter_context(self.attempt())
+        return self.team.told(holds)
 
     def attempt(self) -> AbstractContextManager[bool]:
         """Be the only process that works here, unless another does; yields whether one is. Raises StoreError."""
@@ -171,7 +175,8 @@ class Cell:
         def put() -> None:
             self.describe(recipe)
             self.finish("draw", bill)
-            self.save_ticket(whole)  # last, for it says that the stage is done
+            # last, for it says that the stage is done
+            self.save_ticket(whole)
 
         self.write(put)
 
@@ -180,7 +185,8 @@ class Cell:
 
         def put() -> None:
             self.finish("train", bill)
-            self.save_model(weights)  # last, for it says that the stage is done
+            # last, for it says that the stage is done
+            self.save_model(weights)
 
         self.write(put)
 

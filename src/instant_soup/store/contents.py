@@ -29,18 +29,10 @@ _FRESH = 2.0  # seconds in which a file may change again without another time
 
 _TABLES = {".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".arrow", ".gz", ".zst"}
 _IMAGES = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-}
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+}  # fmt: skip
 _MODEL = {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
+# what a Trainer leaves beside a model, and no model is loaded from
 _NOT_READ = {
     "trainer_state.json",
     "training_args.bin",
@@ -65,9 +57,10 @@ class Contents:
         digests = _Digests(store)
         data = Path(recipe.data.folder) if recipe.data.folder is not None else None
         model = Path(recipe.task.model) if recipe.task.model != PACKAGED else None
+
         contents = cls(
-            digests.of(data, _data_files(data, store.folder)),
-            digests.of(model, _model_files(model)),
+            data=digests.of(data, _data_files(data, store.folder)),
+            model=digests.of(model, _model_files(model)),
         )
         digests.note()
         return contents
@@ -124,11 +117,10 @@ def _changes(before: Files | None, now: Files) -> str:
 
     changes = [f"{name} is gone" for name in before if name not in now]
     changes += [f"{name} is new" for name in now if name not in before]
-    changes += [
-        f"{name} holds something else"
-        for name in now
-        if name in before and before[name] != now[name]
-    ]
+    for name in now:
+        if name in before and before[name] != now[name]:
+            changes.append(f"{name} holds something else")
+
     more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
     return ", ".join(changes[:3]) + more
 
@@ -156,17 +148,14 @@ class _Digests:
         if not self._new:
             return
 
+        path = self._store.digests
         with suppress(StoreError), self._store.locks.hold("digests"):
+            # read again, because others may have noted something since
             known: dict[str, Any] = {}
             with suppress(StoreError):
-                known = (
-                    dict(read_sealed(self._store.digests)["files"])
-                    if self._store.digests.exists()
-                    else {}
-                )
-            write_sealed(
-                self._store.digests, {"schema": SCHEMA, "files": known | self._new}
-            )
+                if path.exists():
+                    known = dict(read_sealed(path)["files"])
+            write_sealed(path, {"schema": SCHEMA, "files": known | self._new})
 
     def _digest(self, path: Path) -> str:
         try:
@@ -183,6 +172,7 @@ class _Digests:
                 f"could not read {path} ({reason}); check the file and who may read it"
             ) from reason
 
+        # one that has just been written may be written again within the same tick of its clock
         if time.time() - state.st_mtime > _FRESH:
             self._new[name] = [state.st_size, state.st_mtime_ns, digest]
         return digest
@@ -202,12 +192,9 @@ def _data_files(place: Path | None, store: Path) -> Iterator[Path]:
         json_of_data = path.suffix.lower() == ".json" and inside[:-1] in ((), ("data",))
         is_data = path.suffix.lower() in _TABLES | _IMAGES or json_of_data
         hidden = any(part.startswith(".") for part in inside)
-        if (
-            is_data
-            and not hidden
-            and path.is_file()
-            and not path.resolve().is_relative_to(ours)
-        ):
+        if not is_data or hidden or not path.is_file():
+            continue
+        if not path.resolve().is_relative_to(ours):
             yield path
 
 

@@ -5,32 +5,27 @@ Nothing is ever deleted: what is damaged, and what was made from it, goes to ``D
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.content import short
-from ..core.errors import SoupError, StoreError
-from ..core.files import half_written, read_tensors
-from ..core.ticket import Ticket
-from ..recipes import toml
-from ..recipes.recipe import Recipe
-from . import index
-from .cell import Cell, unlinked
+from ..core.errors import StoreError
+from ..core.files import half_written
+from . import checks, index
+from .cell import Cell
 from .locks import Locks
-from .plain import as_json, intact, read_json
-from .record import read_run, read_transfer
+from .quarantine import Quarantine
 from .store import ROOMS, Store
-from .tensors import read_checked
 
 # as files and exports are named until they are whole
 _HALF = re.compile(r"\..+\.[0-9a-f]{32}", re.DOTALL)
-_OLD = 600  # seconds after which nobody writes to a half-written file any more
+HALF_WRITTEN = "half-written: its writer was killed"
+# seconds after which nobody writes to a half-written file any more
+_OLD = 600
 
 _AFTER = {
     "recipe.toml": (),
@@ -84,39 +79,43 @@ def examine(store: Store, *, mend: bool = True) -> Health:
             f"no folder at {store.folder}; give the folder that runs are kept in"
         )
 
-    aside = _Aside(store.folder) if mend else None
-    findings = [_moved(finding, store.folder, aside) for finding in _links(store)]
+    quarantine = Quarantine(store.folder) if mend else None
+    findings = list(_put_aside(_links(store), store.folder, quarantine))
     if findings and not mend:
-        return Health(0, 0, 0, 0, tuple(findings))  # nothing is looked at through a link
+        # nothing is looked at through a link
+        return Health(0, 0, 0, 0, tuple(findings))
 
     busy = 0
     for cell in [*store.cells(), *store.unfinished_transfers()]:
         with _attempt(cell, mend=mend) as free:
             if free:
-                findings += [
-                    _moved(finding, cell.folder, aside) for finding in _cell(cell)
-                ]
+                findings += _put_aside(_cell(cell), cell.folder, quarantine)
             else:
                 busy += 1
 
     shelved = store.shelved()
     for path in shelved:
-        findings += _shelved(path, aside)
+        findings += _shelved(path, quarantine)
 
     transfers = store.transfer_records()
     for path in transfers:
-        findings += [_moved(finding, store.folder, aside) for finding in _transfer(path)]
+        findings += _put_aside(_transfer(path), store.folder, quarantine)
+    findings += _put_aside(_litter(store), store.folder, quarantine)
 
-    findings += [_moved(finding, store.folder, aside) for finding in _litter(store)]
+    # last, because a record that has just been put aside is no longer where the index knows it
     known = {finding.path for finding in findings}
     findings += [finding for finding in _lost(store) if finding.path not in known]
-
     if mend:
         index.rebuild(store)
+
     cells = store.cells()
-    finished = sum(cell.record.exists() for cell in cells)
     return Health(
-        len(cells), finished, len(shelved), busy, tuple(findings), len(transfers)
+        cells=len(cells),
+        finished=sum(cell.record.exists() for cell in cells),
+        shelved=len(shelved),
+        busy=busy,
+        findings=tuple(findings),
+        transfers=len(transfers),
     )
 
 
@@ -148,146 +147,63 @@ def _litter(store: Store) -> Iterator[Finding]:
     for folder in (store.folder, *(store.folder / name for name in ROOMS)):
         for path in sorted(folder.glob(".*")):
             if _HALF.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _OLD:
-                yield Finding(path, "half-written: its writer was killed")
+                yield Finding(path, HALF_WRITTEN)
 
 
 def _cell(cell: Cell) -> Iterator[Finding]:
     """What is wrong with the files of one cell."""
-    checks: dict[str, Callable[[Path], str | None]] = {
-        "recipe.toml": lambda path: _recipe(path, cell),
-        "contents.json": _plain,
-        "draw.json": _bill,
-        "train.json": _bill,
-        "failed.json": _plain,
-        "ticket.safetensors": _ticket,
-        "model.safetensors": _weights,
-        "record.json": lambda path: _plain(path) or _record(path, cell),
+    checked: dict[str, Callable[[Path], str | None]] = {
+        "recipe.toml": lambda path: checks.recipe(path, cell),
+        "contents.json": checks.plain,
+        "draw.json": checks.bill,
+        "train.json": checks.bill,
+        "failed.json": checks.plain,
+        "ticket.safetensors": checks.ticket,
+        "model.safetensors": checks.weights,
+        "record.json": lambda path: checks.run_record(path, cell),
     }
-    for name, check in checks.items():
+    for name, check in checked.items():
         path = cell.folder / name
-        what = _irregular(path) or (check(path) if path.exists() else None)
-        if what:
-            yield Finding(path, what)
+        # what is no file is not opened: reading a pipe would wait for ever
+        damage = checks.irregular(path) or (check(path) if path.exists() else None)
+        if damage:
+            yield Finding(path, damage)
 
+    # bookmarks, each in the folder of its stage
     for path in sorted(cell.folder.glob("*/*.safetensors")):
-        what = _irregular(path) or _weights(path)
-        if what:
-            yield Finding(path, what)
+        damage = checks.irregular(path) or checks.weights(path)
+        if damage:
+            yield Finding(path, damage)
 
     for path in cell.litter():
-        yield Finding(path, "half-written: its writer was killed")
+        yield Finding(path, HALF_WRITTEN)
     for folder in sorted(cell.folder.glob("*/")):
         for path in sorted(folder.glob(".*")):
             if _HALF.fullmatch(path.name):
-                yield Finding(path, "half-written: its writer was killed")
-
-
-def _irregular(path: Path) -> str | None:
-    """Whether something stands at *path* that is no file, and would be waited for or followed where it is read."""
-    if path.is_symlink():
-        return "is a symbolic link; it was not followed"
-    if path.exists() and not path.is_file():
-        return "is no regular file"
-    return None
-
-
-def _plain(path: Path) -> str | None:
-    """Whether JSON is to the byte what was written."""
-    try:
-        text = path.read_bytes().decode()
-        facts = json.loads(text)
-    except (OSError, ValueError, RecursionError) as reason:
-        return f"cannot be read ({reason})"
-    if not isinstance(facts, dict) or as_json(facts) != text:
-        return "is not as it was written"
-    return None if intact(facts) else "does not match its checksum"
-
-
-def _bill(path: Path) -> str | None:
-    """Whether JSON is the bill of a stage."""
-    what = _plain(path)
-    if what:
-        return what
-    return (
-        None if {"bill", "seconds"} <= read_json(path).keys() else "is no bill of a stage"
-    )
-
-
-def _recipe(path: Path, cell: Cell) -> str | None:
-    try:
-        recipe = Recipe.parse(toml.read(path), str(path))
-    except SoupError as reason:
-        return f"is no recipe ({reason})"
-    return (
-        None
-        if recipe.key.startswith(cell.key)
-        else "is another recipe than this folder's"
-    )
-
-
-def _record(path: Path, cell: Cell) -> str | None:
-    refusal = _refused(lambda: read_run(path))
-    if refusal:
-        return refusal
-
-    record = read_run(path)
-    if not record.key.startswith(cell.key):
-        return "is another run's record"
-    if (
-        cell.ticket.exists()
-        and not _ticket(cell.ticket)
-        and cell.load_ticket().digest != record.ticket.digest
-    ):
-        return "is of another ticket than the one beside it"
-    return None
+                yield Finding(path, HALF_WRITTEN)
 
 
 def _transfer(path: Path) -> Iterator[Finding]:
     """What is wrong with the record of a transfer, or with one that is half-written beside it."""
-    if what := _plain(path):
-        yield Finding(path, what)
-    elif refusal := _refused(lambda: read_transfer(path)):
-        yield Finding(path, refusal)
-    elif not read_transfer(path).key.startswith(path.stem):
-        yield Finding(path, "is another transfer's record")
+    damage = checks.transfer_record(path)
+    if damage:
+        yield Finding(path, damage)
     for half in half_written(path):
-        yield Finding(half, "half-written: its writer was killed")
+        yield Finding(half, HALF_WRITTEN)
 
 
-def _ticket(path: Path) -> str | None:
-    return _refused(lambda: Ticket.load(path))
-
-
-def _weights(path: Path) -> str | None:
-    """Whether tensors are the ones that were written."""
-    try:
-        read_tensors(path, StoreError, "file of tensors")
-    except StoreError as reason:
-        return f"cannot be read ({reason})"
-    return (
-        "does not match its checksum"
-        if _refused(lambda: read_checked(path, "file of tensors"))
-        else None
-    )
-
-
-def _shelved(path: Path, aside: _Aside | None) -> list[Finding]:
+def _shelved(path: Path, quarantine: Quarantine | None) -> list[Finding]:
     """What is wrong with a whole training, unless somebody is at it."""
-    if aside is None:
-        what = _irregular(path) or _weights(path)
-        return [Finding(path, what)] if what else []
+    if quarantine is None:
+        damage = checks.irregular(path) or checks.weights(path)
+        return [Finding(path, damage)] if damage else []
 
+    # held while it is read and moved, or it could be made again in between
     with Locks(path.parent).attempt(path.stem) as free:
-        what = (_irregular(path) or _weights(path)) if free else None
-        return [_moved(Finding(path, what), path.parent, aside)] if what else []
-
-
-def _refused(read: Callable[[], object]) -> str | None:
-    try:
-        read()
-    except SoupError as reason:
-        return f"cannot be read ({reason})"
-    return None
+        damage = (checks.irregular(path) or checks.weights(path)) if free else None
+        if not damage:
+            return []
+        return _put_aside([Finding(path, damage)], path.parent, quarantine)
 
 
 def _lost(store: Store) -> Iterator[Finding]:
@@ -306,7 +222,9 @@ def _lost(store: Store) -> Iterator[Finding]:
             folder = cell.folder if cell else store.folder / short(key)
             yield Finding(folder, f"the record of {label} is gone; a sweep runs it again")
             continue
-        with suppress(StoreError):  # then it was found above
+
+        # a record that cannot be read has been found already
+        with suppress(StoreError):
             if (cell.load_record().checksum or None) != entry["checksum"]:
                 yield Finding(
                     cell.record,
@@ -314,38 +232,19 @@ def _lost(store: Store) -> Iterator[Finding]:
                 )
 
 
-def _moved(finding: Finding, folder: Path, aside: _Aside | None) -> Finding:
-    """*finding*, put aside with what was made from it, if things are put aside at all."""
-    if aside is None:
-        return finding
+def _put_aside(
+    findings: Iterable[Finding], folder: Path, quarantine: Quarantine | None
+) -> list[Finding]:
+    """*findings*, each put aside with what was made from it, if things are put aside at all."""
+    if quarantine is None:
+        return list(findings)
 
-    goal = aside(finding.path)
-    if finding.path.parent == folder:
-        for name in _AFTER.get(finding.path.name, ()):
-            aside(folder / name)
-    return Finding(finding.path, finding.what, goal)
-
-
-class _Aside:
-    """Moves files into a quarantine of this very moment, under the path they had."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._folder = unlinked(root / "quarantine") / datetime.now(UTC).strftime(
-            "%Y%m%d-%H%M%S-%f"
-        )
-
-    def __call__(self, path: Path) -> Path | None:
-        """Where *path* is now; None if it went already. Raises StoreError when it cannot be moved."""
-        if not path.exists() and not path.is_symlink():
-            return None
-
-        goal = self._folder / path.relative_to(self._root)
-        try:
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(goal)
-        except OSError as reason:
-            raise StoreError(
-                f"could not move {path} to {goal} ({reason}); make room or change its owner"
-            ) from reason
-        return goal
+    moved = []
+    # as each is found: what was made from a damaged file is gone before it would be looked at itself
+    for finding in findings:
+        goal = quarantine.take(finding.path)
+        if finding.path.parent == folder:
+            for name in _AFTER.get(finding.path.name, ()):
+                quarantine.take(folder / name)
+        moved.append(replace(finding, aside=goal))
+    return moved

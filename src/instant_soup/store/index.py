@@ -22,6 +22,7 @@ def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
     path = store.index
     if not path.exists():
         return {}
+
     facts = read_json(path)
     if facts.get("schema") != SCHEMA or not _whole(facts.get("runs")):
         raise StoreError(
@@ -41,11 +42,14 @@ def _whole(runs: object) -> bool:
         "checksum": (str, type(None)),
     }
 
-    return isinstance(runs, dict) and all(
-        isinstance(noted, dict)
-        and all(isinstance(noted.get(name), kind) for name, kind in kinds.items())
-        for noted in runs.values()
-    )
+    if not isinstance(runs, dict):
+        return False
+    for noted in runs.values():
+        if not isinstance(noted, dict):
+            return False
+        if not all(isinstance(noted.get(name), kind) for name, kind in kinds.items()):
+            return False
+    return True
 
 
 def add(store: Store, record: Record) -> None:
@@ -70,6 +74,7 @@ def rebuild(store: Store) -> int:
                 with suppress(StoreError):
                     record = read_run(cell.record)
                     entries[record.key] = entry(record)
+
         write_json(store.index, {"schema": SCHEMA, "runs": entries})
     return len(entries)
 

@@ -66,9 +66,10 @@ class Locks:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as reason:
             raise _unusable(self.folder, reason) from reason
-        return FileLock(
-            self.folder / f"{name}.lock", is_singleton=True, thread_local=False
-        )
+
+        # one object a path, so that a process that holds a lock may take it again
+        path = self.folder / f"{name}.lock"
+        return FileLock(path, is_singleton=True, thread_local=False)
 
 
 def _unusable(folder: Path, reason: Exception) -> StoreError:

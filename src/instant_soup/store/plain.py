@@ -78,6 +78,5 @@ def sealed(facts: Mapping[str, Any]) -> bool:
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:
-    return content_key(
-        {name: value for name, value in facts.items() if name != "checksum"}
-    )
+    others = {name: value for name, value in facts.items() if name != "checksum"}
+    return content_key(others)

@@ -292,10 +292,9 @@ def _with_recipe_of_today(recipe: Any) -> Any:
         return recipe  # whoever types it says what is wrong
 
     name = recipe["method"].get("name")
-    method = {
-        **(_ONCE.get(name, {}) if isinstance(name, str) else {}),
-        **recipe["method"],
-    }
+    once = _ONCE.get(name, {}) if isinstance(name, str) else {}
+    method = {**once, **recipe["method"]}
+    # up to schema 3 they were knobs of the method itself
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}

@@ -58,24 +58,22 @@ def save(
         beside.mkdir(parents=True)
     team.told(None)  # before anyone writes into it
 
-    whole = {
-        key: list(tensor.shape)
-        for key, tensor in tensors.items()
-        if not isinstance(tensor, DTensor)
-    }
-    solid = {
-        key: tensor.detach().reshape(-1) if key in whole else tensor
-        for key, tensor in tensors.items()
-    }
-    write(
-        solid, storage_writer=HuggingFaceStorageWriter(str(beside), save_distributed=True)
-    )
+    # what every rank has whole is written flat, and its shape is noted
+    whole: dict[str, list[int]] = {}
+    solid: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        if isinstance(tensor, DTensor):
+            solid[key] = tensor
+        else:
+            whole[key] = list(tensor.shape)
+            solid[key] = tensor.detach().reshape(-1)
+
+    writer = HuggingFaceStorageWriter(str(beside), save_distributed=True)
+    write(solid, storage_writer=writer)
 
     if team.rank == 0:
-        write_sealed(
-            beside / _FACTS,
-            {"facts": dict(facts), "whole": whole, "files": _digests(beside)},
-        )
+        notes = {"facts": dict(facts), "whole": whole, "files": _digests(beside)}
+        write_sealed(beside / _FACTS, notes)
         beside.rename(folder / name)
         for old in _saved(folder, place):
             if old.name != name:
@@ -108,9 +106,8 @@ def load(
 
     tensors = {}
     for key, tensor in room.items():
-        tensors[key] = (
-            tensor.view(notes["whole"][key]) if key in notes["whole"] else tensor
-        )
+        shape = notes["whole"].get(key)
+        tensors[key] = tensor if shape is None else tensor.view(shape)
     return tensors, notes["facts"]
 
 
@@ -121,9 +118,8 @@ def remove(folder: Path, place: str) -> None:
 
 
 def _saved(folder: Path, place: str) -> list[Path]:
-    return [
-        path for path in folder.glob(f"{escape(place)}-*.pieces") if not path.is_symlink()
-    ]
+    folders = folder.glob(f"{escape(place)}-*.pieces")
+    return [path for path in folders if not path.is_symlink()]
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -55,15 +55,15 @@ class Store:
     def cell(self, recipe: Recipe, team: Team = ALONE) -> Cell:
         """Where *recipe* is or will be kept; nothing is written yet. Raises StoreError where that is a link."""
         key = short(recipe.key)
+        # up to version 0.1 the key alone was the name
         bare = self.folder / key
         folder = bare if bare.exists() else self.folder / f"{_title(recipe)}_{key}"
         return Cell(unlinked(folder), self.save_every, team)
 
     def cell_of(self, key: str) -> Cell:
         """The cell of the recipe with this *key*, whatever is known of it otherwise."""
-        return self.by_key().get(short(key)) or Cell(
-            self.folder / short(key), self.save_every
-        )
+        cell = self.by_key().get(short(key))
+        return cell or Cell(self.folder / short(key), self.save_every)
 
     def by_key(self) -> dict[str, Cell]:
         """Every cell that is there, by its short key."""
@@ -76,11 +76,9 @@ class Store:
     def _cells_in(self, folder: Path) -> list[Cell]:
         cells = []
         for path in sorted(folder.glob("*/")):
-            if (
-                path.name not in ROOMS
-                and not path.name.startswith(".")
-                and not path.is_symlink()
-            ):
+            of_the_store = path.name in ROOMS or path.name.startswith(".")
+            # what a link leads to is not ours: cells are emptied, and moved when they are damaged
+            if not of_the_store and not path.is_symlink():
                 cells.append(Cell(path, self.save_every))
         return cells
 

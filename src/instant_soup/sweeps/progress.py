@@ -44,14 +44,13 @@ class Progress:
     def begin(
         self, recipe: Recipe, tell: Callable[[str, Pulse], None] | None, task: CourseTask
     ) -> Watch:
-        """What `run` is to tell: it is noted here, and passed on to *tell*."""
+        """What `run` is to call as it goes on: it notes in this file where the run stands, and calls *tell*, too."""
         draw, train = rehearse(recipe, Sizes.of(task))
-        expected = draw.spent.passes + train.spent.passes
         facts = {
             "pid": os.getpid(),
             "host": platform.node(),
             "since": time.time(),
-            "expected": expected,
+            "expected": draw.spent.passes + train.spent.passes,
         }
         write_json(self.path, {**facts, "passes": 0, "stage": "begins"})
 
@@ -62,11 +61,10 @@ class Progress:
                 now = {
                     "passes": sum(self._passes.values()),
                     "stage": f"{stage}: {pulse.purpose}",
+                    "loss": pulse.loss,
+                    "sparsity": pulse.sparsity,
                 }
-                write_json(
-                    self.path,
-                    {**facts, **now, "loss": pulse.loss, "sparsity": pulse.sparsity},
-                )
+                write_json(self.path, {**facts, **now})
 
             if tell:
                 tell(stage, pulse)

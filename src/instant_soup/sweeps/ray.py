@@ -1,4 +1,4 @@
-"""Cluster: a sweep on Ray. Each run is a task with its needs declared; the store says what is done, as for any sweep.
+"""Ray: a sweep on a cluster. Each run is a task with its needs declared; the store says what is done, as for any sweep.
 
 Ray places the tasks and does again what dies with its node. What it forgets with the cluster is in the store: the same
 command goes on from there, on another cluster too.
@@ -26,7 +26,7 @@ from .progress import Progress
 from .sweep import PATIENCE, Sweep
 
 
-def cluster(sweep: Sweep, workers: int | None, address: str) -> Iterator[None]:
+def on_ray(sweep: Sweep, workers: int | None, address: str) -> Iterator[None]:
     """Let the Ray cluster at *address* carry out *sweep*; yields about once a second until nothing is left.
 
     Args:
@@ -38,9 +38,9 @@ def cluster(sweep: Sweep, workers: int | None, address: str) -> Iterator[None]:
         StoreError: the store cannot be written.
         EngineError: there is no cluster, or no node has room for a run.
     """
-    sweep = replace(
-        sweep, store=replace(sweep.store, folder=sweep.store.folder.resolve())
-    )
+    # tasks start in folders of their own, where a relative path means another place
+    store = replace(sweep.store, folder=sweep.store.folder.resolve())
+    sweep = replace(sweep, store=store)
     sweep.begin()
     ours = connect(address)
     try:
@@ -51,31 +51,34 @@ def cluster(sweep: Sweep, workers: int | None, address: str) -> Iterator[None]:
 
 
 def _carried_out(sweep: Sweep, workers: int | None) -> Iterator[None]:
-    needs = _Needs(sweep.store)
+    resources = _Resources(sweep.store)
     under_way: dict[Any, Wanted] = {}
 
     try:
         while True:
-            left = [one for one in sweep.wanted if one not in under_way.values()]
-            states = {one.key: sweep.state(one) for one in left}
-            for one in (
-                left if workers is None else left[: max(0, workers - len(under_way))]
-            ):
-                if states[one.key] in ("to do", "begun"):
-                    under_way[
-                        needs.declared(one).remote(
-                            sweep.place, sweep.store, one.key, needs.cpus
-                        )
-                    ] = one
-            if not under_way and all(
-                state in ("done", "failed") for state in states.values()
-            ):
+            waiting = [
+                wanted for wanted in sweep.wanted if wanted not in under_way.values()
+            ]
+            states = {wanted.key: sweep.state(wanted) for wanted in waiting}
+            if workers is not None:
+                waiting = waiting[: max(0, workers - len(under_way))]
+
+            for wanted in waiting:
+                if states[wanted.key] in ("to do", "begun"):
+                    task = resources.task_for(wanted)
+                    reference = task.remote(
+                        sweep.place, sweep.store, wanted.key, resources.cpus
+                    )
+                    under_way[reference] = wanted
+
+            ended = all(state in ("done", "failed") for state in states.values())
+            if ended and not under_way:
                 return
-            over, _ = (
-                ray.wait(list(under_way), timeout=PATIENCE) if under_way else ((), ())
-            )
-            for reference in over:
-                _end(sweep, under_way.pop(reference), reference)
+
+            if under_way:
+                over, _ = ray.wait(list(under_way), timeout=PATIENCE)
+                for reference in over:
+                    _end(sweep, under_way.pop(reference), reference)
             yield
     finally:
         for reference in under_way:
@@ -83,43 +86,49 @@ def _carried_out(sweep: Sweep, workers: int | None) -> Iterator[None]:
             ray.cancel(reference, force=True)
 
 
-def _end(sweep: Sweep, one: Wanted, reference: Any) -> None:
+def _end(sweep: Sweep, wanted: Wanted, reference: Any) -> None:
     """Take note of how a task ended. Raises StoreError where it could not write."""
     try:
-        if (unusable := ray.get(reference)) is not None:
-            raise StoreError(unusable)
+        unusable = ray.get(reference)
     except RayError as error:
-        known = sweep.ready(one) or one
+        known = sweep.ready(wanted) or wanted
         Progress.of(sweep.store, known.recipe).end()
         why = str(error).strip().splitlines()[0]
         sweep.note(
             sweep.store.cell(known.recipe),
             f"its worker was lost {DEATHS} times, or could not begin: {why}",
         )
+    else:
+        if unusable is not None:
+            raise StoreError(unusable)
 
 
-class _Needs:
+class _Resources:
     """What a run takes: as many CPUs as it has threads, a GPU where there are any, and memory where it is known."""
 
     def __init__(self, store: Store) -> None:
-        self.cpus, self._store = torch.get_num_threads(), store
+        self.cpus = torch.get_num_threads()
+        self._store = store
         self._gpus = gpus()
-        room(self.cpus, self._gpus)
-        self._most = max(
+        room(
+            self.cpus, self._gpus
+        )  # it refuses a cluster in which no run could ever start
+        memories = [
             int(node["Resources"].get("memory", 0))
             for node in ray.nodes()
             if node["Alive"]
-        )
+        ]
+        self._most = max(memories)
 
-    def declared(self, one: Wanted) -> Any:
-        """A task for *one*. It asks for no more memory than the largest node has, and so for all of that at most."""
-        known = memory(one.recipe, self._store)
-        needed = {} if known is None else {"memory": min(known, self._most)}
+    def task_for(self, wanted: Wanted) -> Any:
+        """A task that does one run. It asks for no more memory than the largest node has, or it would wait forever."""
+        estimate = memory(wanted.recipe, self._store)
+        needed = {} if estimate is None else {"memory": min(estimate, self._most)}
         return ray.remote(_take).options(
             num_cpus=self.cpus,
             num_gpus=self._gpus,
             max_retries=DEATHS - 1,
-            name=one.recipe.label,
+            name=wanted.recipe.label,
             **needed,
         )
 
@@ -128,8 +137,10 @@ def _take(place: Path, store: Store, key: str, threads: int) -> str | None:
     """A task's work: one run. Why the store cannot be written, if it cannot."""
     compute(threads)
     sweep = Sweep.begun(place, store)
+    wanted = next(wanted for wanted in sweep.wanted if wanted.key == key)
     try:
-        sweep.take(next(one for one in sweep.wanted if one.key == key))
+        sweep.take(wanted)
     except StoreError as error:
+        # returned and not raised: Ray would do again what fails, and this would fail again
         return str(error)
     return None

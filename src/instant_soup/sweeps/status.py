@@ -69,24 +69,29 @@ def sweeps(store: Store) -> tuple[Sweep, ...]:
         raise StoreError(
             f"no folder at {store.folder}; give the folder that runs are kept in"
         )
-    found = tuple(Sweep.begun(place, store) for place in store.sweeps())
-    if not found:
+
+    begun = tuple(Sweep.begun(place, store) for place in store.sweeps())
+    if not begun:
         count = sum(cell.record.exists() for cell in store.cells())
         raise StoreError(
             f"no sweep was begun in {store.folder}, which holds {count} finished runs; begin one"
         )
-    return found
+    return begun
 
 
 class Board:
     """Where sweeps stand, looked at again and again: what is done stays done and is read once."""
 
     def __init__(self, sweeps: Iterable[Sweep]) -> None:
-        self._wanted = {one.key: (sweep, one) for sweep in sweeps for one in sweep.wanted}
+        self._wanted = {
+            wanted.key: (sweep, wanted) for sweep in sweeps for wanted in sweep.wanted
+        }
         self._done: dict[str, Row] = {}
         self._expected: dict[str, int] = {}
         self._sizes: dict[str, Sizes] = {}
-        self._seconds = self._passes = 0.0
+        # of all that is done, for the time that a pass takes
+        self._seconds = 0.0
+        self._passes = 0.0
 
     def look(self) -> Standing:
         """Where all runs stand now; what several sweeps ask for counts once."""
@@ -107,90 +112,101 @@ class Board:
             return reason
         return state
 
-    def _finished(self, sweep: Sweep, one: Wanted) -> Row:
-        known = sweep.ready(one) or one
+    def _finished(self, sweep: Sweep, wanted: Wanted) -> Row:
+        known = sweep.ready(wanted) or wanted
         record = read_run(sweep.store.cell(known.recipe).record)
         self._sizes[_setting(known.recipe)] = Sizes.recorded(record, known.recipe)
 
         bill = record.cost
-        passes = sum(
-            cost.passes for stage in bill.stages.values() for cost in stage.values()
-        )
-        self._seconds += record.seconds.total
+        passes = 0
+        for stage in bill.stages.values():
+            passes += sum(work.passes for work in stage.values())
+
+        # what was reused took this run no time
         self._passes += passes - bill.reused.passes
+        self._seconds += record.seconds.total
         note = f"{record.metric} {record.figure:.4f}, {bill.multiple_of_T:.2f} T"
         return _titled(known, "done", note, share=1.0, left=0)
 
     def _row(self, key: str, state: State | StoreError) -> Row:
-        sweep, one = self._wanted[key]
+        sweep, wanted = self._wanted[key]
         if isinstance(state, StoreError):
-            return _titled(one, "failed", str(state))
+            return _titled(wanted, "failed", str(state))
 
-        known = sweep.ready(one) or one
+        known = sweep.ready(wanted) or wanted
         if state == "failed":
-            return _titled(known, state, sweep.failure(one))
-        expected = self._passes_of(one)
-        if state == "waits" and one.like:
-            return _titled(known, state, f"for {one.like.label}", left=expected)
-        row = _titled(known, state, left=expected)
-        return (
-            _running(row, Progress.of(sweep.store, known.recipe).read())
-            if state == "running"
-            else row
-        )
+            return _titled(known, state, sweep.failure(wanted))
 
-    def _passes_of(self, one: Wanted) -> int | None:
+        expected = self._passes_of(wanted)
+        if state == "waits" and wanted.like:
+            return _titled(known, state, f"for {wanted.like.label}", left=expected)
+
+        row = _titled(known, state, left=expected)
+        if state == "running":
+            return _running(row, Progress.of(sweep.store, known.recipe).read())
+        return row
+
+    def _passes_of(self, wanted: Wanted) -> int | None:
         """Passes that a run takes in all, as soon as a run on its task has said how large that is."""
-        if (key := one.key) not in self._expected:
-            sizes = self._sizes.get(_setting(one.recipe)) or Sizes.known(one.recipe)
-            if sizes is None:
-                return None
-            try:
-                # as long as what it follows, if it follows one
-                draw, train = rehearse(one.like or one.recipe, sizes)
-                self._expected[key] = draw.spent.passes + train.spent.passes
-            except (
-                SoupError
-            ):  # it cannot be done: whoever takes it notes why, and the others go on
-                self._expected[key] = 0
+        key = wanted.key
+        if key in self._expected:
+            return self._expected[key]
+
+        sizes = self._sizes.get(_setting(wanted.recipe)) or Sizes.known(wanted.recipe)
+        if sizes is None:
+            return None
+
+        try:
+            # as long as what it follows, if it follows one
+            draw, train = rehearse(wanted.like or wanted.recipe, sizes)
+            self._expected[key] = draw.spent.passes + train.spent.passes
+        except SoupError:
+            # it cannot be done: whoever takes it notes why, and the others go on
+            self._expected[key] = 0
 
         return self._expected[key]
 
     def _left(self, rows: tuple[Row, ...]) -> float | None:
+        """Seconds until all is done, by what passes took so far; None where that cannot be said."""
         waiting = [row.left for row in rows if row.state not in ("done", "failed")]
         if not waiting:
             return 0.0
-        if not self._passes or None in waiting:
+
+        known = [left for left in waiting if left is not None]
+        if not self._passes or len(known) < len(waiting):
             return None
+
         hands = max(1, sum(row.state == "running" for row in rows))
-        return sum(left or 0 for left in waiting) * self._seconds / self._passes / hands
+        return sum(known) * self._seconds / self._passes / hands
 
 
 def _titled(
-    one: Wanted,
+    wanted: Wanted,
     state: State,
     note: str = "",
     *,
     share: float = 0.0,
     left: int | None = None,
 ) -> Row:
-    return Row(one.name or one.recipe.label, one.recipe.label, state, note, share, left)
+    label = wanted.recipe.label
+    return Row(wanted.name or label, label, state, note, share, left)
 
 
 def _running(row: Row, facts: Mapping[str, Any]) -> Row:
     if not facts:
-        return row
-    passes, expected = facts["passes"], facts["expected"]
-    note = facts["stage"] + (
-        f", loss {facts['loss']:.3f}" if facts.get("loss") is not None else ""
-    )
-    share, left = min(1.0, passes / expected), max(0, expected - passes)
+        return row  # it has just begun, or just ended
+
+    passes = facts["passes"]
+    expected = facts["expected"]
+    note = facts["stage"]
+    if facts.get("loss") is not None:
+        note += f", loss {facts['loss']:.3f}"
 
     return replace(
         row,
         note=note,
-        share=share,
-        left=left,
+        share=min(1.0, passes / expected),
+        left=max(0, expected - passes),
         seconds=time.time() - facts["since"],
         host=facts["host"],
     )
@@ -198,9 +214,5 @@ def _running(row: Row, facts: Mapping[str, Any]) -> Row:
 
 def _setting(recipe: Recipe) -> str:
     """What sizes depend on."""
-    return json.dumps(
-        {
-            part: recipe.model_dump(mode="json")[part]
-            for part in ("task", "data", "training")
-        }
-    )
+    fields = recipe.model_dump(mode="json")
+    return json.dumps({part: fields[part] for part in ("task", "data", "training")})

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from ..core.budget import Pulse
 from ..core.errors import RecipeError, SoupError, StoreError
@@ -51,9 +51,8 @@ class Sweep:
     @property
     def key(self) -> str:
         """Content key of what is asked for."""
-        return hashlib.sha256(
-            "".join(one.key for one in self.wanted).encode()
-        ).hexdigest()
+        keys = "".join(wanted.key for wanted in self.wanted)
+        return hashlib.sha256(keys.encode()).hexdigest()
 
     @property
     def place(self) -> Path:
@@ -62,23 +61,14 @@ class Sweep:
 
     def begin(self) -> None:
         """Note in the store what is asked for, so that others can say how far it is. Raises StoreError."""
-        wanted = [
-            {
-                "name": one.name,
-                "recipe": one.recipe.model_dump(mode="json"),
-                "like": one.like and one.like.model_dump(mode="json"),
-            }
-            for one in self.wanted
-        ]
-        write_sealed(
-            self.place,
-            {
-                "source": self.source,
-                "since": self.since,
-                "slim": self.slim,
-                "wanted": wanted,
-            },
-        )
+        notes = []
+        for wanted in self.wanted:
+            like = wanted.like and wanted.like.model_dump(mode="json")
+            recipe = wanted.recipe.model_dump(mode="json")
+            notes.append({"name": wanted.name, "recipe": recipe, "like": like})
+
+        facts = {"source": self.source, "since": self.since, "slim": self.slim}
+        write_sealed(self.place, {**facts, "wanted": notes})
 
     def must_have_begun(self) -> None:
         """Raises StoreError unless this very sweep was begun in its store."""
@@ -93,20 +83,14 @@ class Sweep:
         """The sweep that was noted at *place*. Raises StoreError when it is damaged."""
         facts = read_json(place)
         try:
-            wanted = tuple(
-                Wanted(
-                    one["name"],
-                    Recipe.parse(one["recipe"]),
-                    one["like"] and Recipe.parse(one["like"]),
-                )
-                for one in facts["wanted"]
-            )
+            wanted = tuple(_as_noted(note) for note in facts["wanted"])
             sweep = cls(wanted, store, facts["source"], facts["slim"], facts["since"])
         except (KeyError, TypeError, RecipeError) as reason:
             raise StoreError(
                 f"{place} is no sweep of this version ({reason}); begin it again from its recipe"
             ) from reason
 
+        # last: what does not even have the right fields was made by another version, not edited
         if not intact(facts):
             raise StoreError(
                 f"{place} does not match its checksum, so it was edited; begin it again from its recipe"
@@ -115,26 +99,24 @@ class Sweep:
 
     # what stands where
 
-    def ready(self, one: Wanted) -> Wanted | None:
-        """*one* with its budget known; None as long as the run that says it is not done."""
-        if one.like is None:
-            return one
-        cell = self.store.cell(one.like)
-        return (
-            one.with_budget(budget_like(cell.load_record()))
-            if cell.record.exists()
-            else None
-        )
+    def ready(self, wanted: Wanted) -> Wanted | None:
+        """*wanted* with its budget known; None as long as the run that says it is not done."""
+        if wanted.like is None:
+            return wanted
 
-    def state(self, one: Wanted) -> State:
-        """How far *one* is."""
-        if (known := self.ready(one)) is None:
-            return (
-                "failed"
-                if one.like and self._failed(self.store.cell(one.like))
-                else "waits"
-            )
+        cell = self.store.cell(wanted.like)
+        if not cell.record.exists():
+            return None
+        return wanted.with_budget(budget_like(cell.load_record()))
 
+    def state(self, wanted: Wanted) -> State:
+        """How far a run is."""
+        known = self.ready(wanted)
+        if known is None:
+            doomed = wanted.like and self._failed(self.store.cell(wanted.like))
+            return "failed" if doomed else "waits"
+
+        # in this order: a run that is done is done, whatever failed before and whoever looks at it again
         cell = self.store.cell(known.recipe)
         if cell.record.exists():
             return "done"
@@ -145,20 +127,20 @@ class Sweep:
 
         return "begun" if cell.folder.exists() else "to do"
 
-    def failure(self, one: Wanted) -> str:
-        """Why *one* failed, in a sentence."""
-        recipe = known.recipe if (known := self.ready(one)) else one.like
-        cell = self.store.cell(recipe or one.recipe)
-        return (
-            str(read_sealed(cell.failure)["error"])
-            if cell.failure.exists()
-            else "what it waits for failed"
-        )
+    def failure(self, wanted: Wanted) -> str:
+        """Why a run failed, in a sentence."""
+        known = self.ready(wanted)
+        recipe = known.recipe if known else wanted.like
+        cell = self.store.cell(recipe or wanted.recipe)
+        if not cell.failure.exists():
+            return "what it waits for failed"
+        return str(read_sealed(cell.failure)["error"])
 
     def _failed(self, cell: Cell) -> bool:
-        return (
-            cell.failure.exists() and str(read_sealed(cell.failure)["at"]) >= self.since
-        )
+        """Whether a run failed since this sweep began; what failed earlier is tried again."""
+        if not cell.failure.exists():
+            return False
+        return str(read_sealed(cell.failure)["at"]) >= self.since
 
     def wanted_by(self, short_key: str) -> Recipe | None:
         """The recipe with this short key, if this sweep asks for it."""
@@ -174,48 +156,52 @@ class Sweep:
         """Take runs until none is left. Raises StoreError when the store cannot be written."""
         loader = _Loader()
         while True:
-            open_ones = [
-                one for one in self.wanted if self.state(one) not in ("done", "failed")
+            left = [
+                wanted
+                for wanted in self.wanted
+                if self.state(wanted) not in ("done", "failed")
             ]
-            if not open_ones:
+            if not left:
                 return
-            if not any(self.take(one, loader.load, tell) for one in open_ones):
+
+            # nothing taken means that others are at all of it: one of them may die
+            if not any(self.take(wanted, loader.load, tell) for wanted in left):
                 time.sleep(PATIENCE)
 
     def take(
         self,
-        one: Wanted,
+        wanted: Wanted,
         load: Callable[[Recipe], CourseTask] = build,
         tell: Callable[[Wanted, str, Pulse], None] | None = None,
     ) -> bool:
-        """Do *one*, unless somebody else is at it or it cannot be done yet; whether something was done.
+        """Do a run, unless somebody else is at it or it cannot be done yet; whether something was done.
 
         Raises StoreError when the store cannot be written.
         """
-        if (known := self.ready(one)) is None:
+        known = self.ready(wanted)
+        if known is None:
             return False
-        cell = self.store.cell(known.recipe)
 
+        cell = self.store.cell(known.recipe)
         with cell.attempt() as mine:
+            # looked at again under the lock: who had it before may have ended in between
             if not mine or cell.record.exists() or self._failed(cell):
                 return False
+
             progress = Progress.of(self.store, known.recipe)
+            pass_on = partial(tell, known) if tell else None
             try:
-                begin = partial(
-                    progress.begin, known.recipe, partial(tell, known) if tell else None
+                run(
+                    known.recipe,
+                    self.store,
+                    partial(progress.begin, known.recipe, pass_on),
+                    load,
                 )
-                run(known.recipe, self.store, begin, load)
             except StoreError:
-                raise
-            except (
-                Exception
-            ) as error:  # one run's failure is no other's: noted, and on to the next
-                self.note(
-                    cell,
-                    str(error)
-                    if isinstance(error, SoupError)
-                    else f"{type(error).__name__}: {error}",
-                )
+                raise  # the next run could not be written either
+            except Exception as error:
+                # one run's failure is no other's: noted, and on to the next
+                self.note(cell, _in_words(error))
             else:
                 if self.slim:
                     cell.model.unlink(missing_ok=True)
@@ -229,6 +215,18 @@ class Sweep:
         cell.fail({"error": error, "at": datetime.now(UTC).isoformat()})
 
 
+def _as_noted(note: Mapping[str, Any]) -> Wanted:
+    like = note["like"] and Recipe.parse(note["like"])
+    return Wanted(note["name"], Recipe.parse(note["recipe"]), like)
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong; errors that are not ours do not say of what kind they are."""
+    if isinstance(error, SoupError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 class _Loader:
     """Keeps the last task, for the next run is often on the same."""
 
@@ -239,6 +237,8 @@ class _Loader:
     def load(self, recipe: Recipe) -> CourseTask:
         if self._task is None or self._key != recipe.task_key:
             self._task = None  # before the next is loaded, so that there is one in memory
-            self._task, self._key = build(recipe), recipe.task_key
+            self._task = build(recipe)
+            self._key = recipe.task_key
+
         check(recipe, self._task)
         return self._task

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
-
-import torch
-from torch import Tensor
+from uuid import uuid4
 
 from ..core.task import Brief
 from ..engine.workers import Workers
 from .feed import Feed
-from .layout import Layout, local
-from .place import Snapshot
+from .masked import MaskedModel
+from .place import Place, Snapshot
 
 
 @contextmanager
-def copied(tensors: Mapping[str, Tensor], layout: Layout) -> Iterator[None]:
-    """Have the model of *tensors* stand on a copy of them, and on the untouched originals again at the end.
+def forked(model: MaskedModel, brief: Brief) -> Iterator[None]:
+    """Have *model* stand on a copy of its weights with an optimiser of its own, and be what it was at the end."""
+    optimizer = model.optimizer
+    memory = model.memory
 
-    The copy is swapped in under the same module. FSDP2 holds on to the memory of what it has cut: there the originals
-    are trained on, and what was copied from them is put back.
-    """
-    if layout.cut:
-        copies = {
-            name: local(tensor.detach()).clone() for name, tensor in tensors.items()
-        }
+    with model.copied():
+        model.start_over(brief.training)
+        if brief.carry_optimizer:
+            model.remember(memory)
+
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, tensor in tensors.items():
-                    local(tensor.detach()).copy_(copies[name])
-        return
+            model.optimizer = optimizer
 
-    originals = {name: tensor.data for name, tensor in tensors.items()}
-    for tensor in tensors.values():
-        tensor.data = tensor.data.clone()
-    try:
-        yield
-    finally:
-        for name, tensor in tensors.items():
-            tensor.data = originals[name]
+
+def packed_for_scouts(place: Place, feed: Feed, seed: int, horizon: int) -> Snapshot:
+    """*place* and all else that a look-ahead from there depends on, but the course, which scouts have."""
+    tensors, facts = place.packed(feed.layout)
+    facts |= {
+        "horizon": horizon,
+        "seed": seed,
+        "regime": feed.regime,
+        "of": feed.course.mark,
+        # tells a scout whether it stands there already
+        "token": uuid4().hex,
+    }
+    return tensors, facts
 
 
 def sent(
@@ -62,6 +62,7 @@ def sent(
     ]
     errands = [(brief, look) for brief in briefs]
 
+    # closed even where the method stops in the middle, so that no worker goes on for nothing
     with closing(workers.each(snapshot, errands, names)) as answers:
         for brief in briefs:
             order = feed.order(brief.training)

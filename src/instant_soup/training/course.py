@@ -89,12 +89,11 @@ class Course:
             raise TrainingError(
                 f"temperature is {temperature:g}, and a language task has no use for it; set it to 1"
             )
+
         outputs, targets = self.predict(model, batch)
-        return self.loss(
-            outputs if temperature == 1 else outputs / temperature,
-            targets,
-            label_smoothing,
-        )
+        if temperature != 1:
+            outputs = outputs / temperature
+        return self.loss(outputs, targets, label_smoothing)
 
     @property
     def mark(self) -> tuple[str, str, int]:

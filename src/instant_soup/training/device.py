@@ -17,11 +17,9 @@ def accelerator(precision: Precision) -> Accelerator:
     in one process here, so a change of precision resets that shared state.
     """
     ranks.team()  # they meet first, or each would take itself for alone
-    mixed = (
-        "bf16"
-        if precision == "bfloat16" or (precision == "auto" and fast_bfloat16())
-        else "no"
-    )
+    half = precision == "bfloat16" or (precision == "auto" and fast_bfloat16())
+    mixed = "bf16" if half else "no"
+
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
         AcceleratorState._reset_state()
     return Accelerator(mixed_precision=mixed, kwargs_handlers=ranks.handlers())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-import torch
 from accelerate.utils import send_to_device
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -16,6 +15,7 @@ from ..core.task import Sample, Training
 from .course import Course, Examples
 from .layout import Layout
 from .leaning import leaning
+from .masked import MaskedModel
 from .order import Order, chunks
 from .regime import Regime
 from .sample import balanced
@@ -24,25 +24,26 @@ from .sensitivity import Part
 
 @dataclass(frozen=True)
 class Feed:
-    """The examples of a course, as one learner goes through them.
+    """The examples of a course, as one model in training goes through them.
 
     Attributes:
         course: what is learned.
         regime: how large a batch is, and in how many parts it is gone through.
-        layout: which ranks train together.
-        device: where batches are put.
+        model: what is fed.
         meter: what is charged, before a batch is used.
-        sparsity: that of the learner as it is now, which whoever watches the meter is told.
         free: whether nothing is charged, because who sent the work has paid for it.
     """
 
     course: Course
     regime: Regime
-    layout: Layout
-    device: torch.device
+    model: MaskedModel
     meter: Meter
-    sparsity: Callable[[], float]
     free: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Which ranks train together."""
+        return self.model.layout
 
     def order(self, training: Training) -> Order:
         """In which order *training* goes through the training split."""
@@ -84,13 +85,16 @@ class Feed:
         if self.free:
             return batch
 
-        forward = self.course.forward_cost.of(batch, examples, representative) // len(
-            representative
-        )
+        counted = self.course.forward_cost.of(batch, examples, representative)
+        forward = counted // len(representative)
         count = len(indices)
-        self.meter.charge(
-            purpose, Cost(steps, count, ways * count, ways * forward * count)
+        cost = Cost(
+            steps=steps,
+            examples=count,
+            passes=ways * count,
+            flops=ways * forward * count,
         )
+        self.meter.charge(purpose, cost)
         return batch
 
     def _representative(self, examples: Examples, indices: list[int]) -> list[int]:
@@ -103,11 +107,11 @@ class Feed:
 
     def tell(self, purpose: Purpose, loss: float | None = None) -> None:
         """Let whoever watches know that work just charged is done."""
-        self.meter.tell(purpose, loss=loss, sparsity=self.sparsity())
+        self.meter.tell(purpose, loss=loss, sparsity=self.model.mask.sparsity)
 
     def placed(self, batch: Any) -> Any:
         """*batch* on the device."""
-        return send_to_device(batch, self.device)
+        return send_to_device(batch, self.model.accelerator.device)
 
     def micro(self, batch: Any, indices: list[int]) -> list[Part]:
         """This rank's examples of the batch in parts, each with its share of all of the batch's examples.

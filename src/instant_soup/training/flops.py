@@ -34,7 +34,8 @@ class ForwardCost:
     def __init__(
         self, model: nn.Module, predict: Callable[[nn.Module, Any], object]
     ) -> None:
-        self._model, self._predict = model, predict
+        self._model = model
+        self._predict = predict
         self._known: dict[Signature, int] = {}
         # by all of the shape but the length, then by length
         self._counted: dict[object, dict[int, int]] = {}
@@ -54,23 +55,22 @@ class ForwardCost:
         """FLOPs of one example that batches of this shape are padded to the length of."""
         lengths: Sequence[int] = examples.lengths
         counted = self._counted.setdefault(_family(signature, lengths[index]), {})
-        if (between := _on_parabola(counted, lengths[index])) is not None:
+        between = _on_parabola(counted, lengths[index])
+        if between is not None:
             return between
-        every = range(len(lengths))
-        ends = (
-            ()
-            if counted
-            else (
-                min(every, key=lengths.__getitem__),
-                max(every, key=lengths.__getitem__),
-            )
-        )
 
-        for one in (*ends, index):
+        to_count = [index]
+        if not counted:
+            # first both ends, so that all other lengths lie between what is counted
+            indices = range(len(lengths))
+            shortest = min(indices, key=lengths.__getitem__)
+            longest = max(indices, key=lengths.__getitem__)
+            to_count = [shortest, longest, index]
+
+        for example in to_count:
             # alone an example is padded as all are, and costs less to count
-            if lengths[one] not in counted:
-                counted[lengths[one]] = self._count(examples.batch([one]))
-
+            if lengths[example] not in counted:
+                counted[lengths[example]] = self._count(examples.batch([example]))
         return counted[lengths[index]]
 
     def _count(self, batch: Any) -> int:
@@ -93,30 +93,30 @@ class ForwardCost:
 
 
 def _signature(batch: Any) -> Signature:
-    return tuple(
-        tuple(leaf.shape[1:])
-        for leaf in tree_flatten(batch)[0]
-        if isinstance(leaf, Tensor)
-    )
+    leaves, _ = tree_flatten(batch)
+    return tuple(tuple(leaf.shape[1:]) for leaf in leaves if isinstance(leaf, Tensor))
 
 
 def _family(signature: Signature, length: int) -> object:
     """The shape with its length left open."""
-    return tuple(
-        tuple(None if size == length else size for size in shape) for shape in signature
-    )
+    shapes = []
+    for shape in signature:
+        shapes.append(tuple(None if size == length else size for size in shape))
+    return tuple(shapes)
 
 
 def _on_parabola(counted: Mapping[int, int], length: int) -> int | None:
     """What the parabola that all of four counts or more lie on is at a *length* among theirs; None without one."""
     if len(counted) < 4 or not min(counted) <= length <= max(counted):
         return None
+
     lengths = sorted(counted)
-    corners = [
-        (at, counted[at]) for at in (lengths[0], lengths[len(lengths) // 2], lengths[-1])
-    ]
+    middle = lengths[len(lengths) // 2]
+    corners = [(at, counted[at]) for at in (lengths[0], middle, lengths[-1])]
+    # the fourth count is the proof: a parabola goes through any three
     if any(_parabola(corners, at) != cost for at, cost in counted.items()):
         return None
+
     value = _parabola(corners, length)
     return int(value) if value.denominator == 1 else None
 

@@ -4,40 +4,28 @@ Blocks are the members of the outermost lists of modules. The model is run once 
 each block is run by itself, once to look at the inputs of its matrices, and once more, after whoever asked has changed
 its weights, for what it hands on. So each block sees what the blocks before it make as they are now, and one block's
 statistics are in memory at a time.
-
-A matrix is known by its memory: whatever multiplies by a view of it is seen, be it a linear layer, a ``Conv1D``, or an
-expert in a stack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..core.errors import TrainingError
 from ..core.scope import Scope
 from .course import Batch
+from .products import Sums, Watch
 
 PASSES = 3
 """What an example is charged: to see how blocks are called, and twice through the blocks."""
 
 Forward = Callable[[Batch], object]
 Hold = Callable[["Block"], AbstractContextManager[None]]
-_ATEN = torch.ops.aten
-_OPERANDS = {
-    _ATEN.mm: (0, 1),
-    _ATEN.addmm: (1, 2),
-    _ATEN.bmm: (0, 1),
-    _ATEN.matmul: (0, 1),
-    _ATEN.linear: (0, 1),
-}
-"""What multiplies, and where its inputs and its matrix stand among the arguments."""
 
 
 class States(Protocol):
@@ -65,129 +53,13 @@ class Block:
     module: nn.Module
     names: tuple[str, ...]
 
-
-@dataclass
-class _Call:
-    """How a block is called in a micro-batch. What goes through the blocks is left out."""
-
-    args: tuple[Any, ...]
-    options: dict[str, Any]
-
-    def again(self, module: nn.Module, hidden: Tensor) -> Tensor:
-        """Call *module* so, with *hidden* going in; what comes out."""
-        if self.args:
-            output = module(hidden, *self.args[1:], **self.options)
-        else:
-            output = module(**{**self.options, "hidden_states": hidden})
-        return _hidden(output)
-
-
-@dataclass
-class Statistics:
-    """Sums over all inputs of some matrices: of their squares, or of x x^T."""
-
-    scope: Scope
-    matrices: Mapping[str, Tensor]
-    second_moment: bool
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    _latest: tuple[Tensor, int, Tensor] | None = None
-
-    def add(self, name: str, number: int | None, inputs: Tensor) -> None:
-        """Count *inputs* [..., inputs] of the matrix *name*, of its member *number* where it is a stack."""
-        if name not in self.sums:
-            self.sums[name] = self._nothing(name, inputs.device)
-        total = self.sums[name]
-        if number is None and total.ndim > (2 if self.second_moment else 1):
-            for member, part in enumerate(inputs):
-                total[member] += self._sum(part)
-            return
-        (total if number is None else total[number]).add_(self._sum(inputs))
-
-    def _nothing(self, name: str, device: torch.device) -> Tensor:
-        shape = list(self.scope.shapes[name])
-        width = shape.pop(self.scope.inputs.get(name, -1))
-        stacked = shape[:-1]
-        return torch.zeros(
-            *stacked, width, *([width] if self.second_moment else []), device=device
-        )
-
-    def _sum(self, inputs: Tensor) -> Tensor:
-        """The sum over rows. Matrices that are given the same inputs, as query and key are, share it."""
-        latest = self._latest
-        if (
-            latest is not None
-            and _same(inputs, latest[0])
-            and inputs._version == latest[1]
-        ):
-            return latest[2]
-
-        flat = inputs.reshape(-1, inputs.shape[-1]).float()
-        total = flat.T @ flat if self.second_moment else flat.square().sum(0)
-        # held, so that nothing else can get its memory
-        self._latest = inputs, inputs._version, total
-
-        return total
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return (
-        one.data_ptr() == other.data_ptr()
-        and one.numel() == other.numel()
-        and one.shape[-1] == other.shape[-1]
-    )
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
-    """Sees every product with one of some matrices."""
-
-    def __init__(self, statistics: Statistics) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._statistics = statistics
-        self._owners: dict[int, list[tuple[int, int, str]]] = {}
-        for name, matrix in statistics.matrices.items():
-            first = int(matrix.storage_offset())
-            place = first, first + matrix.numel(), name
-            self._owners.setdefault(matrix.untyped_storage().data_ptr(), []).append(place)
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Look at the operands, and go on."""
-        del types
-        operands = _OPERANDS.get(func.overloadpacket)
-        if operands is not None:
-            self._look(
-                args[operands[0]],
-                args[operands[1]],
-                inputs_last=func.overloadpacket is _ATEN.linear,
-            )
-        return func(*args, **(kwargs or {}))
-
-    def _look(self, inputs: Tensor, weight: Tensor, *, inputs_last: bool) -> None:
-        for first, last, name in self._owners.get(
-            weight.untyped_storage().data_ptr(), ()
-        ):
-            if not first <= weight.storage_offset() < last:
-                continue
-            matrix = self._statistics.matrices[name]
-
-            number = None
-            if matrix.ndim > 2 and weight.ndim == 2:
-                number = (weight.storage_offset() - first) // matrix[0].numel()
-            as_stored = weight.stride()[-2:] == matrix.stride()[-2:]
-            self._check_side(
-                name, matrix.ndim - 1 if as_stored == inputs_last else matrix.ndim - 2
-            )
-            self._statistics.add(name, number, inputs)
-
-    def _check_side(self, name: str, dim: int) -> None:
-        """Refuse a matrix whose inputs lie elsewhere than its scope says. Raises TrainingError."""
-        ndim = self._statistics.matrices[name].ndim
-        if dim != self._statistics.scope.inputs.get(name, -1) % ndim:
-            raise TrainingError(
-                f"the inputs of {name!r} lie along its dimension {dim}, and its scope says otherwise; "
-                f"give the scope inputs={{{name!r}: {dim}}}, or leave the matrix out"
-            )
+    def matrices(self) -> dict[str, Tensor]:
+        """Its parameters in scope, the live tensors, by their names in the model."""
+        matrices = {}
+        for name in self.names:
+            parameter = self.module.get_parameter(name.removeprefix(f"{self.path}."))
+            matrices[name] = parameter.detach()
+        return matrices
 
 
 def blocks_of(model: nn.Module, scope: Scope) -> list[Block]:
@@ -196,16 +68,17 @@ def blocks_of(model: nn.Module, scope: Scope) -> list[Block]:
     stacks: list[str] = []
 
     for path, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or path.startswith(
-            tuple(f"{outer}." for outer in stacks)
-        ):
+        within_a_stack = path.startswith(tuple(f"{outer}." for outer in stacks))
+        if not isinstance(module, nn.ModuleList) or within_a_stack:
             continue
-        if any(name.startswith(f"{path}.") for name in scope):
-            stacks.append(path)
-            for number, member in enumerate(module):
-                inside = f"{path}.{number}"
-                names = tuple(name for name in scope if name.startswith(f"{inside}."))
-                blocks.append(Block(inside, path, member, names))
+        if not any(name.startswith(f"{path}.") for name in scope):
+            continue
+
+        stacks.append(path)
+        for number, member in enumerate(module):
+            member_path = f"{path}.{number}"
+            names = [name for name in scope if name.startswith(f"{member_path}.")]
+            blocks.append(Block(member_path, path, member, tuple(names)))
 
     return blocks
 
@@ -235,56 +108,78 @@ def inputs_of(
     Raises:
         TrainingError: a matrix is not seen to multiply anything, or blocks do not follow one another.
     """
-    blocks, holding = blocks_of(model, scope), hold or _nothing
+    blocks = blocks_of(model, scope)
+    held = hold or _held_already
     flow = _Flow(blocks, states)
-    with holding(blocks[0]) if blocks else nullcontext():
+
+    # the first block alone is really run by this pass, so the others need not be in memory
+    with held(blocks[0]) if blocks else nullcontext():
         flow.begin(parts(), forward)
 
     for block in blocks[start:]:
-        with holding(block):
+        with held(block):
             if block.names:
-                watched = Statistics(scope, _matrices(block), second_moment)
-                with torch.no_grad(), _Watch(watched):
+                sums = Sums(scope, block.matrices(), second_moment)
+                with torch.no_grad(), Watch(sums):
                     flow.through(block)
-                yield _checked(watched, block.names)
-                del watched
+                yield _complete(sums, block.names)
+                # before the next block's are made, so that one block's are in memory at a time
+                del sums
+
+            # only now, because whoever asked may have changed the block's weights since
             with torch.no_grad():
                 flow.on(block)
 
-    outside = tuple(
-        name for name in scope if not any(name in block.names for block in blocks)
-    )
+    in_blocks = {name for block in blocks for name in block.names}
+    outside = [name for name in scope if name not in in_blocks]
     if outside:
-        found = dict(model.named_parameters())
-        watched = Statistics(
-            scope, {name: found[name].detach() for name in outside}, second_moment
-        )
+        parameters = dict(model.named_parameters())
+        matrices = {name: parameters[name].detach() for name in outside}
+        sums = Sums(scope, matrices, second_moment)
         for batch in parts():
-            with torch.no_grad(), _slow_attention(), _Watch(watched):
+            with torch.no_grad(), _slow_attention(), Watch(sums):
                 forward(batch)
-        yield _checked(watched, outside)
+        yield _complete(sums, outside)
 
 
 @contextmanager
-def _nothing(block: Block) -> Iterator[None]:
+def _held_already(block: Block) -> Iterator[None]:
     del block
     yield
 
 
-def _matrices(block: Block) -> dict[str, Tensor]:
-    return {
-        name: block.module.get_parameter(name.removeprefix(f"{block.path}.")).detach()
-        for name in block.names
-    }
+def _complete(sums: Sums, names: Sequence[str]) -> dict[str, Tensor]:
+    """The sums of all *names*. Raises TrainingError for one that multiplied nothing."""
+    for name in names:
+        if name not in sums.by_name:
+            raise TrainingError(
+                f"nothing was seen to be multiplied by {name!r}, so there are no inputs to score it by; "
+                f"leave it out of the scope, or cut by 'magnitude'"
+            )
+    return {name: sums.by_name[name] for name in names}
 
 
-def _checked(watched: Statistics, names: Sequence[str]) -> dict[str, Tensor]:
-    if unseen := [name for name in names if name not in watched.sums]:
-        raise TrainingError(
-            f"nothing was seen to be multiplied by {unseen[0]!r}, so there are no inputs to score it by; "
-            f"leave it out of the scope, or cut by 'magnitude'"
-        )
-    return {name: watched.sums[name] for name in names}
+@dataclass
+class _Call:
+    """How a block is called in a micro-batch. What goes through the blocks is left out."""
+
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+    @classmethod
+    def noted(cls, args: tuple[Any, ...], options: dict[str, Any]) -> _Call:
+        """The call with these arguments, without its hidden state, which is kept elsewhere or not at all."""
+        if args:
+            return cls((None, *args[1:]), options)
+        return cls((), {**options, "hidden_states": 0})
+
+    def again(self, module: nn.Module, hidden: Tensor) -> Tensor:
+        """Call *module* so, with *hidden* going in; what comes out."""
+        if self.args:
+            output = module(hidden, *self.args[1:], **self.options)
+        else:
+            output = module(**{**self.options, "hidden_states": hidden})
+        return output if isinstance(output, Tensor) else output[0]
 
 
 class _EnoughError(Exception):
@@ -295,7 +190,9 @@ class _Flow:
     """What goes from block to block, for each micro-batch."""
 
     def __init__(self, blocks: Sequence[Block], states: Callable[[], States]) -> None:
-        self._blocks, self._new = blocks, states
+        self._blocks = blocks
+        self._new_states = states
+        # of each micro-batch, by the path of the block; of each stack, one state a micro-batch
         self._calls: list[dict[str, _Call]] = []
         self._states: dict[str, States] = {}
 
@@ -312,36 +209,39 @@ class _Flow:
     @contextmanager
     def _spies(self) -> Iterator[None]:
         """Put something in place of the blocks that takes note of calls, and calls only the first of each stack."""
-        shapes: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
         plain = {block.path: block.module.forward for block in self._blocks}
         for block in self._blocks:
-            block.module.forward = self._spy(block, plain[block.path], shapes)
+            block.module.forward = self._spy(block, plain[block.path], outputs)
+
         try:
             yield
         finally:
+            # what was set hides the method of the class, which is there again without it
             for block in self._blocks:
                 del block.module.forward
 
     def _spy(
-        self, block: Block, plain: Callable[..., Any], shapes: dict[str, Any]
+        self, block: Block, plain: Callable[..., Any], outputs: dict[str, Any]
     ) -> Callable[..., Any]:
+        """A forward for *block* that notes the call; *outputs* are those of the first block of each stack."""
+
         def spy(*args: Any, **options: Any) -> Any:
             calls = self._calls[-1]
             hidden = args[0] if args else options["hidden_states"]
 
-            if block.stack not in shapes:
-                self._states.setdefault(block.stack, self._new()).append(hidden)
-                shapes[block.stack] = plain(*args, **options)
+            if block.stack not in outputs:
+                if block.stack not in self._states:
+                    self._states[block.stack] = self._new_states()
+                self._states[block.stack].append(hidden)
+                outputs[block.stack] = plain(*args, **options)
 
-            calls[block.path] = (
-                _Call((None, *args[1:]), options)
-                if args
-                else _Call((), {**options, "hidden_states": 0})
-            )
+            calls[block.path] = _Call.noted(args, options)
             if len(calls) == len(self._blocks):
+                # what comes after the last block is never needed
                 raise _EnoughError
 
-            return _like(shapes[block.stack], hidden)
+            return _like(outputs[block.stack], hidden)
 
         return spy
 
@@ -353,32 +253,25 @@ class _Flow:
     def on(self, block: Block) -> None:
         """Run *block*, and take what comes out for what goes into the next of its stack."""
         states = self._states.get(block.stack)
-        if states is None or not any(
-            other.stack == block.stack for other in self._after(block)
-        ):
+        after = self._blocks[self._blocks.index(block) + 1 :]
+        is_last = all(other.stack != block.stack for other in after)
+        if states is None or is_last:
             self._states.pop(block.stack, None)
             return
+
         for number, (call, hidden) in enumerate(self._each(block)):
             states[number] = call.again(block.module, hidden)
 
-    def _after(self, block: Block) -> Sequence[Block]:
-        return self._blocks[self._blocks.index(block) + 1 :]
-
     def _each(self, block: Block) -> Iterator[tuple[_Call, Tensor]]:
-        for calls, hidden in zip(
-            self._calls, self._states.get(block.stack, ()), strict=False
-        ):
+        states = self._states.get(block.stack, ())
+        # a stack that is never called has no states, and so nothing to go through
+        for calls, hidden in zip(self._calls, states, strict=False):
             if block.path not in calls:
                 raise TrainingError(
                     f"block {block.path!r} is not called, so nothing is known of its inputs"
                 )
             with _slow_attention():
                 yield calls[block.path], hidden
-
-
-def _hidden(output: Any) -> Tensor:
-    hidden: Tensor = output if isinstance(output, Tensor) else output[0]
-    return hidden
 
 
 def _like(output: Any, hidden: Tensor) -> Any:

@@ -111,11 +111,10 @@ class Layout:
         Raises:
             ScopeError: the shape is another.
         """
+        is_cut = name in self.shards.rows
         if isinstance(tensor, DTensor):
-            tensor = (
-                tensor.to_local() if name in self.shards.rows else tensor.full_tensor()
-            )
-        if tensor.shape != live.shape and name in self.shards.rows and tensor.ndim:
+            tensor = tensor.to_local() if is_cut else tensor.full_tensor()
+        if tensor.shape != live.shape and is_cut and tensor.ndim:
             tensor = self.shards.part(name, tensor)
 
         if tensor.shape != live.shape:
@@ -166,12 +165,9 @@ class Layout:
         return self.mask(Mask.from_packed(scope, {name: tensors[name] for name in scope}))
 
     def _flags(self, name: str, tensor: Tensor) -> Tensor:
-        flags = (
-            tensor.to_local()
-            if isinstance(tensor, DTensor)
-            else self.shards.part(name, tensor)
-        )
-        return flags.bool()
+        if isinstance(tensor, DTensor):
+            return tensor.to_local().bool()
+        return self.shards.part(name, tensor).bool()
 
 
 def empty_rows(shape: tuple[int, ...], dtype: torch.dtype) -> DTensor:
@@ -205,21 +201,18 @@ def _sharded(model: nn.Module, mesh: Any, accelerator: Accelerator) -> nn.Module
             )
 
     half = accelerator.mixed_precision == "bf16"
-    policy = (
-        MixedPrecisionPolicy(torch.bfloat16, torch.float32)
-        if half
-        else MixedPrecisionPolicy()
-    )
+    policy = MixedPrecisionPolicy()
+    whole_policy = policy
+    if half:
+        # gradients are added up in float32
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+        whole_policy = replace(policy, output_dtype=torch.float32)
 
     model.to(accelerator.device)
     # their outputs stay in bf16, which what comes after them is gathered in too
     for block in _blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(
-        model,
-        mesh=mesh,
-        mp_policy=replace(policy, output_dtype=torch.float32) if half else policy,
-    )
+    fully_shard(model, mesh=mesh, mp_policy=whole_policy)
     return model
 
 

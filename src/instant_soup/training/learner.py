@@ -1,9 +1,8 @@
 """Learner: a model in training, always masked, always metered.
 
-The one implementation of core's `Learner`, over any nn.Module. It owns what has to change together: weights, mask,
-optimiser and clock. There are no hooks on modules and no second parameter per weight; the masks are kept here, by
-parameter name. What it feeds on, how it is evaluated and scored, how a look-ahead leaves no trace and how a killed run
-goes on are files of their own.
+The one implementation of core's `Learner`, over any nn.Module. It moves a `MaskedModel` and a clock along together, and
+knows who is charged. What it feeds on, how it is evaluated and scored, how a look-ahead leaves no trace, how a whole
+training is kept and how a killed run goes on are files of their own.
 """
 
 from __future__ import annotations
@@ -11,37 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import asdict
 from math import ceil
 from typing import Any
-from uuid import uuid4
 
-import torch
-from torch import Tensor
-from torch.optim import AdamW
-
-from ..core.budget import Cost, Meter, Purpose
-from ..core.content import content_key
-from ..core.errors import ScopeError, TrainingError
+from ..core.budget import Meter, Purpose
+from ..core.errors import TrainingError
 from ..core.mask import Mask
-from ..core.ranks.agreement import check_agreement
 from ..core.scope import Scope
 from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
-from ..core.weights import Weights, digest
+from ..core.weights import Weights
 from ..engine.workers import Workers
-from . import optim
-from .ahead import copied, sent
+from .ahead import forked, packed_for_scouts, sent
 from .course import Course
-from .device import accelerator
-from .evaluation import answers
+from .evaluation import Evaluation
 from .feed import Feed
-from .layout import Layout, local, tensors_of
-from .loop import step
-from .order import Order
-from .place import Clock, Saved, Snapshot, inside, under
+from .layout import tensors_of
+from .masked import MaskedModel
+from .optim import RateLine
+from .outcome import Outcome, trained_so_far, training_key
+from .place import Clock, Place, Saved, Snapshot
 from .regime import Regime
 from .scoring import Scoring
-from .seeds import borrowed, stream
+from .seeds import stream
+from .steps import Steps
 
 
 class ModuleLearner:
@@ -77,51 +68,22 @@ class ModuleLearner:
         self._meter = meter
         self._seed = seed
         self._horizon = regime.horizon(len(course.train)) if horizon is None else horizon
-        self._line = optim.RateLine.of(regime, self._horizon)
-
-        # the model
-        self._accelerator = accelerator(regime.precision)
-        model = deepcopy(course.model)
-        plain_forward = model.forward  # Accelerate puts autocast around it
-        self._layout = Layout(model, self._accelerator)
-        self._model = self._layout.model
-        self._module = self._layout.module
-        self._scope = course.scope.cut(self._layout.shards)
-        self._tensors = tensors_of(self._module)
-        self._parameters = {
-            name: p for name, p in self._module.named_parameters() if p.requires_grad
-        }
+        self._line = RateLine.of(regime, self._horizon)
 
         # what changes as it goes on
-        self._mask = Mask.dense(self._scope)
-        self._keep: dict[str, Tensor] = {}
-        self._optimizer = self._fresh_optimizer(Training())
+        self._model = MaskedModel(course, regime)
         self._clock = Clock()
-        # second moments of the last whole training
-        self._completed: dict[str, Tensor] = {}
         self._aside: tuple[Mask, ...] = ()
 
         # what it works with
-        self._feed = Feed(
-            course,
-            regime,
-            self._layout,
-            self._accelerator.device,
-            meter,
-            lambda: self._mask.sparsity,
-            free,
-        )
+        self._feed = Feed(course, regime, self._model, meter, free)
         self._order = self._feed.order(Training(seed=self.seed("order")))
-        self._scoring = Scoring(
-            self._feed,
-            self._module,
-            plain_forward,
-            self._parameters,
-            self._scope,
-            str(self._accelerator.mixed_precision),
-        )
+        self._steps = Steps(self._feed, seed)
+        self._evaluation = Evaluation(self._feed)
+        self._scoring = Scoring(self._feed)
         self._crew = crew
-        self._shelf = None if self._layout.cut else shelf  # it holds whole tensors
+        # a shelf holds whole tensors, and no rank has any where the model is cut
+        self._shelf = None if self._model.layout.cut else shelf
         self._bookmark = bookmark
         self._saved = Saved(bookmark)
 
@@ -129,11 +91,11 @@ class ModuleLearner:
 
     @property
     def scope(self) -> Scope:
-        return self._scope
+        return self._model.scope
 
     @property
     def mask(self) -> Mask:
-        return self._mask
+        return self._model.mask
 
     @property
     def base(self) -> Base:
@@ -141,11 +103,9 @@ class ModuleLearner:
 
     @property
     def origin(self) -> Weights:
-        part = self._layout.shards.part
-        return {
-            name: part(name, tensor.detach())
-            for name, tensor in tensors_of(self._course.model).items()
-        }
+        part = self._model.layout.shards.part
+        tensors = tensors_of(self._course.model)
+        return {name: part(name, tensor.detach()) for name, tensor in tensors.items()}
 
     @property
     def fresh(self) -> frozenset[str]:
@@ -187,55 +147,20 @@ class ModuleLearner:
     # weights and masks
 
     def view(self) -> Weights:
-        return {name: local(tensor.detach()) for name, tensor in self._tensors.items()}
+        return self._model.view()
 
     def weights(self) -> Weights:
         return {name: tensor.clone() for name, tensor in self.view().items()}
 
     def whole(self) -> Weights:
         """The live tensors at the first rank, put together where ranks hold them in parts. All ranks have to ask."""
-        put_together = self._layout.shards.whole
-        whole = {name: put_together(name, part) for name, part in self.view().items()}
-        return {name: tensor for name, tensor in whole.items() if tensor is not None}
+        return self._model.whole()
 
-    @torch.no_grad()
     def restore(self, weights: Weights) -> None:
-        live = self.view()
-        for name, tensor in weights.items():
-            if name not in live:
-                raise ScopeError(
-                    f"weights hold {name!r} of shape {tuple(tensor.shape)}, and the model has nothing there"
-                )
-            live[name].copy_(self._layout.part(name, tensor, live[name]))
-
-        self._zero_pruned()
+        self._model.restore(weights)
 
     def apply_mask(self, mask: Mask) -> None:
-        if mask.scope != self.scope:
-            raise ScopeError(
-                f"the mask is for {mask.scope}, and this model has {self.scope}"
-            )
-
-        self._mask = self._layout.mask(mask)
-        if not self._layout.cut:  # else no two ranks hold the same part of it
-            check_agreement(self._mask, self._layout.team)
-
-        self._keep = {}
-        for name, kept in self._mask.kept_by_name.items():
-            if kept < self._mask.scope.numel(name):
-                self._keep[name] = self._mask[name].to(local(self._parameters[name]))
-        self._zero_pruned()
-
-    @torch.no_grad()
-    def _zero_pruned(self) -> None:
-        for name, keep in self._keep.items():
-            parameter = self._parameters[name]
-            dead = keep == 0
-            # not a product: that could leave -0.0 or NaN
-            local(parameter).masked_fill_(dead, 0.0)
-            optim.forget(self._optimizer, parameter, keep)
-            if name in self._completed:
-                self._completed[name] = self._completed[name].masked_fill(dead, 0.0)
+        self._model.apply_mask(mask)
 
     # training
 
@@ -245,92 +170,48 @@ class ModuleLearner:
             raise TrainingError(
                 f"asked to train {steps} steps with {left} of {self._horizon} left; train longer or take fewer"
             )
-        self._leg(
-            self._clock.steps + steps, purpose, Training(), self._order, ("dropout",)
-        )
+
+        self._leg(self._clock.steps + steps, purpose, None)
 
     def complete(self, training: Training | None = None, *, at: int = 0) -> None:
-        key = self._key(training, at) if self._shelf else ""  # it reads all weights
-        self._optimizer = self._fresh_optimizer(training or Training())
+        # before anything changes, and only if it is needed, for it reads all weights
+        key = self._key(training, at) if self._shelf else ""
+
+        self._model.start_over(training or Training())
         self._clock.steps = at
         self._clock.batches = at
 
+        # claimed while it trains, so that whoever wants the same waits and then takes it
         with self._shelf.claim(key) if self._shelf else nullcontext():
             shelved = self._shelf.get(key) if self._shelf else None
             if shelved:
-                self._take(*shelved)
-            else:
-                self._make(key, training)
+                Outcome.unpacked(*shelved).take_over(self._feed)
+                # as if it had been trained here, so that a killed run finds its leg
+                self._clock.leg += 1
+                self._clock.steps = self._horizon
+                return
 
-    def _take(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Stand at the end of a training that was on the shelf."""
-        self._meter.charge(
-            "train",
-            Cost(**facts["cost"]),
-            reused=facts["reused"],
-            seconds=facts["seconds"],
-        )
-        self._feed.tell("train")
-        self._clock.leg += 1
-        self._clock.steps = self._horizon
+            before = trained_so_far(self._meter)
+            self._leg(self._horizon, "train", training)
+            outcome = Outcome.reached(self._feed, *before)
 
-        self.restore(inside("weights", tensors))
-        self._completed = {
-            name: moment.to(self._parameters[name].device)
-            for name, moment in inside("second moments", tensors).items()
-        }
-
-    def _make(self, key: str, training: Training | None) -> None:
-        """Train to the end, and shelve the outcome."""
-        cost = self._meter.bill.get("train", Cost())
-        seconds = self._meter.seconds.get("train", 0.0)
-
-        if training is None:
-            self._leg(self._horizon, "train", Training(), self._order, ("dropout",))
-        else:
-            order = self._feed.order(training)
-            self._leg(self._horizon, "train", training, order, ("dropout", training.seed))
-
-        self._completed = dict(self.second_moments())
-        # as who takes it from the shelf has it
-        self._optimizer = self._fresh_optimizer(training or Training())
-
-        if self._shelf is not None:
-            outcome = under("weights", self.view()) | under(
-                "second moments", self._completed
-            )
-            facts = {
-                "cost": asdict(self._meter.bill["train"] - cost),
-                "seconds": self._meter.seconds["train"] - seconds,
-            }
-            self._shelf.put(key, outcome, facts)
+            # who takes the outcome from a shelf has no optimiser's memory either
+            self._model.keep_moments(outcome.second_moments)
+            self._model.start_over(training or Training())
+            if self._shelf:
+                self._shelf.put(key, *outcome.packed())
 
     def _key(self, training: Training | None, at: int) -> str:
-        """What a whole training depends on, in one hash."""
-        live = self.view()
-        facts = {
-            "course": self._course.name,
-            "regime": self._regime.model_dump(mode="json"),
-            "seed": self._seed,
-            "training": asdict(training) if training else None,
-            "line": [at, self._horizon],
-            "mask": self._mask.digest,
-            "weights": digest(live, sorted(live)),
-            "outcome": ["weights", "second moments"],
-        }
+        return training_key(self._feed, self._seed, training, (at, self._horizon))
 
-        return content_key(facts)
+    def _leg(self, end: int, purpose: Purpose, training: Training | None) -> None:
+        """Train up to step *end*: the main line, or *training* in an order of its own."""
+        order = self._feed.order(training) if training else self._order
+        dice = ("dropout", training.seed) if training else ("dropout",)
+        training = training or Training()
 
-    def _leg(
-        self,
-        end: int,
-        purpose: Purpose,
-        training: Training,
-        order: Order,
-        dice: tuple[str | int, ...],
-    ) -> None:
         self._clock.leg += 1
-        self._completed = {}
+        self._model.keep_moments({})
         interrupted = self._saved.leg(self._clock)
         if interrupted:
             self.adopt(interrupted)
@@ -338,52 +219,14 @@ class ModuleLearner:
         while self._clock.steps < end:
             rate = training.rate * self._line.at(self._clock.steps)
             batches = self._clock.batches
-            self._step(order.at(batches), purpose, rate, training, (*dice, batches))
+            indices = order.at(batches)
+            self._steps.take(indices, purpose, rate, training, (*dice, batches))
 
             self._clock.steps += 1
             self._clock.batches += 1
+            # the end of a leg is not saved: the next leg or the end of the round follows at once
             if self._bookmark and self._bookmark.due and self._clock.steps < end:
                 self._save("leg")
-
-    def _step(
-        self,
-        indices: list[int],
-        purpose: Purpose,
-        rate: float,
-        training: Training,
-        dice: tuple[str | int, ...],
-    ) -> None:
-        batch = self._feed.charged(purpose, self._course.train, indices, 3, steps=1)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-
-        rank = self._layout.team.rank
-        with borrowed():
-            torch.manual_seed(
-                self.seed(*dice, "rank", rank) if rank else self.seed(*dice)
-            )
-            self._model.train()
-            loss = step(
-                self._accelerator,
-                self._model,
-                self._optimizer,
-                self._parameters,
-                self._keep,
-                self._feed.micro(batch, indices),
-                self._course.batch_loss,
-                training.label_smoothing,
-                self._regime.clip,
-                self._layout.team,
-            )
-        self._feed.tell(purpose, loss)
-
-    def _fresh_optimizer(self, training: Training) -> AdamW:
-        decay = (
-            self._regime.weight_decay
-            if training.weight_decay is None
-            else training.weight_decay
-        )
-        return optim.adamw(self._parameters.values(), decay)
 
     # looking ahead
 
@@ -397,47 +240,28 @@ class ModuleLearner:
 
         for brief in briefs:
             with self._fork(brief):
-                self._go_ahead(brief)
+                rate = brief.training.rate * self._line.at(self._clock.steps)
+                self._steps.look_ahead(brief, rate)
                 seen = look(self)
+            # outside of the fork, so that the method may change this learner between looks
             yield seen
 
     @contextmanager
     def _fork(self, brief: Brief) -> Iterator[None]:
-        """Stand on a copy of the weights with another optimiser and another clock; be oneself again at the end."""
-        optimizer = self._optimizer
+        """Stand on a copy of the model with another clock; be oneself again at the end."""
         clock = self._clock
         bookmark = self._bookmark
+        # a look-ahead's place must not be taken for that of the run
+        self._bookmark = None
+        self._clock = deepcopy(clock)
 
-        with copied(self._tensors, self._layout):
-            self._optimizer = self._fresh_optimizer(brief.training)
-            if brief.carry_optimizer:
-                optim.remember(
-                    self._optimizer,
-                    self._parameters,
-                    optim.moments(optimizer, self._parameters),
-                )
-            self._clock = deepcopy(clock)
-            self._bookmark = None
-
-            try:
+        try:
+            with forked(self._model, brief):
                 yield
-            finally:
-                self._optimizer = optimizer
-                self._clock = clock
-                self._bookmark = bookmark
+        finally:
+            self._clock = clock
+            self._bookmark = bookmark
 
-    def _go_ahead(self, brief: Brief) -> None:
-        """Train as *brief* says, at a rate that stays what it is here."""
-        training = brief.training
-        order = self._feed.order(training)
-        rate = training.rate * self._line.at(self._clock.steps)
-
-        for position in range(brief.steps):
-            warm = min(1.0, (position + 1) / brief.warmup) if brief.warmup else 1.0
-            dice = ("look-ahead dropout", training.seed, position)
-            self._step(order.at(position), "look-ahead", warm * rate, training, dice)
-
-    @torch.no_grad()
     def advance(self, weights: Weights, steps: int) -> None:
         self.restore(weights)
         self._clock.steps += steps
@@ -445,23 +269,14 @@ class ModuleLearner:
     # evaluation and scoring
 
     def evaluate(self) -> float:
-        return self._course.selected(
-            *answers(self._model, self._feed, self._course.validation, "select")
-        )
+        return self._evaluation.selected()
 
     def loss(self) -> float:
-        outputs, targets = answers(
-            self._model, self._feed, self._course.validation, "select"
-        )
-        return float(self._course.loss(outputs, targets, 0.0))
+        return self._evaluation.loss()
 
     def test(self) -> dict[str, float]:
         """The task's figures on the test split. To be read once, after every choice is made."""
-        return dict(
-            self._course.metric(
-                *answers(self._model, self._feed, self._course.test, "test")
-            )
-        )
+        return self._evaluation.test()
 
     def gradient(self, sample: Sample) -> Weights:
         return self._scoring.gradient(sample)
@@ -482,8 +297,7 @@ class ModuleLearner:
         )
 
     def second_moments(self) -> Weights:
-        in_scope = {name: self._parameters[name] for name in self.scope}
-        return optim.second_moments(self._optimizer, in_scope) or self._completed
+        return self._model.second_moments()
 
     # its place
 
@@ -500,61 +314,34 @@ class ModuleLearner:
                 self._clock.leg = 0
                 self._save("round")
 
-    def _save(self, place: str) -> None:
+    def _save(self, name: str) -> None:
         if self._bookmark:
-            self._bookmark.save(place, *self._state())
+            self._bookmark.save(name, *self._place.packed(self._model.layout))
+
+    @property
+    def _place(self) -> Place:
+        return Place(
+            clock=self._clock,
+            bill=self._meter.dump(),
+            weights=self._model.tensors,
+            mask=self.mask,
+            aside=self._aside,
+            memory=self._model.memory,
+        )
 
     def snapshot(self, *, carry: bool) -> Snapshot:
         """All that a look-ahead depends on but the course; with *carry* the optimiser's memory too."""
-        tensors, facts = self._state()
-        left_out = ("aside/",) if carry else ("aside/", "optimizer/")
-        needed = {
-            name: tensor
-            for name, tensor in tensors.items()
-            if not name.startswith(left_out)
-        }
-
-        where = {
-            "aside": 0,
-            "horizon": self._horizon,
-            "seed": self._seed,
-            "regime": self._regime,
-        }
-        return needed, {**facts, **where, "of": self._course.mark, "token": uuid4().hex}
+        place = self._place.for_look_aheads(carry=carry)
+        return packed_for_scouts(place, self._feed, self._seed, self._horizon)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Stand where the learner stood that *snapshot* is of."""
-        tensors, facts = snapshot
-        self._clock = Clock(**facts["clock"])
-        self._meter.load(facts["meter"])
+        place = Place.unpacked(snapshot, self._model.layout, self._course.scope)
+        self._clock = place.clock
+        self._meter.load(place.bill)
+        self._aside = place.aside
 
-        memory = {}
-        for key, tensor in inside("optimizer", tensors).items():
-            name = key.partition("/")[2]
-            memory[key] = self._layout.placed(name, tensor)
-        optim.remember(self._optimizer, self._parameters, memory)
-
-        self.apply_mask(self._mask_from(tensors, "mask"))
-        self._aside = tuple(
-            self._mask_from(tensors, f"aside/{i}") for i in range(facts["aside"])
-        )
-        self.restore(inside("weights", tensors))
-
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights, masks and moments, the live tensors; and where the learner stands."""
-        tensors = under(
-            "weights", {name: tensor.detach() for name, tensor in self._tensors.items()}
-        )
-        tensors |= under("mask", self._layout.saved(self._mask))
-        for number, mask in enumerate(self._aside):
-            tensors |= under(f"aside/{number}", self._layout.saved(mask))
-        tensors |= under("optimizer", optim.moments(self._optimizer, self._parameters))
-
-        return tensors, {
-            "clock": asdict(self._clock),
-            "meter": self._meter.dump(),
-            "aside": len(self._aside),
-        }
-
-    def _mask_from(self, tensors: Mapping[str, Tensor], room: str) -> Mask:
-        return self._layout.loaded(self._course.scope, inside(room, tensors))
+        # the mask before the weights, which are taken over masked
+        self._model.remember(place.memory)
+        self._model.apply_mask(place.mask)
+        self._model.restore(place.weights)

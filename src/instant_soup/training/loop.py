@@ -57,8 +57,10 @@ def step(
                 )
             # what wraps the model takes the mean over ranks
             accelerator.backward(loss * team.size)
+
     for name, bits in keep.items():
-        if (gradient := parameters[name].grad) is not None:
+        gradient = parameters[name].grad
+        if gradient is not None:
             local(gradient).mul_(bits)
 
     # times one where there is nothing to clip

@@ -52,6 +52,7 @@ def spearman(outputs: Tensor, targets: Tensor) -> float:
 
 
 def _ranks(values: Tensor) -> Tensor:
+    """The rank of each value, from 1; equal values share the mean of theirs."""
     _, place, ties = torch.unique(values, return_inverse=True, return_counts=True)
     ranks: Tensor = (ties.cumsum(0) - (ties - 1) / 2)[place]
     return ranks

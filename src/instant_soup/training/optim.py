@@ -55,12 +55,13 @@ def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> AdamW:
 
 def moments(optimizer: AdamW, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """The optimiser's memory by ``MOMENT/NAME``, with ``step/NAME``: the live tensors."""
-    return {
-        f"{kind}/{name}": optimizer.state[parameter][kind]
-        for kind in (*MOMENTS, "step")
-        for name, parameter in named.items()
-        if parameter in optimizer.state
-    }
+    memory = {}
+    for kind in (*MOMENTS, "step"):
+        for name, parameter in named.items():
+            # a parameter that has had no gradient yet has no memory either
+            if parameter in optimizer.state:
+                memory[f"{kind}/{name}"] = optimizer.state[parameter][kind]
+    return memory
 
 
 def remember(

@@ -51,32 +51,28 @@ class Order:
         rest = kept % self.batch
         joined = 0 < rest < self.least and kept > self.batch
         epoch, place = divmod(position, ceil(kept / self.batch) - joined)
+
+        # one epoch is held at a time; any other is worked out anew from the seed
         if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self._shuffled(epoch, kept)
+            self._batches = self._shuffled(epoch, kept)
+            self._epoch = epoch
         return self._batches[place]
 
     def _shuffled(self, epoch: int, kept: int) -> list[list[int]]:
-        chosen = self._chosen(kept)
-        order = chosen[
-            torch.randperm(kept, generator=self._dice("epoch", epoch))
-        ].tolist()
+        shuffle = torch.randperm(kept, generator=self._dice("epoch", epoch))
+        order: list[int] = self._chosen(kept)[shuffle].tolist()
         if self.lengths is None:
             return self._joined(chunks(order, self.batch))
-        lengths = self.lengths
-        pools = (
-            sorted(pool, key=lengths.__getitem__)
-            for pool in chunks(order, POOL * self.batch)
-        )
-        batches = self._joined(
-            [batch for pool in pools for batch in chunks(pool, self.batch)]
-        )
 
-        return [
-            batches[i]
-            for i in torch.randperm(
-                len(batches), generator=self._dice("batches", epoch)
-            ).tolist()
-        ]
+        batches: list[list[int]] = []
+        for pool in chunks(order, POOL * self.batch):
+            by_length = sorted(pool, key=self.lengths.__getitem__)
+            batches += chunks(by_length, self.batch)
+        batches = self._joined(batches)
+
+        # a pool goes from short to long, which training must not
+        shuffle = torch.randperm(len(batches), generator=self._dice("batches", epoch))
+        return [batches[i] for i in shuffle.tolist()]
 
     def _joined(self, batches: list[list[int]]) -> list[list[int]]:
         """*batches*, the last of which is with the one before it if it is too small."""
@@ -90,10 +86,10 @@ class Order:
         if self.portion is None:
             return torch.arange(self.size)
 
+        # by the portion's own seed, which the others share, so that no two have an example in common
         dice = torch.Generator().manual_seed(self.portion.seed)
-        return torch.randperm(self.size, generator=dice)[
-            self.portion.index :: self.portion.count
-        ]
+        shuffled = torch.randperm(self.size, generator=dice)
+        return shuffled[self.portion.index :: self.portion.count]
 
     def _chosen(self, kept: int) -> Tensor:
         """The *kept* indices of the subset."""
@@ -101,15 +97,13 @@ class Order:
         if kept == len(eligible):
             return eligible
 
+        dice = self._dice("subset")
         if self.lean is None:
-            return eligible[
-                torch.randperm(len(eligible), generator=self._dice("subset"))[:kept]
-            ]
+            shuffle = torch.randperm(len(eligible), generator=dice)
+            return eligible[shuffle[:kept]]
 
         # the largest of log-weights plus Gumbel noise are a draw without replacement by weight
-        noise = (
-            -torch.empty(len(eligible)).exponential_(generator=self._dice("subset")).log()
-        )
+        noise = -torch.empty(len(eligible)).exponential_(generator=dice).log()
         return eligible[(self.lean[eligible] + noise).topk(kept).indices]
 
     def _dice(self, *purpose: str | int) -> torch.Generator:
@@ -119,10 +113,9 @@ class Order:
 def in_order(size: int, batch: int, lengths: Sequence[int] | None) -> list[list[int]]:
     """Every example once, in batches of similar length: for evaluation, where order does not matter."""
     indices = list(range(size))
-    return chunks(
-        sorted(indices, key=lengths.__getitem__) if lengths is not None else indices,
-        batch,
-    )
+    if lengths is not None:
+        indices.sort(key=lengths.__getitem__)
+    return chunks(indices, batch)
 
 
 def chunks(items: list[Item], size: int) -> list[list[Item]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 from torch import Tensor
 
+from ..core.mask import Mask
+from ..core.scope import Scope
 from ..core.task import Bookmark
+from .layout import Layout
 
 Snapshot = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 """Where a learner stands: tensors, and plain data."""
@@ -31,6 +34,68 @@ class Clock:
     round: int = 0
     leg: int = 0
     notes: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Everything that changes as a learner goes on.
+
+    Attributes:
+        clock: how far it is.
+        bill: what the meter has counted so far, as plain data.
+        weights: parameters and buffers, the live tensors.
+        mask: what is kept.
+        aside: masks that a method holds on to.
+        memory: of the optimiser, the live tensors.
+    """
+
+    clock: Clock
+    bill: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    mask: Mask
+    aside: tuple[Mask, ...]
+    memory: Mapping[str, Tensor]
+
+    def for_look_aheads(self, *, carry: bool) -> Place:
+        """The part of the place that look-aheads depend on; with *carry* the optimiser's memory too."""
+        return replace(self, aside=(), memory=self.memory if carry else {})
+
+    def packed(self, layout: Layout) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The place as a bookmark saves it and a worker is sent it."""
+        tensors = under("weights", self.weights)
+        tensors |= under("mask", layout.saved(self.mask))
+        for number, mask in enumerate(self.aside):
+            tensors |= under(f"aside/{number}", layout.saved(mask))
+        tensors |= under("optimizer", self.memory)
+
+        facts = {
+            "clock": asdict(self.clock),
+            "meter": self.bill,
+            "aside": len(self.aside),
+        }
+        return tensors, facts
+
+    @classmethod
+    def unpacked(cls, snapshot: Snapshot, layout: Layout, scope: Scope) -> Self:
+        """The place that *snapshot* is of, on any number of ranks; *scope* is that of the whole model."""
+        tensors, facts = snapshot
+
+        memory = {}
+        for key, tensor in inside("optimizer", tensors).items():
+            name = key.partition("/")[2]
+            memory[key] = layout.placed(name, tensor)
+
+        return cls(
+            clock=Clock(**facts["clock"]),
+            bill=facts["meter"],
+            weights=inside("weights", tensors),
+            mask=layout.loaded(scope, inside("mask", tensors)),
+            aside=tuple(
+                layout.loaded(scope, inside(f"aside/{number}", tensors))
+                for number in range(facts["aside"])
+            ),
+            memory=memory,
+        )
 
 
 class Saved:
@@ -59,6 +124,7 @@ class Saved:
         reached = (interrupted["round"], interrupted["leg"])
 
         if begun >= reached:
+            # no later leg is that one, and its tensors are as large as the model
             self._leg = None
         return snapshot if begun == reached else None
 

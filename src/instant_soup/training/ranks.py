@@ -34,12 +34,10 @@ def team() -> Team:
 def _met() -> Team:
     sharded()  # refuses what cannot be, before anything is loaded
     PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
-    group = (
-        None
-        if dist.get_backend() == "gloo"
-        else dist.new_group(timeout=PATIENCE, backend="gloo")
-    )
-    return Ranks(group)
+    if dist.get_backend() == "gloo":
+        return Ranks(None)
+    # what ranks tell each other lies on the CPU, which NCCL does not carry
+    return Ranks(dist.new_group(timeout=PATIENCE, backend="gloo"))
 
 
 def sharded() -> bool:
@@ -47,7 +45,8 @@ def sharded() -> bool:
     if not launched() or not _set("ACCELERATE_USE_FSDP"):
         return False
 
-    if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
+    version = os.environ.get("FSDP_VERSION", "1")
+    if version != "2":
         raise RankError(
             f"the launch asks for FSDP {version}; set fsdp_version: 2 in the file for accelerate launch"
         )
@@ -72,10 +71,11 @@ def lost() -> Iterator[None]:
     try:
         yield
     except (dist.DistError, RuntimeError) as reason:
-        if isinstance(reason, SoupError) or not (
-            isinstance(reason, dist.DistError) or "gloo" in str(reason)
-        ):
+        # gloo raises a plain RuntimeError, which its text alone tells from others
+        of_ranks = isinstance(reason, dist.DistError) or "gloo" in str(reason)
+        if isinstance(reason, SoupError) or not of_ranks:
             raise
+
         raise RankError(
             f"rank {dist.get_rank()} has lost the others: one of them failed, was killed or did not answer for "
             f"{PATIENCE.seconds} s, see what it said itself; the same command goes on from where they were last saved "

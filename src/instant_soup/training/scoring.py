@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from ..core.errors import TrainingError
-from ..core.scope import Scope
 from ..core.task import Sample
 from ..core.weights import Weights
 from . import sensitivity
@@ -24,30 +23,22 @@ class Scoring:
     """Scores a model in float32 and in evaluation mode, and leaves it as it was.
 
     Attributes:
-        feed: the examples to score by, and their charge.
-        module: the model under its own names.
-        forward: its forward pass without autocast.
-        parameters: those that are trained.
-        scope: what of them may be pruned.
-        precision: that of training, as Accelerate calls it.
+        feed: the model, the examples to score its weights by, and their charge.
     """
 
     feed: Feed
-    module: nn.Module
-    forward: Callable[..., object]
-    parameters: Mapping[str, nn.Parameter]
-    scope: Scope
-    precision: str
 
     def gradient(self, sample: Sample) -> Weights:
         """As `Learner.gradient`."""
         layout = self.feed.layout
-        layout.check_float32(self.precision)
+        layout.check_float32(str(self.feed.model.accelerator.mixed_precision))
         slope_of = sensitivity.gathered_gradient if layout.cut else sensitivity.gradient
 
-        with sensitivity.exact(self.module, self.forward):
+        with self._exact():
             parts = self.feed.sampled(sample, sensitivity.GRADIENT)
-            return layout.added(slope_of(self._loss_of(), self.parameters, parts))
+            return layout.added(
+                slope_of(self._loss_of(), self.feed.model.parameters, parts)
+            )
 
     def curvature(self, sample: Sample, temperature: float) -> Weights:
         """As `Learner.curvature`."""
@@ -59,10 +50,12 @@ class Scoring:
 
         layout = self.feed.layout
         layout.check_whole("a product with the Hessian")
-        parameters = {name: self.parameters[name] for name in self.scope}
+        parameters = {
+            name: self.feed.model.parameters[name] for name in self.feed.model.scope
+        }
         loss_of = self._loss_of(temperature)
 
-        with sensitivity.exact(self.module, self.forward):
+        with self._exact():
             parts = self.feed.sampled(sample, sensitivity.GRADIENT)
             slope = layout.added(sensitivity.gradient(loss_of, parameters, parts))
 
@@ -92,15 +85,22 @@ class Scoring:
                 self.feed.tell("score")
 
         def forward(batch: Batch) -> object:
-            with sensitivity.exact(self.module, self.forward):
-                return self.feed.course.predict(self.module, batch)
+            with self._exact():
+                return self.feed.course.predict(self.feed.model.module, batch)
 
-        self.module.eval()
+        self.feed.model.module.eval()
         yield from inputs_of(
-            self.module, self.scope, parts, forward, second_moment=second_moment
+            self.feed.model.module,
+            self.feed.model.scope,
+            parts,
+            forward,
+            second_moment=second_moment,
         )
+
+    def _exact(self) -> AbstractContextManager[None]:
+        return sensitivity.exact(self.feed.model.module, self.feed.model.plain_forward)
 
     def _loss_of(self, temperature: float = 1.0) -> sensitivity.LossOf:
         return lambda batch: self.feed.course.batch_loss(
-            self.module, batch, 0.0, temperature
+            self.feed.model.module, batch, 0.0, temperature
         )

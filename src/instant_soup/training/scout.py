@@ -26,8 +26,10 @@ class Scout:
     def __init__(self, course: Course) -> None:
         self._course = course
         self._learner: ModuleLearner | None = None
-        self._line: tuple[object, ...] = ()
-        self._token, self._loss = "", 0.0
+        # what the learner was made with, and which snapshot it stands at
+        self._made_with: tuple[object, ...] = ()
+        self._token = ""
+        self._loss = 0.0
 
     def __call__(
         self, snapshot: Snapshot, errand: tuple[Brief, Look]
@@ -37,31 +39,37 @@ class Scout:
         Raises EngineError when the snapshot is of another course than this scout's.
         """
         brief, look = errand
-        (seen,) = self._there(snapshot).look_ahead([brief], look)
+        (seen,) = self._learner_at(snapshot).look_ahead([brief], look)
         return seen, self._loss
 
-    def _there(self, snapshot: Snapshot) -> ModuleLearner:
+    def _learner_at(self, snapshot: Snapshot) -> ModuleLearner:
+        """A learner that stands where *snapshot* says."""
         facts = snapshot[1]
         if facts["of"] != self._course.mark:
+            ours = _described(self._course.mark)
+            theirs = _described(facts["of"])
             raise EngineError(
-                f"a worker has {_said(self._course.mark)}, and what was sent to it is of {_said(facts['of'])}; "
+                f"a worker has {ours}, and what was sent to it is of {theirs}; "
                 f"put the same checkpoint and the same data in the same place on all machines"
             )
 
-        line = facts["horizon"], facts["seed"], facts["regime"]
-        if self._learner is None or self._line != line:
-            # before the next is made, so that there is one in memory
-            self._learner = None
-            self._learner, self._line, self._token = self._made(*line), line, ""
+        wanted = (facts["horizon"], facts["seed"], facts["regime"])
+        learner = self._learner
+        if learner is None or self._made_with != wanted:
+            # let go of before the next is made, so that there is one in memory
+            learner = self._learner = None
+            learner = self._new_learner(*wanted)
+            self._learner = learner
+            self._made_with = wanted
+            self._token = ""
 
         # else it stands there still: a look-ahead leaves no trace
         if self._token != facts["token"]:
-            self._learner.adopt(snapshot)
+            learner.adopt(snapshot)
             self._token = facts["token"]
+        return learner
 
-        return self._learner
-
-    def _made(self, horizon: int, seed: int, regime: Regime) -> ModuleLearner:
+    def _new_learner(self, horizon: int, seed: int, regime: Regime) -> ModuleLearner:
         meter = Meter(watch=self._hear)
         return ModuleLearner(
             self._course, regime, meter, seed=seed, horizon=horizon, free=True
@@ -71,6 +79,6 @@ class Scout:
         self._loss = pulse.loss or 0.0
 
 
-def _said(mark: tuple[str, str, int]) -> str:
+def _described(mark: tuple[str, str, int]) -> str:
     name, digest, examples = mark
     return f"{name!r} with weights {digest[:12]} and {examples:,} examples"

@@ -17,8 +17,10 @@ Part = tuple[Batch, float]
 LossOf = Callable[[Batch], Tensor]
 Gradients = dict[str, Tensor]
 
-GRADIENT, CURVATURE = 3, 9
-"""Passes per example: forwards and twice that backwards; the second backward goes through all of that again."""
+GRADIENT = 3
+"""Passes per example of a gradient: forwards, and twice that backwards."""
+CURVATURE = 9
+"""Passes per example of its product with the Hessian: the second backward goes through all of that again."""
 
 
 def gradient(
@@ -28,10 +30,10 @@ def gradient(
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     for batch, share in parts:
         with torch.enable_grad():
-            found = torch.autograd.grad(
+            slope = torch.autograd.grad(
                 loss_of(batch) * share, tuple(parameters.values()), allow_unused=True
             )
-        _add(total, found)
+        _add(total, slope)
     return total
 
 
@@ -48,13 +50,11 @@ def gathered_gradient(
 
     total = {}
     for name, parameter in parameters.items():
-        total[name] = (
-            torch.zeros_like(local(parameter))
-            if parameter.grad is None
-            else local(parameter.grad)
-        )
+        if parameter.grad is None:
+            total[name] = torch.zeros_like(local(parameter))
+        else:
+            total[name] = local(parameter.grad)
         parameter.grad = None
-
     return total
 
 
@@ -70,22 +70,22 @@ def curvature(
     micro-batch's graph is alive at a time.
     """
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    wanted = tuple(parameters.values())
+    of_all = tuple(parameters.values())
 
     for batch, share in parts:
         with torch.enable_grad():
             slope = torch.autograd.grad(
-                loss_of(batch) * share, wanted, create_graph=True, allow_unused=True
+                loss_of(batch) * share, of_all, create_graph=True, allow_unused=True
             )
-            along = [
-                (g * direction[name]).sum()
-                for name, g in zip(parameters, slope, strict=True)
-                if g is not None
-            ]
-            found = torch.autograd.grad(
-                torch.stack(along).sum(), wanted, allow_unused=True
+            along = []
+            for name, part in zip(parameters, slope, strict=True):
+                if part is not None:
+                    along.append((part * direction[name]).sum())
+
+            product = torch.autograd.grad(
+                torch.stack(along).sum(), of_all, allow_unused=True
             )
-        _add(total, found)
+        _add(total, product)
 
     return total
 
@@ -95,6 +95,8 @@ def exact(module: nn.Module, forward: Callable[..., object]) -> Iterator[None]:
     """Evaluation mode, *forward* in place of the autocast one, and attention that can be differentiated twice."""
     wrapped = module.forward
     fast = torch.backends.mha.get_fastpath_enabled()
+
+    # neither torch's fast path nor its fused attention has a second derivative
     torch.backends.mha.set_fastpath_enabled(False)
     module.eval()
     module.forward = forward
@@ -106,7 +108,8 @@ def exact(module: nn.Module, forward: Callable[..., object]) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _add(total: Gradients, found: tuple[Tensor | None, ...]) -> None:
-    for name, part in zip(total, found, strict=True):
+def _add(total: Gradients, parts: tuple[Tensor | None, ...]) -> None:
+    """Add to *total* what autograd gave, in the same order; None for a parameter that the loss does not reach."""
+    for name, part in zip(total, parts, strict=True):
         if part is not None:
             total[name] += part

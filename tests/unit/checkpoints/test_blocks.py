@@ -16,8 +16,10 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from instant_soup.checkpoints import blocks
-from instant_soup.checkpoints.blocks import Job, outline, prune_blocks
+from instant_soup.checkpoints.block_job import Job
+from instant_soup.checkpoints.blocks import prune_blocks
 from instant_soup.checkpoints.checkpoint import Checkpoint
+from instant_soup.checkpoints.outline import outline
 from instant_soup.cli.main import app
 from instant_soup.core.errors import DataError, KnobError, SoupError, StoreError
 from instant_soup.core.pattern import Pattern, follows

@@ -145,7 +145,7 @@ def table(folder: Path) -> dict[str, Any]:
 def test_a_sweep_of_which_a_worker_is_killed_ends_with_the_same_records(
     cluster: Any, tiny_bert: Path, tiny_text: Path, tmp_path: Path
 ) -> None:
-    from instant_soup.sweeps.ray import cluster as on_ray
+    from instant_soup.sweeps.ray import on_ray
 
     recipe, killed, seen = tmp_path / "sweep.toml", set[int](), dict[str, int]()
     recipe.write_text(SWEEP.format(model=tiny_bert, data=tiny_text), encoding="utf-8")

@@ -44,7 +44,7 @@ def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(
 ) -> None:
     runs = collect(store.folder)
     pairs = agreements(store.folder, runs)
-    assert [(pair.one, pair.other, pair.seed) for pair in pairs] == [
+    assert [(pair.first, pair.second, pair.seed) for pair in pairs] == [
         ("early-bird", "magnitude", 0), ("early-bird", "random", 0), ("magnitude", "random", 0),
     ]  # fmt: skip
     masks = {
@@ -53,7 +53,7 @@ def test_each_two_methods_of_a_seed_are_set_against_each_other_and_nothing_else(
         if run.seed == 0 and run.sparsity and not run.control
     }
     for pair in pairs:
-        assert pair.agreement == agreement(masks[pair.one], masks[pair.other])
+        assert pair.agreement == agreement(masks[pair.first], masks[pair.second])
 
 
 def test_what_was_measured_is_still_known_where_the_tickets_are_not(

@@ -265,7 +265,7 @@ def test_methods_that_share_a_letter_are_closer_than_the_critical_difference() -
         ["b", "2.00", "ab", "1.00 to 4.00"],
         ["c", "3.00", "·b", "1.50"],
     ]
-    assert "Critical difference 1.50 (Nemenyi, 5 %)" in tables.said(ranks)
+    assert "Critical difference 1.50 (Nemenyi, 5 %)" in tables.ranks_in_words(ranks)
 
 
 def test_no_method_is_told_apart_where_friedman_finds_nothing() -> None:
@@ -273,7 +273,7 @@ def test_no_method_is_told_apart_where_friedman_finds_nothing() -> None:
         {"a": 1.0, "b": 2.0, "c": 3.0}, 20, 0.2, 0.1, dict.fromkeys("abc", (1.0, 1.0))
     )
     assert {letters for _, _, letters, _ in tables.ranked(ranks)} == {"a"}
-    assert "no method is told apart" in tables.said(ranks)
+    assert "no method is told apart" in tables.ranks_in_words(ranks)
 
 
 def test_ten_thousand_runs_are_written_down() -> None:

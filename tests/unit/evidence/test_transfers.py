@@ -80,7 +80,7 @@ def test_a_matrix_holds_transfers_ordinary_runs_and_references_of_the_same_seeds
 
 
 def test_it_says_how_often_tickets_travel_well(found: Matrix) -> None:
-    assert found.said == (
+    assert found.summary == (
         "Of tickets from another task, 1 of 2 reach at least what the task's own ticket does and "
         "1 of 2 reach at least what one-shot magnitude pruning does."
     )
@@ -88,7 +88,7 @@ def test_it_says_how_often_tickets_travel_well(found: Matrix) -> None:
 
 def test_without_runs_of_the_target_itself_it_says_so(folder: Path) -> None:
     (found,) = matrices(folder, [])
-    assert found.said.startswith("Nothing was drawn on these tasks")
+    assert found.summary.startswith("Nothing was drawn on these tasks")
 
 
 def test_it_can_be_narrowed_to_some_targets(found: Matrix) -> None:
@@ -96,7 +96,7 @@ def test_it_can_be_narrowed_to_some_targets(found: Matrix) -> None:
     assert narrow
     assert list(narrow.targets) == ["glue/rte"]
     assert narrow.at("glue/cola", "glue/rte") == found.at("glue/cola", "glue/rte")
-    assert narrow.said.startswith(
+    assert narrow.summary.startswith(
         "Of tickets from another task, 1 of 1 reach at least what the task's own"
     )
     assert found.onto(["glue/sst2"]) is None

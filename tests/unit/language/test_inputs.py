@@ -80,7 +80,7 @@ def test_looking_at_inputs_is_charged_to_scoring_and_changes_nothing(
     assert all(
         torch.equal(before[name], tensor) for name, tensor in learner.weights().items()
     )
-    for block in blocks_of(learner._module, learner.scope):
+    for block in blocks_of(learner._model.module, learner.scope):
         assert "forward" not in vars(block.module)
 
 

@@ -227,6 +227,15 @@ def test_a_mean_of_all_look_aheads_does_not_settle() -> None:
         InstantSoup(settled=0.1, carry="mean")
 
 
+def test_rounds_settle_where_what_is_carried_on_was_left_open(points: Make) -> None:
+    task = points()
+    knobs: dict[str, Any] = {"denoisers": 6, "lookahead_steps": 3, "settled": 1.0}
+    left_open = InstantSoup(**knobs).draw(task, 0.5)
+    thrown_away = InstantSoup(**knobs, carry="none").draw(task, 0.5)
+    assert left_open.mask == thrown_away.mask
+    assert left_open.method["carry"] == "none"
+
+
 # what is carried on
 
 

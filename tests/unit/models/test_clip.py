@@ -383,7 +383,7 @@ def test_attention_of_torch_trains_under_a_mask(learner: ModuleLearner) -> None:
             {name: w.abs() for name, w in learner.view().items()}, learner.mask, 0.6
         )
     )
-    before, head = learner.weights(), learner._module.head.clone()
+    before, head = learner.weights(), learner._model.module.head.clone()
     learner.train(6)
     after = learner.view()
     for name in learner.scope:
@@ -394,7 +394,7 @@ def test_attention_of_torch_trains_under_a_mask(learner: ModuleLearner) -> None:
             torch.zeros(int(dead.sum()), dtype=torch.int32),
         ), name
         assert (after[name] != before[name])[~dead].float().mean() > 0.9, name
-    assert torch.equal(learner._module.head, head)
+    assert torch.equal(learner._model.module.head, head)
     assert learner.mask.kept == round(0.4 * learner.scope.size)
 
 
@@ -405,7 +405,7 @@ def test_evaluation_sees_the_weights_that_training_sees(learner: ModuleLearner) 
         )
     )
     learner.train(6)
-    batch, module = Colours(8).batch(range(8)), learner._module
+    batch, module = Colours(8).batch(range(8)), learner._model.module
     trained = predict(module.train(), batch)[0].detach()
     with torch.inference_mode():
         evaluated = predict(module.eval(), batch)[0]

@@ -39,4 +39,4 @@ def test_every_cell_is_inside_the_drawing(count: int) -> None:
 
 def test_a_zero_has_no_minus_before_it() -> None:
     found = square(3, cosine=-0.0004)
-    assert "-0.00" not in f"{found.content}{found.said}{found.rows}"
+    assert "-0.00" not in f"{found.content}{found.finding}{found.rows}"

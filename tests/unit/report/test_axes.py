@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instant_soup.report.axes import Scale, across, label, spread, upwards
+from instant_soup.report.axes import Scale, across, kept_apart, label, upwards
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
 
@@ -41,6 +41,6 @@ def test_a_narrow_logarithmic_axis_has_round_ticks_all_the_same() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
 def test_names_are_spread_until_none_touches_another(places: list[float]) -> None:
-    moved = spread(sorted(places), 10, 0, 100)
+    moved = kept_apart(sorted(places), 10, 0, 100)
     assert all(b - a >= 10 - 1e-9 for a, b in pairwise(moved))
     assert all(-1e-9 <= place <= 100 for place in moved)

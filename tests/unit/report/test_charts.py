@@ -54,7 +54,7 @@ def test_every_kind_of_chart_is_there_with_marks_words_and_a_table(
         assert tips(chart), chart.title
         assert all(tips(chart))
         assert chart.title
-        assert chart.said.endswith(".")
+        assert chart.finding.endswith(".")
         assert chart.caption.endswith(".")
         assert chart.rows
         assert all(len(row) == len(chart.head) for _, row in chart.rows), chart.title
@@ -118,7 +118,7 @@ def test_the_stairs_of_a_cost_chart_pass_through_the_front_only(
         part for part in tree(chart).iter("polyline") if part.get("class") == "front"
     )
     assert len(stair.get("points", "").split()) == 2 * len(front) - 1
-    assert all(line.title in chart.said for line in front)
+    assert all(line.title in chart.finding for line in front)
 
 
 def test_stairs_go_right_before_they_go_up() -> None:
@@ -184,7 +184,7 @@ def test_soups_say_what_was_taken_left_out_and_shared(
         "lottery-pools at 50%": ["share 0.5"],
     }
     assert str(chosen.content).count("hollow") == 1
-    assert barriers.said == "1 of 2 barriers are above 0."
+    assert barriers.finding == "1 of 2 barriers are above 0."
 
 
 def test_agreement_is_a_square_with_and_without_chance(

@@ -22,7 +22,7 @@ from instant_soup.runs import run as running
 from instant_soup.runs.plan import rehearse
 from instant_soup.runs.sizes import Sizes
 from instant_soup.store.record import Record
-from instant_soup.training import learner as training
+from instant_soup.training import masked as training
 
 KILLER = Path(__file__).with_name("killer.py")
 

@@ -18,7 +18,7 @@ from instant_soup.runs.run import build, draw
 from instant_soup.runs.transfer import key_of, transfer
 from instant_soup.store.doctor import examine
 from instant_soup.store.plain import sealed
-from instant_soup.training import learner as training
+from instant_soup.training import masked as training
 
 
 @pytest.fixture

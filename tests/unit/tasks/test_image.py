@@ -84,7 +84,8 @@ def test_training_leaves_the_head_alone(mini_clip_task: CourseTask) -> None:
     learner.train(12)
     for kept in ("head", "scale"):
         assert torch.equal(
-            getattr(learner._module, kept), getattr(mini_clip_task.course.model, kept)
+            getattr(learner._model.module, kept),
+            getattr(mini_clip_task.course.model, kept),
         )
     assert not any(name in ("head", "scale") for name in learner.view())
 

@@ -161,7 +161,9 @@ def test_a_training_that_begins_later_has_the_rates_and_examples_of_later(
     learner = replace(task, course=replace(task.course, train=train)).learner(
         soup.Meter()
     )
-    learner.meter.watch = lambda _: rates.append(learner._optimizer.param_groups[0]["lr"])
+    learner.meter.watch = lambda _: rates.append(
+        learner._model.optimizer.param_groups[0]["lr"]
+    )
     learner.complete(at=at)
     assert rates == pytest.approx([0.05 * (1 - step / 15) for step in range(at, 15)])
     order = Order(60, 8, learner.seed("order"))
@@ -302,7 +304,7 @@ def test_it_goes_on_from_the_shelf_as_from_training(points: Make) -> None:
     for _ in range(2):
         learner = shelved(points(), rack).learner(soup.Meter())
         learner.complete()
-        assert not optim.moments(learner._optimizer, learner._parameters)
+        assert not optim.moments(learner._model.optimizer, learner._model.parameters)
         halved(learner)
         before = learner.weights()
         learner._shelf = None  # the second training is done both times
@@ -482,14 +484,14 @@ def test_the_loss_is_the_mean_over_the_validation_split_without_dropout(
     total, split = 0.0, task.course.validation
     loss = learner.loss()
     with torch.no_grad():
-        learner._module.eval()
+        learner._model.module.eval()
         for i in range(len(split)):
             batch = dict(split.batch([i]))
             labels = batch.pop("labels")
-            outputs = learner._module(**batch).logits
+            outputs = learner._model.module(**batch).logits
             total += float(F.cross_entropy(outputs, labels))
     assert loss == pytest.approx(
-        total / len(split), abs=rounding_of(learner._module, outputs)
+        total / len(split), abs=rounding_of(learner._model.module, outputs)
     )
     assert learner.loss() == loss
     spent = learner.meter.spent - before

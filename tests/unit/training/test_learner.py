@@ -39,7 +39,9 @@ def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
 def memory(learner: ModuleLearner) -> dict[str, Tensor]:
     return {
         name: t.clone()
-        for name, t in optim.moments(learner._optimizer, learner._parameters).items()
+        for name, t in optim.moments(
+            learner._model.optimizer, learner._model.parameters
+        ).items()
     }
 
 
@@ -93,13 +95,13 @@ def test_gradients_of_dead_weights_do_not_enter_the_clip_norm(
         seen.update(
             {
                 name: p.grad.clone()
-                for name, p in learner._parameters.items()
+                for name, p in learner._model.parameters.items()
                 if p.grad is not None
             }
         )
         return torch.ones(())
 
-    monkeypatch.setattr(learner._accelerator, "clip_grad_norm_", clip)
+    monkeypatch.setattr(learner._model.accelerator, "clip_grad_norm_", clip)
     learner.train(1)
     for name in mask:
         assert not seen[name][~mask[name]].any()
@@ -205,10 +207,10 @@ def test_a_look_ahead_trains_under_the_mask_at_a_multiple_of_the_current_rate(
 def test_accumulation_gives_the_gradient_of_the_whole_batch(make: Make) -> None:
     whole, parts = make(accumulation=1, clip=0.0), make(accumulation=3, clip=0.0)
     for learner in (whole, parts):  # dropout would differ between the two
-        for module in learner._module.modules():
+        for module in learner._model.module.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        learner._module.config.attention_probs_dropout_prob = 0.0
+        learner._model.module.config.attention_probs_dropout_prob = 0.0
         learner.train(1)
     moments = memory(whole)
     for name, moment in moments.items():

@@ -142,12 +142,12 @@ def test_second_moments_are_the_optimisers_own_without_their_bias(
     task = replace(mini, regime=mini.regime.model_copy(update={"precision": precision}))
     learner = task.learner(soup.Meter())
     learner.train(3)
-    state = learner._optimizer.state
+    state = learner._model.optimizer.state
     moments = learner.second_moments()
     assert list(moments) == list(learner.scope)
     for name, moment in moments.items():
         assert moment.dtype == torch.float32
-        memory = state[learner._parameters[name]]
+        memory = state[learner._model.parameters[name]]
         assert int(memory["step"]) == 3
         torch.testing.assert_close(moment, memory["exp_avg_sq"].float() / (1 - 0.999**3))
         assert moment.any()

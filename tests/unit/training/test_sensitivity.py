@@ -131,7 +131,9 @@ def test_scoring_leaves_no_trace(
         assert all(
             torch.equal(part, before[name]) for name, part in scorer.view().items()
         )
-        assert all(parameter.grad is None for parameter in scorer._parameters.values())
+        assert all(
+            parameter.grad is None for parameter in scorer._model.parameters.values()
+        )
         assert torch.equal(torch.get_rng_state(), state)
         assert torch.backends.mha.get_fastpath_enabled() == fast
         assert plain.evaluate() == scorer.evaluate()
@@ -155,7 +157,7 @@ def test_training_is_in_bfloat16_again_after_a_score_that_failed(
     """Accelerate's forward is back, not the plain one that scores are taken with."""
     task = replace(mini, regime=mini.regime.model_copy(update={"precision": "bfloat16"}))
     learner, seen = task.learner(soup.Meter()), []
-    layer: Any = learner._module.bert.encoder.layer[0].intermediate.dense
+    layer: Any = learner._model.module.bert.encoder.layer[0].intermediate.dense
     layer.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
     learner.train(1)
     learner.gradient(Sample(1))

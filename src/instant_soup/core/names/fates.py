@@ -52,7 +52,8 @@ def rows(fates: Sequence[Fate]) -> list[Row]:
     for (outcome, general, sources, why), group in alike.items():
         name = f"{general} ({len(group)} times)"
         if len(group) == 1:
-            name, why = group[0].name, group[0].why
+            name = group[0].name
+            why = group[0].why
         table.append((outcome, name, sources, _share(group), why))
     return table
 

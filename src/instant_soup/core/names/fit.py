@@ -23,7 +23,7 @@ from ..task import Base
 from ..weights import Lazy, Weights, digest
 from .fates import Fate
 from .heads import is_head
-from .match import Made, check_used_once, inverse, match
+from .match import Assembly, check_used_once, inverse, match
 from .name_map import NameMap, read_map
 from .naming import Shapes
 
@@ -82,7 +82,7 @@ def fit(
 
     matches = match(targets, mask.scope.shapes, mapped, heads)
     check_used_once(matches)
-    matched = _made(matches)
+    matched = _assembled(matches)
     if not matched:
         raise ScopeError(_nothing_matches(model, matches, mask.scope))
 
@@ -90,13 +90,16 @@ def fit(
     new_mask = Mask(new_scope, _masks(mask, new_scope, matched, heads))
     old = _Old(mask, start, tensors, matched, heads)
     same_base = old.is_at(base)
+    # start weights are of use only where the model stands at the weights that they were trained from
+    moved: dict[str, Tensor] = {}
     if same_base:
         moved, start_fates = old.moved(mapped)
     else:
-        moved, start_fates = {}, old.left_behind(start, OTHER_BASE)
-    new_start = {
-        name: _masked(tensor, new_mask.get(name)) for name, tensor in moved.items()
-    }
+        start_fates = old.left_behind(start, OTHER_BASE)
+
+    new_start = {}
+    for name, tensor in moved.items():
+        new_start[name] = _masked(tensor, new_mask.get(name))
 
     target_fates = [
         _fate(name, matches[name], new_mask, prod(shape))
@@ -117,7 +120,7 @@ def _targets(
     model: nn.Module,
     tensors: Weights,
     scope: Scope | None,
-    mapped: Mapping[str, Made],
+    mapped: Mapping[str, Assembly],
 ) -> Shapes:
     """The parameters that may be pruned: those of *scope*, or every matrix of the model; without names of wrappers."""
     if scope is not None:
@@ -140,13 +143,17 @@ def _targets(
     return _shapes({name: tensor for name, tensor in tensors.items() if name in listed})
 
 
-def _made(matches: Mapping[str, Made | str]) -> dict[str, Made]:
+def _assembled(matches: Mapping[str, Assembly | str]) -> dict[str, Assembly]:
     """Those of *matches* that are made of something."""
-    return {name: made for name, made in matches.items() if isinstance(made, Made)}
+    return {
+        name: assembly
+        for name, assembly in matches.items()
+        if isinstance(assembly, Assembly)
+    }
 
 
 def _masks(
-    mask: Mask, scope: Scope, matched: Mapping[str, Made], heads: int | None
+    mask: Mask, scope: Scope, matched: Mapping[str, Assembly], heads: int | None
 ) -> Lazy:
     """The new mask, a parameter at a time: what has no match is kept whole."""
 
@@ -170,11 +177,11 @@ class _Old:
     mask: Mask
     start: Weights
     tensors: Weights
-    matched: Mapping[str, Made]
+    matched: Mapping[str, Assembly]
     heads: int | None
 
     @cached_property
-    def _ways_back(self) -> dict[str, Made]:
+    def _ways_back(self) -> dict[str, Assembly]:
         return inverse(self.matched)
 
     @cached_property
@@ -197,15 +204,21 @@ class _Old:
                 return False
         return digest(self._base_weights, scope) == base.digest
 
-    def moved(self, mapped: Mapping[str, Made]) -> tuple[dict[str, Tensor], list[Fate]]:
+    def moved(
+        self, mapped: Mapping[str, Assembly]
+    ) -> tuple[dict[str, Tensor], list[Fate]]:
         """The start weights under the new model's names, and what became of those that are not in scope."""
         in_scope = Lazy(self.mask, self._begins_at)
         moved = {}
-        for name, made in self.matched.items():
-            if not self.start.keys().isdisjoint(made.names):
-                moved[name] = made.build(in_scope, self.heads)
+        for name, assembly in self.matched.items():
+            if not self.start.keys().isdisjoint(assembly.names):
+                moved[name] = assembly.build(in_scope, self.heads)
 
-        wanted_by_map = {source for made in mapped.values() for source in made.names}
+        wanted_by_map = {
+            source for assembly in mapped.values() for source in assembly.names
+        }
+
+        # what is not in scope: norms, biases, embeddings, and the head, which goes only where the map sends it
         outside = {
             name: tensor for name, tensor in self.start.items() if name not in self.mask
         }
@@ -213,21 +226,22 @@ class _Old:
         for name, tensor in outside.items():
             if name in wanted_by_map or not self._is_of_the_old_task(name):
                 offered[name] = tensor
-        free = {
-            name: tensor
-            for name, tensor in self.tensors.items()
-            if name not in self.matched
-        }
+        free = {}
+        for name, tensor in self.tensors.items():
+            if name not in self.matched:
+                free[name] = tensor
         matches = match(_shapes(free), _shapes(offered), mapped, self.heads)
         check_used_once(matches)
 
         fates = []
         used: set[str] = set()
-        for name, made in _made(matches).items():
-            moved[name] = made.build(offered, self.heads)
-            used.update(made.names)
+        for name, assembly in _assembled(matches).items():
+            moved[name] = assembly.build(offered, self.heads)
+            used.update(assembly.names)
             size = moved[name].numel()
-            fates.append(Fate(name, made.names, "start", made.how, kept=size, size=size))
+            fates.append(
+                Fate(name, assembly.names, "start", assembly.how, kept=size, size=size)
+            )
 
         unused = [name for name in outside if name not in used]
         return moved, [*fates, *self.left_behind(unused, NOTHING_LIKE_IT)]
@@ -258,25 +272,25 @@ class _Old:
         return name not in self.mask and (starts_pretrained or is_head(name))
 
 
-def _fate(name: str, made: Made | str, mask: Mask, size: int) -> Fate:
+def _fate(name: str, assembly: Assembly | str, mask: Mask, size: int) -> Fate:
     """What became of a tensor of the new model, of so many weights."""
-    if isinstance(made, str):
-        return Fate(name, (), "dense", made, kept=size, size=size)
+    if isinstance(assembly, str):
+        return Fate(name, (), "dense", assembly, kept=size, size=size)
 
     kept = mask.kept_by_name[name]
-    return Fate(name, made.names, "matched", made.how, kept, size)
+    return Fate(name, assembly.names, "matched", assembly.how, kept, size)
 
 
 def _without_a_place(
     mask: Mask,
-    matched: Mapping[str, Made],
+    matched: Mapping[str, Assembly],
     targets: Shapes,
     heads: int | None,
 ) -> Iterator[Fate]:
     """What of the old *mask* has no place in the new model, and why."""
-    parts_taken = Counter(
-        piece.name for made in matched.values() for piece in made.pieces
-    )
+    parts_taken: Counter[str] = Counter()
+    for assembly in matched.values():
+        parts_taken.update(piece.name for piece in assembly.pieces)
     ways_back = inverse(matched)
     reasons = match(mask.scope.shapes, targets, {}, heads)
 
@@ -295,7 +309,7 @@ def _without_a_place(
 
 
 def _nothing_matches(
-    model: nn.Module, matches: Mapping[str, Made | str], scope: Scope
+    model: nn.Module, matches: Mapping[str, Assembly | str], scope: Scope
 ) -> str:
     name, why = next(iter(matches.items()))
     return (

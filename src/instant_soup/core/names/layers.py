@@ -41,11 +41,13 @@ def readings(name: str) -> list[InLayer]:
     """*name* taken apart at each of its numbers, the first number first. Empty where it has none."""
     steps = name.split(".")
 
-    return [
-        InLayer(".".join(steps[:i]), int(step), ".".join(steps[i + 1 :]))
-        for i, step in enumerate(steps)
-        if step.isdigit()
-    ]
+    parts = []
+    for i, step in enumerate(steps):
+        if step.isdigit():
+            stack = ".".join(steps[:i])
+            rest = ".".join(steps[i + 1 :])
+            parts.append(InLayer(stack, int(step), rest))
+    return parts
 
 
 def in_layer(name: str) -> InLayer | None:

@@ -1,7 +1,7 @@
 """Match: which tensors of one model the tensors of another model are made of.
 
 The *targets* are the tensors that somebody needs, the *sources* those that he has. Matching works on names and shapes
-alone. Its result, a `Made` for each target, then makes weights as well as masks out of the sources.
+alone. Its result, an `Assembly` for each target, then makes weights as well as masks out of the sources.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Made:
+class Assembly:
     """How one target is made of sources.
 
     Attributes:
@@ -127,9 +127,9 @@ def _interleaved(rows: list[Tensor], heads: int | None) -> Tensor:
 def match(
     targets: Shapes,
     sources: Shapes,
-    mapped: Mapping[str, Made],
+    mapped: Mapping[str, Assembly],
     heads: int | None,
-) -> dict[str, Made | str]:
+) -> dict[str, Assembly | str]:
     """For each target, how it is made of *sources*, or the reason why it is not.
 
     Args:
@@ -140,18 +140,18 @@ def match(
     known = _Places.of(sources)
     stacks = pairs(target_places, known.by_name)
 
-    matches: dict[str, Made | str] = {}
+    matches: dict[str, Assembly | str] = {}
     for name, shape in targets.items():
-        made = mapped.get(name) or _by_place(name, target_places[name], known, stacks)
-        if isinstance(made, Made):
+        assembly = mapped.get(name) or _by_place(name, target_places[name], known, stacks)
+        if isinstance(assembly, Assembly):
             # a map may speak of more than is asked for
-            lacking = any(source not in sources for source in made.names)
-            misfit = (
-                "nothing like it there" if lacking else made.misfit(shape, sources, heads)
-            )
-            matches[name] = misfit or made
+            lacking = any(source not in sources for source in assembly.names)
+            if lacking:
+                matches[name] = "nothing like it there"
+            else:
+                matches[name] = assembly.misfit(shape, sources, heads) or assembly
         else:
-            matches[name] = made
+            matches[name] = assembly
     return matches
 
 
@@ -184,10 +184,10 @@ class _Places:
 
 def _by_place(
     name: str, place: Place, sources: _Places, stacks: Mapping[str, str]
-) -> Made | str:
+) -> Assembly | str:
     """How the target *name* at *place* is made, by what stands at the like place among *sources*."""
     if sources.by_name.get(name) == place:
-        return Made((Piece(name),))
+        return Assembly((Piece(name),))
     if place.stack is None:
         return _outside_of_stacks(name, sources)
     if place.stack not in stacks:
@@ -204,11 +204,11 @@ def _by_place(
             return "nothing like it in that layer there"
         pieces.append(piece)
 
-    made = Made(tuple(pieces), place.by_head, place.turned)
-    return replace(made, how=_how(name, made))
+    assembly = Assembly(tuple(pieces), place.by_head, place.turned)
+    return replace(assembly, how=_how(name, assembly))
 
 
-def _outside_of_stacks(name: str, sources: _Places) -> Made | str:
+def _outside_of_stacks(name: str, sources: _Places) -> Assembly | str:
     """How the target *name* is made, which stands in no stack of layers."""
     alike = []
     for source, place in sources.by_name.items():
@@ -217,25 +217,25 @@ def _outside_of_stacks(name: str, sources: _Places) -> Made | str:
 
     if len(alike) != 1:
         return "nothing like it there"
-    return Made((Piece(alike[0]),), how="other prefix")
+    return Assembly((Piece(alike[0]),), how="other prefix")
 
 
-def _how(name: str, made: Made) -> str:
+def _how(name: str, assembly: Assembly) -> str:
     """How the target *name* is made, in words."""
-    first = made.pieces[0]
-    if made.whole:
+    first = assembly.pieces[0]
+    if assembly.whole:
         same_tail = is_like(name, first.name) or _tail(name) == _tail(first.name)
         return "other prefix" if same_tail else "other name"
 
-    if len(made.names) > 1:
-        how = f"{len(made.pieces)} matrices in one"
-    elif len(made.pieces) > 1:
+    if len(assembly.names) > 1:
+        how = f"{len(assembly.pieces)} matrices in one"
+    elif len(assembly.pieces) > 1:
         how = "other order of rows"
     elif first.of > 1:
         how = f"part {first.part + 1} of {first.of}"
     else:
         how = "other name"
-    return f"{how}, turned" if first.turned != made.turned else how
+    return f"{how}, turned" if first.turned != assembly.turned else how
 
 
 def _tail(name: str) -> str:
@@ -248,12 +248,12 @@ _Span = tuple[Fraction, Fraction, str]
 """Which share of a source is used, from where to where, and for which target."""
 
 
-def check_used_once(matches: Mapping[str, Made | str]) -> None:
+def check_used_once(matches: Mapping[str, Assembly | str]) -> None:
     """Raise ScopeError where one weight of a source would go to two places, for the count would not be kept."""
     spans: dict[str, list[_Span]] = defaultdict(list)
-    for target, made in matches.items():
-        if isinstance(made, Made):
-            for piece in made.pieces:
+    for target, assembly in matches.items():
+        if isinstance(assembly, Assembly):
+            for piece in assembly.pieces:
                 begin = Fraction(piece.part, piece.of)
                 end = Fraction(piece.part + 1, piece.of)
                 spans[piece.name].append((begin, end, target))
@@ -266,15 +266,17 @@ def check_used_once(matches: Mapping[str, Made | str]) -> None:
                 )
 
 
-def inverse(matches: Mapping[str, Made]) -> dict[str, Made]:
+def inverse(matches: Mapping[str, Assembly]) -> dict[str, Assembly]:
     """The way back: how the sources of *matches* are made of its targets.
 
     It has every source of which all parts have gone somewhere.
     """
     taken: dict[str, dict[int, tuple[Piece, Piece]]] = defaultdict(dict)
-    for target, made in matches.items():
-        for part, piece in enumerate(made.pieces):
-            back = Piece(target, part, len(made.pieces), made.by_head, made.turned)
+    for target, assembly in matches.items():
+        for part, piece in enumerate(assembly.pieces):
+            back = Piece(
+                target, part, len(assembly.pieces), assembly.by_head, assembly.turned
+            )
             taken[piece.name][piece.part] = (piece, back)
 
     ways_back = {}
@@ -282,5 +284,5 @@ def inverse(matches: Mapping[str, Made]) -> dict[str, Made]:
         first = next(iter(parts.values()))[0]
         if len(parts) == first.of:
             pieces = tuple(parts[part][1] for part in range(first.of))
-            ways_back[source] = Made(pieces, first.by_head, first.turned)
+            ways_back[source] = Assembly(pieces, first.by_head, first.turned)
     return ways_back

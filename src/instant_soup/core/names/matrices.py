@@ -12,12 +12,10 @@ from collections.abc import Mapping
 
 Shape = tuple[int, ...]
 
-VECTOR, OUTSIDE, CONVOLUTION, POOLER = (
-    "no matrix",
-    "outside of the blocks",
-    "a convolution",
-    "pooler",
-)
+VECTOR = "no matrix"
+OUTSIDE = "outside of the blocks"
+CONVOLUTION = "a convolution"
+POOLER = "pooler"
 ROLES = {
     "bias": re.compile(r"bias(es)?"),
     "norm": re.compile(r"\w*norm\w*|ln\d*"),
@@ -45,16 +43,16 @@ def left_out(shapes: Mapping[str, Shape], *, pooler: bool = False) -> dict[str, 
         pooler: whether BERT's pooler counts as one of the blocks.
     """
     reasons = {name: role(name, shape) for name, shape in shapes.items()}
-    inside = [
-        name for name, reason in reasons.items() if not reason and is_in_block(name)
-    ]
+    matrices = [name for name, reason in reasons.items() if not reason]
+    inside = [name for name in matrices if is_in_block(name)]
 
-    for name in [name for name, reason in reasons.items() if not reason]:
+    for name in matrices:
         if _is_pooler(name):
             reasons[name] = "" if pooler else POOLER
         elif not is_in_block(name):
             reasons[name] = _why_outside(name) or (OUTSIDE if inside else "")
 
+    # in a network of convolutions they are what there is to prune
     kernels = [name for name in inside if is_convolution(name, shapes[name])]
     if len(kernels) < len(inside):
         reasons |= dict.fromkeys(kernels, CONVOLUTION)
@@ -103,7 +101,8 @@ def is_in_block(name: str) -> bool:
     if number is None:
         return False
 
-    above, under = steps[:number], steps[number + 1 :]
+    above = steps[:number]
+    under = steps[number + 1 :]
     # with parts of its own, not one matrix of many
     is_layer = len(under) > 1 or under[0] not in ("weight", "bias")
     is_of_head = any(_says_head(step) for step in above)
@@ -118,9 +117,11 @@ def is_convolution(name: str, shape: Shape) -> bool:
 def _why_outside(name: str) -> str:
     """What a matrix outside of blocks is, if its name says it."""
     steps = name.split(".")
-    if any(_says_head(step) for step in steps) or any(
-        step in _WHOLE_HEADS for step in steps[-2:]
-    ):
+    says_head = any(_says_head(step) for step in steps)
+    # these words are common, so they count only as the last steps
+    ends_as_head = any(step in _WHOLE_HEADS for step in steps[-2:])
+
+    if says_head or ends_as_head:
         return "head"
     return "embedding" if any(_is(step, "embedding") for step in steps) else ""
 

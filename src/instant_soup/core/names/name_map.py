@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..errors import ScopeError, nearest
 from . import layers
-from .match import Made, Piece
+from .match import Assembly, Piece
 from .naming import Shapes, places
 
 Meant = str | Piece | Sequence[str | Piece]
@@ -20,7 +20,9 @@ NameMap = Mapping[str, Meant] | Callable[[str], Meant | None]
 """Names of the model -> what of the ticket is meant, ``{}`` in both for any number; or a function of the name."""
 
 
-def read_map(names: NameMap | None, targets: Shapes, sources: Shapes) -> dict[str, Made]:
+def read_map(
+    names: NameMap | None, targets: Shapes, sources: Shapes
+) -> dict[str, Assembly]:
     """How each of *targets* that the map speaks of is made of *sources*.
 
     Raises ScopeError where the map names what neither *targets* nor *sources* have.
@@ -30,7 +32,7 @@ def read_map(names: NameMap | None, targets: Shapes, sources: Shapes) -> dict[st
     if callable(names):
         return _by_function(names, targets, sources)
 
-    mapped: dict[str, Made] = {}
+    mapped: dict[str, Assembly] = {}
     for pattern, meant in names.items():
         mapped |= _by_line(pattern, meant, targets, sources)
     return mapped
@@ -40,7 +42,7 @@ def _by_function(
     names: Callable[[str], Meant | None],
     targets: Shapes,
     sources: Shapes,
-) -> dict[str, Made]:
+) -> dict[str, Assembly]:
     """What a function says. It may speak of more than *sources* have, but not of nothing that they have."""
     answers = {}
     for target in targets:
@@ -57,7 +59,7 @@ def _by_function(
     chosen = known or answers
     mapped = {}
     for target, pieces in chosen.items():
-        mapped[target] = _made(target, targets[target], pieces, sources)
+        mapped[target] = _assembled(target, targets[target], pieces, sources)
     return mapped
 
 
@@ -66,7 +68,7 @@ def _by_line(
     meant: Meant,
     targets: Shapes,
     sources: Shapes,
-) -> dict[str, Made]:
+) -> dict[str, Assembly]:
     """What one line of a map says, for every number that both sides have."""
     hits = {}
     for target in targets:
@@ -82,7 +84,7 @@ def _by_line(
         pieces = _pieces(meant, numbers)
         complete = all(piece.name in sources for piece in pieces)
         if complete or layers.NUMBER not in pattern:
-            mapped[target] = _made(target, targets[target], pieces, sources)
+            mapped[target] = _assembled(target, targets[target], pieces, sources)
     if not mapped:
         missing = next(
             piece.name for piece in _pieces(meant) if piece.name not in sources
@@ -110,12 +112,12 @@ def _pieces(meant: Meant, numbers: Sequence[str] = ()) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _made(
+def _assembled(
     target: str,
     shape: tuple[int, ...],
     pieces: tuple[Piece, ...],
     sources: Shapes,
-) -> Made:
+) -> Assembly:
     """How *target* is made of *pieces*. Raises ScopeError where there are none, or one is of no source."""
     if not pieces:
         raise ScopeError(
@@ -130,6 +132,6 @@ def _made(
 
     # one tensor is taken as the map says; several are put together as the target's own name asks for
     if len(pieces) == 1:
-        return Made(pieces, how="by map")
+        return Assembly(pieces, how="by map")
     place = places({target: shape})[target]
-    return Made(pieces, place.by_head, place.turned, how="by map")
+    return Assembly(pieces, place.by_head, place.turned, how="by map")

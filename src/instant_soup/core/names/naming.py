@@ -81,18 +81,28 @@ TOWERS = {
 """What steps of a name say about the stack that it stands in."""
 
 _THREE = ("query", "key", "value")
-_ROLES = {
-    **{
-        body: (role,)
-        for row in QUERY_KEY_VALUE
-        for body, role in zip(row, _THREE, strict=True)
-    },
-    **dict.fromkeys(FUSED, _THREE),
-    **{body: (role,) for role, bodies in OTHERS.items() for body in bodies},
-}
-_FUSED_ENDS = tuple(
-    f"{body.rpartition('.')[2]}.weight".replace("in_proj.", "in_proj_") for body in FUSED
-)
+
+
+def _roles_by_body() -> dict[str, tuple[str, ...]]:
+    """What the tables say, by the name of a module within its layer."""
+    roles: dict[str, tuple[str, ...]] = dict.fromkeys(FUSED, _THREE)
+    for row in QUERY_KEY_VALUE:
+        for body, role in zip(row, _THREE, strict=True):
+            roles[body] = (role,)
+    for role, bodies in OTHERS.items():
+        for body in bodies:
+            roles[body] = (role,)
+    return roles
+
+
+def _fused_ends() -> tuple[str, ...]:
+    """How the names of fused matrices end, as models have them."""
+    ends = [f"{body.rpartition('.')[2]}.weight" for body in FUSED]
+    return tuple(end.replace("in_proj.", "in_proj_") for end in ends)
+
+
+_ROLES = _roles_by_body()
+_FUSED_ENDS = _fused_ends()
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,8 @@ def pairs(targets: Mapping[str, Place], sources: Mapping[str, Place]) -> dict[st
 
     First those of the same name are paired, then those of the same tower, then the two that are left over.
     """
-    ours, theirs = _stacks(targets), _stacks(sources)
+    ours = _stacks(targets)
+    theirs = _stacks(sources)
     paired: dict[str, str] = {}
 
     def pair(target: str, source: str) -> None:

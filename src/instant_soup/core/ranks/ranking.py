@@ -47,8 +47,11 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
         # the cuts that the answer is not below
         reached = sum(count >= k for count in at_or_above)
 
-        starts, ends_of_parts = (low, *cuts), (*cuts, high + 1)
-        low, high = starts[reached], ends_of_parts[reached] - 1
+        starts = (low, *cuts)
+        ends_of_parts = (*cuts, high + 1)
+        low = starts[reached]
+        high = ends_of_parts[reached] - 1
+
     return _value(low, values.dtype)
 
 

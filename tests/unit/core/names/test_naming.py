@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from instant_soup.core.names.match import Made, inverse, match
+from instant_soup.core.names.match import Assembly, inverse, match
 from instant_soup.core.names.naming import (
     FUSED,
     OTHERS,
@@ -37,7 +37,7 @@ def test_query_key_and_value_are_found_in_their_order(row: tuple[str, ...]) -> N
     found = match(named(row, (8, 8)), BERT, {}, None)
     for name, other in zip(named(row, (8, 8)), BERT, strict=True):
         made = found[name]
-        assert isinstance(made, Made)
+        assert isinstance(made, Assembly)
         assert made.names == (other,)
 
 
@@ -46,15 +46,15 @@ def test_one_matrix_is_made_of_three_and_three_of_one(body: str) -> None:
     whole = named((body,), (24, 8))
     found = match(whole, BERT, {}, 2)
     for made in found.values():
-        assert isinstance(made, Made)
+        assert isinstance(made, Assembly)
         assert len(made.names) == 3
         assert made.by_head is FUSED[body]
     back = match(BERT, whole, {}, 2)
     turned = inverse(
-        {name: made for name, made in back.items() if isinstance(made, Made)}
+        {name: made for name, made in back.items() if isinstance(made, Assembly)}
     )
     assert {name: made.pieces for name, made in turned.items()} == {
-        name: made.pieces for name, made in found.items() if isinstance(made, Made)
+        name: made.pieces for name, made in found.items() if isinstance(made, Assembly)
     }
 
 
@@ -63,7 +63,7 @@ def test_whatever_does_the_same_is_like_it(role: str) -> None:
     first, *others = OTHERS[role]
     for body in others:
         found = match(named((body,), (8, 8)), named((first,), (8, 8)), {}, None)
-        assert all(isinstance(made, Made) for made in found.values()), body
+        assert all(isinstance(made, Assembly) for made in found.values()), body
 
 
 def test_no_name_has_two_roles() -> None:

@@ -1,0 +1,349 @@
+"""Kills at random moments, with files damaged between: the same files in the end, or a refusal that names the file.
+
+    python benchmarks/kills.py --kills 200
+    python benchmarks/kills.py --kind prune --kills 50 --seed 3
+
+Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left.
+After half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let
+through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
+the damaged file; what it says is done then, and the work goes on. An export that is there is whole, and not written
+again. Prints a line a kind; ends with code 1 if anything else came.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from instant_soup.cli.main import main as command_line
+from instant_soup.core.ticket import Ticket
+from instant_soup.models import tiny
+from instant_soup.store.store import Store
+
+RECIPE = """
+sparsity = 0.7
+seed = 1
+[task]
+name = "mini"
+model = "{model}"
+columns = ["sentence"]
+[data]
+folder = "{data}"
+validation = 0.25
+[training]
+steps = 60
+batch = 8
+rate = 1e-3
+precision = "float32"
+[method]
+name = "instant-soup"
+denoisers = 2
+lookahead_steps = 2
+compression = 0.25
+mask_share = 0.5
+carry = "none"
+finish = "rewind"
+"""
+SWEEP = """
+[cells.soup]
+[cells.lth.method]
+name = "lth"
+compression = 0.25
+[cells.one-shot]
+method = {{ name = "magnitude" }}
+[cells.pools.method]
+name = "lottery-pools"
+compression = 0.25
+"""
+PROCESSES = """
+[run]
+engine = "processes"
+workers = 2
+"""
+
+REFUSED = 2  # exit code of a command that says what is wrong
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of work.
+
+    Attributes:
+        command: what is called, without the program's name; ``OUT`` stands for the folder that it works in.
+        outcome: what of that folder has to be the same in the end, as patterns.
+        sources: what it may go on from after a kill, as patterns; an export begins anew.
+    """
+
+    command: tuple[str, ...]
+    outcome: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+KINDS = {
+    "run": Kind(
+        ("run", "recipe.toml", "--out", "OUT", "--quiet"),
+        ("*/ticket.safetensors", "*/model.safetensors"),
+        ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
+    ),
+    "sweep": Kind(
+        ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
+        ("*/ticket.safetensors", "*/model.safetensors"),
+        ("shelf/*.safetensors", "*/draw/*", "*/train/*"),
+    ),
+    "processes": Kind(
+        ("run", "processes.toml", "--out", "OUT", "--quiet"),
+        ("*/ticket.safetensors", "*/model.safetensors"),
+        ("*/draw/*", "*/train/*"),
+    ),
+    "prune": Kind(
+        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"),
+        ("*.safetensors",),
+        ("*",),
+    ),
+    "export": Kind(
+        (
+            "export",
+            "drawn/ticket.safetensors",
+            "--to",
+            "hf",
+            "--model",
+            "model",
+            "-o",
+            "OUT",
+        ),
+        ("*.safetensors",),
+        (),
+    ),
+}
+WEIGHTS = {"run": 60, "sweep": 60, "processes": 10, "prune": 40, "export": 30}
+
+
+@dataclass
+class Count:
+    """What became of one kind of work."""
+
+    kills: int = 0
+    damages: int = 0
+    refusals: int = 0
+    same: int = 0
+    wrong: int = 0
+
+
+def main() -> None:
+    """Try every kind as often as asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=200, help="of all kinds together")
+    parser.add_argument("--kind", choices=sorted(KINDS))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+
+    dice = random.Random(options.seed)
+    # a run keeps its place after every step, so that there is something to damage
+    Store.__init__.__defaults__ = (0.0,)
+    kinds = [options.kind] if options.kind else sorted(KINDS)
+    total = sum(WEIGHTS[name] for name in kinds)
+
+    wrong = 0
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        # this process computes nothing: a fork of one that has may hang
+        assert finished(start(prepare, Path("prepare.log"))) == 0, Path(
+            "prepare.log"
+        ).read_text()
+        for name in kinds:
+            count = tried(KINDS[name], round(options.kills * WEIGHTS[name] / total), dice)
+            wrong += count.wrong
+            print(
+                f"{name:10} {count.kills:4} kills, {count.damages:4} files damaged:"
+                f" {count.same} times the same files, {count.refusals} refusals that name the file,"
+                f" {count.wrong} of anything else",
+                flush=True,
+            )
+    sys.exit(1 if wrong else 0)
+
+
+def prepare() -> None:
+    """Write the models, the data, the recipes and a ticket into this folder."""
+    dice = random.Random(0)
+    tiny.bert(Path("model"))
+    tiny.bert(Path("large"), layers=4, width=256)
+    Path("data").mkdir()
+    for split, count in (("train", 96), ("test", 32)):
+        rows = [
+            f"the film is {dice.choice(tiny.WORDS)},{dice.randrange(2)}"
+            for _ in range(count)
+        ]
+        Path("data", f"{split}.csv").write_text(
+            "\n".join(["sentence,label", *rows]), encoding="utf-8"
+        )
+
+    here = Path.cwd()
+    recipe = RECIPE.format(model=here / "model", data=here / "data")
+    Path("recipe.toml").write_text(recipe, encoding="utf-8")
+    Path("sweep.toml").write_text(recipe + SWEEP.format(), encoding="utf-8")
+    Path("processes.toml").write_text(recipe + PROCESSES, encoding="utf-8")
+    called("draw", "recipe.toml", "-o", "drawn/ticket.safetensors")
+    Ticket.load(Path("drawn/ticket.safetensors"))
+
+
+def called(*command: str) -> None:
+    """Call the command line in this process."""
+    sys.argv = ["instant-soup", *command]
+    try:
+        command_line()
+    except SystemExit as end:
+        if end.code:
+            raise
+
+
+def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
+    """Kill one kind of work so often."""
+    count = Count()
+    undisturbed = Path("undisturbed")
+    shutil.rmtree(undisturbed, ignore_errors=True)
+    began = time.monotonic()
+    work(kind, undisturbed)
+    length = time.monotonic() - began
+    wanted = digests(undisturbed, kind.outcome)
+    assert wanted, "nothing to compare"
+
+    while count.kills < kills:
+        out = Path("killed")
+        shutil.rmtree(out, ignore_errors=True)
+        for _ in range(dice.randint(1, 4)):
+            kill(kind, out, length * dice.uniform(0.05, 0.9), dice, count)
+        go_on(kind, out, None, count)
+        if digests(out, kind.outcome) == wanted:
+            count.same += 1
+        else:
+            wrong(count, f"{kind.command[0]}: other files than undisturbed")
+    return count
+
+
+def kill(kind: Kind, out: Path, after: float, dice: random.Random, count: Count) -> None:
+    """Begin the work and kill it after so many seconds; then damage a file, perhaps."""
+    child = start(lambda: called(*filled(kind, out)), Path("log"), group=True)
+    time.sleep(after)
+    if os.waitpid(child, os.WNOHANG)[0]:
+        return
+
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    count.kills += 1
+    files = [path for path in matching(out, kind.sources) if path.stat().st_size]
+    if files and dice.random() < 0.5:
+        target = dice.choice(files)
+        damage(target, dice)
+        count.damages += 1
+        go_on(kind, out, target, count)
+
+
+def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
+    """Let the work come to its end. A refusal has to name the *damaged* file, which is removed then."""
+    code = finished(start(lambda: called(*filled(kind, out)), Path("log")))
+    text = Path("log").read_text(encoding="utf-8", errors="replace")
+    if code == 0:
+        return
+
+    # killed between the last rename and its end: what is there is whole, and is not overwritten
+    if code == REFUSED and "exists already" in text and kind is KINDS["export"]:
+        return
+
+    # a long path is broken over lines
+    if code == REFUSED and damaged and damaged.name in "".join(text.split()):
+        count.refusals += 1
+        if "begin again" in text:
+            shutil.rmtree(out)
+        else:
+            damaged.unlink()
+        go_on(kind, out, None, count)
+        return
+
+    wrong(count, f"{kind.command[0]}: code {code}, {damaged} was damaged: {text[-600:]}")
+    shutil.rmtree(out, ignore_errors=True)
+    work(kind, out)
+
+
+def wrong(count: Count, what: str) -> None:
+    """Count and show what must not happen."""
+    count.wrong += 1
+    print(what, file=sys.stderr, flush=True)
+
+
+def damage(path: Path, dice: random.Random) -> None:
+    """Change one byte of *path*, or cut it."""
+    data = bytearray(path.read_bytes())
+    place = dice.randrange(len(data))
+    if dice.random() < 0.3:
+        del data[place:]
+    else:
+        data[place] ^= 1 << dice.randrange(8)
+    path.write_bytes(bytes(data))
+
+
+def work(kind: Kind, out: Path) -> None:
+    """Do it, undisturbed."""
+    code = finished(start(lambda: called(*filled(kind, out)), Path("log")))
+    assert code == 0, Path("log").read_text(encoding="utf-8", errors="replace")
+
+
+def filled(kind: Kind, out: Path) -> list[str]:
+    """The command with its folder."""
+    return [str(out) if part == "OUT" else part for part in kind.command]
+
+
+def matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    """The regular files in *folder* that fit one of the *patterns*."""
+    for pattern in patterns:
+        yield from (path for path in sorted(folder.glob(pattern)) if path.is_file())
+
+
+def digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
+    """SHA-256 of every file that fits, by its place."""
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in matching(folder, patterns)
+    }
+
+
+def start(task: Callable[[], object], log: Path, *, group: bool = False) -> int:
+    """Fork a child that does *task*, what it prints into *log*; the id of its process."""
+    child = os.fork()
+    if child:
+        return child
+
+    if group:
+        os.setsid()
+    output = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    code = 0
+    try:
+        task()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def finished(child: int) -> int:
+    """Wait for *child*; its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Outline: what pruning a language model block by block will take, told before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ..core.scope import Scope
+from ..training.inputs import Block, blocks_of
+from .block_job import Job
+from .skeleton import Skeleton
+
+FLOAT = 4  # bytes of a weight or a state in float32, in which all work is done
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a job will take, told before it starts.
+
+    Attributes:
+        blocks: how many there are.
+        block: bytes of the largest block in float32.
+        statistics: bytes of what is known of the inputs of one block.
+        memory: bytes at a time, about: block, its stored form, statistics and what is made of them.
+        disk: bytes of what goes from block to block; none for magnitudes.
+        written: bytes of the shards.
+    """
+
+    blocks: int
+    block: int
+    statistics: int
+    memory: int
+    disk: int
+    written: int
+
+
+def outline(source: str | Path, job: Job) -> Outline:
+    """What *job* on *source* will take, without reading weights. Raises as `prune_blocks` does."""
+    skeleton = Skeleton.of(Path(source))
+    scope = skeleton.scope
+    job.check(scope)
+    blocks = blocks_of(skeleton.model, scope)
+    parts = skeleton.checkpoint.parts
+
+    weights = []
+    stored = []
+    for block in blocks:
+        names = skeleton.of_block(block)
+        weights.append(sum(skeleton.numel(name) for name in names))
+        stored.append(sum(parts[skeleton.names[name]].nbytes for name in names))
+
+    config: Any = skeleton.model.config
+    window = job.window_of(config)
+    hidden = int(config.get_text_config().hidden_size)
+    block_bytes = FLOAT * max(weights)
+
+    states = 0
+    embeddings = 0
+    statistics = 0
+    if job.calibrated:
+        # two of each: what went into a block stays on disk until all of what comes out is there
+        states = 2 * FLOAT * job.samples * window * hidden
+        embeddings = FLOAT * sum(skeleton.numel(name) for name in skeleton.outside)
+        statistics = max(_statistics(scope, block, job) for block in blocks)
+
+    # estimates: copies of a matrix while it is scored and cut, and what a block makes of a batch on the way
+    largest = max(skeleton.numel(name) for name in scope)
+    work = 4 * FLOAT * largest + job.batch * window * 64 * hidden
+
+    return Outline(
+        blocks=len(blocks),
+        block=block_bytes,
+        statistics=statistics,
+        memory=block_bytes + max(max(stored) + statistics + work, embeddings),
+        disk=states,
+        written=sum(part.nbytes for part in parts.values()),
+    )
+
+
+def _statistics(scope: Scope, block: Block, job: Job) -> int:
+    """Bytes of what is known of the inputs of a block: a number for each input, or one for each pair of them."""
+    total = 0
+    for name in block.names:
+        shape = scope.shapes[name]
+        width = shape[scope.inputs.get(name, -1)]
+        stack = prod(shape[:-2])  # experts that are kept as one tensor
+        total += FLOAT * stack * width * (width if job.cutter.second_moment else 1)
+    return total

@@ -1,0 +1,207 @@
+"""Naming: what tasks and methods are called where one folder holds several variants of them.
+
+The variant of a method that has most records on a task bears the method's plain name; the others say in which knobs
+they differ from it. A run of another budget than T says which; one that was given as many steps as another method
+spent is just longer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..store.parts import AskedFor
+from ..store.record import Record
+
+LONGER = "longer"
+"""What the budget of a run is called that was given as many steps as another method spent."""
+UNTRAINED = "not fine-tuned"
+"""What a budget of nothing is called."""
+
+Fields = Mapping[str, Any]
+"""Knobs, or fields of a recipe, by name."""
+
+
+def names_of(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
+    """The names of the task and of the method of each record, by its key."""
+    by_task: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_task[record.recipe.task.name].append(record)
+
+    names: dict[str, tuple[str, str]] = {}
+    for task, members in by_task.items():
+        settings = {record.key: _setting(record.recipe) for record in members}
+        titles = _told_apart(task, settings)
+
+        # by settings and not by titles: two settings may bear one title, where one has a knob that the other lacks
+        comparable: dict[str, list[Record]] = defaultdict(list)
+        for record in members:
+            comparable[setting_of(record.recipe)].append(record)
+
+        for group in comparable.values():
+            methods = _methods(group)
+            for record in group:
+                names[record.key] = (titles[record.key], methods[record.key])
+
+    return names
+
+
+def setting_of(recipe: AskedFor) -> str:
+    """What a run has in common with those that it can be compared with, as one text."""
+    return _as_text(_setting(recipe))
+
+
+def knobs_of(recipe: AskedFor) -> str:
+    """A method and its knobs, as one text."""
+    return _as_text(_flat(recipe.method.facts()))
+
+
+def _setting(recipe: AskedFor) -> Fields:
+    """What makes runs comparable: the task and how it is trained, but for the seed."""
+    return {
+        **_flat(recipe.task.facts()),
+        **_flat(recipe.data),
+        **_flat(recipe.training.facts()),
+    }
+
+
+def _methods(records: Sequence[Record]) -> dict[str, str]:
+    """The name of each record's method, by the record's key."""
+    budgets = _worded_budgets(records)
+    by_method: dict[str, dict[str, Fields]] = defaultdict(dict)
+    for record in records:
+        knobs = _flat(record.recipe.method.facts())
+        variant = {**knobs, "budget": budgets[record.key]}
+        by_method[record.recipe.method.name][record.key] = variant
+
+    names: dict[str, str] = {}
+    for method, variants in by_method.items():
+        names |= _told_apart(method, variants)
+    return names
+
+
+def _worded_budgets(records: Sequence[Record]) -> dict[str, str]:
+    """How each run's budget is worded, by its key: not at all where it is T."""
+    longer = _as_long_as_another(records) | _budget_of_its_own(records)
+    swept = _swept(records)
+    words: dict[str, str] = {}
+
+    for record in records:
+        budget = record.recipe.budget
+        line = _line_of(record)
+        if budget == 1:
+            words[record.key] = ""
+        elif not budget:
+            words[record.key] = UNTRAINED
+        elif line in longer and line not in swept:
+            words[record.key] = LONGER
+        else:
+            words[record.key] = f"budget={budget}"
+
+    return words
+
+
+def _line_of(record: Record) -> str:
+    """What runs of one line have in common, whatever their budget, as one text."""
+    recipe = record.recipe
+    knobs = _flat(recipe.method.facts())
+    return _as_text({**knobs, "sparsity of the line": recipe.sparsity})
+
+
+def _as_long_as_another(records: Sequence[Record]) -> set[str]:
+    """Lines with a run whose budget is what another method's run of the same sparsity and seed spent."""
+    spent: dict[tuple[float, int], set[tuple[float, str]]] = defaultdict(set)
+    for record in records:
+        recipe = record.recipe
+        if not recipe.control:
+            bill = (record.cost.as_budget, recipe.method.name)
+            spent[recipe.sparsity, recipe.seed].add(bill)
+
+    lines = set()
+    for record in records:
+        recipe = record.recipe
+        for budget, method in spent[recipe.sparsity, recipe.seed]:
+            of_another = method != recipe.method.name
+            if of_another and recipe.budget != 1 and recipe.budget == budget:
+                lines.add(_line_of(record))
+    return lines
+
+
+def _budget_of_its_own(records: Sequence[Record]) -> set[str]:
+    """Lines in which each seed has a budget of its own, as only the costs of another method's runs are."""
+    seeds: dict[str, dict[float, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        recipe = record.recipe
+        if recipe.budget != 1:
+            seeds[_line_of(record)][recipe.budget].add(recipe.seed)
+
+    lines = set()
+    for line, by_budget in seeds.items():
+        never_shared = all(len(group) == 1 for group in by_budget.values())
+        if len(by_budget) > 1 and never_shared:
+            lines.add(line)
+    return lines
+
+
+def _swept(records: Sequence[Record]) -> set[str]:
+    """Lines in which one seed has several budgets other than T."""
+    budgets: dict[tuple[str, int, str | None], set[float]] = defaultdict(set)
+    for record in records:
+        recipe = record.recipe
+        if recipe.budget != 1:
+            budgets[_line_of(record), recipe.seed, recipe.control].add(recipe.budget)
+    return {line for (line, _, _), several in budgets.items() if len(several) > 1}
+
+
+def _told_apart(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
+    """A title for each of *variants*, which are by key: *name* for the most frequent, with what differs for the others.
+
+    A budget other than T is always named, so that what was given more is never taken for the plain method.
+    """
+    kinds = {_as_text(fields): fields for fields in variants.values()}
+    counts = Counter(_as_text(fields) for fields in variants.values())
+
+    def plainness(kind: str) -> tuple[bool, int]:
+        return not kinds[kind].get("budget"), counts[kind]
+
+    # sorted, so that among equals it is the same whatever order records are read in
+    usual = kinds[max(sorted(kinds), key=plainness)]
+    return {key: _title(name, fields, usual) for key, fields in variants.items()}
+
+
+def _title(name: str, fields: Fields, usual: Fields) -> str:
+    differs = []
+    for knob, value in usual.items():
+        # a knob that one of the two lacks came with a later version, and sets nothing apart
+        if knob != "budget" and knob in fields and fields[knob] != value:
+            differs.append(_worded(knob, fields[knob]))
+
+    budget = fields.get("budget")
+    if budget:
+        differs.append(budget)
+    return f"{name} ({', '.join(differs)})" if differs else name
+
+
+def _worded(knob: str, value: Any) -> str:
+    return knob if value is True else f"{knob}={value}"
+
+
+def _flat(fields: Fields) -> dict[str, Any]:
+    """*fields* that are set, those of inner tables by their own names."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value))
+        elif value not in (None, []):
+            flat[name] = value
+
+    # a linear line has no share that is flat, whatever its field says
+    if flat.get("line") == "linear":
+        flat.pop("flat", None)
+    return flat
+
+
+def _as_text(fields: Fields) -> str:
+    return json.dumps(fields, sort_keys=True)

@@ -1,0 +1,156 @@
+"""Settings: the tables of a recipe that say what is learned, from which examples, and where the work is done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..core.errors import RecipeError, UnknownName, unknown
+from ..engine import Engine
+from .known import TASKS
+
+
+class Strict(BaseModel):
+    """A table that is frozen once it is read, and has no other fields than these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaskSettings(Strict):
+    """What is learned, by which model."""
+
+    name: Annotated[
+        str,
+        Field(
+            description="a task that `instant-soup tasks` lists, or a name of your own"
+        ),
+    ]
+    kind: Annotated[
+        Literal["text", "images", "language"] | None,
+        Field(description="of a task of your own: what its examples are"),
+    ] = None
+    model: Annotated[str, Field(description="a hub id, a folder, or 'packaged'")] = (
+        "packaged"
+    )
+    pooler: Annotated[bool, Field(description="whether BERT's pooler may be pruned")] = (
+        False
+    )
+    columns: Annotated[
+        tuple[str, ...],
+        Field(
+            description="of a task of your own: one column of texts, or two, or one of images"
+        ),
+    ] = ()
+    label: Annotated[
+        str, Field(description="of a task of your own: the column of labels")
+    ] = "label"
+    metrics: Annotated[
+        tuple[str, ...], Field(description="of a task of your own: what to report")
+    ] = ()
+
+    classes: Annotated[
+        tuple[str, ...],
+        Field(description="of images: the classes in words, for a zero-shot head"),
+    ] = ()
+    templates: Annotated[
+        tuple[str, ...], Field(description="of images: prompts with a {} for the class")
+    ] = ()
+
+    @property
+    def images(self) -> bool:
+        """Whether the examples are images."""
+        from ..data.images import ImageSpec
+
+        spec = TASKS.get(self.name)
+        return self.kind == "images" if spec is None else isinstance(spec, ImageSpec)
+
+    @property
+    def language(self) -> bool:
+        """Whether the task is to say which token comes next."""
+        from ..data.language import LanguageSpec
+
+        spec = TASKS.get(self.name)
+        return self.kind == "language" if spec is None else isinstance(spec, LanguageSpec)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        from ..models.text import PACKAGED
+
+        described = self.columns or self.images or self.language
+        if self.name not in TASKS and not described:
+            raise UnknownName(
+                f"{unknown('task', self.name, TASKS)}. For a task of your own, "
+                f"name the columns of its texts, or set kind to 'images' or 'language'"
+            )
+
+        if self.images and self.model == PACKAGED:
+            raise RecipeError(
+                "the packaged model reads text; set task.model to a CLIP or an image classifier"
+            )
+
+        for knob in ("classes", "templates"):
+            if getattr(self, knob) and not self.images:
+                raise RecipeError(
+                    f"task.{knob} is set, and {self.name!r} is a task of text, which has none; remove it"
+                )
+        return self
+
+
+class DataSettings(Strict):
+    """Where the examples come from."""
+
+    folder: Annotated[
+        str | None,
+        Field(
+            description="with train.parquet and validation.parquet; the hub if not set"
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        Field(ge=2, le=10**12, description="how many training examples to use"),
+    ] = None
+    validation: Annotated[
+        float,
+        Field(gt=0, lt=1, description="share of train that is cut out for selection"),
+    ] = 0.1
+    max_length: Annotated[
+        int, Field(ge=4, le=10**7, description="tokens at which a text is cut off")
+    ] = 128
+    test: Annotated[
+        str | None,
+        Field(
+            description="of language: the text to be judged on, if it is not beside the one to learn"
+        ),
+    ] = None
+    window: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            le=10**9,
+            description="of language: L, tokens of a window; 2,048 or the model's limit if not set",
+        ),
+    ] = None
+    windows: Annotated[
+        int | None,
+        Field(
+            ge=1, le=10**12, description="of language: how many windows to be judged on"
+        ),
+    ] = None
+
+
+class RunSettings(Strict):
+    """Where the work is done. What comes of it does not depend on that."""
+
+    engine: Annotated[Engine, Field(description="'here', 'processes' or 'ray'")] = "here"
+    workers: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10**5,
+            description="how many; as many as there is room for if not set",
+        ),
+    ] = None
+    address: Annotated[
+        str, Field(description="of the Ray cluster; 'local' starts one")
+    ] = "auto"
