@@ -21,6 +21,7 @@ import torch
 
 from ..core.errors import DataError, ScopeError
 from ..core.files import half_written, write
+from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.prune import Across, cut_together, survivors
 from ..core.scope import Scope
@@ -66,6 +67,7 @@ class Pruned:
         return sum(cut.kept for cut in self.cuts.values())
 
 
+@checked
 def prune_checkpoint(
     source: str | Path,
     out: str | Path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.errors import RankError, RecipeError, SoupError, StoreError
+from ..core.places import check_place
 from ..core.ranks.launch import launched
 from .console import complain, err
 
@@ -120,6 +121,12 @@ def placed(
     ]
 
 
+def check_models(recipes: Iterable[Recipe]) -> None:
+    """Refuse a misspelt path before the slow imports, and before a hub is asked for it. Raises DataError."""
+    for model in dict.fromkeys(recipe.task.model for recipe in recipes):
+        check_place(model)
+
+
 def free(path: Path, *, force: bool) -> None:
     """Refuse to replace what is at *path* unless told to. Raises StoreError."""
     if path.exists() and not force:
@@ -130,7 +137,7 @@ def free(path: Path, *, force: bool) -> None:
 
 def put(ticket: Ticket, path: Path, *, force: bool) -> None:
     """Write *ticket* to *path*; another one that is there already is replaced on request only. Raises StoreError."""
-    if not holds(path, lambda there: there.digest == ticket.digest):
+    if not holds(path, lambda known: known.digest == ticket.digest):
         free(path, force=force)
     ticket.save(path)
 

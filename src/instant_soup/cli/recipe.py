@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import CellName, Changes, Force, Json, Most, RecipePath, app, free
+from .app import CellName, Changes, Force, Json, Most, RecipePath, app, check_models, free
 from .console import say, warn
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def plan(
     from ..recipes.grid import expand
 
     wanted = expand(recipe, changes or (), [cell] if cell else (), most=most)
+    check_models(each.recipe for each in wanted)
 
     from ..runs.plan import Planner
     from ..runs.run import build
@@ -146,6 +147,7 @@ def _spread(
     from . import show
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
+    check_models([wanted])
     task = build(wanted)
     cost = make(wanted, Sizes.of(task), task)
     load = Load.of(wanted, task, cost)
@@ -177,6 +179,7 @@ def scope(
     from . import show
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
+    check_models([wanted])
     course = build(wanted).course
     survey = Survey.of(course.model, course.scope)
     if as_json:

@@ -22,6 +22,7 @@ from .app import (
     Track,
     Workers,
     app,
+    check_models,
     expected,
     first_rank,
     going_on,
@@ -162,6 +163,7 @@ def run(
     from ..recipes.recipe import Recipe
 
     wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
+    check_models([wanted])
 
     from ..runs.run import run as carry_out
     from ..runs.trackers import tracked

@@ -25,6 +25,7 @@ from .app import (
     RecipePath,
     Workers,
     app,
+    check_models,
     going_on,
     placed,
 )
@@ -97,6 +98,7 @@ def sweep(
         methods or (),
         most=most,
     )
+    check_models(each.recipe for each in wanted)
 
     from ..store.store import Store
     from ..sweeps.sweep import Sweep

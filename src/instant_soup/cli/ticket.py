@@ -23,6 +23,7 @@ from .app import (
     RecipePath,
     Workers,
     app,
+    check_models,
     expected,
     first_rank,
     free,
@@ -67,7 +68,8 @@ def draw(
     from .live import live
 
     wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
-    if not holds(ticket, lambda there: there.recipe == wanted.key):
+    check_models([wanted])
+    if not holds(ticket, lambda known: known.recipe == wanted.key):
         free(ticket, force=force)  # before hours of work, not after
     task = build(wanted)
     with (

@@ -25,6 +25,10 @@ class BudgetSpent(SoupError):
     """A charge would take the meter past its limit."""
 
 
+class KindError(SoupError, TypeError):
+    """An argument is of another kind than the function takes, is missing, or is not known."""
+
+
 class KnobError(SoupError, ValueError):
     """A method's knob has a value that cannot work."""
 

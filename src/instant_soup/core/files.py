@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import DataError, SoupError, StoreError
+from .filetype import not_ours
 from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
@@ -111,13 +112,20 @@ def read_tensors(
     path: Path, error: type[SoupError], what: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
-    if not path.is_file():
+    if not path.exists():
         raise error(f"no {what} at {path}; check the path")
 
+    stranger = not_ours(path)
+    if stranger is not None:
+        lacking = (
+            f"no {what} at {path}"
+            if path.is_dir()
+            else f"{path} is not a readable {what}"
+        )
+        raise error(f"{lacking}: it is {stranger.words}; {stranger.advice}")
+
     try:
-        parts, metadata = header(path)
-        tensors = {name: part.read() for name, part in parts.items()}
-        return tensors, json.loads(metadata[_KEY])
+        tensors, facts = _unpacked(path)
     except (
         DataError,
         OSError,
@@ -129,6 +137,22 @@ def read_tensors(
         raise error(
             f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind"
         ) from reason
+
+    if facts is None:
+        raise error(
+            f"{path} is not a readable {what}: it holds tensors of another tool; where they are weights of a sparse "
+            f"model, `instant-soup import` makes a ticket of them"
+        )
+    return tensors, facts
+
+
+def _unpacked(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The tensors of a file and what we wrote beside them; None in place of that in a file of another tool."""
+    parts, metadata = header(path)
+    if _KEY not in metadata:
+        return {}, None
+    tensors = {name: part.read() for name, part in parts.items()}
+    return tensors, json.loads(metadata[_KEY])
 
 
 def half_written(path: Path) -> list[Path]:

@@ -90,6 +90,46 @@ def file_type(path: Path) -> FileType:
     return FileType("other", "a file of another kind", "give a file of weights")
 
 
+def not_ours(path: Path) -> FileType | None:
+    """What lies at *path*, where it can be no file of tensors that we wrote, whole or damaged; None where it may be.
+
+    Raises OSError where it cannot be read.
+    """
+    if path.is_dir():
+        return _folder(path)
+
+    kind = file_type(path)
+    if kind.words in NAMED:
+        return kind
+    if kind.kind != "other":
+        return None
+
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    # the length in front of every safetensors file has zero bytes, which text has not
+    if not head or b"\0" in head or not head.isascii():
+        return None
+    is_json = head.lstrip()[:1] in (b"{", b"[")
+    words = "a JSON file" if is_json else "a text file"
+    return FileType("other", words, "check the path")
+
+
+def _folder(path: Path) -> FileType:
+    """A folder, by what is in it."""
+    names = {entry.name for entry in path.iterdir()}
+    if "ticket.safetensors" in names:
+        return FileType("other", "a folder", f"give {path / 'ticket.safetensors'}")
+
+    pickled = sorted(name for name in names if name.startswith("pytorch_model"))
+    if pickled:
+        advice = f"its weights are {pickled[0]}, which can run code when it is read: save them with save_pretrained"
+        return FileType("other", "the folder of a model", advice)
+    if "config.json" in names:
+        advice = "`instant-soup import` makes a ticket of a sparse one"
+        return FileType("other", "the folder of a model", advice)
+    return FileType("other", "a folder", "give a file")
+
+
 def _is_safetensors(head: bytes, size: int) -> bool:
     """Whether a length comes first that fits into the file, and JSON after it."""
     length = int.from_bytes(head[:8], "little")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import bits
 from .errors import ScopeError
+from .kinds import checked
 from .notebook import facts
 from .ranks.shards import WHOLE, Shards
 from .scope import Scope
@@ -56,6 +57,7 @@ class Mask(Mapping[str, Tensor]):
         self._packed = {name: bits.pack(kept[name]) for name in scope}
 
     @classmethod
+    @checked
     def from_packed(cls, scope: Scope, packed: Mapping[str, Tensor]) -> Self:
         """A mask from its bits as `packed` gives them: uint8 [ceil(n / 8)] per parameter.
 
@@ -92,6 +94,7 @@ class Mask(Mapping[str, Tensor]):
         return mask
 
     @classmethod
+    @checked
     def dense(cls, scope: Scope) -> Self:
         """The mask that keeps every weight."""
         packed = {name: bits.full(prod(scope.here(name))) for name in scope}

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from . import bits
 from .errors import ScopeError, SparsityError, unknown
+from .kinds import checked
 from .mask import Mask
 from .pattern import NAN, UNSTRUCTURED, Pattern, cut_by_pattern, cut_by_row
 from .ranks.ranking import Number, kth_best, quotas
@@ -40,6 +41,7 @@ SAMPLE = 1 << 18
 ASIDE = 1 << 16  # scores that may always be set aside; beyond, at most one in 64
 
 
+@checked
 def prune(
     scores: Scores,
     mask: Mask,

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError
+from .kinds import checked
 from .names.matrices import left_out, role
 from .notebook import facts
 from .ranks.shards import WHOLE, Shards
@@ -66,6 +67,7 @@ class Scope:
         return self.shards.shape(name, self.shapes[name])
 
     @classmethod
+    @checked
     def of(
         cls,
         model: nn.Module,

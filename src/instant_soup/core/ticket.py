@@ -16,6 +16,7 @@ from . import ticket_file
 from .apply import apply
 from .budget import Cost
 from .errors import TicketError
+from .kinds import checked
 from .mask import Mask
 from .names import fates
 from .names.fates import OUTCOMES, Fate, Row
@@ -149,6 +150,7 @@ class Ticket:
         """This ticket with the key of the recipe it was drawn by."""
         return replace(self, recipe=recipe)
 
+    @checked
     def apply(self, model: nn.Module, *, check: bool = True) -> None:
         """Put this ticket into *model*, in place: its start weights and head, and zeros where it prunes.
 
@@ -165,6 +167,7 @@ class Ticket:
         """
         apply(model, self.mask, self.start, self.base, check=check)
 
+    @checked
     def transfer(
         self,
         model: nn.Module,
@@ -229,6 +232,7 @@ class Ticket:
                 f"{base.name!r} are others ({base.digest[:12]}); load the checkpoint it was drawn from"
             )
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, in one piece or not at all. Raises StoreError or TicketError.
 
@@ -251,6 +255,7 @@ class Ticket:
         )
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Self:
         """Read a ticket back. Every byte is checked before it returns.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import KnobError
+from ..core.kinds import checked
 from ..core.ticket import Ticket
 from ..core.weights import first_not_finite
 from ..recipes.recipe import Recipe
@@ -39,6 +40,7 @@ class Exported:
     facts: Mapping[str, Any]
 
 
+@checked
 def export_ticket(
     ticket: Ticket,
     model: str | Recipe,

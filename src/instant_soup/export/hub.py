@@ -37,6 +37,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError: 
 )
 
 from ..core.errors import SoupError, TicketError
+from ..core.kinds import checked
 from ..core.ticket import Ticket
 from ..store.record import Record
 from ..tasks import TASKS
@@ -51,6 +52,7 @@ class HubError(SoupError, OSError):
     """The hub cannot be reached, refuses, or does not hold what was asked for."""
 
 
+@checked
 def push_to_hub(
     ticket: Ticket,
     repo: str,
@@ -104,6 +106,7 @@ def push_to_hub(
     return str(address)
 
 
+@checked
 def pull_from_hub(
     repo: str, *, revision: str | None = None, token: str | None = None
 ) -> Ticket:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError, ScopeError, TicketError
+from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.ticket import Ticket
@@ -59,6 +60,7 @@ class _Renaming:
         return f"with {self.on!r} before them" if self.on else ""
 
 
+@checked
 def import_ticket(
     source: str | Path,
     model: str = "packaged",

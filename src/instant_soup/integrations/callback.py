@@ -9,6 +9,7 @@ from weakref import ref
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..core.kinds import checked
 from ..core.ticket import Ticket
 from .guard import Guard, guard
 
@@ -30,6 +31,7 @@ class TicketCallback(TrainerCallback):
         project: see `instant_soup.guard`; for optimisers such as Muon.
     """
 
+    @checked
     def __init__(
         self,
         ticket: Ticket | str | Path,

@@ -23,6 +23,7 @@ from torch.optim import Muon, Optimizer
 
 from ..core.apply import named, parameters_of
 from ..core.errors import KnobError, RevivedError, ScopeError
+from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.ticket import Ticket
 
@@ -34,6 +35,7 @@ _WRITTEN = (
 )
 
 
+@checked
 def guard(
     model: nn.Module,
     optimizer: Optimizer | Sequence[Optimizer],

@@ -17,6 +17,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from ..core.apply import parameters_of
 from ..core.errors import KnobError, ScopeError
+from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.ticket import Ticket
 from .peft import PeftModel, mask_of, peft
@@ -25,6 +26,7 @@ from .peft import PeftModel, mask_of, peft
 _ATTENTION = NonDynamicallyQuantizableLinear
 
 
+@checked
 def shira(
     model: nn.Module,
     ticket: Ticket | Mask,
@@ -73,6 +75,7 @@ def shira(
     return adapted
 
 
+@checked
 def shira_config(
     model: nn.Module,
     ticket: Ticket | Mask,

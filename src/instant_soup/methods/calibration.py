@@ -25,6 +25,7 @@ from torch import Tensor
 from ..core import bits, calibration
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.kinds import checked_knobs
 from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, Pattern, best, by_pattern, by_row, check_pattern
 from ..core.prune import Across, shares, survivors
@@ -39,6 +40,7 @@ USUAL: dict[str, Across] = {"wanda": "row", "ria": "layer", "sparsegpt": "layer"
 """Where the authors compare weights."""
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class Calibrated:
     """Cut once, block by block, by what the inputs of each matrix are over a few examples.

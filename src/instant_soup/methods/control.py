@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..core.budget import Meter
 from ..core.errors import RankError, TicketError, unknown
+from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.task import Task
 from ..core.ticket import Ticket
@@ -23,6 +24,7 @@ Controlled = tuple[Tensor, Tensor]
 """The mask and the weights of one parameter."""
 
 
+@checked
 def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -> Ticket:
     """A control of *ticket*, to be fine-tuned as any other.
 

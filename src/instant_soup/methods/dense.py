@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import SparsityError
+from ..core.kinds import checked_knobs
 from ..core.task import Task
 from ..core.ticket import Ticket
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class Dense:
     """Prune nothing: one ordinary fine-tune, the reference."""

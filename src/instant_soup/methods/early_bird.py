@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
+from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, check_pattern
 from ..core.prune import Across, prune, survivors
 from ..core.score import saliency
@@ -25,6 +26,7 @@ from .finish import Finish, check_finish, finished
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class EarlyBird:
     """Train densely until the mask stops changing, then take it.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import SCHEDULES
@@ -19,6 +20,7 @@ from ..core.ticket import Ticket
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class Gradual:
     """Prune a little, train a little, all inside one fine-tune.

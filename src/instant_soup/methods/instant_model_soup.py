@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
+from ..core.kinds import checked_knobs
 from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune, survivors
@@ -28,6 +29,7 @@ from ..soup.denoiser import Protocols, Range, briefs
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class InstantModelSoup:
     """Stir short sparse trainings into the pre-trained weights, then fine-tune once.

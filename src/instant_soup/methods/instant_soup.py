@@ -23,6 +23,7 @@ from typing import Literal, Self
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.kinds import checked_knobs
 from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
@@ -46,6 +47,7 @@ _CHOICES = {
 }
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class InstantSoup:
     """Blend the weak masks of cheap look-aheads, round by round, in a single pass.

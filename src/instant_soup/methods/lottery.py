@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
+from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, check_pattern, stepped
 from ..core.prune import Across, prune
 from ..core.schedule import Share, steps_to
@@ -26,6 +27,7 @@ from ..core.weights import Weights
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class Lottery:
     """Train to the end, prune a little, rewind, and do it again.

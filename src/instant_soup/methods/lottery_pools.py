@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..core.budget import Meter
 from ..core.errors import KnobError
+from ..core.kinds import checked_knobs
 from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern, stepped
 from ..core.prune import Across, prune
@@ -32,6 +33,7 @@ from .method import describe
 COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class LotteryPools:
     """Mix the trained ticket of IMP with the levels around it, where validation says that helps.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
+from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, check_pattern
 from ..core.prune import Across, prune, survivors
 from ..core.score import magnitude
@@ -26,6 +27,7 @@ from .method import describe
 PROTOCOLS = Protocols(rate=(0.3, 3.0), label_smoothing=(0.0, 0.1), subset=(1.0, 1.0))
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class ModelSoup:
     """Fine-tune several times and average what comes out, dense or under one mask.

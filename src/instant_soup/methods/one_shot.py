@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..core.budget import Meter
 from ..core.errors import unknown
+from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
 from ..core.prune import Across, prune
 from ..core.score import SCORES
@@ -20,6 +21,7 @@ from ..core.ticket import Ticket
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class OneShot:
     """Score the pre-trained weights once and cut.

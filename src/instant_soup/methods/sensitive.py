@@ -14,6 +14,7 @@ from functools import partial
 
 from ..core.budget import Meter
 from ..core.errors import KnobError, SparsityError
+from ..core.kinds import checked_knobs
 from ..core.pattern import UNSTRUCTURED, Pattern, check_pattern
 from ..core.prune import Across, prune, survivors
 from ..core.score import Scores, grasp, snip
@@ -22,6 +23,7 @@ from ..core.ticket import Ticket
 from .method import describe
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class Snip:
     """Cut once, the weights whose loss changes the loss least.
@@ -56,6 +58,7 @@ class Snip:
         return _drawn(self, snip, task, sparsity, meter)
 
 
+@checked_knobs
 @dataclass(frozen=True)
 class Grasp:
     """Cut once, the weights whose loss costs the least gradient flow.

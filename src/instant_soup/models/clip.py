@@ -85,6 +85,7 @@ def is_clip(name: str) -> bool:
     """Whether *name* is a CLIP. Raises DataError when there is no such model."""
     if name.startswith(OPEN_CLIP):
         return True
+    check_folder(name)
     with loading(name, EXPECTED):
         return bool(
             AutoConfig.from_pretrained(name, trust_remote_code=False).model_type == "clip"

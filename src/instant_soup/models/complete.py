@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError
+from ..core.places import check_place
 from ..core.scope import Scope
 
 POINTER = b"version https://git-lfs"
@@ -34,8 +35,10 @@ def check_folder(name: str) -> None:
     """Look *name* over before it is loaded, if it is a folder.
 
     Raises:
-        DataError: it has no config.json, its weights are a pickle, or a file was never fetched from git-LFS.
+        DataError: it is a path and nothing is there; it has no config.json, its weights are a pickle, or a file was
+            never fetched from git-LFS.
     """
+    check_place(name)
     folder = Path(name)
     if folder.is_file():
         raise DataError(

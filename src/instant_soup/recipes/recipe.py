@@ -21,6 +21,7 @@ from pydantic import (
 
 from ..core.content import content_key, short
 from ..core.errors import RecipeError, SoupError, nearest, unknown
+from ..core.kinds import checked
 from ..training.regime import Regime
 from . import toml
 from .known import DRAWN, REFERENCES
@@ -133,6 +134,7 @@ class Recipe(Strict):
         return self
 
     @classmethod
+    @checked
     def parse(cls, fields: Mapping[str, Any], source: str = "recipe") -> Self:
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
         refuse_unknown(fields, source)
@@ -144,6 +146,7 @@ class Recipe(Strict):
             raise RecipeError(f"{source}: {error}") from error
 
     @classmethod
+    @checked
     def read(
         cls, path: str | Path, changes: Iterable[str] = (), *, cell: str | None = None
     ) -> Self:

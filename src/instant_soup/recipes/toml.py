@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import RecipeError
+from ..core.filetype import NAMED, file_type
 
 _MOST_BYTES = 5_000_000  # of one file
 _MOST_FILES = 100  # that one recipe stands on
@@ -94,11 +95,19 @@ def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _refuse_odd(path: Path) -> None:
-    """Raise RecipeError for what would be waited for, or takes too long to read."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    """Raise RecipeError for what is no text, would be waited for, or takes too long to read."""
+    if path.is_dir():
+        raise RecipeError(f"{path} is a folder; give a recipe in it, such as demo.toml")
+    if path.exists() and not path.is_file():
         raise RecipeError(
             f"{path} is no regular file; give a recipe, such as recipes/demo.toml"
         )
+    if path.is_file():
+        kind = file_type(path)
+        if kind.kind != "other" or kind.words in NAMED:
+            raise RecipeError(
+                f"{path} is {kind.words} and no recipe; recipes are TOML: `instant-soup new FILE` writes one"
+            )
     if path.is_file() and path.stat().st_size > _MOST_BYTES:
         raise RecipeError(
             f"{path} has more than {_MOST_BYTES:,} bytes, and a recipe has a few hundred"

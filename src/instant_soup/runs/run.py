@@ -10,6 +10,7 @@ from typing import Any
 from ..core.budget import Meter, Pulse
 from ..core.content import content_key
 from ..core.errors import TrainingError
+from ..core.kinds import checked
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
@@ -37,6 +38,7 @@ Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
 
 
+@checked
 def evaluate(
     ticket: Ticket,
     task: CourseTask,
@@ -69,6 +71,7 @@ def evaluate(
     )
 
 
+@checked
 def run(
     recipe: Recipe,
     store: Store,

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.content import content_key
 from ..core.errors import StoreError
+from ..core.kinds import checked
 from ..core.names.name_map import NameMap
 from ..core.ticket import Ticket, Transfer
 from ..recipes import toml
@@ -40,6 +41,7 @@ def fit(
     )
 
 
+@checked
 def transfer(
     ticket: Ticket,
     recipe: Recipe,

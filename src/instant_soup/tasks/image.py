@@ -9,6 +9,7 @@ from transformers import CLIPModel, PreTrainedModel, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError, unknown
+from ..core.kinds import checked_but
 from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_splits
 from ..data.prompts import sentences, wording
 from ..data.source import Data
@@ -21,6 +22,7 @@ from .assembly import Encoded, Judging, assembled
 from .task import CourseTask
 
 
+@checked_but("model", "processor", "data")
 def image(
     name: str,
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import DataError, unknown
+from ..core.kinds import checked
 from ..data.language import LANGUAGE_TASKS, PROTOCOL, language_splits
 from ..models import decoder
 from ..training.regime import Regime
@@ -12,6 +13,7 @@ from .assembly import Encoded, Judging, assembled
 from .task import CourseTask
 
 
+@checked
 def language(
     name: str,
     *,

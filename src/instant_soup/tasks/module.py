@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..core.errors import KnobError
+from ..core.kinds import checked_but
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
@@ -19,6 +20,7 @@ from ..training.regime import Regime
 from .task import CourseTask
 
 
+@checked_but("train", "validation", "test")
 def module(
     name: str,
     model: nn.Module,

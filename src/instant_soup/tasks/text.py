@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
+from ..core.kinds import checked_but
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
 from ..data.source import Data
@@ -23,6 +24,7 @@ from .task import CourseTask
 DEMO = "demo/polarity"
 
 
+@checked_but("model", "tokenizer", "data")
 def text(
     name: str,
     *,

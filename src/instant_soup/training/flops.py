@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -13,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..core.errors import SoupError
 from .seeds import borrowed
 
 Signature = tuple[tuple[int, ...], ...]
@@ -72,14 +74,21 @@ class ForwardCost:
         return counted[lengths[index]]
 
     def _count(self, batch: Any) -> int:
+        """FLOPs of a forward pass over *batch*; 0, with a warning, where torch cannot count them."""
         self._model.eval()
-        with (
-            borrowed(),
-            torch.no_grad(),
-            _countable(),
-            FlopCounterMode(display=False) as counter,
-        ):
-            self._predict(self._model, batch)
+        counter = FlopCounterMode(display=False)
+        try:
+            with borrowed(), torch.no_grad(), _frozen(self._model), _countable(), counter:
+                self._predict(self._model, batch)
+        except (SoupError, torch.OutOfMemoryError):
+            raise
+        # a count is for the reader of a record, and no model has to be built so that it can be made
+        except Exception as reason:
+            warnings.warn(
+                f"FLOPs of this model cannot be counted ({type(reason).__name__}: {reason}) and are given as 0",
+                stacklevel=2,
+            )
+            return 0
         return int(counter.get_total_flops())
 
 
@@ -119,6 +128,19 @@ def _parabola(corners: Sequence[tuple[int, int]], at: int) -> Fraction:
     of_b = Fraction((at - a) * (at - c), (b - a) * (b - c))
     of_c = Fraction((at - a) * (at - b), (c - a) * (c - b))
     return at_a * of_a + at_b * of_b + at_c * of_c
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter asks for a gradient: the hooks of torch's counter stop at a view of one that does."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass
+
+from ..core.errors import KindError, KnobError, nearest
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Line = Literal["linear", "flat"]
 
 
-class Regime(BaseModel):
+class _Plainly(ModelMetaclass):
+    """Has whoever makes a model by hand be told of a wrong field in one sentence; recipes say it in their own words."""
+
+    def __call__(self, *args: Any, **fields: Any) -> Any:
+        if args:
+            raise KindError(f"{self.__name__} takes its fields by name, as in rate=1e-4")
+        try:
+            return super().__call__(**fields)
+        except ValidationError as reason:
+            first = reason.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = nearest(name, Regime.model_fields)
+                raise KnobError(
+                    f"{self.__name__} has no field {name!r}; {known}"
+                ) from None
+            raise KnobError(
+                f"{self.__name__}: {name} is {first['input']!r}; {first['msg'].lower()}"
+            ) from None
+
+
+class Regime(BaseModel, metaclass=_Plainly):
     """Hyper-parameters of one full fine-tune, whose length in steps is the budget T.
 
     AdamW with decoupled weight decay on every trained parameter, a learning rate that falls in a

@@ -227,3 +227,30 @@ def test_counting_leaves_weights_gradients_and_random_numbers_alone() -> None:
         torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items()
     )
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Viewed(nn.Module):
+    """Hands views of its own parameters to other modules, as DeBERTa does with its relative positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.keep = nn.Linear(4, 4), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned = self.keep(self.inner.weight.t())
+        return self.inner(x) @ turned + self.keep(self.inner.weight.view(-1)[:4])
+
+
+def test_a_view_of_a_parameter_does_not_stop_the_count() -> None:
+    model = Viewed()
+    assert of(cost(model), Rows(4), [0, 1]) == 2 * 2 * (2 * 4 * 4)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_torch_cannot_count_is_said_and_does_not_stop_a_run() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise NotImplementedError("no formula")
+
+    with pytest.warns(UserWarning, match="cannot be counted.*no formula.*given as 0"):
+        assert of(cost(Odd()), Rows(4), [0]) == 0

@@ -1,0 +1,53 @@
+"""Places: whether a model's name is a path or a hub id, told without loading anything or asking anybody."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+from .errors import DataError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_SCHEME = re.compile(r"[a-z_]{2,}:")  # as in open_clip:ViT-B-32/openai
+
+
+def check_place(name: str) -> None:
+    """Raise DataError, with names that are close, where *name* can only be a path and nothing lies there."""
+    is_other = _SCHEME.match(name) or name.endswith(".gguf")
+    if is_other or not _is_path(name) or Path(name).exists():
+        return
+
+    close = _close(Path(name))
+    question = f"did you mean {close}?" if close else "check the path"
+    raise DataError(
+        f"could not load model {name!r}: there is no such folder, and it is no hub id; {question}"
+    )
+
+
+def _is_path(name: str) -> bool:
+    """Whether no hub id looks like *name*, or the folder that it would be in is there."""
+    if not _HUB_ID.fullmatch(name):
+        return True
+    first, slash, _ = name.partition("/")
+    return bool(slash) and Path(first).is_dir()
+
+
+def _close(path: Path) -> str | None:
+    """The path nearest to one that is not there: its parts are followed as far as there is something like them."""
+    place = Path(path.anchor)
+    for part in path.parts[1:] if path.anchor else path.parts:
+        if (place / part).exists():
+            place = place / part
+            continue
+
+        try:
+            names = [entry.name for entry in place.iterdir()]
+        except OSError:
+            return None
+        similar = get_close_matches(part, names, n=1)
+        if not similar:
+            return None
+        place = place / similar[0]
+
+    return str(place)
