@@ -34,6 +34,7 @@ RIVALS = (
     "IMP",
     "IMP by curvature",
     "former default",
+    "soup by magnitude",
 )
 NAMES = {"magnitude": "one-shot", "snip": "snip", "random": "random"}
 BY_SCORE = {
@@ -90,7 +91,9 @@ def line_of(record: Record) -> str:
     if recipe.control or recipe.budget != 1:
         return ""
     if name == "instant-soup":
-        return SOUP if method.get("inside") else "former default"
+        if not method.get("inside"):
+            return "former default"
+        return SOUP if method.get("score") == "curved" else "soup by magnitude"
     if name in BY_SCORE:
         return BY_SCORE[name][method.get("score") == "curved"]
     return NAMES.get(name, "")

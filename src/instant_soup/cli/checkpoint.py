@@ -6,8 +6,7 @@ Slow imports wait until they are needed.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,15 +22,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..core.names.layers import without_numbers
-from ..core.names.matrices import unusual
 from . import console
 from .app import Json, Quiet, app
 from .console import say
+from .pruned import alike, tell
 
 if TYPE_CHECKING:
     from ..checkpoints.block_job import Job
-    from ..checkpoints.prune import Pruned
 
 Patterns = list[str] | None
 
@@ -172,7 +169,7 @@ def prune(
             json.dumps({"checkpoint": str(output), **facts, "layers": layers}, indent=2)
         )
         return
-    _tell(done)
+    tell(done)
 
 
 def _by_block(
@@ -284,7 +281,7 @@ def import_(
         typer.echo(json.dumps(facts | more, indent=2))
         return
     say(f"{source}: {made.kind}{f', names taken {made.renamed}' if made.renamed else ''}")
-    for line in _alike(made.remarks):
+    for line in alike(made.remarks):
         say(f"  {line}")
     say(
         f"{len(start)} tensors differ from those of the masked {model}, and are the ticket's start weights"
@@ -295,37 +292,6 @@ def import_(
         else "to be fine-tuned (--trained if it is trained for its task)"
     )
     say(f"{output}: {mask}, {state}")
-
-
-def _tell(done: Pruned) -> None:
-    inside = {}
-    for name, shape in done.scope.shapes.items():
-        remark = unusual(name, shape)
-        inside[name] = (
-            f"{' x '.join(map(str, shape))}, in scope{f', unusual: {remark}' if remark else ''}"
-        )
-
-    for line in _alike(
-        {
-            **inside,
-            **{name: f"left as it is: {why}" for name, why in done.left_out.items()},
-        }
-    ):
-        say(f"  {line}")
-
-    say(
-        f"{done.folder}: {done.kept:,} of {done.scope.size:,} prunable weights kept, "
-        f"sparsity {1 - done.kept / done.scope.size:.4%}"
-    )
-
-
-def _alike(said: Mapping[str, str]) -> list[str]:
-    """Lines about tensors, those of numbered layers taken as one."""
-    lines = Counter((without_numbers(name, "*"), what) for name, what in said.items())
-    return [
-        f"{name}{f' ({times} times)' if times > 1 else ''}: {what}"
-        for (name, what), times in lines.items()
-    ]
 
 
 @contextmanager
