@@ -61,6 +61,7 @@ def step(
     for name, bits in keep.items():
         gradient = parameters[name].grad
         if gradient is not None:
+            # a product on purpose: NaN at a pruned weight stays NaN, and the norm below refuses it
             local(gradient).mul_(bits)
 
     # times one where there is nothing to clip

@@ -101,4 +101,5 @@ def forget(optimizer: AdamW, parameter: nn.Parameter, keep: Tensor) -> None:
     """Zero the optimiser's memory of a parameter's weights where *keep* is zero."""
     for kind in MOMENTS:
         if parameter in optimizer.state:
-            local(optimizer.state[parameter][kind]).mul_(keep)
+            # by selection: a product would make NaN of a moment that has overflown
+            local(optimizer.state[parameter][kind]).masked_fill_(keep == 0, 0.0)

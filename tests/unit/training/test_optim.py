@@ -175,6 +175,18 @@ def test_forgetting_zeroes_what_is_pruned_and_nothing_else() -> None:
     assert after["step/a"].item() == 3
 
 
+def test_a_moment_that_has_overflown_is_zeroed_too() -> None:
+    """Infinity times zero is no number, and would come back at the next step."""
+    layer = nn.Linear(2, 1, bias=False)
+    optimizer = adamw(layer.parameters(), 0.0)
+    layer.weight.grad = torch.tensor([[1e21, 1.0]])
+    optimizer.step()
+    assert optimizer.state[layer.weight]["exp_avg_sq"].isinf().any()
+
+    forget(optimizer, layer.weight, torch.tensor([[0.0, 1.0]]))
+    assert optimizer.state[layer.weight]["exp_avg_sq"][0, 0] == 0
+
+
 def test_there_is_nothing_to_forget_before_the_first_step() -> None:
     named = parameters()
     optimizer = adamw(named.values(), 0.1)
