@@ -26,5 +26,5 @@ def pointless(recipe: Recipe, horizon: int) -> Iterator[str]:
     if horizon < FEW or (recipe.training.epochs < 1 and recipe.training.steps is None):
         yield (
             f"T is {horizon} steps: the dense model itself has hardly learned its task by then, and what is pruned "
-            f"from it tells little; give training.epochs 2 or 3, or more data"
+            f"from it tells little; set training.epochs or training.steps higher, or give more data"
         )
