@@ -444,6 +444,10 @@ def reach(packed: Path) -> None:
 PYDANTIC = '''"""As much of pydantic as settings of a training need, where the real one is missing."""
 
 
+class ValidationError(ValueError):
+    pass
+
+
 class BaseModel:
     def __init__(self, **fields):
         unknown = fields.keys() - type(self).__annotations__.keys()

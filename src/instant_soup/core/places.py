@@ -21,7 +21,8 @@ def check_place(name: str) -> None:
     close = _close(Path(name))
     question = f"did you mean {close}?" if close else "check the path"
     raise DataError(
-        f"could not load model {name!r}: there is no such folder, and it is no hub id; {question}"
+        f"could not load model {name!r} (there is no such folder, and it is no hub id); "
+        f"give a folder with config.json, or a hub id; {question}"
     )
 
 

@@ -6,7 +6,6 @@ from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic._internal._model_construction import ModelMetaclass
 
 from ..core.errors import KindError, KnobError, nearest
 
@@ -14,7 +13,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Line = Literal["linear", "flat"]
 
 
-class _Plainly(ModelMetaclass):
+class _Plainly(type(BaseModel)):  # type: ignore[misc]
     """Has whoever makes a model by hand be told of a wrong field in one sentence; recipes say it in their own words."""
 
     def __call__(self, *args: Any, **fields: Any) -> Any:

@@ -233,7 +233,7 @@ def test_plan_says_the_steps_that_the_run_then_takes(call: Call, recipe: Path) -
 def test_methods_and_tasks_list_what_recipes_may_name(call: Call) -> None:
     methods = json.loads(call("methods", "--json").stdout)
     assert list(methods) == [*METHODS, *REFERENCES]
-    assert methods["instant-soup"]["knobs"]["denoisers"] == 4
+    assert methods["instant-soup"]["knobs"]["denoisers"] == 2
     assert methods["instant-soup"]["presets"]["paper-bert"]["blend"] == "union"
     tasks = json.loads(call("tasks", "--json").stdout)
     assert len([name for name in tasks if name.startswith("glue/")]) == 9

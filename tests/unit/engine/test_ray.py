@@ -48,11 +48,10 @@ METHOD = soup.InstantSoup(
     denoisers=5,
     lookahead_steps=2,
     compression=0.1,
-    mask_share=0.5,
-    blend="lookahead",
     carry="none",
-    carry_optimizer=True,
-    score="curved",
+    finish="restart",
+    progress="all",
+    spacing="growing",
 )
 # a lost node is noticed in seconds, and workers do not yield to whatever else the machine does
 FAST = {

@@ -449,7 +449,7 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> Non
 
 
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="directory"):
+    with pytest.raises(RecipeError, match="is a folder; give a recipe in it"):
         Recipe.read(tmp_path)
 
 

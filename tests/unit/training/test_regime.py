@@ -7,6 +7,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
+from instant_soup.core.errors import KnobError
 from instant_soup.training.regime import Regime
 
 
@@ -50,13 +51,13 @@ def test_steps_take_the_place_of_epochs() -> None:
     ],
 )
 def test_a_regime_that_cannot_train_is_refused(field: str, value: object) -> None:
-    with pytest.raises(ValidationError, match=field):
+    with pytest.raises(KnobError, match=field):
         Regime(**{field: value})
 
 
 @pytest.mark.parametrize("field", ["rate", "epochs", "weight_decay"])
 def test_an_infinite_figure_is_refused(field: str) -> None:
-    with pytest.raises(ValidationError, match=field):
+    with pytest.raises(KnobError, match=field):
         Regime(**{field: math.inf})
 
 
