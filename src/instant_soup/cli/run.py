@@ -104,7 +104,8 @@ def demo(
     )
     say(f"The ticket: {soup.ticket}")
 
-    say("\nWhat to do next:")
+    say("")
+    say("What to do next:")
     say(f"  instant-soup ticket info {soup.ticket}")
     say(
         f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}"

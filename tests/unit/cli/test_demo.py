@@ -37,6 +37,7 @@ def test_the_demo_compares_three_lines_at_equal_steps_names_the_files_it_wrote_a
         assert title in result.stdout
     assert "80.0%" in result.stdout
     assert "cost in T" in result.stdout
+    assert "\\n" not in result.stdout
     said, next_steps = result.stdout.split("What to do next:")
     folders = [
         Path(line.split()[-1]) for line in said.splitlines() if str(tmp_path) in line
