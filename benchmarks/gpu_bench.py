@@ -70,21 +70,6 @@ LENGTH = {"dense-longer": 2.0, "imp": 6.0}
 ONCE = ("dense-longer", "imp")
 """Lines that get one seed."""
 
-NUMBERS = [
-    f"number {word}"
-    for word in (
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-    )
-]
 SENTENCES = ["a photo of a {}.", "a small picture of a {}.", "{}"]
 TASKS: dict[str, dict[str, Any]] = {
     "digits": {
@@ -543,10 +528,11 @@ def _pack_polarity(folder: Path, limit: int | None) -> None:
 def _pack_digits(folder: Path, clip: Path, digits: Path, limit: int | None) -> None:
     """The vision tower of a CLIP, its zero-shot head, and images at the size that it sees."""
     import instant_soup as soup
+    from instant_soup.data.prompts import DIGITS
     from instant_soup.models import vision
 
     wording: dict[str, Any] = (
-        {"classes": NUMBERS, "templates": SENTENCES}
+        {"classes": list(DIGITS), "templates": SENTENCES}
         if (digits / "train.parquet").exists()
         else {}
     )

@@ -74,6 +74,10 @@ workers = 2
 REFUSED = 2  # exit code of a command that says what is wrong
 
 
+TRAINED = ("*/ticket.safetensors", "*/model.safetensors")
+WEIGHTS = ("*.safetensors",)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of work.
@@ -81,51 +85,49 @@ class Kind:
     Attributes:
         command: what is called, without the program's name; ``OUT`` stands for the folder that it works in.
         outcome: what of that folder has to be the same in the end, as patterns.
-        sources: what it may go on from after a kill, as patterns; an export begins anew.
+        share: how many of 200 kills it gets.
+        sources: what it may go on from after a kill, as patterns; none where it begins anew.
+        goes_on: whether it takes up what lies in its folder; else that is whole, and refused.
     """
 
     command: tuple[str, ...]
     outcome: tuple[str, ...]
-    sources: tuple[str, ...]
+    share: int
+    sources: tuple[str, ...] = ()
+    goes_on: bool = True
 
 
 KINDS = {
     "run": Kind(
         ("run", "recipe.toml", "--out", "OUT", "--quiet"),
-        ("*/ticket.safetensors", "*/model.safetensors"),
+        TRAINED,
+        60,
         ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
     ),
     "sweep": Kind(
         ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
-        ("*/ticket.safetensors", "*/model.safetensors"),
+        TRAINED,
+        60,
         ("shelf/*.safetensors", "*/draw/*", "*/train/*"),
     ),
     "processes": Kind(
         ("run", "processes.toml", "--out", "OUT", "--quiet"),
-        ("*/ticket.safetensors", "*/model.safetensors"),
+        TRAINED,
+        10,
         ("*/draw/*", "*/train/*"),
     ),
     "prune": Kind(
-        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"),
-        ("*.safetensors",),
-        ("*",),
+        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 40, ("*",)
     ),
     "export": Kind(
         (
-            "export",
-            "drawn/ticket.safetensors",
-            "--to",
-            "hf",
-            "--model",
-            "model",
-            "-o",
-            "OUT",
+            "export", "drawn/ticket.safetensors", "--to", "hf", "--model", "model", "-o", "OUT"
         ),
-        ("*.safetensors",),
-        (),
+        WEIGHTS,
+        30,
+        goes_on=False,
     ),
-}
-WEIGHTS = {"run": 60, "sweep": 60, "processes": 10, "prune": 40, "export": 30}
+}  # fmt: skip
 
 
 @dataclass
@@ -151,9 +153,9 @@ def main() -> None:
     # a run keeps its place after every step, so that there is something to damage
     Store.__init__.__defaults__ = (0.0,)
     kinds = [options.kind] if options.kind else sorted(KINDS)
-    total = sum(WEIGHTS[name] for name in kinds)
+    total = sum(KINDS[name].share for name in kinds)
 
-    wrong = 0
+    all_wrong = 0
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         # this process computes nothing: a fork of one that has may hang
@@ -161,15 +163,17 @@ def main() -> None:
             "prepare.log"
         ).read_text()
         for name in kinds:
-            count = tried(KINDS[name], round(options.kills * WEIGHTS[name] / total), dice)
-            wrong += count.wrong
+            count = tried(
+                KINDS[name], round(options.kills * KINDS[name].share / total), dice
+            )
+            all_wrong += count.wrong
             print(
                 f"{name:10} {count.kills:4} kills, {count.damages:4} files damaged:"
                 f" {count.same} times the same files, {count.refusals} refusals that name the file,"
                 f" {count.wrong} of anything else",
                 flush=True,
             )
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if all_wrong else 0)
 
 
 def prepare() -> None:
@@ -256,7 +260,7 @@ def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
         return
 
     # killed between the last rename and its end: what is there is whole, and is not overwritten
-    if code == REFUSED and "exists already" in text and kind is KINDS["export"]:
+    if code == REFUSED and "exists already" in text and not kind.goes_on:
         return
 
     # a long path is broken over lines

@@ -15,22 +15,13 @@ from typing import Self, TypeVar
 from torch import Tensor
 
 from ..core.errors import DataError
-from ..core.stored import Stored, header
+from ..core.stored import UNREADABLE, Stored, header
 
 Item = TypeVar("Item")
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
-UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-)
-"""What reading JSON of unknown content may raise: missing, no JSON, of another shape, or nested too deep."""
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@ -]*\.safetensors")
 _MOST_INDEX = 100_000_000  # bytes

@@ -13,9 +13,9 @@ from zlib import crc32
 
 from ..core.errors import StoreError
 from ..core.files import write_text
+from ..core.stored import UNREADABLE
 from ..store.locks import Locks
 from ..store.plain import seal, sealed
-from .checkpoint import UNREADABLE
 from .counts import Cut
 
 SCHEMA = 2

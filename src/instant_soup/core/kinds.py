@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -60,10 +60,14 @@ def checked_but(
                     f"{title}: {reason}; expected {title}{_outline(signature)}"
                 ) from None
 
-            hints = _annotations(function)
-            checked_hints = {name: hints[name] for name in hints if name not in others}
-            _check_kinds(title, bound.arguments, checked_hints)
+            _check_kinds(title, bound.arguments, hints())
             return function(*args, **kwargs)
+
+        @cache
+        def hints() -> dict[str, Any]:
+            # at the first call, when the names that annotations speak of are there
+            read = _annotations(function)
+            return {name: read[name] for name in read if name not in others}
 
         return call
 
@@ -80,13 +84,16 @@ def checked_knobs(method: Kind) -> Kind:
         for name in knobs:
             _check_known(method.__name__, name, signature)
         bound = signature.bind(self, *args, **knobs)
-        plain = {
+        _check_kinds(method.__name__, bound.arguments, plain())
+        make(self, *args, **knobs)
+
+    @cache
+    def plain() -> dict[str, Any]:
+        return {
             name: hint
             for name, hint in _annotations(make, method).items()
             if all(_is_plain(part) for part in _alternatives(hint))
         }
-        _check_kinds(method.__name__, bound.arguments, plain)
-        make(self, *args, **knobs)
 
     method.__init__ = call  # type: ignore[misc]
     method.draw = checked(method.draw)  # type: ignore[attr-defined]
@@ -114,10 +121,10 @@ def _check_kinds(
 
         swapped = [
             other
-            for other, its_value in arguments.items()
+            for other, other_value in arguments.items()
             if other != name
             and _fits(value, annotations.get(other, object()))
-            and _fits(its_value, hint)
+            and _fits(other_value, hint)
         ]
         question = f": are {name} and {swapped[0]} swapped?" if swapped else ""
         raise KindError(

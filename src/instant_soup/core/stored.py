@@ -24,6 +24,15 @@ from .filetype import NAMED, file_type
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 CHUNK = 1 << 20  # bytes read at a time, which stay in cache while they are worked on
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)
+"""What reading JSON of unknown content may raise: missing, no JSON, of another shape, or nested too deep."""
 _MOST_HEADER = 100_000_000  # bytes, as in safetensors itself
 _MOST = 1 << 48  # bytes or rows; more than any file has
 _DTYPES = {
@@ -111,14 +120,7 @@ def header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
         parts = {name: _stored(path, data, fact) for name, fact in facts.items()}
         parts = dict(sorted(parts.items(), key=_place))
         _check_they_fill(parts, data, path.stat().st_size)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as reason:
+    except UNREADABLE as reason:
         raise DataError(
             f"{path} is not a readable safetensors file ({reason}); it may be truncated or of another kind"
         ) from reason

@@ -162,8 +162,9 @@ def _told_apart(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
 
     A budget other than T is always named, so that what was given more is never taken for the plain method.
     """
-    kinds = {_as_text(fields): fields for fields in variants.values()}
-    counts = Counter(_as_text(fields) for fields in variants.values())
+    kind_of = {key: _as_text(fields) for key, fields in variants.items()}
+    kinds = {kind_of[key]: fields for key, fields in variants.items()}
+    counts = Counter(kind_of.values())
 
     def plainness(kind: str) -> tuple[bool, int]:
         return not kinds[kind].get("budget"), counts[kind]
@@ -179,7 +180,7 @@ def _told_apart(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
     titles = {
         kind: short[kind] if shared[short[kind]] == 1 else whole[kind] for kind in kinds
     }
-    return {key: titles[_as_text(fields)] for key, fields in variants.items()}
+    return {key: titles[kind] for key, kind in kind_of.items()}
 
 
 def _differences(fields: Fields, usual: Fields) -> list[str]:

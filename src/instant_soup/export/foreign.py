@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoints.checkpoint import INDEX, SINGLE, UNREADABLE, Checkpoint
+from ..checkpoints.checkpoint import INDEX, SINGLE, Checkpoint
 from ..core.errors import DataError
 from ..core.filetype import file_type
-from ..core.stored import header
+from ..core.stored import UNREADABLE, header
 from . import bitmask, pickles
 from .layouts import Foreign, beside, foreign
 

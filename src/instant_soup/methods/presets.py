@@ -23,7 +23,7 @@ from typing import Any
 
 from ..soup.denoiser import Protocols
 
-# what this library did by default before looks ahead were paid out of T, on top of which presets stand
+# what this library did by default before look-aheads were paid out of T, on top of which presets stand
 _BESIDE_T: Mapping[str, Any] = {
     "denoisers": 4,
     "compression": 0.1,

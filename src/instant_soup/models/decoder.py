@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    modeling_gguf_pytorch_utils,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -82,7 +79,7 @@ def load(name: str) -> LanguageModel:
     if not options:
         check_folder(place)
     expected = f"give a folder with config.json and safetensors, a GGUF file, a hub id, or {PACKAGED!r}"
-    with loading(name, expected), _without_bar():
+    with loading(name, expected):
         if not options:
             check_config(name, PreTrainedConfig.get_config_dict(place)[0])
             check_causal(AutoConfig.from_pretrained(place, trust_remote_code=False), name)
@@ -109,18 +106,6 @@ def load(name: str) -> LanguageModel:
     return LanguageModel(
         model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope))
     )
-
-
-@contextmanager
-def _without_bar() -> Iterator[None]:
-    """Hide the bar that transformers draws while it reads GGUF, whatever it was told of bars."""
-    reader: Any = modeling_gguf_pytorch_utils
-    shown = reader.tqdm
-    reader.tqdm = partial(shown, disable=True)
-    try:
-        yield
-    finally:
-        reader.tqdm = shown
 
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:

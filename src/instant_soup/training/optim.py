@@ -99,7 +99,10 @@ def second_moments(optimizer: AdamW, named: Mapping[str, nn.Parameter]) -> Weigh
 @torch.no_grad()
 def forget(optimizer: AdamW, parameter: nn.Parameter, keep: Tensor) -> None:
     """Zero the optimiser's memory of a parameter's weights where *keep* is zero."""
+    if parameter not in optimizer.state:
+        return
+
+    pruned = keep == 0
     for kind in MOMENTS:
-        if parameter in optimizer.state:
-            # by selection: a product would make NaN of a moment that has overflown
-            local(optimizer.state[parameter][kind]).masked_fill_(keep == 0, 0.0)
+        # by selection: a product would make NaN of a moment that has overflown
+        local(optimizer.state[parameter][kind]).masked_fill_(pruned, 0.0)

@@ -25,7 +25,7 @@ class _Plainly(type(BaseModel)):  # type: ignore[misc]
             first = reason.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                known = nearest(name, Regime.model_fields)
+                known = nearest(name, self.model_fields)
                 raise KnobError(
                     f"{self.__name__} has no field {name!r}; {known}"
                 ) from None
