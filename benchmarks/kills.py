@@ -1,13 +1,14 @@
 """Kills at random moments, with files damaged between: the same files in the end, or a refusal that names the file.
 
-    python benchmarks/kills.py --kills 200
+    python benchmarks/kills.py --kills 200 --out results/kills.json
     python benchmarks/kills.py --kind prune --kills 50 --seed 3
 
 Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left.
 After half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let
 through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
 the damaged file; what it says is done then, and the work goes on. An export that is there is whole, and not written
-again. Prints a line a kind; ends with code 1 if anything else came.
+again. Nothing half-written is left in a folder whose work went on to its end. Prints a line a kind, and writes the
+counts into a file, over those of the same kinds that are there; ends with code 1 if anything else came.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 from instant_soup.cli.main import main as command_line
 from instant_soup.core.ticket import Ticket
 from instant_soup.models import tiny
+from instant_soup.runs.environment import environment
+from instant_soup.store.plain import read_sealed, write_sealed
 from instant_soup.store.store import Store
 
 RECIPE = """
@@ -41,7 +45,7 @@ columns = ["sentence"]
 folder = "{data}"
 validation = 0.25
 [training]
-steps = 60
+steps = 24
 batch = 8
 rate = 1e-3
 precision = "float32"
@@ -71,7 +75,7 @@ engine = "processes"
 workers = 2
 """
 
-REFUSED = 2  # exit code of a command that says what is wrong
+REFUSED = (2, 3)  # exit codes of a command that says what is wrong, or what failed of a sweep
 
 
 TRAINED = ("*/ticket.safetensors", "*/model.safetensors")
@@ -101,19 +105,19 @@ KINDS = {
     "run": Kind(
         ("run", "recipe.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        60,
+        80,
         ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
     ),
     "sweep": Kind(
         ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        60,
-        ("shelf/*.safetensors", "*/draw/*", "*/train/*"),
+        30,
+        ("shelf/*/*.safetensors", "*/draw/*", "*/train/*"),
     ),
     "processes": Kind(
         ("run", "processes.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        10,
+        15,
         ("*/draw/*", "*/train/*"),
     ),
     "prune": Kind(
@@ -124,7 +128,7 @@ KINDS = {
             "export", "drawn/ticket.safetensors", "--to", "hf", "--model", "model", "-o", "OUT"
         ),
         WEIGHTS,
-        30,
+        35,
         goes_on=False,
     ),
 }  # fmt: skip
@@ -147,7 +151,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="of all kinds together")
     parser.add_argument("--kind", choices=sorted(KINDS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a JSON file for the counts")
     options = parser.parse_args()
+    out = options.out and options.out.resolve()
 
     dice = random.Random(options.seed)
     # a run keeps its place after every step, so that there is something to damage
@@ -167,6 +173,8 @@ def main() -> None:
                 KINDS[name], round(options.kills * KINDS[name].share / total), dice
             )
             all_wrong += count.wrong
+            if out:
+                note(out, name, count, options.seed)
             print(
                 f"{name:10} {count.kills:4} kills, {count.damages:4} files damaged:"
                 f" {count.same} times the same files, {count.refusals} refusals that name the file,"
@@ -174,6 +182,18 @@ def main() -> None:
                 flush=True,
             )
     sys.exit(1 if all_wrong else 0)
+
+
+def note(out: Path, name: str, count: Count, seed: int) -> None:
+    """Write down what became of one kind, beside what is known of others."""
+    known = read_sealed(out)["kinds"] if out.exists() else {}
+    known[name] = {**asdict(count), "seed": seed}
+
+    totals = {}
+    for counted in ("kills", "damages", "refusals", "same", "wrong"):
+        totals[counted] = sum(kind[counted] for kind in known.values())
+    made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
+    write_sealed(out, {"kinds": known, "all": totals, "made": made})
 
 
 def prepare() -> None:
@@ -227,10 +247,12 @@ def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
         for _ in range(dice.randint(1, 4)):
             kill(kind, out, length * dice.uniform(0.05, 0.9), dice, count)
         go_on(kind, out, None, count)
-        if digests(out, kind.outcome) == wanted:
-            count.same += 1
-        else:
+        if digests(out, kind.outcome) != wanted:
             wrong(count, f"{kind.command[0]}: other files than undisturbed")
+        elif litter(out):
+            wrong(count, f"{kind.command[0]}: left {litter(out)}")
+        else:
+            count.same += 1
     return count
 
 
@@ -260,11 +282,11 @@ def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
         return
 
     # killed between the last rename and its end: what is there is whole, and is not overwritten
-    if code == REFUSED and "exists already" in text and not kind.goes_on:
+    if code in REFUSED and "exists already" in text and not kind.goes_on:
         return
 
     # a long path is broken over lines
-    if code == REFUSED and damaged and damaged.name in "".join(text.split()):
+    if code in REFUSED and damaged and damaged.name in "".join(text.split()):
         count.refusals += 1
         if "begin again" in text:
             shutil.rmtree(out)
@@ -318,6 +340,11 @@ def digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
         str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
         for path in matching(folder, patterns)
     }
+
+
+def litter(folder: Path) -> list[str]:
+    """What is half-written in *folder*."""
+    return [str(path) for path in folder.rglob(".*")]
 
 
 def start(task: Callable[[], object], log: Path, *, group: bool = False) -> int:

@@ -96,10 +96,10 @@ def prune_blocks(
     parts = shares(scope, {name: scope.numel(name) for name in scope}, kept)
     batches = _batches(source, job, skeleton.model) if job.calibrated else []
 
-    with alone(folder, source):
+    work = _Work(skeleton, folder, job, parts, watch)
+    with alone(folder, source, work.shards):
         done = begun(folder, facts(source, skeleton.checkpoint, asdict(job)))
         if done is not None:
-            work = _Work(skeleton, folder, job, parts, watch)
             work.carry_out(batches, done)
             _finish(work, source)
 
@@ -133,6 +133,11 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.blocks = blocks_of(self.skeleton.model, self.skeleton.scope)
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of all shards."""
+        return [self.shard(number).name for number in range(len(self.blocks) + 1)]
 
     def shard(self, number: int) -> Path:
         """Where the shard of a block is, or, after the last block, that of the rest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 from zlib import crc32
 
 from ..core.errors import StoreError
-from ..core.files import write_text
+from ..core.files import forget, left_behind, write_text
 from ..core.stored import UNREADABLE
 from ..store.locks import Locks
 from ..store.plain import seal, sealed
+from .checkpoint import INDEX
 from .counts import Cut
 
 SCHEMA = 2
@@ -129,8 +130,10 @@ def checksum_of(path: Path) -> int:
 
 
 @contextmanager
-def alone(folder: Path, source: Path) -> Iterator[None]:
+def alone(folder: Path, source: Path, files: Collection[str]) -> Iterator[None]:
     """Be the only job that writes into *folder*, in which there is nothing but what such jobs write.
+
+    What killed jobs left half-written there is removed: of *files*, and of whatever goes with them.
 
     Raises StoreError where somebody else is at it, or it holds something else.
     """
@@ -159,6 +162,8 @@ def alone(folder: Path, source: Path) -> Iterator[None]:
             raise StoreError(
                 f"another process is at work in {folder}; wait for it, or choose another folder"
             )
+        beside = [path.name for path in source.glob("*")]
+        forget(left_behind(folder, [RECORD, INDEX, *files, *beside]))
         try:
             yield
         finally:

@@ -78,6 +78,18 @@ def test_hidden_files_of_others_stay(source: Path, tmp_path: Path) -> None:
     }
 
 
+def test_what_killed_jobs_left_half_written_goes(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("model-0.safetensors", "config.json", "instant_soup.json"):
+        left = out / f".{name}.{'a0' * 16}"
+        left.mkdir(parents=True)
+        (left / name).write_text("half", encoding="utf-8")
+    (out / ".model-0.safetensors.backup").write_text("keep", encoding="utf-8")
+    prune_checkpoint(source, out, 0.5)
+    hidden = [path.name for path in out.glob(".*")]
+    assert hidden == [".model-0.safetensors.backup"]
+
+
 def test_a_shard_that_was_damaged_is_written_again(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prune_checkpoint(source, out, 0.5)
