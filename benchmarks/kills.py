@@ -75,7 +75,10 @@ engine = "processes"
 workers = 2
 """
 
-REFUSED = (2, 3)  # exit codes of a command that says what is wrong, or what failed of a sweep
+REFUSED = (
+    2,
+    3,
+)  # exit codes of a command that says what is wrong, or what failed of a sweep
 
 
 TRAINED = ("*/ticket.safetensors", "*/model.safetensors")
