@@ -108,23 +108,23 @@ KINDS = {
     "run": Kind(
         ("run", "recipe.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        80,
+        95,
         ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
     ),
     "sweep": Kind(
         ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        30,
+        15,
         ("shelf/*/*.safetensors", "*/draw/*", "*/train/*"),
     ),
     "processes": Kind(
         ("run", "processes.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        15,
+        10,
         ("*/draw/*", "*/train/*"),
     ),
     "prune": Kind(
-        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 40, ("*",)
+        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 45, ("*",)
     ),
     "export": Kind(
         (
