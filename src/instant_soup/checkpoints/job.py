@@ -13,6 +13,7 @@ from zlib import crc32
 
 from ..core.errors import StoreError
 from ..core.files import forget, left_behind, write_text
+from ..core.places import real
 from ..core.stored import UNREADABLE
 from ..store.locks import Locks
 from ..store.plain import seal, sealed
@@ -137,7 +138,7 @@ def alone(folder: Path, source: Path, files: Collection[str]) -> Iterator[None]:
 
     Raises StoreError where somebody else is at it, or it holds something else.
     """
-    if folder.resolve() in (source.resolve(), source.resolve().parent):
+    if real(folder) in (real(source), real(source).parent):
         raise StoreError(
             f"{folder} is where the source is; choose another folder to write to"
         )

@@ -200,8 +200,7 @@ def _count(
             _all_of(pool, count, _on_disk(wanted))
             tally.close()
 
-    for file in checkpoint.files:
-        checkpoint.refuse_change(file)
+    checkpoint.refuse_changes()
     cuts = tally.cuts()
     return {name: cuts[name] for name in scope}
 

@@ -27,6 +27,11 @@ def check_place(name: str) -> None:
     )
 
 
+def real(path: Path) -> Path:
+    """Where *path* leads to. What goes round in a circle of links stays as it is."""
+    return Path(os.path.realpath(path))
+
+
 def _is_path(name: str) -> bool:
     """Whether no hub id looks like *name*, or the folder that it would be in is there."""
     if not _HUB_ID.fullmatch(name):

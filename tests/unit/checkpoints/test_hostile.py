@@ -167,6 +167,23 @@ def test_secrets_and_what_links_lead_to_are_not_copied(
     }
 
 
+def test_a_link_that_leads_to_itself_is_not_copied(source: Path, tmp_path: Path) -> None:
+    (source / "tokenizer.json").symlink_to("tokenizer.json")
+    prune_checkpoint(source, tmp_path / "out", 0.5)
+    assert not (tmp_path / "out" / "tokenizer.json").is_symlink()
+
+
+def test_a_module_is_not_written_through_a_link(source: Path, tmp_path: Path) -> None:
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1_Pooling").symlink_to(tmp_path / "theirs")
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        prune_checkpoint(source, tmp_path / "out", 0.5)
+    assert not list((tmp_path / "theirs").iterdir())
+
+
 def test_a_snapshot_in_a_hub_cache_is_a_checkpoint(source: Path, tmp_path: Path) -> None:
     snapshot = tmp_path / "models--mine" / "snapshots" / "0123"
     blobs = tmp_path / "models--mine" / "blobs"
