@@ -145,6 +145,12 @@ def alone(folder: Path, source: Path, files: Collection[str]) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is no folder; choose another name to write to")
 
+    for name in files:
+        if name.startswith(RECORD) or name == INDEX:
+            raise StoreError(
+                f"the shard {name!r} has the name of a file that is written beside it; rename it"
+            )
+
     begun = (folder / RECORD).is_file()
     if folder.is_dir() and not begun and any(folder.glob("*.safetensors")):
         raise StoreError(

@@ -67,6 +67,19 @@ def test_a_shard_has_a_plain_name_or_is_refused(
     assert sorted(path.name for path in out.iterdir()) == [".mine"]
 
 
+@pytest.mark.parametrize("name", [RECORD, f"{RECORD}.lock", INDEX])
+def test_a_single_file_is_not_written_over_what_stands_beside_it(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    """A file that is given itself may have any name but these."""
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (source / "model-0.safetensors").rename(odd / name)
+    with pytest.raises(StoreError, match="rename it"):
+        prune_checkpoint(odd / name, tmp_path / "out", 0.5)
+    assert not (tmp_path / "out").exists()
+
+
 def test_hidden_files_of_others_stay(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
