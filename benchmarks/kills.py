@@ -8,7 +8,7 @@ After half of the kills a byte of one file that it may go on from is changed, or
 through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
 the damaged file; what it says is done then, and the work goes on. An export that is there is whole, and not written
 again. Nothing half-written is left in a folder whose work went on to its end. Prints a line a kind, and writes the
-counts into a file, over those of the same kinds that are there; ends with code 1 if anything else came.
+counts into a file, on top of those that are there; ends with code 1 if anything else came.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from instant_soup.cli.main import main as command_line
 from instant_soup.core.ticket import Ticket
 from instant_soup.models import tiny
 from instant_soup.runs.environment import environment
+from instant_soup.store.locks import Locks
 from instant_soup.store.plain import read_sealed, write_sealed
 from instant_soup.store.store import Store
 
@@ -108,13 +109,13 @@ KINDS = {
     "run": Kind(
         ("run", "recipe.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        95,
+        60,
         ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
     ),
     "sweep": Kind(
         ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        15,
+        10,
         ("shelf/*/*.safetensors", "*/draw/*", "*/train/*"),
     ),
     "processes": Kind(
@@ -124,7 +125,7 @@ KINDS = {
         ("*/draw/*", "*/train/*"),
     ),
     "prune": Kind(
-        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 45, ("*",)
+        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 85, ("*",)
     ),
     "export": Kind(
         (
@@ -146,6 +147,14 @@ class Count:
     refusals: int = 0
     same: int = 0
     wrong: int = 0
+
+    def add(self, more: Count) -> None:
+        """Count what another counted, too."""
+        self.kills += more.kills
+        self.damages += more.damages
+        self.refusals += more.refusals
+        self.same += more.same
+        self.wrong += more.wrong
 
 
 def main() -> None:
@@ -172,12 +181,13 @@ def main() -> None:
             "prepare.log"
         ).read_text()
         for name in kinds:
-            count = tried(
-                KINDS[name], round(options.kills * KINDS[name].share / total), dice
-            )
+            wanted = round(options.kills * KINDS[name].share / total)
+            count = Count()
+            for more in tried(KINDS[name], wanted, dice):
+                count.add(more)
+                if out:
+                    note(out, name, more, options.seed)
             all_wrong += count.wrong
-            if out:
-                note(out, name, count, options.seed)
             print(
                 f"{name:10} {count.kills:4} kills, {count.damages:4} files damaged:"
                 f" {count.same} times the same files, {count.refusals} refusals that name the file,"
@@ -187,16 +197,22 @@ def main() -> None:
     sys.exit(1 if all_wrong else 0)
 
 
-def note(out: Path, name: str, count: Count, seed: int) -> None:
-    """Write down what became of one kind, beside what is known of others."""
-    known = read_sealed(out)["kinds"] if out.exists() else {}
-    known[name] = {**asdict(count), "seed": seed}
+def note(out: Path, name: str, more: Count, seed: int) -> None:
+    """Write down what became of one kind, on top of what is known."""
+    # several of these may be at work
+    with Locks(out.parent).hold(out.name):
+        kinds = read_sealed(out)["kinds"] if out.exists() else {}
+        before = kinds.get(name, {"seeds": []})
+        count = Count(**{field: before.get(field, 0) for field in asdict(more)})
+        count.add(more)
+        seeds = sorted({*before["seeds"], seed})
+        kinds[name] = {**asdict(count), "seeds": seeds}
 
-    totals = {}
-    for counted in ("kills", "damages", "refusals", "same", "wrong"):
-        totals[counted] = sum(kind[counted] for kind in known.values())
-    made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
-    write_sealed(out, {"kinds": known, "all": totals, "made": made})
+        totals = Count()
+        for known in kinds.values():
+            totals.add(Count(**{field: known[field] for field in asdict(more)}))
+        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
+        write_sealed(out, {"kinds": kinds, "all": asdict(totals), "made": made})
 
 
 def prepare() -> None:
@@ -233,9 +249,9 @@ def called(*command: str) -> None:
             raise
 
 
-def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
-    """Kill one kind of work so often."""
-    count = Count()
+def tried(kind: Kind, kills: int, dice: random.Random) -> Iterator[Count]:
+    """Kill one kind of work so often; what became of it each time that it was let through to its end."""
+    done = 0
     undisturbed = Path("undisturbed")
     shutil.rmtree(undisturbed, ignore_errors=True)
     began = time.monotonic()
@@ -244,10 +260,11 @@ def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
     wanted = digests(undisturbed, kind.outcome)
     assert wanted, "nothing to compare"
 
-    while count.kills < kills:
+    while done < kills:
+        count = Count()
         out = Path("killed")
         shutil.rmtree(out, ignore_errors=True)
-        for _ in range(dice.randint(1, 4)):
+        for _ in range(dice.randint(1, 6)):
             kill(kind, out, length * dice.uniform(0.05, 0.9), dice, count)
         go_on(kind, out, None, count)
         if digests(out, kind.outcome) != wanted:
@@ -256,7 +273,8 @@ def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
             wrong(count, f"{kind.command[0]}: left {litter(out)}")
         else:
             count.same += 1
-    return count
+        done += count.kills
+        yield count
 
 
 def kill(kind: Kind, out: Path, after: float, dice: random.Random, count: Count) -> None:
