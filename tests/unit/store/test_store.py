@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,15 @@ def test_tidying_does_not_stumble_over_a_hidden_folder(tmp_path: Path) -> None:
 
 
 # plain data
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "index.json")
+    with pytest.raises(StoreError, match="is no regular file"):
+        read_json(tmp_path / "index.json")
 
 
 def test_plain_data_is_written_in_a_fixed_order_for_people_and_diffs(
