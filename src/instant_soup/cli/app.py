@@ -193,6 +193,10 @@ class Guarded(typer.core.TyperGroup):
         except Exception as error:
             if is_full(error):
                 raise  # `main` says it, for help and what is still to be written too
+            if isinstance(error, OSError) and error.filename is not None:
+                # a name that no file can have, no right to it, a loop of links
+                complain(f"{error.filename}: {error.strerror}; check the path", _who())
+                raise typer.Exit(2) from None
             if type(error).__module__.startswith(("click", "typer")) or os.environ.get(
                 "INSTANT_SOUP_TRACEBACK"
             ):

@@ -214,7 +214,9 @@ def _files(folder: Path, splits: tuple[str, ...]) -> list[Path]:
 
 def _of_text(folder: Path) -> list[Path]:
     return sorted(
-        path for path in folder.iterdir() if path.suffix in (".parquet", *SUFFIXES)
+        path
+        for path in folder.iterdir()
+        if path.suffix in (".parquet", *SUFFIXES) and path.is_file()
     )
 
 

@@ -73,7 +73,7 @@ def runner(out: Path) -> Runner:
 
         ending = _ending(config["architectures"][0])
         auto: Any = _AUTO.get(ending, AutoModelForImageClassification)
-        return runner_of(auto.from_pretrained(out).eval())
+        return runner_of(auto.from_pretrained(out, trust_remote_code=False).eval())
 
 
 _AUTO: Mapping[str, Any] = {

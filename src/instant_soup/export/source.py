@@ -183,10 +183,8 @@ def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
     changed = deepcopy(config)
     changed.num_labels = classes
     with torch.device("meta"):
-        return {
-            name: parameter.shape
-            for name, parameter in auto.from_config(changed).named_parameters()
-        }
+        model = auto.from_config(changed, trust_remote_code=False)
+        return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
 def _seen(processor: BaseImageProcessor) -> tuple[int, ...]:

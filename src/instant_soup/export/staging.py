@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from safetensors import SafetensorError
 
 from ..core.errors import StoreError
+from ..core.files import forget_abandoned, staging_of
 
 _LEAST = 1 << 16  # bytes; with fewer free, a disk is full
 
@@ -33,8 +33,9 @@ def staged(out: Path) -> Iterator[Path]:
     Nothing is left behind if anything goes wrong. Raises StoreError when something is there already, or the disk fails.
     """
     refuse_existing(out)
-    folder = out.parent / f".{out.name}.{uuid4().hex}"
+    folder = staging_of(out)
     try:
+        forget_abandoned(out)
         folder.mkdir(parents=True)
         yield folder / out.name
 

@@ -29,7 +29,8 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
             yield
         except SoupError:
             raise
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as reason:
+        except Exception as reason:
+            # of files that are not as they should be, libraries raise what they like
             first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
             # some list every model that there is
             why = shorten(first, 300, placeholder=" ...")
