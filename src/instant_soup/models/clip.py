@@ -25,7 +25,7 @@ from ..core.errors import DataError
 from ..core.extras import extra
 from .classifier import loading
 from .complete import check_config, check_folder, check_tokenizer
-from .taken import in_float32
+from .preloaded import in_float32
 from .vision import EXPECTED, ImageModel, check_fit, processor, resizer_of
 
 OPEN_CLIP = "open_clip:"
@@ -144,7 +144,7 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
     return _with_head(name, whole, tokenizer, pixels, prompts)
 
 
-def take(
+def from_loaded(
     model: CLIPModel,
     processor: BaseImageProcessor | ProcessorMixin | None,
     *,

