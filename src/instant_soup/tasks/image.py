@@ -12,7 +12,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from ..core.errors import DataError, unknown
 from ..core.kinds import checked_but
 from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_splits
-from ..data.prompts import sentences, wording
+from ..data.prompts import class_words, sentences
 from ..data.source import Data, Splits
 from ..models import clip, vision
 from ..models.classifier import loss, predict
@@ -79,7 +79,7 @@ def image(
     )
 
     names = rows.train.features["label"].names
-    words = wording(names, classes or spec.words)
+    words = class_words(names, classes or spec.words)
     prompts = [sentences(word, templates or spec.templates) for word in words]
 
     loaded = _loaded(

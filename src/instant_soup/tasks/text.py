@@ -13,7 +13,8 @@ from ..core.kinds import checked_but
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
 from ..data.source import Data, Splits
-from ..data.text import GLUE_TASKS, TextExamples, TextSpec, benchmark, own_text
+from ..data.text import GLUE_TASKS, TextExamples, TextSpec
+from ..data.text_splits import benchmark, own_text
 from ..models import text as models
 from ..models.classifier import loss, predict
 from ..training.metrics import METRICS, figures
