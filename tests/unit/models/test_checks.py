@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, ViTForImageClassifi
 
 from instant_soup.core.errors import DataError
 from instant_soup.data.text import TextExamples, TextSpec
-from instant_soup.models import clip, complete, text, vision
+from instant_soup.models import checks, clip, text, vision
 
 from . import zoo
 
@@ -92,7 +92,7 @@ def test_a_tokenizer_that_knows_no_word_is_refused_wherever_it_comes_from(
     tmp_path: Path,
 ) -> None:
     tokenizer = zoo.tokenizer(pad=True, end=True)
-    complete.check_tokenizer("some/hub-id", tokenizer)
+    checks.check_tokenizer("some/hub-id", tokenizer)
     empty = type(tokenizer)(
         tokenizer_object=zoo.Tokenizer(
             zoo.models.WordLevel({"<unk>": 0}, unk_token="<unk>")  # noqa: S106
@@ -103,7 +103,7 @@ def test_a_tokenizer_that_knows_no_word_is_refused_wherever_it_comes_from(
         DataError,
         match="the tokenizer of model 'some/hub-id' has no word in its vocabulary",
     ):
-        complete.check_tokenizer("some/hub-id", empty)
+        checks.check_tokenizer("some/hub-id", empty)
 
 
 def test_a_tokenizer_that_makes_the_same_of_every_text_is_refused() -> None:
