@@ -28,7 +28,7 @@ class CourseTask:
         seed: of the run: order of examples, dropout, look-aheads, random scores.
         bookmark: where learners save their place; None to keep none.
         shelf: where complete trainings are kept, so that none is done twice; None to keep none.
-        crew: the workers that carry out the look-aheads of its learners; the learners themselves do if None.
+        workers: those that carry out the look-aheads of its learners; the learners themselves do if None.
     """
 
     course: Course
@@ -36,7 +36,7 @@ class CourseTask:
     seed: int = 0
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
-    crew: Workers | None = None
+    workers: Workers | None = None
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class CourseTask:
             horizon=horizon,
             bookmark=self.bookmark,
             shelf=self.shelf,
-            crew=self.crew,
+            workers=self.workers,
         )
 
     def stretched(self, budget: float) -> CourseTask:
@@ -104,5 +104,5 @@ class CourseTask:
             yield self
             return
 
-        with hire() as workers_hired:
-            yield replace(self, crew=workers_hired)
+        with hire() as hired:
+            yield replace(self, workers=hired)
