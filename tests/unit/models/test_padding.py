@@ -123,7 +123,7 @@ def test_a_tokenizer_that_pads_at_the_front_does_not_shift_a_model_that_counts_p
     assert loaded.tokenizer.padding_side == "right"
 
 
-@pytest.mark.parametrize("kind", sorted(padding.DEPENDS & zoo.TEXT.keys()))
+@pytest.mark.parametrize("kind", sorted(padding.PADDING_MATTERS & zoo.TEXT.keys()))
 def test_texts_are_all_as_long_where_a_model_mixes_padding_into_its_answer(
     kind: str, tmp_path: Path
 ) -> None:
