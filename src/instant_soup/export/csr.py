@@ -1,4 +1,4 @@
-"""CSR: writes a model as compress sparse rows, and loads it to multiply by them on a CPU."""
+"""CSR: writes a model as compressed sparse rows, and loads it to multiply by them on a CPU."""
 
 from __future__ import annotations
 
