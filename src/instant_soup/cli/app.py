@@ -196,6 +196,11 @@ class Guarded(typer.core.TyperGroup):
             # main says that a disk is full: it may also happen to help, and to output that is not yet written
             if is_full(error):
                 raise
+            if isinstance(error, OSError) and error.filename is not None:
+                # a name that no file can have, no right to it, a loop of links
+                fault = f"{error.filename}: {error.strerror}; check the path"
+                complain(fault, _rank_note())
+                raise typer.Exit(2) from None
             # typer tells wrong options itself, with the usage line
             is_usage = type(error).__module__.startswith(("click", "typer"))
             if is_usage or os.environ.get("INSTANT_SOUP_TRACEBACK"):

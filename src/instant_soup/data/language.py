@@ -241,7 +241,10 @@ def _files_of_split(folder: Path, splits: tuple[str, ...]) -> list[Path]:
 
 def _text_files(folder: Path) -> list[Path]:
     suffixes = (".parquet", *SUFFIXES)
-    return sorted(path for path in folder.iterdir() if path.suffix in suffixes)
+    # a folder may have a name that ends like a file's
+    return sorted(
+        path for path in folder.iterdir() if path.suffix in suffixes and path.is_file()
+    )
 
 
 def _read_files(files: Sequence[Path]) -> Iterator[str]:

@@ -74,7 +74,8 @@ def runner(out: Path) -> Runner:
             return _zero_shot(tower.eval(), load_file(out / HEAD))
 
         loader = _loader_of(config["architectures"][0])
-        return runner_of(loader.from_pretrained(out).eval())
+        model = loader.from_pretrained(out, trust_remote_code=False)
+        return runner_of(model.eval())
 
 
 def _loader_of(architecture: str) -> Any:

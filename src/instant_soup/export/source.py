@@ -199,7 +199,7 @@ def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
     changed.num_labels = classes
     # without memory for weights
     with torch.device("meta"):
-        model = auto.from_config(changed)
+        model = auto.from_config(changed, trust_remote_code=False)
     return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from safetensors import SafetensorError
 
 from ..core.errors import StoreError
+from ..core.files import forget_abandoned, staging_of
 
 _FULL_BELOW = 1 << 16  # bytes; with fewer free, a disk is full
 
@@ -37,9 +37,9 @@ def staged(out: Path) -> Iterator[Path]:
         StoreError: there is something at *out* already, or the disk fails.
     """
     refuse_existing(out)
-    # in the folder of *out*, because a file moves in one step within a disk only
-    folder = out.parent / f".{out.name}.{uuid4().hex}"
+    folder = staging_of(out)
     try:
+        forget_abandoned(out)
         folder.mkdir(parents=True)
         yield folder / out.name
 
