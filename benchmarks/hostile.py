@@ -39,7 +39,7 @@ from odd_inputs import KINDS, Make
 
 COMMAND = get_command(app)  # made once: it takes longer than most commands
 REMADE = ("index.json", "digests.json")
-PATIENCE = 120  # seconds that a command may take
+PATIENCE = 300  # seconds that a command may take
 
 
 @dataclass
