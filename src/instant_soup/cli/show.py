@@ -16,7 +16,7 @@ from ..core.names.matrices import unusual
 from .console import add, cell, grid, table
 
 if TYPE_CHECKING:
-    from ..core.parameters import Part, Survey
+    from ..core.parameters import ParameterFacts, Survey
     from ..data.images import ImageSpec
     from ..data.language import LanguageSpec
     from ..data.text import TextSpec
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from ..runs.demo import Row
     from ..runs.plan import Plan
-    from ..runs.scaling import Spread
+    from ..runs.scaling import Forecast
     from ..store.record import Record
 
 
@@ -135,7 +135,7 @@ def _known(cost: Plan) -> str:
     )
 
 
-def spread(forecasts: Iterable[Spread]) -> Table:
+def forecasts(forecasts: Iterable[Forecast]) -> Table:
     """What numbers of workers make of a run."""
     heads = [
         "workers",
@@ -218,7 +218,7 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
     return Group(root, "", shares)
 
 
-def _alike(parameters: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
+def _alike(survey: Survey) -> Counter[tuple[tuple[str, ...], ParameterFacts]]:
     """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
     return Counter(
         (
@@ -228,11 +228,11 @@ def _alike(parameters: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
             ),
             part,
         )
-        for name, part in parameters.parts.items()
+        for name, part in survey.parameters.items()
     )
 
 
-def _part(name: str, part: Part, times: int) -> str:
+def _part(name: str, part: ParameterFacts, times: int) -> str:
     state = (
         "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
     )
