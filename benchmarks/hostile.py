@@ -34,12 +34,13 @@ from typer.testing import CliRunner
 
 from instant_soup.cli.main import app
 from instant_soup.runs.environment import environment
+from instant_soup.store.locks import Locks
 from instant_soup.store.plain import read_sealed, write_sealed
 from odd_inputs import KINDS, Make
 
 COMMAND = get_command(app)  # made once: it takes longer than most commands
 REMADE = ("index.json", "digests.json")
-PATIENCE = 120  # seconds that a command may take
+PATIENCE = 300  # seconds that a command may take
 
 
 @dataclass
@@ -208,14 +209,16 @@ def tried(
 
 def note(out: Path, kind: str, tally: Tally, seed: int) -> None:
     """Write down what became of one kind, beside what is known of others."""
-    known = read_sealed(out)["kinds"] if out.exists() else {}
-    known[kind] = {**tally.counts, "seed": seed}
+    # several of these may be at work
+    with Locks(out.parent).hold(out.name):
+        known = read_sealed(out)["kinds"] if out.exists() else {}
+        known[kind] = {**tally.counts, "seed": seed}
 
-    totals: Counter[str] = Counter()
-    for counts in known.values():
-        totals.update({name: counts[name] for name in tally.counts})
-    made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
-    write_sealed(out, {"kinds": known, "all": dict(totals), "made": made})
+        totals: Counter[str] = Counter()
+        for counts in known.values():
+            totals.update({name: counts[name] for name in tally.counts})
+        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
+        write_sealed(out, {"kinds": known, "all": dict(totals), "made": made})
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from instant_soup.models import tiny
 from instant_soup.recipes.grid import Wanted
@@ -63,6 +63,8 @@ precision = "float32"
 [method]
 name = "magnitude"
 """
+LEVELS = ('"magnitude"', '"lth"\ncompression = 0.25')
+"""What makes a recipe of `MINI` one of several levels."""
 NAMES = (
     "reviews [/old]", "[v2]", "a\x1b[2Jb", "a\nb", "a\rb", "\u202eabc", "=1+1", "-x", "--help", "*", "?", "a b", " ",
     ".", "..", "../x", "/", "~", "%s", "{x}", "$HOME", "x" * 300, "\u200b", "con", "\\input{x}", "<b>", "|", "`id`",
@@ -238,25 +240,14 @@ def checkpoints(dice: random.Random, folder: Path) -> list[list[str]]:
 
 def imports(dice: random.Random, folder: Path) -> list[list[str]]:
     """A file of weights with zeros, or a pickle, whose bytes are odd."""
-    generator = torch.Generator().manual_seed(dice.randrange(2**31))
-    names = [f"encoder.layer.{layer}.attention.self.query.weight" for layer in (0, 1)]
-    weights = {name: torch.randn(8, 8, generator=generator) for name in names}
-    tensors = {name: weight * (weight.abs() > 0.5) for name, weight in weights.items()}
+    source = made() / dice.choice(("sparse.safetensors", "sparse.pt"))
     path = folder / dice.choice(("weights.safetensors", "weights.pt", "weights"))
-    if dice.random() < 0.5:
-        save_file(tensors, path)
-    else:
-        torch.save(tensors, path)
-    path.write_bytes(bytes_changed(path.read_bytes(), dice))
-    return [
-        [
-            "import",
-            str(path),
-            "-o",
-            str(folder / "ticket.safetensors"),
-            *dice.choice(([], ["--pickle"])),
-        ]
-    ]
+    path.write_bytes(bytes_changed(source.read_bytes(), dice))
+
+    ticket = str(folder / "ticket.safetensors")
+    base = ["--model", str(made() / "model")]
+    pickle = dice.choice(([], ["--pickle"]))
+    return [["import", str(path), "-o", ticket, *base, *pickle]]
 
 
 def tickets(dice: random.Random, folder: Path) -> list[list[str]]:
@@ -281,10 +272,16 @@ def made() -> Path:
         text = "\n".join(["sentence,label", *rows])
         (home / "data" / f"{split}.csv").write_text(text, encoding="utf-8")
 
+    weights = load_file(home / "model" / "model.safetensors")
+    sparse = {name: torch.where(w.abs() > 0.01, w, 0) for name, w in weights.items()}
+    save_file(sparse, home / "sparse.safetensors")
+    torch.save(sparse, home / "sparse.pt")
+
     text = MINI.format(model=home / "model", data=home / "data")
     (home / "recipe.toml").write_text(text, encoding="utf-8")
+    (home / "levels.toml").write_text(text.replace(*LEVELS), encoding="utf-8")
     recipe = Recipe.read(home / "recipe.toml")
-    levels = recipe.model_copy(update={"method": {"name": "lth", "compression": 0.25}})
+    levels = Recipe.read(home / "levels.toml")
 
     store = Store(home / "runs")
     wanted = (Wanted("magnitude", recipe), Wanted("lth", levels))
@@ -362,11 +359,8 @@ def bookmarks(dice: random.Random, folder: Path) -> list[list[str]]:
     files = [path for path in sorted(store.glob(chosen)) if path.is_file()]
     spoilt(dice.choice(files), dice)
 
-    text = (made() / "recipe.toml").read_text(encoding="utf-8")
-    path = folder / "recipe.toml"
-    levels = text.replace('"magnitude"', '"lth"\ncompression = 0.25')
-    path.write_text(levels, encoding="utf-8")
-    return [["run", str(path), "--out", str(store), "--quiet"]]
+    recipe = str(made() / "levels.toml")
+    return [["run", recipe, "--out", str(store), "--quiet"]]
 
 
 def sweeps(dice: random.Random, folder: Path) -> list[list[str]]:
