@@ -245,7 +245,7 @@ def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
     config: Any = model.config
-    decoder.check_vocabulary(tokenizer, config.get_text_config().vocab_size, str(source))
+    decoder.check_token_count(tokenizer, config.get_text_config().vocab_size, str(source))
 
     window = job.window_of(config)
     windows = calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
