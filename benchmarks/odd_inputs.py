@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,6 +24,7 @@ from instant_soup.models import tiny
 from instant_soup.recipes.grid import Wanted
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.run import run
+from instant_soup.store.bookmark import FolderBookmark
 from instant_soup.store.plain import seal
 from instant_soup.store.store import Store
 from instant_soup.sweeps.sweep import Sweep
@@ -287,14 +289,13 @@ def made() -> Path:
     wanted = (Wanted("magnitude", recipe), Wanted("lth", levels))
     Sweep(wanted, store, source="recipe.toml").begin()
     run(recipe, store)
-    run(levels, store)
 
-    # as a run that was killed in its last leg leaves it
+    # as a run that was killed in its last leg leaves it, where it stood included
+    with patch.object(FolderBookmark, "clear", lambda _: None):
+        run(levels, Store(home / "runs", save_every=0.0))
     cell = store.cell(levels)
-    cell.record.unlink()
-    cell.model.unlink()
-    bookmark = cell.bookmark("train")
-    bookmark.save("leg", {"w": torch.zeros(3)}, {"steps": 1})
+    for path in (cell.record, cell.model, cell.bill("train")):
+        path.unlink()
     return home
 
 
