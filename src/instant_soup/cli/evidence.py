@@ -108,7 +108,7 @@ def compare(
         _beside(published, runs, as_markdown=as_markdown)
         return
     if as_csv:
-        console.pour(machines.tidy(runs))
+        console.pour(machines.as_csv(runs))
         return
     comparison = set_against(runs, reference, damaged)
     if as_json:
@@ -144,12 +144,12 @@ def report(
 
 def _beside(path: Path, runs: Sequence[Run], *, as_markdown: bool) -> None:
     """Figures that papers print, and what was reached here."""
-    from ..evidence.markdown import grid
-    from ..evidence.published import beside, read
+    from ..evidence.markdown import pipe_table
+    from ..evidence.published import published_rows, read_published
 
-    head, *rows = beside(read(path), runs)
+    head, *rows = published_rows(read_published(path), runs)
     if as_markdown:
-        typer.echo("\n".join(grid([head, *rows])))
+        typer.echo("\n".join(pipe_table([head, *rows])))
         return
     console.out().print(
         console.table(head, rows, title="Published figures beside those of runs here")
@@ -168,10 +168,10 @@ def _show(
         say()
     for overview in overviews(comparison):
         out.print(_glance(comparison, overview))
-        say(tables.glance(comparison, overview))
+        say(tables.overview_note(comparison, overview))
         say()
     for matrix in transfers:
-        head, *rows = tables.moved(matrix)
+        head, *rows = tables.transfer_rows(matrix)
         out.print(
             console.table(head, rows, title=f"Transfer: {matrix.title}", figures=True)
         )
@@ -179,7 +179,7 @@ def _show(
         say(matrix.summary)
         say()
     if comparison.ranks:
-        rows = tables.ranked(comparison.ranks)
+        rows = tables.rank_rows(comparison.ranks)
         out.print(console.table(tables.RANKED, rows, title="Ranks", figures=True))
         say(tables.ranks_in_words(comparison.ranks))
         say()
@@ -194,7 +194,7 @@ def _offers(comparison: Comparison) -> None:
     """What to use: last, so that it stands above the prompt."""
     from ..evidence import tables
 
-    head, *rows = tables.offered(comparison)
+    head, *rows = tables.offer_rows(comparison)
     if not rows:
         return
     out = console.out()
@@ -218,9 +218,9 @@ def _block(
     every = comparison.of(task, sparsity)
     lines = every if variants else _best_of_each(every)
     out = console.out()
-    heads = [every[0].metric if head == "figure" else head for head in tables.HEADS]
+    heads = tables.line_heads(every[0].metric)
     heads[5] = f"to {comparison.base(task, sparsity)}"
-    rows = [tables.cells(comparison, line) for line in lines]
+    rows = [tables.line_cells(comparison, line) for line in lines]
     if out.width < console.NARROW:  # what can be told from the rest goes
         keep = (0, 1, 4, 5, 6)
         heads = [heads[place] for place in keep]
@@ -244,7 +244,7 @@ def _block(
             console.add(
                 ledger,
                 line.title,
-                *tables.billed(bill(line)),
+                *tables.bill_cells(bill(line)),
                 style="dim" if line.control else None,
             )
         out.print(ledger)
@@ -269,14 +269,14 @@ def _glance(comparison: Comparison, overview: Overview) -> Table:
     from ..evidence import tables
 
     def figure(line: Line) -> Text:
-        text = cell(tables.shown(line.figure))
-        if tables.ahead(comparison, line):
+        text = cell(tables.with_interval(line.figure))
+        if tables.beats_reference(comparison, line):
             text.stylize("bold")
         return text
 
     rows: list[list[str | Text]] = [
         [name, *figures, cost]
-        for name, figures, cost in tables.glance_rows(overview, figure, Text(""))
+        for name, figures, cost in tables.overview_cells(overview, figure, Text(""))
     ]
     title = f"{overview.task} at a glance"
-    return console.table(tables.glance_heads(overview), rows, title=title, figures=True)
+    return console.table(tables.overview_head(overview), rows, title=title, figures=True)
