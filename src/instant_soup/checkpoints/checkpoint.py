@@ -112,6 +112,11 @@ class Checkpoint(Mapping[str, Tensor]):
                 f"{file} was changed meanwhile; begin again when nobody writes to it any more"
             )
 
+    def refuse_changes(self) -> None:
+        """Raise DataError unless every shard is as it was when it was looked over."""
+        for file in self.files:
+            self.refuse_change(file)
+
     def __getitem__(self, name: str) -> Tensor:
         return self.parts[name].read()
 

@@ -17,21 +17,22 @@ def methods(as_json: Json = False) -> None:
     from ..methods import METHODS, REFERENCES
     from . import show
 
-    table = {**METHODS, **REFERENCES}
-    if as_json:
-        facts = {
-            name: {
-                "summary": variant.summary,
-                "knobs": variant.knobs,
-                "presets": {
-                    preset: dict(knobs) for preset, knobs in variant.presets.items()
-                },
-            }
-            for name, variant in table.items()
+    variants = {**METHODS, **REFERENCES}
+    if not as_json:
+        console.out().print(show.methods(variants))
+        return
+
+    facts = {}
+    for name, variant in variants.items():
+        # read-only mappings, which json does not write
+        presets = {preset: dict(knobs) for preset, knobs in variant.presets.items()}
+        facts[name] = {
+            "summary": variant.summary,
+            "knobs": variant.knobs,
+            "presets": presets,
         }
-        typer.echo(json.dumps(facts, indent=2, default=asdict))
-    else:
-        console.out().print(show.methods(table))
+    # knobs may be dataclasses
+    typer.echo(json.dumps(facts, indent=2, default=asdict))
 
 
 @app.command()
@@ -41,8 +42,7 @@ def tasks(as_json: Json = False) -> None:
     from . import show
 
     if as_json:
-        typer.echo(
-            json.dumps({name: asdict(spec) for name, spec in TASKS.items()}, indent=2)
-        )
+        facts = {name: asdict(spec) for name, spec in TASKS.items()}
+        typer.echo(json.dumps(facts, indent=2))
     else:
         console.out().print(show.tasks(TASKS))

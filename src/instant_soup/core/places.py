@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +16,7 @@ _SCHEME = re.compile(r"[a-z_]{2,}:")  # as in open_clip:ViT-B-32/openai
 def check_place(name: str) -> None:
     """Raise DataError, with names that are close, where *name* can only be a path and nothing lies there."""
     is_other = _SCHEME.match(name) or name.endswith(".gguf")
-    if is_other or not _is_path(name) or Path(name).exists():
+    if is_other or not _is_path(name) or os.path.exists(name):  # noqa: PTH110 - never raises
         return
 
     close = _close(Path(name))
@@ -26,19 +27,24 @@ def check_place(name: str) -> None:
     )
 
 
+def real(path: Path) -> Path:
+    """Where *path* leads to. What goes round in a circle of links stays as it is."""
+    return Path(os.path.realpath(path))
+
+
 def _is_path(name: str) -> bool:
     """Whether no hub id looks like *name*, or the folder that it would be in is there."""
     if not _HUB_ID.fullmatch(name):
         return True
     first, slash, _ = name.partition("/")
-    return bool(slash) and Path(first).is_dir()
+    return bool(slash) and os.path.isdir(first)  # noqa: PTH112 - the same
 
 
 def _close(path: Path) -> str | None:
     """The path nearest to one that is not there: its parts are followed as far as there is something like them."""
     place = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
-        if (place / part).exists():
+        if os.path.exists(place / part):  # noqa: PTH110 - the same
             place = place / part
             continue
 

@@ -67,6 +67,9 @@ class Published:
 
 def read_published(path: Path) -> list[Published]:
     """The figures in the file at *path*. Raises StoreError when it cannot be read, or a figure lacks something."""
+    # reading a pipe would wait for ever
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no regular file; give a file of published figures")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         tables: list[dict[str, Any]] = content["figure"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.errors import RecipeError
 from ..core.filetype import NAMED, file_type
+from ..core.places import real
 
 _MOST_BYTES = 5_000_000  # of one file
 _MOST_FILES = 100  # that one recipe stands on
@@ -44,7 +45,7 @@ class _Reader:
         if "\0" in str(path):
             raise RecipeError(f"{str(path)!r} is no path; remove the zero character")
 
-        place = path.resolve()
+        place = real(path)
         if place in below:
             raise RecipeError(
                 f"{path} extends itself by way of {below[-1]}; take one of them out"
@@ -192,7 +193,7 @@ def _anchored(value: Any, folder: Path) -> Any:
     except OSError:
         # a name that is too long, or a folder that may not be read
         return value
-    return str(place.resolve())
+    return str(real(place))
 
 
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,11 @@ def test_every_figure_of_the_golden_table_has_a_recipe_that_runs_it() -> None:
             figure.sparsity,
             figure.pattern,
         ) in runnable, figure
+
+
+def test_a_pipe_in_the_place_of_figures_is_refused_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "figures.toml")
+    with pytest.raises(StoreError, match="is no regular file"):
+        read(tmp_path / "figures.toml")
