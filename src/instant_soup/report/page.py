@@ -166,8 +166,8 @@ def _bare(name: str) -> str:
 def _counts(comparison: Comparison) -> Mapping[str, str]:
     """How many there are of what, in words."""
     runs = 0
-    methods = set()
-    seeds = set()
+    methods: set[str] = set()
+    seeds: set[int] = set()
     for line in comparison.lines:
         runs += len(line.runs)
         methods.add(line.family)

@@ -69,11 +69,11 @@ def _shown(line: Line, looks: Looks) -> Shown:
     )
 
 
-def _toml(recipe: AskedFor) -> str:
+def _toml(noted: AskedFor) -> str:
     """The recipe with every default; as it was noted, where today's version would not take it."""
-    recipe = recipe.facts()
+    fields = noted.facts()
     # what an older version wrote may have fields that have gone since; it is still what was run
     try:
-        return Recipe.parse(recipe).toml()
+        return Recipe.parse(fields).toml()
     except SoupError:
-        return tomli_w.dumps(toml.without_none(recipe))
+        return tomli_w.dumps(toml.without_none(fields))

@@ -108,4 +108,4 @@ def test_a_pipe_in_the_place_of_figures_is_refused_and_not_waited_for(
 ) -> None:
     os.mkfifo(tmp_path / "figures.toml")
     with pytest.raises(StoreError, match="is no regular file"):
-        read(tmp_path / "figures.toml")
+        read_published(tmp_path / "figures.toml")
