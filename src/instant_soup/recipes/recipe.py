@@ -62,6 +62,7 @@ class Recipe(Strict):
             description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
         ),
     ] = 1.0
+    # TOML knows integers of 64 bits, signed
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     control: Annotated[
         str | None,

@@ -42,6 +42,7 @@ class _Reader:
 
     def read(self, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         """The whole of *path*, which the last of *below* extends."""
+        # the system would raise a ValueError at the first use of such a path
         if "\0" in str(path):
             raise RecipeError(f"{str(path)!r} is no path; remove the zero character")
 
@@ -252,6 +253,7 @@ def change(fields: dict[str, Any], change: str) -> None:
             )
 
     fields[last] = _value(text)
+    # all of it once more: the change may be too large or nest too deep
     check(whole, f"--set {change[:60]}")
 
 
@@ -260,6 +262,7 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
+        # nobody quotes a word twice, once for TOML and once for the shell
         return text.strip()
 
 

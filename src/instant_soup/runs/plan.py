@@ -171,7 +171,9 @@ class Pace:
     def of(cls, task: CourseTask) -> Pace:
         """Time a few steps of *task*."""
         meter = Meter()
-        learner = task.learner(meter, horizon=max(task.horizon, 2 * TIMED))
+        # long enough for all steps that are taken, also where T is shorter
+        horizon = max(task.horizon, 2 * TIMED)
+        learner = task.learner(meter, horizon=horizon)
         # the first steps are slower: memory is new and shapes have not been counted
         learner.train(TIMED)
         start = time.perf_counter()

@@ -130,6 +130,7 @@ class StandIn:
         self._value += 1
         return self._value
 
+    # charged alike: both read the validation split once
     loss = evaluate
 
     def gradient(self, sample: Sample) -> Weights:

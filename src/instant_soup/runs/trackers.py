@@ -76,6 +76,7 @@ class Tracked:
         self._each("log", lambda tracker: tracker.log(dict(values), step=step))
 
     def _each(self, act: str, action: Callable[[Any], object]) -> None:
+        # a list, because a tracker that fails is taken out of the table meanwhile
         for name, tracker in list(self._trackers.items()):
             try:
                 action(tracker)

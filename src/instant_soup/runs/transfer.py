@@ -25,6 +25,7 @@ from .recording import circumstances, ticket_facts
 from .run import Watch, build, judge, meter_of, tuned
 from .sizes import Sizes
 
+# method and sparsity are the ticket's own, and the ticket is in the key already
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
