@@ -43,7 +43,8 @@ BILLED = [
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
 OFFERED = (
     "The best line of each task and sparsity that costs no more in all, up to 5 % for the validation that every run "
-    "pays: its figure with the 95 % interval, seeds, and its cost. The last row is over tables that can tell."
+    "pays: its figure with the 95 % interval, seeds, and its cost. The last row is over tables that can tell. "
+    "A method's plain name is the variant of it that has most runs on that task, so it may be another on another task."
 )
 TRANSFERRED = (
     "A row is the task that the ticket was drawn on, a column the task that it was fine-tuned and judged on, at one T. "
