@@ -104,7 +104,7 @@ def _worded_budgets(records: Sequence[Record]) -> dict[str, str]:
             words[record.key] = ""
         elif not budget:
             words[record.key] = UNTRAINED
-        elif line in longer and line not in swept:
+        elif budget > 1 and line in longer and line not in swept:
             words[record.key] = LONGER
         else:
             words[record.key] = f"budget={budget}"

@@ -319,6 +319,16 @@ def test_of_several_longer_references_the_nearest_in_cost_is_taken() -> None:
     }
 
 
+def test_what_was_given_less_than_a_fine_tune_is_never_called_longer() -> None:
+    found = compared(
+        seeds("magnitude", PLAIN, budget=0.5), seeds("instant-soup", PLAIN, budget=0.5)
+    )  # fmt: skip
+    assert {one.title for one in found.of("glue/sst2", 0.5)} == {
+        "magnitude (budget=0.5)",
+        "instant-soup (budget=0.5)",
+    }
+
+
 def test_soups_are_set_against_dense_with_as_much_to_spend() -> None:
     found = compared(
         seeds("magnitude", PLAIN), seeds("dense", PLAIN, sparsity=0.0), seeds("dense", PLAIN, sparsity=0.0, budget=4.0),
