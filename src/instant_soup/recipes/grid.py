@@ -298,7 +298,16 @@ def _points(fields: Fields) -> Iterator[tuple[list[str], Fields]]:
 
 def _put(fields: Fields, path: tuple[str, ...], value: Any) -> Fields:
     name, *rest = path
-    return {**fields, name: _put(fields[name], tuple(rest), value) if rest else value}
+    if not rest:
+        return {**fields, name: value}
+
+    inner = fields.get(name)
+    if not isinstance(inner, Mapping):
+        # a name with a dot in it, which only the table ``sweep`` takes for a path
+        raise RecipeError(
+            f"{'.'.join(path)} is no field of a recipe; list values of a field by its path under [sweep]"
+        )
+    return {**fields, name: _put(dict(inner), tuple(rest), value)}
 
 
 def _title(path: tuple[str, ...], value: Any) -> str:
