@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
 
 SHORT_LOOKAHEAD = 2  # steps of a look-ahead that leave its mask where it was
-FEW_STEPS = (
-    100  # steps of T after which a pre-trained model has hardly begun to learn its task
-)
+# steps of T after which a pre-trained model has hardly begun to learn its task
+FEW_STEPS = 100
 
 
 def warnings_of(recipe: Recipe, horizon: int) -> Iterator[str]:

@@ -110,7 +110,7 @@ def compare(
         _print_published(published, runs, as_markdown=as_markdown)
         return
     if as_csv:
-        console.pour(machines.tidy(runs))
+        console.pour(machines.as_csv(runs))
         return
 
     comparison = set_against(runs, reference, damaged)
@@ -147,12 +147,12 @@ def report(
 
 def _print_published(path: Path, runs: Sequence[Run], *, as_markdown: bool) -> None:
     """Print the figures of papers that the file at *path* holds, beside those of *runs*."""
-    from ..evidence.markdown import grid
-    from ..evidence.published import beside, read
+    from ..evidence.markdown import pipe_table
+    from ..evidence.published import published_rows, read_published
 
-    head, *rows = beside(read(path), runs)
+    head, *rows = published_rows(read_published(path), runs)
     if as_markdown:
-        typer.echo("\n".join(grid([head, *rows])))
+        typer.echo("\n".join(pipe_table([head, *rows])))
         return
 
     title = "Published figures beside those of runs here"
@@ -173,11 +173,11 @@ def _print_comparison(
 
     for overview in overviews(comparison):
         out.print(_overview(comparison, overview))
-        say(tables.glance(comparison, overview))
+        say(tables.overview_note(comparison, overview))
         say()
 
     for matrix in transfers:
-        head, *rows = tables.moved(matrix)
+        head, *rows = tables.transfer_rows(matrix)
         title = f"Transfer: {matrix.title}"
         out.print(console.table(head, rows, title=title, figures=True))
         say(tables.TRANSFERRED)
@@ -185,7 +185,7 @@ def _print_comparison(
         say()
 
     if comparison.ranks:
-        rows = tables.ranked(comparison.ranks)
+        rows = tables.rank_rows(comparison.ranks)
         out.print(console.table(tables.RANKED, rows, title="Ranks", figures=True))
         say(tables.ranks_in_words(comparison.ranks))
         say()
@@ -202,7 +202,7 @@ def _print_offers(comparison: Comparison) -> None:
     """Print what to use at each budget."""
     from ..evidence import tables
 
-    head, *rows = tables.offered(comparison)
+    head, *rows = tables.offer_rows(comparison)
     if not rows:
         return
 
@@ -228,10 +228,9 @@ def _print_block(
 
     all_lines = comparison.of(task, sparsity)
     lines = all_lines if variants else _best_of_each(all_lines)
-    metric = all_lines[0].metric
-    heads = [metric if head == "figure" else head for head in tables.HEADS]
+    heads = tables.line_heads(all_lines[0].metric)
     heads[5] = f"to {comparison.base(task, sparsity)}"
-    rows = [tables.cells(comparison, line) for line in lines]
+    rows = [tables.line_cells(comparison, line) for line in lines]
 
     out = console.out()
     if out.width < console.NARROW:
@@ -264,7 +263,7 @@ def _ledger(lines: Sequence[Line]) -> Table:
     ledger = console.table(["what it cost", *tables.BILLED], figures=True)
     for line in lines:
         style = "dim" if line.control else None
-        console.add(ledger, line.title, *tables.billed(bill(line)), style=style)
+        console.add(ledger, line.title, *tables.bill_cells(bill(line)), style=style)
     return ledger
 
 
@@ -289,13 +288,13 @@ def _overview(comparison: Comparison, overview: Overview) -> Table:
     from ..evidence import tables
 
     def figure(line: Line) -> Text:
-        text = cell(tables.shown(line.figure))
-        if tables.ahead(comparison, line):
+        text = cell(tables.with_interval(line.figure))
+        if tables.beats_reference(comparison, line):
             text.stylize("bold")
         return text
 
     rows: list[list[str | Text]] = []
-    for name, figures, cost in tables.glance_rows(overview, figure, Text("")):
+    for name, figures, cost in tables.overview_cells(overview, figure, Text("")):
         rows.append([name, *figures, cost])
     title = f"{overview.task} at a glance"
-    return console.table(tables.glance_heads(overview), rows, title=title, figures=True)
+    return console.table(tables.overview_head(overview), rows, title=title, figures=True)

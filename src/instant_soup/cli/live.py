@@ -24,9 +24,8 @@ from .console import cell
 Begin = Callable[[str, int, int], Watch]
 """From a title, the passes expected and the passes of T to the function that `run` calls as it goes on."""
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
-_WARM_UP = (
-    5.0  # seconds before which the pace says nothing of the time left: caches are cold
-)
+# seconds before which the pace says nothing of the time left: caches are cold
+_WARM_UP = 5.0
 WIDE = 110  # columns from which on there is room for the time that has passed, too
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def print_pruned(pruned: Pruned) -> None:
     """Print a line for each kind of tensor, and how much was kept in all."""
+    # what is pruned comes first: tensors that are left as they are may be many
     remarks = {}
     for name, shape in pruned.scope.shapes.items():
         size = " x ".join(map(str, shape))

@@ -67,7 +67,7 @@ def plan(
         typer.Option(
             "--workers",
             min=1,
-            help="Say too what up to so many workers make_plan of one run.",
+            help="Say too what up to so many workers make of one run.",
         ),
     ] = None,
     most: Most = None,

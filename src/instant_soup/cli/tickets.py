@@ -53,6 +53,7 @@ def verify(files: Files) -> None:
     from ..core.errors import SoupError
     from ..core.ticket import Ticket
 
+    # all of them, so that one damaged file does not hide the next
     damaged = 0
     for path in files:
         try:

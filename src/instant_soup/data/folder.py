@@ -221,7 +221,8 @@ def _split_off_test(classes: Classes) -> tuple[Classes, Classes]:
         # one generator a class, so that images added to one class leave the split of the others as it was
         generator = torch.Generator().manual_seed(position)
         order = torch.randperm(len(paths), generator=generator).tolist()
-        tested = set(order[: max(1, round(TEST_SHARE * len(paths)))])
+        count = max(1, round(TEST_SHARE * len(paths)))
+        tested = set(order[:count])
         test[name] = [path for i, path in enumerate(paths) if i in tested]
         train[name] = [path for i, path in enumerate(paths) if i not in tested]
 

@@ -152,7 +152,8 @@ class ImageExamples:
                 self._decoded[i] = fresh[i]
 
         # four times the bytes of uint8, so only for a batch at a time
-        values = torch.stack(pixels).float().mul_(self._factor).sub_(self._shift)
+        values = torch.stack(pixels).float()
+        values.mul_(self._factor).sub_(self._shift)
         return {"pixel_values": values, "labels": self.targets[list(indices)]}
 
     def _decode(self, indices: list[int]) -> list[Tensor]:

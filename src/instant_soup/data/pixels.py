@@ -66,7 +66,8 @@ def rgb(image: Image.Image) -> Image.Image:
 
     # convert("RGB") would clip all of these at 255, which turns most images white
     if has_16_bits:
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        high_bytes = np.asarray(upright) >> 8
+        upright = Image.fromarray(high_bytes.astype(np.uint8))
     elif upright.mode == "I":
         low, high = upright.getextrema()
         raise ValueError(

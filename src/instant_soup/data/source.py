@@ -23,6 +23,9 @@ Data: TypeAlias = (
 )
 """A folder or file of tables; or one table in memory, or a mapping of tables by split."""
 
+HubName: TypeAlias = tuple[str, str | None]
+"""A repository of the hub, and the configuration of it that is meant."""
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -42,7 +45,7 @@ class Tables:
     test: Dataset | None = None
 
 
-def origin(data: Data | None, hub: tuple[str, str | None] | None) -> str:
+def origin(data: Data | None, hub: HubName | None) -> str:
     """What errors call the source of rows."""
     if data is None:
         return _hub_name(hub or ("", None))
@@ -51,14 +54,14 @@ def origin(data: Data | None, hub: tuple[str, str | None] | None) -> str:
     return f"the {type(data).__name__} in memory"
 
 
-def _hub_name(hub: tuple[str, str | None]) -> str:
+def _hub_name(hub: HubName) -> str:
     repository, configuration = hub
     return f"{repository}/{configuration}" if configuration else repository
 
 
 def read(
     data: Data | None,
-    hub: tuple[str, str | None] | None,
+    hub: HubName | None,
     tests: tuple[str, ...] = TEST,
     *,
     wanted: Collection[str] | None = None,
@@ -213,9 +216,7 @@ def _convert(table: Any, name: str, wanted: Collection[str] | None) -> Dataset:
 # the hub
 
 
-def _from_hub(
-    hub: tuple[str, str | None] | None, tests: tuple[str, ...]
-) -> tuple[Dataset, Dataset]:
+def _from_hub(hub: HubName | None, tests: tuple[str, ...]) -> tuple[Dataset, Dataset]:
     if hub is None:
         raise DataError(
             f"this task has no home on the hub; set data to a folder with train.parquet and {tests[0]}.parquet"

@@ -13,14 +13,14 @@ from datasets import ClassLabel, Dataset
 
 from ..core.errors import DataError
 from .labels import are_hidden
-from .source import Data, Splits, Tables, origin, read
+from .source import Data, HubName, Splits, Tables, origin, read
 
 TEST_SHARE = 0.2  # of a table without splits that is kept to test on
 
 
 def splits(
     data: Data | None,
-    hub: tuple[str, str | None] | None,
+    hub: HubName | None,
     *,
     validation: float,
     limit: int | None,
@@ -119,7 +119,8 @@ def cut(
     # the limit counts rows to choose by, too: it bounds what is read of train
     rows = tables.train
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(rows), generator=generator).tolist()[:limit]
+    order = torch.randperm(len(rows), generator=generator).tolist()
+    order = order[:limit]
 
     if tables.validation is not None:
         held_out = 0
