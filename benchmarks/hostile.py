@@ -39,7 +39,7 @@ from instant_soup.store.plain import read_sealed, write_sealed
 from odd_inputs import KINDS, Make
 
 COMMAND = get_command(app)  # made once: it takes longer than most commands
-REMADE = ("index.json", "digests.json")
+REMADE = ("index.json", "digests.json", "draw.json", "train.json")
 PATIENCE = 300  # seconds that a command may take
 
 

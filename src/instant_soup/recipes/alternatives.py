@@ -157,9 +157,16 @@ def choices(fields: Fields) -> Iterator[tuple[list[str], Fields]]:
 def _put(fields: Fields, path: FieldPath, value: Any) -> Fields:
     """A copy of *fields* with *value* at *path*; tables that other points share stay as they are."""
     name, *rest = path
-    if rest:
-        value = _put(fields[name], tuple(rest), value)
-    return {**fields, name: value}
+    if not rest:
+        return {**fields, name: value}
+
+    inner = fields.get(name)
+    if not isinstance(inner, Mapping):
+        # a name with a dot in it, which only the table ``sweep`` takes for a path
+        raise RecipeError(
+            f"{'.'.join(path)} is no field of a recipe; list values of a field by its path under [sweep]"
+        )
+    return {**fields, name: _put(dict(inner), tuple(rest), value)}
 
 
 def _title(path: FieldPath, value: Any) -> str:

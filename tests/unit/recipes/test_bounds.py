@@ -218,3 +218,9 @@ def test_whoever_mistypes_is_told_without_importing_torch(
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_path_outside_of_the_table_that_takes_paths_is_refused(tmp_path: Path) -> None:
+    text = f'{PLAIN}[sWeep]\n"method.denoisers" = [2, 4]\n'
+    with pytest.raises(RecipeError, match=r"is no field of a recipe.*under \[sweep\]"):
+        expand(written(tmp_path, text))
