@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import CellName, Changes, Force, Json, Most, RecipePath, app, check_models, free
+from .app import CellName, Changes, Force, Json, Most, app, check_models, free
 from .console import say, warn
+from .paths import RecipePath
 
 if TYPE_CHECKING:
     from ..recipes.grid import Wanted

@@ -17,42 +17,11 @@ from .console import add, cell, grid, table
 
 if TYPE_CHECKING:
     from ..core.parameters import Part, Survey
-    from ..data.images import ImageSpec
-    from ..data.language import LanguageSpec
-    from ..data.text import TextSpec
-    from ..methods import Variant
     from ..recipes.recipe import Recipe
     from ..runs.demo import Row
     from ..runs.plan import Plan
     from ..runs.scaling import Spread
     from ..store.record import Record
-
-
-def methods(variants: Mapping[str, Variant]) -> Table:
-    """Every method, what it is, its knobs and its presets."""
-    shown = table(["method", "what it does", "knobs and defaults", "presets"])
-    for name, variant in variants.items():
-        knobs = ", ".join(f"{knob}={value!r}" for knob, value in variant.knobs.items())
-        add(shown, name, variant.summary, knobs, ", ".join(variant.presets))
-    return shown
-
-
-def tasks(specs: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
-    """Every task with its columns, classes and metrics."""
-    from ..data.language import LanguageSpec
-    from ..data.text import TextSpec
-
-    shown = table(["task", "columns", "labels", "metrics", "on the hub"])
-    for name, spec in specs.items():
-        hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"
-        if isinstance(spec, TextSpec):
-            columns, labels = ", ".join(spec.columns), ", ".join(spec.labels) or "a score"
-        elif isinstance(spec, LanguageSpec):
-            columns, labels = "text", "the next token"
-        else:
-            columns, labels = spec.image, f"{spec.classes} classes"
-        add(shown, name, columns, labels, ", ".join(spec.metrics), hub)
-    return shown
 
 
 def record(outcome: Record) -> Table:

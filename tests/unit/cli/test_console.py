@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import instant_soup as soup
-from instant_soup.cli import console, live
+from instant_soup.cli import console, listing, live
 from instant_soup.cli.app import FIRST_DAY
 from instant_soup.cli.main import app
 from instant_soup.cli.template import RECIPE
@@ -237,17 +237,38 @@ def test_a_damaged_record_is_named_and_the_others_are_compared(
     )
 
 
-def test_a_missing_recipe_and_a_typo_are_met_before_slow_imports(tmp_path: Path) -> None:
+QUICK = (
+    "--help", "--version", "runn", "methods", "methods --json", "tasks", "tasks --json", "new -x", "run gone.toml",
+    "plan gone.toml", "scope gone.toml", "draw gone.toml -o t", "sweep gone.toml", "ticket", "ticket info gone",
+    "ticket diff gone gone", "ticket union gone gone -o t", "ticket shuffle gone -o t", "evaluate gone gone.toml",
+    "control gone gone.toml -o t", "transfer gone gone.toml", "export gone --to hf -o out", "push gone owner/name",
+    "compare gone", "report gone", "status gone", "doctor gone", "prune gone --sparsity 0.5 -o out",
+    "import gone -o t",
+)  # fmt: skip
+
+
+def test_lists_and_what_is_missing_or_mistyped_are_told_before_slow_imports(
+    tmp_path: Path,
+) -> None:
     script = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from instant_soup.cli.main import app\n"
-        "for words in (['run', 'nowhere.toml'], ['runn'], ['--help'], ['compare', 'nowhere'], ['new', '-x']):\n"
-        "    CliRunner().invoke(app, words)\n"
-        "slow = {'torch', 'transformers', 'scipy', 'datasets'} & sys.modules.keys()\n"
-        "assert not slow, slow\n"
+        "for line in sys.argv[1:]:\n"
+        "    outcome = CliRunner().invoke(app, line.split())\n"
+        "    slow = {'torch', 'transformers', 'scipy', 'datasets', 'numpy'} & sys.modules.keys()\n"
+        "    assert not slow, (line, slow)\n"
+        "    assert 'gone' not in line or 'error: no' in outcome.stderr, outcome.output\n"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", script, *QUICK], check=True, cwd=tmp_path, timeout=120
+    )
+
+
+def test_the_listing_says_what_the_tables_say() -> None:
+    assert listing.FILE.read_text(encoding="utf-8") == listing.text(), (
+        "a table has changed: python -m instant_soup.cli.listing"
+    )
 
 
 def test_flags_that_clash_are_an_error_of_their_own(call: Call) -> None:
