@@ -6,7 +6,6 @@ newline and no half of a surrogate pair takes effect. What a terminal cannot enc
 
 from __future__ import annotations
 
-import codecs
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,38 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..core.printable import printable
+from ..core.printable import FALLBACK, fitting, printable
 
 # columns of what is no terminal: nothing is cut for who reads on by program
 BROAD = 10_000
 NARROW = 80  # columns of a terminal below which tables leave out what can be done without
-
-_PLAIN = {
-    "↳": "->",
-    "±": "+/-",
-    "…": "...",
-    "µ": "u",
-    "×": "x",  # noqa: RUF001 - the very letter is meant
-    "·": ".",
-    "–": "-",  # noqa: RUF001 - the same
-    "—": "-",
-}
-_ERRORS = "instant-soup"
-
-
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """What stands for letters that an encoding does not have."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    letters = error.object[error.start : error.end]
-    plain = "".join(
-        _PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode()
-        for letter in letters
-    )
-    return plain, error.end
-
-
-codecs.register_error(_ERRORS, _plainly)
 
 
 def ready_streams() -> None:
@@ -55,12 +27,7 @@ def ready_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             with suppress(ValueError):  # closed, or not open for writing
-                stream.reconfigure(errors=_ERRORS)
-
-
-def fitting(text: str, encoding: str) -> str:
-    """*text* in letters that *encoding* has."""
-    return text.encode(encoding, _ERRORS).decode(encoding, "replace")
+                stream.reconfigure(errors=FALLBACK)
 
 
 # streams

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import get_console
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core.budget import Meter, Pulse
+from ..core.printable import fitting, printable
 from ..tasks import CourseTask
 from .sizes import Sizes
 
@@ -28,8 +30,10 @@ def progress(
         BarColumn(24),
         TextColumn("{task.fields[state]}"),
     )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-        bar = bars.add_task(title or task.name, total=full, state="")
+    shown_on = console or get_console()
+    name = fitting(printable(title or task.name), shown_on.encoding)
+    with Progress(*columns, TimeElapsedColumn(), console=shown_on) as bars:
+        bar = bars.add_task(name, total=full, state="")
 
         def watch(pulse: Pulse) -> None:
             parts = [str(pulse.purpose)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -24,7 +25,7 @@ from instant_soup.cli.app import FIRST_DAY
 from instant_soup.cli.main import app
 from instant_soup.cli.template import RECIPE
 from instant_soup.core.budget import Cost, Pulse
-from instant_soup.core.printable import printable
+from instant_soup.core.printable import FALLBACK, fitting, printable
 from instant_soup.store.plain import seal
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "records"
@@ -130,6 +131,63 @@ def test_a_terminal_of_few_letters_gets_what_it_has(
     assert done.returncode == (2 if "nowhere ↳" in words else 0), said
     assert "fault of ours" not in said
     assert "->" in said
+
+
+LETTERS = "Prüfung ↳ ✓ ± … ─ 評価"
+COMMANDS = (
+    "--help", "methods", "tasks", "methods --json", "tcket", "ticket info ↳✓─…", "new ↳.toml", "plan recipe.toml",
+    "run recipe.toml", "sweep recipe.toml --out swept", "status swept", "status runs", "compare swept", "doctor swept",
+    "scope recipe.toml", "demo --no-such-option", "draw recipe.toml -o t.safetensors", "ticket info t.safetensors",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+def test_every_command_speaks_to_a_terminal_of_few_letters(
+    tmp_path: Path, mini_recipe: dict[str, Any], encoding: str
+) -> None:
+    named = {**mini_recipe, "task": {**mini_recipe["task"], "name": LETTERS}}
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(named), encoding="utf-8")
+    script = (
+        "import sys\n"
+        "from instant_soup.cli.main import main\n"
+        "for line in sys.argv[1:]:\n"
+        "    sys.argv = ['instant-soup', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+    )
+    environment = {
+        **os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", script, *COMMANDS],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    shown = done.stdout.decode(encoding) + done.stderr.decode(encoding)
+    assert done.returncode == 0, shown
+    assert "Traceback" not in shown
+    assert "UnicodeEncodeError" not in shown
+    assert "fault of ours" not in shown
+    assert "no ticket at" in shown
+    assert f"{LETTERS} instant-soup".encode(encoding, FALLBACK).decode(encoding) in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("↳ ± … ✓", "-> +/- ... v"),
+        ("╭─┬━╮│┃█", "+-+-+||#"),
+        ("評", r"\u8a55"),
+    ],
+)
+def test_letters_that_an_encoding_has_not_are_written_in_others(
+    text: str, shown: str
+) -> None:
+    assert fitting(text, "ascii") == shown
+    assert fitting(text, "utf-8") == text
 
 
 # room
