@@ -26,7 +26,7 @@ from instant_soup.core.budget import Meter
 from instant_soup.core.score import magnitude
 from instant_soup.engine import wire
 from instant_soup.engine.worker import compute
-from instant_soup.runs.scaling import Load, spread
+from instant_soup.runs.scaling import Load, forecast
 from instant_soup.runs.stand_in import Round
 from instant_soup.soup.denoiser import NOTHING, Protocols, _see, briefs
 from instant_soup.tasks import CourseTask, text
@@ -141,7 +141,7 @@ def predict(task: CourseTask, count: int, steps: int, taken: dict[str, float]) -
         step,
     )
     for name in taken.keys() - {"here", "steps alone"}:
-        said = spread(load, int(name.rsplit(" ", 1)[1]), handling=handling).seconds
+        said = forecast(load, int(name.rsplit(" ", 1)[1]), handling=handling).seconds
         print(
             f"{name:>14}: measured {taken[name]:.2f} s, planned {said:.2f} s, ratio {taken[name] / said:.2f}"
         )
@@ -183,7 +183,7 @@ def copies(task: CourseTask, act: Callable[[], object]) -> tuple[int, int]:
     """How many nodes hold the snapshot of a round at its end, and its bytes in the store."""
     from ray.experimental import get_object_locations
 
-    backend, found = task.crew.backend, []  # type: ignore[union-attr]
+    backend, found = task.workers.backend, []  # type: ignore[union-attr]
     forget = backend.forget
     backend.forget = lambda handle: found.append(get_object_locations([handle])[handle])  # type: ignore[method-assign]
     try:

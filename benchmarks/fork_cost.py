@@ -22,7 +22,7 @@ import torch
 from torch.optim import AdamW
 
 from instant_soup.core.budget import Meter
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.tasks import CourseTask, text
 from measure import (
     Goal,
@@ -85,7 +85,7 @@ def forking(task: CourseTask, *, carry: bool = False) -> Callable[[], object]:
     """Enter a fork of a learner that has trained, and leave it."""
     learner = task.learner(Meter())
     learner.train(STEPS)
-    brief = Brief(steps=0, training=Training(), carry_optimizer=carry)
+    brief = Brief(steps=0, variation=Variation(), carry_optimizer=carry)
     return lambda: list(learner.look_ahead([brief], lambda fork: fork.steps_taken))
 
 

@@ -41,7 +41,7 @@ from instant_soup.core.budget import Meter
 from instant_soup.core.prune import prune, survivors
 from instant_soup.core.schedule import steps_to
 from instant_soup.core.score import magnitude
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.engine.memory import keep_freed_memory
 from instant_soup.methods import METHODS, InstantSoup
 from instant_soup.soup.denoiser import Wanted, denoise
@@ -217,7 +217,7 @@ def look_aheads(folder: Path, job: Job, pairs: int) -> dict[str, Goal]:
     task = load(folder, replace(job, batch=LOOK_BATCH), PAPER_STEPS * (pairs + 1))
     learner = task.learner(Meter())
     learner.apply_mask(prune(magnitude(learner), learner.mask, TARGETS[0]))
-    briefs = [Brief(PAPER_STEPS, Training(seed=seed)) for seed in range(pairs + 1)]
+    briefs = [Brief(PAPER_STEPS, Variation(seed=seed)) for seed in range(pairs + 1)]
     acts, cores = with_core_time(
         {
             "look-ahead": lambda: denoise(

@@ -194,7 +194,7 @@ def draw(chaos: Chaos, model: Path, data: Path) -> dict[str, Any]:
                     and chaos.left
                     and chaos.dice.random() < 0.25
                 ):
-                    places = shared.crew.places.values()
+                    places = shared.workers.places.values()
                     pids = [int(place["pid"]) for place in places]
                     threading.Timer(
                         chaos.dice.uniform(0, 0.05), chaos.strike, (pids,)

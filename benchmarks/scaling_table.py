@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from instant_soup.runs.scaling import Load, spread
+from instant_soup.runs.scaling import Load, forecast
 from instant_soup.runs.stand_in import Round
 
 SPEED, DEVICE = 0.4 * 312e12, 80e9
@@ -65,7 +65,7 @@ def main() -> None:
         for looks in (16, 1000):
             for blend, returned in (("votes", 1 / 8), ("mean", 1 / 8 + 4)):
                 found = [
-                    spread(model.load(looks, returned), workers) for workers in WORKERS
+                    forecast(model.load(looks, returned), workers) for workers in WORKERS
                 ]
                 times = " | ".join(said(one.seconds) for one in found)
                 moved = f"{size(found[-1].out)} | {size(found[-1].back)}"

@@ -105,7 +105,7 @@ def cut_all_cases() -> int:
             room.SAMPLE, room.ASIDE, room.CHUNK = setting
             whole = prune(scores, mask, sparsity, across=across)
             parts = {name: shards.part(name, score) for name, score in scores.items()}
-            mine = prune(parts, mask.cut(shards), sparsity, across=across)
+            mine = prune(parts, mask.shard(shards), sparsity, across=across)
             for name in UNEVEN:
                 assert torch.equal(mine[name], shards.part(name, whole[name])), (
                     done,
@@ -134,7 +134,7 @@ def cut_many_weights() -> tuple[str, int]:
     parts = Elementwise(
         {name: shards.part(name, part) for name, part in scores.items()}, torch.abs
     )
-    mine = prune(parts, Mask.dense(scope).cut(shards), 0.7)
+    mine = prune(parts, Mask.dense(scope).shard(shards), 0.7)
     assert max(len(at) for sweep in sweeps for at, _ in sweep.inside.values()) < 10_000
     return mine.digest, len(sweeps)
 
@@ -150,7 +150,7 @@ def refuse_nan() -> str:
     if shards.team.rank == 0:
         scores["first"][0, 0] = torch.nan
     with pytest.raises(ScopeError, match="NaN") as found:
-        prune(scores, Mask.dense(UNEVEN).cut(shards), 0.5)
+        prune(scores, Mask.dense(UNEVEN).shard(shards), 0.5)
     return str(found.value)
 
 

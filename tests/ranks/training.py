@@ -24,7 +24,7 @@ from instant_soup.core.errors import RankError, TrainingError
 from instant_soup.core.mask import Mask
 from instant_soup.core.prune import prune
 from instant_soup.core.score import chance, curved, magnitude
-from instant_soup.core.task import Brief, Sample, Training
+from instant_soup.core.task import Brief, Sample, Variation
 from instant_soup.core.ticket import Ticket
 from instant_soup.soup.average import learned
 from instant_soup.tasks import CourseTask
@@ -115,7 +115,7 @@ def story(*, accumulation: int = 1) -> dict[str, Any]:
     learner.train(4)
     before, memory, seen = learner.weights(), dict(learner.second_moments()), []
     looks = [
-        Brief(3, Training(rate=2.0, seed=seed, subset=0.5), carry_optimizer=seed == 1)
+        Brief(3, Variation(rate=2.0, seed=seed, subset=0.5), carry_optimizer=seed == 1)
         for seed in (0, 1)
     ]
     for masks, weights in learner.look_ahead(

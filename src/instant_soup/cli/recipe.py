@@ -143,7 +143,7 @@ def _spread(
     from ..recipes.recipe import Recipe
     from ..runs.plan import plan as make
     from ..runs.run import build
-    from ..runs.scaling import Load, numbers, spread
+    from ..runs.scaling import Load, forecast, numbers
     from ..runs.sizes import Sizes
     from . import show
 
@@ -152,7 +152,7 @@ def _spread(
     task = build(wanted)
     cost = make(wanted, Sizes.of(task), task)
     load = Load.of(wanted, task, cost)
-    forecasts = [spread(load, number) for number in numbers(workers)]
+    forecasts = [forecast(load, number) for number in numbers(workers)]
     if as_json:
         facts = {
             **asdict(cost),
@@ -163,7 +163,7 @@ def _spread(
         return
     say(f"{wanted.label}, key {wanted.short_key}")
     console.out().print(show.plan(cost))
-    console.out().print(show.spread(forecasts))
+    console.out().print(show.forecasts(forecasts))
 
 
 @app.command()
@@ -189,7 +189,7 @@ def scope(
             "encoder": survey.encoder,
             "whole": survey.whole,
         }
-        parts = {name: asdict(part) for name, part in survey.parts.items()}
+        parts = {name: asdict(part) for name, part in survey.parameters.items()}
         typer.echo(json.dumps({**sizes, "parts": parts}, indent=2))
     else:
         console.out().print(show.survey(wanted, survey))

@@ -16,11 +16,11 @@ from ..core.names.matrices import unusual
 from .console import add, cell, grid, table
 
 if TYPE_CHECKING:
-    from ..core.parameters import Part, Survey
+    from ..core.parameters import ParameterFacts, Survey
     from ..recipes.recipe import Recipe
     from ..runs.demo import Row
     from ..runs.plan import Plan
-    from ..runs.scaling import Spread
+    from ..runs.scaling import Forecast
     from ..store.record import Record
 
 
@@ -104,7 +104,7 @@ def _known(cost: Plan) -> str:
     )
 
 
-def spread(forecasts: Iterable[Spread]) -> Table:
+def forecasts(forecasts: Iterable[Forecast]) -> Table:
     """What numbers of workers make of a run."""
     heads = [
         "workers",
@@ -187,7 +187,7 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
     return Group(root, "", shares)
 
 
-def _alike(parameters: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
+def _alike(survey: Survey) -> Counter[tuple[tuple[str, ...], ParameterFacts]]:
     """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
     return Counter(
         (
@@ -197,11 +197,11 @@ def _alike(parameters: Survey) -> Counter[tuple[tuple[str, ...], Part]]:
             ),
             part,
         )
-        for name, part in parameters.parts.items()
+        for name, part in survey.parameters.items()
     )
 
 
-def _part(name: str, part: Part, times: int) -> str:
+def _part(name: str, part: ParameterFacts, times: int) -> str:
     state = (
         "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
     )

@@ -126,9 +126,9 @@ class Mask(Mapping[str, Tensor]):
         """Parameters of which nothing is kept."""
         return tuple(name for name, kept in self.kept_by_name.items() if not kept)
 
-    def cut(self, shards: Shards) -> Self:
+    def shard(self, shards: Shards) -> Self:
         """What is to be here of a mask that is whole."""
-        scope = self.scope.cut(shards)
+        scope = self.scope.shard(shards)
         packed = {name: bits.pack(shards.part(name, self[name])) for name in scope}
         return self._trusted(scope, packed)
 
@@ -143,7 +143,7 @@ class Mask(Mapping[str, Tensor]):
             flags = shards.whole(name, self[name])
             if flags is not None:
                 packed[name] = bits.pack(flags)
-        return self._trusted(self.scope.cut(WHOLE), packed) if packed else None
+        return self._trusted(self.scope.shard(WHOLE), packed) if packed else None
 
     @cached_property
     def digest(self) -> str:

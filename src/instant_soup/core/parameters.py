@@ -18,7 +18,7 @@ from .scope import Scope
 
 
 @dataclass(frozen=True)
-class Part:
+class ParameterFacts:
     """One parameter.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part:
 class Survey:
     """All parameters of a model by name, each tensor once."""
 
-    parts: Mapping[str, Part]
+    parameters: Mapping[str, ParameterFacts]
 
     @classmethod
     def of(cls, model: nn.Module, scope: Scope) -> Survey:
@@ -54,31 +54,35 @@ class Survey:
         for name, parameter in model.named_parameters(remove_duplicate=False):
             all_names.setdefault(id(parameter), []).append(name)
 
-        parts = {}
+        parameters = {}
         for name, parameter in model.named_parameters():
-            parts[name] = Part(
+            parameters[name] = ParameterFacts(
                 shape=tuple(parameter.shape),
                 prunable=name in scope,
                 trained=parameter.requires_grad,
                 names=tuple(other for other in all_names[id(parameter)] if other != name),
                 fused=is_fused(name),
             )
-        return cls(parts)
+        return cls(parameters)
 
     @property
     def prunable(self) -> int:
         """Weights in scope: the denominator of every sparsity in this project."""
-        return sum(part.numel for part in self.parts.values() if part.prunable)
+        return sum(facts.numel for facts in self.parameters.values() if facts.prunable)
 
     @property
     def encoder(self) -> int:
         """Weights of the stacks of layers that the prunable ones stand in, biases and norms included."""
-        stacks = {stack_of(name) for name, part in self.parts.items() if part.prunable}
+        stacks = {
+            stack_of(name) for name, facts in self.parameters.items() if facts.prunable
+        }
         return sum(
-            part.numel for name, part in self.parts.items() if stack_of(name) in stacks
+            facts.numel
+            for name, facts in self.parameters.items()
+            if stack_of(name) in stacks
         )
 
     @property
     def whole(self) -> int:
         """All weights of the model."""
-        return sum(part.numel for part in self.parts.values())
+        return sum(facts.numel for facts in self.parameters.values())

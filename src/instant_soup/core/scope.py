@@ -58,7 +58,7 @@ class Scope:
         object.__setattr__(self, "shapes", MappingProxyType(shapes))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
 
-    def cut(self, shards: Shards) -> Scope:
+    def shard(self, shards: Shards) -> Scope:
         """The same scope where the ranks of a team hold the parameters between them."""
         return replace(self, shards=shards)
 

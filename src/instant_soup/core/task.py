@@ -40,7 +40,7 @@ class Portion:
 
 
 @dataclass(frozen=True)
-class Training:
+class Variation:
     """How a look-ahead's or an ingredient's training differs from the main line. The defaults do not differ.
 
     Attributes:
@@ -65,7 +65,7 @@ class Brief:
     """What one look-ahead is told to do. *warmup* is the steps of a new warm-up that it starts behind."""
 
     steps: int
-    training: Training
+    variation: Variation
     carry_optimizer: bool = False
     warmup: int = 0
 
@@ -140,7 +140,7 @@ class Learner(Protocol):
     def train(self, steps: int, purpose: Purpose = "train") -> None:
         """Train one leg. Raises TrainingError past the end of the learning-rate line."""
 
-    def complete(self, training: Training | None = None, *, at: int = 0) -> None:
+    def complete(self, variation: Variation | None = None, *, at: int = 0) -> None:
         """Train from here to the end of a new line: fresh optimiser, the schedule from step *at* on.
 
         The outcome is kept on the task's shelf, if it has one, and taken from there by whoever asks

@@ -22,7 +22,7 @@ from .files import read_tensors, write_tensors
 from .mask import Mask
 from .scope import Scope
 from .task import Base
-from .weights import Weights, digest, first_not_finite, spread
+from .weights import Weights, digest, first_not_finite, scatter
 
 SCHEMA = 1
 _DTYPES = {
@@ -176,7 +176,7 @@ def _whole(name: str, tensor: Tensor, mask: Mask) -> Tensor:
         raise TicketError(
             f"it starts {name!r} from {tuple(tensor.shape)} values and its mask keeps {survivors:,}"
         )
-    return spread(tensor, mask[name])
+    return scatter(tensor, mask[name])
 
 
 def _typed(value: Any, kind: type, *others: object) -> Any:

@@ -85,7 +85,7 @@ def lerp(start: Weights, end: Weights, share: float) -> Weights:
     return between
 
 
-def spread(survivors: Tensor, kept: Tensor) -> Tensor:
+def scatter(survivors: Tensor, kept: Tensor) -> Tensor:
     """A whole tensor from its *survivors* [k] in order: zero where bool *kept* [...], of which k are set, is False."""
     whole = survivors.new_zeros(kept.shape)
     whole[kept] = survivors

@@ -25,7 +25,7 @@ from ..core.files import write_tensors
 from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.stored import Stored, header
-from ..core.weights import Lazy, Weights, spread
+from ..core.weights import Lazy, Weights, scatter
 from .limits import check_room, limit_of
 
 SCHEMA = 1
@@ -196,7 +196,7 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
         name = tied.get(name, name)
         if name in plain:
             return plain[name].read()
-        return spread(survivors[name].read(), mask[name])
+        return scatter(survivors[name].read(), mask[name])
 
     return Bitmask(mask, Lazy([*scope, *plain, *tied], dense), facts["facts"])
 

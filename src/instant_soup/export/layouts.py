@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError
-from ..core.weights import Lazy, Weights, spread
+from ..core.weights import Lazy, Weights, scatter
 
 # ends of names in sparse-bitmask
 _COMPRESSED = ".compressed"
@@ -203,7 +203,7 @@ def _decompressed(tensors: Weights, stem: str) -> Tensor:
         raise DataError(
             f"the bitmask of {stem!r} keeps {int(kept.sum()):,} weights and it has {len(values):,} values"
         )
-    return spread(values, kept)
+    return scatter(values, kept)
 
 
 def _shape(stem: str, lengths: Tensor) -> list[int]:

@@ -77,7 +77,7 @@ class ModelSoup:
         for brief in briefs(self.ingredients, learner.horizon, self.protocols, seed):
             # all from the pre-trained weights, or they would not lie in one basin
             learner.restore(learner.origin)
-            learner.complete(brief.training)
+            learner.complete(brief.variation)
             bowls.append(learner.weights())
             values.append(learner.evaluate())
 

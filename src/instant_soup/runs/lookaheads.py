@@ -18,7 +18,7 @@ from .sizes import Sizes
 Build = Callable[[Recipe], CourseTask]
 
 
-def spread(
+def with_workers(
     recipe: Recipe, task: CourseTask, build: Build
 ) -> AbstractContextManager[CourseTask]:
     """*task* with its look-aheads done by workers, if there are any; each makes the task itself, by *build*.

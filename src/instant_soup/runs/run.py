@@ -29,7 +29,7 @@ from ..training import ranks
 from ..training.learner import ModuleLearner
 from .divergence import refuse_divergence
 from .environment import forget_peaks
-from .lookaheads import spread
+from .lookaheads import with_workers
 from .progress import progress as shown_progress
 from .recording import run_record
 from .result import Result
@@ -229,7 +229,7 @@ def _drawn(recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None) ->
     bookmark = cell.bookmark("draw")
     method = recipe.make_method()
 
-    with spread(recipe, task, build) as shared:
+    with with_workers(recipe, task, build) as shared:
         world = replace(shared, bookmark=bookmark)
         # a method that trains the ticket to the end does so within the budget of the fine-tune
         if method.trains:

@@ -63,7 +63,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Forecast:
     """What a number of workers makes of a load.
 
     Attributes:
@@ -82,9 +82,9 @@ class Spread:
     memory: int
 
 
-def spread(
+def forecast(
     load: Load, workers: int, *, link: float = LINK, handling: float = HANDLING
-) -> Spread:
+) -> Forecast:
     """What *workers* make of *load*. One worker is taken to be on the machine that sends.
 
     A snapshot goes from node to node, each passing it on, so its time grows with the logarithm of their number. What
@@ -114,7 +114,7 @@ def spread(
         back = max(back, returned)
         held = max(held, snapshot)
 
-    return Spread(
+    return Forecast(
         workers=workers,
         steps=steps,
         seconds=seconds,

@@ -16,7 +16,7 @@ import torch
 from ..core.budget import Cost, Meter, Purpose
 from ..core.mask import Mask
 from ..core.scope import Scope
-from ..core.task import Base, Brief, Item, Learner, Sample, Seen, Training
+from ..core.task import Base, Brief, Item, Learner, Sample, Seen, Variation
 from ..core.weights import Weights
 from ..engine import wire
 from ..training.inputs import PASSES
@@ -96,8 +96,8 @@ class StandIn:
         self._charge(steps, purpose)
         self.steps_taken += steps
 
-    def complete(self, training: Training | None = None, *, at: int = 0) -> None:
-        del training
+    def complete(self, variation: Variation | None = None, *, at: int = 0) -> None:
+        del variation
         self._charge(self.horizon - at, "train")
         self.steps_taken = self.horizon
 

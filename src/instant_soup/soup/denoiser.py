@@ -21,7 +21,7 @@ from ..core.mask import Mask
 from ..core.pattern import UNSTRUCTURED
 from ..core.prune import Across, prune
 from ..core.score import Saliency, magnitude
-from ..core.task import Brief, Learner, Portion, Training
+from ..core.task import Brief, Learner, Portion, Variation
 from ..core.weights import Weights
 
 Range = tuple[float, float]
@@ -81,10 +81,10 @@ class Protocols:
                 f"set subset to (0.5, 0.5) for example"
             )
 
-    def draw(self, dice: random.Random) -> Training:
+    def draw(self, dice: random.Random) -> Variation:
         """One way to train for a moment."""
         low, high = self.rate
-        return Training(
+        return Variation(
             rate=low * (high / low) ** dice.random(),
             weight_decay=dice.uniform(*self.weight_decay),
             label_smoothing=dice.uniform(*self.label_smoothing),
@@ -105,16 +105,16 @@ def briefs(
 ) -> list[Brief]:
     """*count* look-aheads of *steps* steps that differ in their training."""
     dice = random.Random(seed)
-    trainings = [protocols.draw(dice) for _ in range(count)]
+    variations = [protocols.draw(dice) for _ in range(count)]
 
     # with one seed for all, which divides the examples for them together
     if protocols.subsets == "disjoint":
-        trainings = [
-            replace(training, portion=Portion(index, count, seed))
-            for index, training in enumerate(trainings)
+        variations = [
+            replace(variation, portion=Portion(index, count, seed))
+            for index, variation in enumerate(variations)
         ]
 
-    return [Brief(steps, training, carry_optimizer, warmup) for training in trainings]
+    return [Brief(steps, variation, carry_optimizer, warmup) for variation in variations]
 
 
 @dataclass(frozen=True)

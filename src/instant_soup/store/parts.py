@@ -33,7 +33,7 @@ Kept = Annotated[tuple[Count, Count], Strict(False)]
 """Weights kept of a parameter, and all of them."""
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """Part of a record: nothing in it changes. What a later version adds is kept, and not looked at."""
 
     model_config = ConfigDict(
@@ -45,39 +45,39 @@ class Part(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-class Named(Part):
+class Named(Section):
     """A task or a method by its name, with everything else that its recipe says of it."""
 
     name: str
 
 
-class Training(Part):
+class TrainingNote(Section):
     """How a run was trained; hyper-parameters are kept as they were noted."""
 
     line: str = "linear"
 
 
-class AskedFor(Part):
+class AskedFor(Section):
     """The recipe of a run as it was noted then, with knobs that today's version may not have any more."""
 
     task: Named
     method: Named
     data: dict[str, Any]
-    training: Training
+    training: TrainingNote
     sparsity: Annotated[float, Field(ge=0, lt=1)]
     seed: Count
     budget: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     control: str | None
 
 
-class Base(Part):
+class Base(Section):
     """The pre-trained model that a ticket belongs to."""
 
     name: str
     digest: str
 
 
-class RoundNote(Part):
+class RoundNote(Section):
     """What the votes of one round of Instant Soup Pruning came to.
 
     Attributes:
@@ -94,7 +94,7 @@ class RoundNote(Part):
     moved: float | None = None
 
 
-class IngredientNote(Part):
+class IngredientNote(Section):
     """One ingredient of a soup or of a pool, and what became of it.
 
     Attributes:
@@ -110,7 +110,7 @@ class IngredientNote(Part):
     coefficient: float | None = None
 
 
-class Notes(Part):
+class Notes(Section):
     """What a method noted on its way; what only one method notes is among the other fields."""
 
     rounds: list[RoundNote] = []
@@ -118,7 +118,7 @@ class Notes(Part):
     pool: list[IngredientNote] = []
 
 
-class TicketFacts(Part):
+class TicketFacts(Section):
     """What a record says of its ticket.
 
     Attributes:
@@ -139,7 +139,7 @@ class TicketFacts(Part):
     notes: Notes = Notes()
 
 
-class Full(Part):
+class Full(Section):
     """T: one full fine-tune, validation left out."""
 
     steps: Positive
@@ -147,7 +147,7 @@ class Full(Part):
     passes: Positive
 
 
-class Bill(Part):
+class Bill(Section):
     """What a run cost.
 
     Attributes:
@@ -178,7 +178,7 @@ class Bill(Part):
         return {"draw": self.draw, "train": self.train}
 
 
-class Seconds(Part):
+class Seconds(Section):
     """Wall time of each stage, of this run's own work."""
 
     draw: Amount
@@ -190,7 +190,7 @@ class Seconds(Part):
         return self.draw + self.train
 
 
-class Clock(Part):
+class Clock(Section):
     """Purpose -> wall time, by stage; empty in schema 1 and 2. *reused* is what reused work took when it was done."""
 
     draw: dict[str, Amount] = {}
@@ -203,14 +203,14 @@ class Clock(Part):
         return {"draw": self.draw, "train": self.train}
 
 
-class Memory(Part):
+class Memory(Section):
     """Most bytes at a time, of the process and on the device; not noted in schema 1 and 2."""
 
     process: Count | None = None
     device: Count | None = None
 
 
-class Examples(Part):
+class Examples(Section):
     """How many examples each split has."""
 
     train: Count
@@ -218,7 +218,7 @@ class Examples(Part):
     test: Count
 
 
-class Made(Part):
+class Made(Section):
     """When, with what and on what a record was made."""
 
     at: str = ""
@@ -229,7 +229,7 @@ class Made(Part):
     threads: int | None = None
 
 
-class Origin(Part):
+class Origin(Section):
     """Where a transferred ticket comes from. The *recipe* is there where the store knew it."""
 
     ticket: str
@@ -245,7 +245,7 @@ class Origin(Part):
         return self.recipe.task.name if self.recipe else None
 
 
-class Fitted(Part):
+class Fitted(Section):
     """How the ticket was fitted to another model: what became of each of its parameters, in *rows* of words."""
 
     same_base: bool
@@ -253,7 +253,7 @@ class Fitted(Part):
     rows: list[list[str]]
 
 
-class TransferBill(Part):
+class TransferBill(Section):
     """What training and judging a transferred ticket cost."""
 
     multiple_of_T: Amount  # noqa: N815 - the file says so

@@ -24,8 +24,8 @@ from .parts import (
     Made,
     Memory,
     Origin,
-    Part,
     Seconds,
+    Section,
     TicketFacts,
     TransferBill,
 )
@@ -66,7 +66,7 @@ LOWER_IS_BETTER = frozenset({"perplexity"})
 """Figures that are better the lower they are; any other is better the higher it is."""
 
 
-class Outcome(Part):
+class Outcome(Section):
     """What records of runs and of transfers have in common.
 
     Attributes:

@@ -28,7 +28,7 @@ class CourseTask:
         seed: of the run: order of examples, dropout, look-aheads, random scores.
         bookmark: where learners save their place; None to keep none.
         shelf: where whole trainings are kept, so that none is done twice; None to keep none.
-        crew: who carries out the look-aheads of its learners; they themselves if None.
+        workers: who carries out the look-aheads of its learners; they themselves if None.
     """
 
     course: Course
@@ -36,7 +36,7 @@ class CourseTask:
     seed: int = 0
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
-    crew: Workers | None = None
+    workers: Workers | None = None
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ class CourseTask:
             horizon=horizon,
             bookmark=self.bookmark,
             shelf=self.shelf,
-            crew=self.crew,
+            workers=self.workers,
         )
 
     def stretched(self, budget: float) -> CourseTask:
@@ -99,4 +99,4 @@ class CourseTask:
             yield self
             return
         with hire() as hired:
-            yield replace(self, crew=hired)
+            yield replace(self, workers=hired)

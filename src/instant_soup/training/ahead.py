@@ -21,7 +21,7 @@ def forked(model: MaskedModel, brief: Brief) -> Iterator[None]:
     memory = model.memory
 
     with model.copied():
-        model.start_over(brief.training)
+        model.start_over(brief.variation)
         if brief.carry_optimizer:
             model.remember(memory)
 
@@ -65,7 +65,7 @@ def sent(
     # closed even where the method stops in the middle, so that no worker goes on for nothing
     with closing(workers.each(snapshot, errands, names)) as answers:
         for brief in briefs:
-            order = feed.order(brief.training)
+            order = feed.order(brief.variation)
             for position in range(brief.steps):
                 feed.charged(
                     "look-ahead", feed.course.train, order.at(position), 3, steps=1

@@ -11,7 +11,7 @@ from accelerate.utils import send_to_device
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..core.budget import Cost, Meter, Purpose
-from ..core.task import Sample, Training
+from ..core.task import Sample, Variation
 from .course import Course, Examples
 from .layout import Layout
 from .leaning import leaning
@@ -19,7 +19,7 @@ from .masked import MaskedModel
 from .order import Order, chunks
 from .regime import Regime
 from .sample import balanced
-from .sensitivity import Part
+from .sensitivity import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Feed:
         """Which ranks train together."""
         return self.model.layout
 
-    def order(self, training: Training) -> Order:
+    def order(self, variation: Variation) -> Order:
         """In which order *training* goes through the training split."""
         train = self.course.train
 
         lean = None
-        if training.lean != "none":
-            lean = leaning(training.lean, train.targets, train.lengths, training.seed)
+        if variation.lean != "none":
+            lean = leaning(variation.lean, train.targets, train.lengths, variation.seed)
 
         # the mean and variance of a single example are no statistics
         normalised = any(
@@ -62,10 +62,10 @@ class Feed:
         return Order(
             size=len(train),
             batch=self.regime.batch,
-            seed=training.seed,
+            seed=variation.seed,
             lengths=train.lengths,
-            subset=training.subset,
-            portion=training.portion,
+            subset=variation.subset,
+            portion=variation.portion,
             lean=lean,
             least=least,
         )
@@ -113,7 +113,7 @@ class Feed:
         """*batch* on the device."""
         return send_to_device(batch, self.model.accelerator.device)
 
-    def micro(self, batch: Any, indices: list[int]) -> list[Part]:
+    def micro(self, batch: Any, indices: list[int]) -> list[MicroBatch]:
         """This rank's examples of the batch in parts, each with its share of all of the batch's examples.
 
         Every rank goes through the model as often as the others, if need be with an example that does not count.
@@ -129,7 +129,7 @@ class Feed:
             parts.append((self.placed(examples), len(mine) / len(indices)))
         return parts
 
-    def sampled(self, sample: Sample, ways: int) -> Iterator[Part]:
+    def sampled(self, sample: Sample, ways: int) -> Iterator[MicroBatch]:
         """This rank's share of *sample* in micro-batches, each charged before it is used."""
         of_train = sample.split == "train"
         examples = self.course.train if of_train else self.course.validation

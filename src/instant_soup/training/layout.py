@@ -50,7 +50,7 @@ class Layout:
             self.module = accelerator.unwrap_model(self.model)
 
     @property
-    def cut(self) -> bool:
+    def is_sharded(self) -> bool:
         """Whether each rank has only some rows of the model."""
         return self._mesh is not None
 
@@ -79,20 +79,20 @@ class Layout:
 
     def added(self, slopes: dict[str, Tensor]) -> dict[str, Tensor]:
         """The sum over ranks of gradients that each rank has from its own examples."""
-        if self.cut:  # FSDP2 has taken the mean already
+        if self.is_sharded:  # FSDP2 has taken the mean already
             return {name: slope * self.team.size for name, slope in slopes.items()}
         return {name: self.team.added(slope) for name, slope in slopes.items()}
 
     def check_whole(self, what: str) -> None:
         """Refuse what needs the whole model at a time. Raises RankError."""
-        if self.cut:
+        if self.is_sharded:
             raise RankError(
                 f"{what} is not computed under FSDP2; draw with DDP or on one rank, or take other scores"
             )
 
     def check_float32(self, precision: str) -> None:
         """Refuse to score by gradients where FSDP2 gathers parameters in another precision. Raises RankError."""
-        if self.cut and precision != "no":
+        if self.is_sharded and precision != "no":
             raise RankError(
                 f"gradients are scored in float32, and FSDP2 gathers parameters in {precision}; "
                 f"set training.precision to 'float32', or draw with DDP or on one rank"
@@ -101,7 +101,7 @@ class Layout:
     def mask(self, mask: Mask) -> Mask:
         """This rank's rows of *mask*, which may be a mask of the whole model or of these rows already."""
         of_whole_model = mask.scope.shards.team.size == 1
-        return mask.cut(self.shards) if self.cut and of_whole_model else mask
+        return mask.shard(self.shards) if self.is_sharded and of_whole_model else mask
 
     def part(self, name: str, tensor: Tensor, live: Tensor) -> Tensor:
         """This rank's rows of *tensor*, which may be the whole tensor, these rows already, or a DTensor.
@@ -151,7 +151,7 @@ class Layout:
 
     def saved(self, mask: Mask) -> dict[str, Tensor]:
         """*mask* as tensors to save: packed bits where it is whole, else flags that any number of ranks can divide."""
-        if not self.cut:
+        if not self.is_sharded:
             return {name: mask.packed(name) for name in mask}
         return {name: self.scattered(name, mask[name].to(torch.uint8)) for name in mask}
 
@@ -162,7 +162,7 @@ class Layout:
         )
         if as_flags:
             flags = {name: self._flags(name, tensors[name]) for name in scope}
-            return Mask(scope.cut(self.shards), flags)
+            return Mask(scope.shard(self.shards), flags)
 
         return self.mask(Mask.from_packed(scope, {name: tensors[name] for name in scope}))
 

@@ -17,7 +17,7 @@ from ..core.budget import Meter, Purpose
 from ..core.errors import TrainingError
 from ..core.mask import Mask
 from ..core.scope import Scope
-from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Training
+from ..core.task import Base, Bookmark, Brief, Item, Sample, Seen, Shelf, Variation
 from ..core.weights import Weights
 from ..engine.workers import Workers
 from .ahead import forked, packed_for_scouts, sent
@@ -46,7 +46,7 @@ class ModuleLearner:
         horizon: length of the learning-rate line in steps; the regime's T if not given.
         bookmark: where to save the place, so that a killed run goes on.
         shelf: where to keep whole trainings, so that none is done twice.
-        crew: who carries out look-aheads, each a `Scout`; this process if None.
+        workers: who carries out look-aheads, each a `Scout`; this process if None.
         free: whether nothing is charged, because who sent the look-aheads has paid for them.
     """
 
@@ -60,7 +60,7 @@ class ModuleLearner:
         horizon: int | None = None,
         bookmark: Bookmark | None = None,
         shelf: Shelf | None = None,
-        crew: Workers | None = None,
+        workers: Workers | None = None,
         free: bool = False,
     ) -> None:
         self._course = course
@@ -77,13 +77,13 @@ class ModuleLearner:
 
         # what it works with
         self._feed = Feed(course, regime, self._model, meter, free)
-        self._order = self._feed.order(Training(seed=self.seed("order")))
+        self._order = self._feed.order(Variation(seed=self.seed("order")))
         self._steps = Steps(self._feed, seed)
         self._evaluation = Evaluation(self._feed)
         self._scoring = Scoring(self._feed)
-        self._crew = crew
+        self._workers = workers
         # a shelf holds whole tensors, and no rank has any where the model is cut
-        self._shelf = None if self._model.layout.cut else shelf
+        self._shelf = None if self._model.layout.is_sharded else shelf
         self._bookmark = bookmark
         self._saved = Saved(bookmark)
 
@@ -173,11 +173,11 @@ class ModuleLearner:
 
         self._leg(self._clock.steps + steps, purpose, None)
 
-    def complete(self, training: Training | None = None, *, at: int = 0) -> None:
+    def complete(self, variation: Variation | None = None, *, at: int = 0) -> None:
         # before anything changes, and only if it is needed, for it reads all weights
-        key = self._key(training, at) if self._shelf else ""
+        key = self._key(variation, at) if self._shelf else ""
 
-        self._model.start_over(training or Training())
+        self._model.start_over(variation or Variation())
         self._clock.steps = at
         self._clock.batches = at
 
@@ -192,23 +192,23 @@ class ModuleLearner:
                 return
 
             before = trained_so_far(self._meter)
-            self._leg(self._horizon, "train", training)
+            self._leg(self._horizon, "train", variation)
             outcome = Outcome.reached(self._feed, *before)
 
             # who takes the outcome from a shelf has no optimiser's memory either
             self._model.keep_moments(outcome.second_moments)
-            self._model.start_over(training or Training())
+            self._model.start_over(variation or Variation())
             if self._shelf:
                 self._shelf.put(key, *outcome.packed())
 
-    def _key(self, training: Training | None, at: int) -> str:
-        return training_key(self._feed, self._seed, training, (at, self._horizon))
+    def _key(self, variation: Variation | None, at: int) -> str:
+        return training_key(self._feed, self._seed, variation, (at, self._horizon))
 
-    def _leg(self, end: int, purpose: Purpose, training: Training | None) -> None:
-        """Train up to step *end*: the main line, or *training* in an order of its own."""
-        order = self._feed.order(training) if training else self._order
-        dice = ("dropout", training.seed) if training else ("dropout",)
-        training = training or Training()
+    def _leg(self, end: int, purpose: Purpose, variation: Variation | None) -> None:
+        """Train up to step *end*: the main line, or a *variation* in an order of its own."""
+        order = self._feed.order(variation) if variation else self._order
+        dice = ("dropout", variation.seed) if variation else ("dropout",)
+        variation = variation or Variation()
 
         self._clock.leg += 1
         self._model.keep_moments({})
@@ -217,10 +217,10 @@ class ModuleLearner:
             self.adopt(interrupted)
 
         while self._clock.steps < end:
-            rate = training.rate * self._line.at(self._clock.steps)
+            rate = variation.rate * self._line.at(self._clock.steps)
             batches = self._clock.batches
             indices = order.at(batches)
-            self._steps.take(indices, purpose, rate, training, (*dice, batches))
+            self._steps.take(indices, purpose, rate, variation, (*dice, batches))
 
             self._clock.steps += 1
             self._clock.batches += 1
@@ -233,14 +233,14 @@ class ModuleLearner:
     def look_ahead(
         self, briefs: Sequence[Brief], look: Callable[[ModuleLearner], Seen]
     ) -> Iterator[Seen]:
-        if self._crew is not None:
+        if self._workers is not None:
             snapshot = self.snapshot(carry=any(brief.carry_optimizer for brief in briefs))
-            yield from sent(self._crew, snapshot, briefs, look, self._feed)
+            yield from sent(self._workers, snapshot, briefs, look, self._feed)
             return
 
         for brief in briefs:
             with self._fork(brief):
-                rate = brief.training.rate * self._line.at(self._clock.steps)
+                rate = brief.variation.rate * self._line.at(self._clock.steps)
                 self._steps.look_ahead(brief, rate)
                 seen = look(self)
             # outside of the fork, so that the method may change this learner between looks

@@ -17,7 +17,7 @@ from torch.optim import AdamW
 from ..core.errors import ScopeError
 from ..core.mask import Mask
 from ..core.ranks.agreement import check_agreement
-from ..core.task import Training
+from ..core.task import Variation
 from ..core.weights import Weights
 from . import optim
 from .course import Course
@@ -25,7 +25,7 @@ from .device import accelerator
 from .layout import Layout, local, tensors_of
 from .loop import step
 from .regime import Regime
-from .sensitivity import Part
+from .sensitivity import MicroBatch
 
 
 class MaskedModel:
@@ -58,7 +58,7 @@ class MaskedModel:
         self.wrapped = self.layout.model
         self.module = self.layout.module
 
-        self.scope = course.scope.cut(self.layout.shards)
+        self.scope = course.scope.shard(self.layout.shards)
         self.parameters = {
             name: p for name, p in self.module.named_parameters() if p.requires_grad
         }
@@ -67,7 +67,7 @@ class MaskedModel:
         self.mask = Mask.dense(self.scope)
         # ones and zeros, for the parameters alone that have a pruned weight
         self._keep: dict[str, Tensor] = {}
-        self.optimizer = self._new_optimizer(Training())
+        self.optimizer = self._new_optimizer(Variation())
         # second moments of the last whole training
         self._completed: dict[str, Tensor] = {}
 
@@ -108,7 +108,7 @@ class MaskedModel:
         The copy is swapped in under the same module. FSDP2 holds on to the memory of what it has cut: there the
         originals are trained on, and what was copied from them is put back.
         """
-        if self.layout.cut:
+        if self.layout.is_sharded:
             copies = {name: tensor.clone() for name, tensor in self.view().items()}
             try:
                 yield
@@ -137,7 +137,7 @@ class MaskedModel:
 
         self.mask = self.layout.mask(mask)
         # where the model is cut, no two ranks hold the same part of the mask
-        if not self.layout.cut:
+        if not self.layout.is_sharded:
             check_agreement(self.mask, self.layout.team)
 
         self._keep = {}
@@ -159,7 +159,9 @@ class MaskedModel:
 
     # the optimiser
 
-    def step(self, parts: Sequence[Part], rate: float, training: Training) -> float:
+    def step(
+        self, parts: Sequence[MicroBatch], rate: float, variation: Variation
+    ) -> float:
         """Take one step at the learning rate *rate* over the *parts* of a batch; the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -173,17 +175,17 @@ class MaskedModel:
             self._keep,
             parts,
             self._course.batch_loss,
-            training.label_smoothing,
+            variation.label_smoothing,
             self._regime.clip,
             self.layout.team,
         )
 
-    def start_over(self, training: Training) -> None:
+    def start_over(self, variation: Variation) -> None:
         """Go on with an optimiser that remembers nothing, at the weight decay of *training*."""
-        self.optimizer = self._new_optimizer(training)
+        self.optimizer = self._new_optimizer(variation)
 
-    def _new_optimizer(self, training: Training) -> AdamW:
-        decay = training.weight_decay
+    def _new_optimizer(self, variation: Variation) -> AdamW:
+        decay = variation.weight_decay
         if decay is None:
             decay = self._regime.weight_decay
         return optim.adamw(self.parameters.values(), decay)

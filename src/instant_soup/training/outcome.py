@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core.budget import Cost, Meter
 from ..core.content import content_key
-from ..core.task import Training
+from ..core.task import Variation
 from ..core.weights import Weights, digest
 from .feed import Feed
 from .place import inside, under
@@ -79,14 +79,14 @@ def trained_so_far(meter: Meter) -> tuple[Cost, float]:
 
 
 def training_key(
-    feed: Feed, seed: int, training: Training | None, line: tuple[int, int]
+    feed: Feed, seed: int, variation: Variation | None, line: tuple[int, int]
 ) -> str:
     """What a whole training depends on, in one hash.
 
     Args:
         feed: what is trained and on what, as it stands at the start.
         seed: of the run.
-        training: how it differs from the main line; None for the main line itself.
+        variation: how it differs from the main line; None for the main line itself.
         line: the step of the learning-rate line that it begins at, and how long the line is.
     """
     weights = feed.model.view()
@@ -94,7 +94,7 @@ def training_key(
         "course": feed.course.name,
         "regime": feed.regime.model_dump(mode="json"),
         "seed": seed,
-        "training": asdict(training) if training else None,
+        "training": asdict(variation) if variation else None,
         "line": list(line),
         "mask": feed.model.mask.digest,
         "weights": digest(weights, sorted(weights)),

@@ -32,7 +32,9 @@ class Scoring:
         """As `Learner.gradient`."""
         layout = self.feed.layout
         layout.check_float32(str(self.feed.model.accelerator.mixed_precision))
-        slope_of = sensitivity.gathered_gradient if layout.cut else sensitivity.gradient
+        slope_of = (
+            sensitivity.gathered_gradient if layout.is_sharded else sensitivity.gradient
+        )
 
         with self._exact():
             parts = self.feed.sampled(sample, sensitivity.GRADIENT)

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .course import Batch
 from .layout import local
 
-Part = tuple[Batch, float]
+MicroBatch = tuple[Batch, float]
 """A micro-batch and its share of the sample."""
 LossOf = Callable[[Batch], Tensor]
 Gradients = dict[str, Tensor]
@@ -24,7 +24,7 @@ CURVATURE = 9
 
 
 def gradient(
-    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]
+    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[MicroBatch]
 ) -> Gradients:
     """The gradient of the mean loss, summed over micro-batches before anyone takes absolute values."""
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
@@ -38,7 +38,7 @@ def gradient(
 
 
 def gathered_gradient(
-    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[Part]
+    loss_of: LossOf, parameters: Mapping[str, nn.Parameter], parts: Iterable[MicroBatch]
 ) -> Gradients:
     """The same where FSDP2 holds the parameters: what is here of the ranks' mean. All ranks have equally many parts.
 
@@ -62,7 +62,7 @@ def curvature(
     loss_of: LossOf,
     parameters: Mapping[str, nn.Parameter],
     direction: Mapping[str, Tensor],
-    parts: Iterable[Part],
+    parts: Iterable[MicroBatch],
 ) -> Gradients:
     """H v for the Hessian H of the mean loss and a *direction* v, by differentiating g . v.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..core.budget import Purpose
-from ..core.task import Brief, Training
+from ..core.task import Brief, Variation
 from .feed import Feed
 from .seeds import borrowed, stream
 
@@ -29,7 +29,7 @@ class Steps:
         indices: list[int],
         purpose: Purpose,
         rate: float,
-        training: Training,
+        variation: Variation,
         dice: tuple[str | int, ...],
     ) -> None:
         """Take one step.
@@ -37,7 +37,7 @@ class Steps:
         Args:
             indices: the training examples of the batch.
             rate: the learning rate.
-            training: how the loss differs from that of the main line.
+            variation: how the loss differs from that of the main line.
             dice: what tells the random numbers of this step from those of others.
         """
         train = self.feed.course.train
@@ -52,15 +52,15 @@ class Steps:
         with borrowed():
             torch.manual_seed(stream(self.seed, *dice))
             parts = self.feed.micro(batch, indices)
-            loss = self.feed.model.step(parts, rate, training)
+            loss = self.feed.model.step(parts, rate, variation)
         self.feed.tell(purpose, loss)
 
     def look_ahead(self, brief: Brief, rate: float) -> None:
         """Train as *brief* says, at a *rate* that no line lowers."""
-        training = brief.training
-        order = self.feed.order(training)
+        variation = brief.variation
+        order = self.feed.order(variation)
 
         for position in range(brief.steps):
             warm = min(1.0, (position + 1) / brief.warmup) if brief.warmup else 1.0
-            dice = ("look-ahead dropout", training.seed, position)
-            self.take(order.at(position), "look-ahead", warm * rate, training, dice)
+            dice = ("look-ahead dropout", variation.seed, position)
+            self.take(order.at(position), "look-ahead", warm * rate, variation, dice)

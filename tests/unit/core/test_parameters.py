@@ -13,7 +13,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-from instant_soup.core.parameters import Part, Survey
+from instant_soup.core.parameters import ParameterFacts, Survey
 from instant_soup.core.scope import Scope
 from instant_soup.models import text
 
@@ -39,18 +39,18 @@ def surveyed(model: nn.Module, keep_dense: tuple[str, ...] = ()) -> Survey:
 
 def test_a_tensor_of_several_names_is_one_part_that_says_them() -> None:
     found = surveyed(Tied())
-    assert list(found.parts) == [
+    assert list(found.parameters) == [
         "embed.weight",
         "layers.0.weight",
         "layers.0.bias",
         "layers.1.bias",
     ]
-    assert found.parts["layers.0.weight"] == Part(
+    assert found.parameters["layers.0.weight"] == ParameterFacts(
         (4, 4), prunable=True, trained=True, names=("layers.1.weight",)
     )
-    assert found.parts["embed.weight"].names == ("decoder.weight",)
-    assert not found.parts["embed.weight"].prunable
-    assert found.parts["layers.1.bias"].names == ()
+    assert found.parameters["embed.weight"].names == ("decoder.weight",)
+    assert not found.parameters["embed.weight"].prunable
+    assert found.parameters["layers.1.bias"].names == ()
 
 
 def test_a_tied_tensor_is_counted_once() -> None:
@@ -64,18 +64,18 @@ def test_a_tied_tensor_is_counted_once() -> None:
 
 def test_a_projection_of_three_in_one_matrix_is_fused_and_prunable() -> None:
     found = surveyed(nn.MultiheadAttention(4, 2))
-    assert found.parts["in_proj_weight"] == Part(
+    assert found.parameters["in_proj_weight"] == ParameterFacts(
         (12, 4), prunable=True, trained=True, fused=True
     )
-    assert not found.parts["out_proj.weight"].fused
-    assert not found.parts["in_proj_bias"].fused
+    assert not found.parameters["out_proj.weight"].fused
+    assert not found.parameters["in_proj_bias"].fused
     assert found.prunable == 12 * 4 + 4 * 4
 
 
 @pytest.mark.parametrize("name", ["query_key_value", "qkv", "qkv_proj", "c_attn"])
 def test_fused_projections_go_by_several_names(name: str) -> None:
     found = surveyed(nn.ModuleDict({name: nn.Linear(2, 6), "out_proj": nn.Linear(2, 2)}))
-    assert [part for part, facts in found.parts.items() if facts.fused] == [
+    assert [part for part, facts in found.parameters.items() if facts.fused] == [
         f"{name}.weight"
     ]
 
@@ -84,8 +84,12 @@ def test_a_frozen_parameter_is_no_part_of_the_scope_but_of_the_model() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     model[0].weight.requires_grad_(False)
     found = surveyed(model)
-    assert found.parts["0.weight"] == Part((3, 2), prunable=False, trained=False)
-    assert found.parts["1.weight"] == Part((2, 3), prunable=True, trained=True)
+    assert found.parameters["0.weight"] == ParameterFacts(
+        (3, 2), prunable=False, trained=False
+    )
+    assert found.parameters["1.weight"] == ParameterFacts(
+        (2, 3), prunable=True, trained=True
+    )
     assert (found.prunable, found.whole) == (6, 6 + 3 + 6 + 2)
 
 
@@ -133,7 +137,7 @@ def test_the_denominators_of_a_bert_are_what_its_sizes_say(
     assert found.whole == sum(
         parameter.numel() for parameter in loaded.model.parameters()
     )
-    assert found.parts["bert.pooler.dense.weight"].prunable == pooler
+    assert found.parameters["bert.pooler.dense.weight"].prunable == pooler
     assert found.prunable < found.encoder < found.whole
 
 

@@ -19,7 +19,7 @@ from instant_soup.core.task import (
     Sample,
     Shelf,
     Task,
-    Training,
+    Variation,
 )
 from instant_soup.runs.sizes import Sizes
 from instant_soup.runs.stand_in import StandIn, StandInTask
@@ -72,15 +72,15 @@ def test_who_stands_for_a_protocol_answers_to_all_of_it(
 
 
 def test_a_plain_look_ahead_trains_as_the_main_line_does() -> None:
-    assert Training() == Training(
+    assert Variation() == Variation(
         rate=1.0, weight_decay=None, label_smoothing=0.0, subset=1.0, seed=0
     )
-    assert not Brief(3, Training()).carry_optimizer
+    assert not Brief(3, Variation()).carry_optimizer
 
 
 @pytest.mark.parametrize(
     "value",
-    [Base("a", "b"), Training(), Brief(1, Training()), Sample(1)],
+    [Base("a", "b"), Variation(), Brief(1, Variation()), Sample(1)],
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_handed_to_a_learner_cannot_be_changed_on_its_way(value: object) -> None:

@@ -23,7 +23,7 @@ import torch
 
 import instant_soup as soup
 from instant_soup.core.errors import EngineError
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.engine import hiring
 from instant_soup.engine.ray import _packed
 from instant_soup.engine.workers import Workers
@@ -91,9 +91,9 @@ def alone(mini: CourseTask) -> soup.Ticket:
     return METHOD.draw(mini, 0.6)
 
 
-def kill(crew: Workers, dice: random.Random) -> None:
+def kill(workers: Workers, dice: random.Random) -> None:
     with suppress(ProcessLookupError):  # it is dead already
-        os.kill(dice.choice(list(crew.places.values()))["pid"], signal.SIGKILL)
+        os.kill(dice.choice(list(workers.places.values()))["pid"], signal.SIGKILL)
 
 
 def same(ticket: soup.Ticket, other: soup.Ticket) -> bool:
@@ -184,13 +184,13 @@ def test_a_ticket_drawn_by_three_nodes_is_the_one_that_this_process_draws(
     shared: CourseTask, alone: soup.Ticket
 ) -> None:
     assert same(METHOD.draw(shared, 0.6), alone)
-    assert shared.crew is not None
-    assert len({place["pid"] for place in shared.crew.places.values()}) >= 1
+    assert shared.workers is not None
+    assert len({place["pid"] for place in shared.workers.places.values()}) >= 1
 
 
 def test_what_nodes_share_lies_in_each_once(shared: CourseTask) -> None:
     """Workers read the snapshot where it lies: it cannot even be written to there."""
-    assert shared.crew is not None
+    assert shared.workers is not None
     packed = ray.put(_packed(torch.ones(1000)))
     (body,) = ray.get(packed)[1]
     assert not body.flags.writeable
@@ -200,13 +200,13 @@ def test_what_nodes_share_lies_in_each_once(shared: CourseTask) -> None:
 def test_workers_killed_at_random_moments_change_neither_ticket_nor_bill(
     shared: CourseTask, alone: soup.Ticket
 ) -> None:
-    dice, kills, crew = random.Random(1), [4], shared.crew
-    assert crew is not None
+    dice, kills, workers = random.Random(1), [4], shared.workers
+    assert workers is not None
 
     def watch(pulse: Any) -> None:
         if pulse.purpose == "look-ahead" and kills[0] and dice.random() < 0.3:
             kills[0] -= 1
-            threading.Timer(dice.uniform(0, 0.05), kill, (crew, dice)).start()
+            threading.Timer(dice.uniform(0, 0.05), kill, (workers, dice)).start()
 
     assert same(METHOD.draw(shared, 0.6, soup.Meter(watch=watch)), alone)
     assert kills == [0]
@@ -217,7 +217,7 @@ def test_what_fails_three_times_is_named(shared: CourseTask) -> None:
     with pytest.raises(
         EngineError, match=r"look-ahead 1 of 1, Brief\(.*\), failed 3 times.*TypeError"
     ):
-        list(learner.look_ahead([Brief(1, Training())], partial(operator.truediv, 1)))
+        list(learner.look_ahead([Brief(1, Variation())], partial(operator.truediv, 1)))
 
 
 def test_more_threads_than_any_node_has_cpus_is_said_at_once(

@@ -8,7 +8,7 @@ import pytest
 
 import instant_soup as soup
 from instant_soup.core.errors import RankError
-from instant_soup.runs.lookaheads import spread
+from instant_soup.runs.lookaheads import with_workers
 from instant_soup.runs.run import build
 
 
@@ -19,7 +19,7 @@ def test_ranks_and_workers_do_not_go_together(
     task = build(here)
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with spread(here, task, build) as same:
+    with with_workers(here, task, build) as same:
         assert same is task
     afar = soup.Recipe.parse(
         {**mini_recipe, "run": {"engine": "processes", "workers": 2}}
@@ -27,7 +27,7 @@ def test_ranks_and_workers_do_not_go_together(
     with pytest.raises(
         RankError, match=r"run\.engine is 'processes' and several ranks train the model"
     ):
-        spread(afar, task, build)
+        with_workers(afar, task, build)
 
 
 def test_a_method_that_never_looks_ahead_is_left_where_it_is(
@@ -37,5 +37,5 @@ def test_a_method_that_never_looks_ahead_is_left_where_it_is(
         {**mini_recipe, "method": {"name": "magnitude"}, "run": {"engine": "processes"}}
     )
     task = build(plain)
-    with spread(plain, task, build) as same:
+    with with_workers(plain, task, build) as same:
         assert same is task

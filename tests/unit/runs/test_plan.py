@@ -15,7 +15,7 @@ from instant_soup.core.budget import Cost, Meter
 from instant_soup.core.errors import KnobError
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.methods import METHODS
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.environment import peaks
@@ -300,7 +300,7 @@ def stand_in() -> StandIn:
 def test_the_stand_in_charges_as_a_learner_does() -> None:
     learner = stand_in()
     learner.train(3)
-    list(learner.look_ahead([Brief(2, Training())] * 2, lambda there: there))
+    list(learner.look_ahead([Brief(2, Variation())] * 2, lambda there: there))
     learner.evaluate()
     assert learner.meter.bill == {
         "train": Cost(3, 12, 36),

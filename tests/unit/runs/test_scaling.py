@@ -10,7 +10,7 @@ from instant_soup.engine import wire
 from instant_soup.methods.presets import INSTANT_SOUP
 from instant_soup.runs.plan import plan
 from instant_soup.runs.run import build
-from instant_soup.runs.scaling import Load, numbers, spread
+from instant_soup.runs.scaling import Load, forecast, numbers
 from instant_soup.runs.sizes import Sizes
 from instant_soup.runs.stand_in import Round, StandInTask
 
@@ -25,13 +25,13 @@ FREE: dict[str, float] = {"link": 1e12, "handling": 0.0}
 
 
 def test_one_worker_takes_all_steps_one_after_the_other() -> None:
-    one = spread(LOAD, 1, **FREE)
+    one = forecast(LOAD, 1, **FREE)
     assert (one.steps, one.seconds) == (120, 220.0)
 
 
 @pytest.mark.parametrize(("workers", "steps"), [(2, 60), (3, 60), (4, 30), (100, 30)])
 def test_workers_shorten_look_aheads_and_nothing_else(workers: int, steps: int) -> None:
-    many = spread(LOAD, workers, **FREE)
+    many = forecast(LOAD, workers, **FREE)
     assert many.steps == steps
     assert many.seconds == pytest.approx(100 + steps)
 
@@ -39,20 +39,20 @@ def test_workers_shorten_look_aheads_and_nothing_else(workers: int, steps: int) 
 def test_a_round_sends_a_snapshot_to_each_worker_and_gets_a_bit_for_each_weight_in_scope_back() -> (
     None
 ):
-    assert spread(LOAD, 3).out == 3 * (400 + 10)
-    assert spread(LOAD, 100).out == 4 * (400 + 10)
-    assert spread(LOAD, 3).back == 4 * 10
+    assert forecast(LOAD, 3).out == 3 * (400 + 10)
+    assert forecast(LOAD, 100).out == 4 * (400 + 10)
+    assert forecast(LOAD, 3).back == 4 * 10
     carried = replace(LOAD, rounds=[replace(one, carried=True) for one in LOAD.rounds])
-    assert spread(carried, 1).out == 3 * 400 + 10
+    assert forecast(carried, 1).out == 3 * 400 + 10
 
 
 def test_a_blend_that_reads_weights_gets_all_of_them_back() -> None:
     reading = replace(LOAD, rounds=[Round((10,) * 4, 4.125, carried=False)])
-    assert spread(reading, 1).back == 4 * (400 + 10)
+    assert forecast(reading, 1).back == 4 * (400 + 10)
     reading = replace(reading, rounds=3 * list(reading.rounds))
     assert (
-        spread(reading, 4, link=10.0, handling=0.0).seconds
-        > spread(LOAD, 4, link=10.0, handling=0.0).seconds
+        forecast(reading, 4, link=10.0, handling=0.0).seconds
+        > forecast(LOAD, 4, link=10.0, handling=0.0).seconds
     )
 
 
@@ -97,7 +97,7 @@ def test_the_plan_agrees_with_what_is_really_sent(mini_recipe: dict[str, Any]) -
     load = Load.of(recipe, task, plan(recipe, Sizes.of(task), task))
     snapshot = wire.pack(task.learner(soup.Meter()).snapshot(carry=False))
     assert load.rounds
-    assert spread(load, 1).out == pytest.approx(
+    assert forecast(load, 1).out == pytest.approx(
         sum(memoryview(body).nbytes for body in snapshot.bodies), rel=0.01
     )
 

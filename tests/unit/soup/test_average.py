@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import instant_soup as soup
 from instant_soup.core.rounding import rounding
-from instant_soup.core.task import Training
+from instant_soup.core.task import Variation
 from instant_soup.core.weights import Weights
 from instant_soup.soup.average import AVERAGES, barrier, greedy, learned, uniform
 from instant_soup.tasks import CourseTask
@@ -39,7 +39,7 @@ def bowls(learner: ModuleLearner) -> list[Weights]:
     made = []
     for seed, rate in enumerate(RATES):
         learner.restore(learner.origin)
-        learner.complete(Training(rate=rate, seed=seed))
+        learner.complete(Variation(rate=rate, seed=seed))
         made.append(learner.weights())
     return made
 

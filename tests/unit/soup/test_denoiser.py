@@ -61,7 +61,7 @@ class Fake:
         mine = self.here
         for brief in looks:
             self.asked.append(brief)
-            self.here = self.at(brief.training.seed)
+            self.here = self.at(brief.variation.seed)
             seen = look(self)
             for tensor in self.here.values():
                 tensor.zero_()  # as a real learner goes on to use its buffers
@@ -79,8 +79,8 @@ def test_briefs_follow_from_their_seed() -> None:
 
 def test_briefs_differ_from_each_other_and_share_their_length() -> None:
     looks = briefs(6, 11, Protocols(), 0, carry_optimizer=True)
-    assert len({brief.training for brief in looks}) == 6
-    assert len({brief.training.seed for brief in looks}) == 6
+    assert len({brief.variation for brief in looks}) == 6
+    assert len({brief.variation.seed for brief in looks}) == 6
     assert {(brief.steps, brief.carry_optimizer) for brief in looks} == {(11, True)}
 
 
@@ -107,7 +107,7 @@ def test_what_is_drawn_fills_its_range_and_stays_inside() -> None:
         label_smoothing=(0.0, 0.2),
         subset=(0.25, 0.75),
     )
-    drawn = [brief.training for brief in briefs(400, 1, protocols, 0)]
+    drawn = [brief.variation for brief in briefs(400, 1, protocols, 0)]
     for knob in ("rate", "weight_decay", "label_smoothing", "subset"):
         low, high = getattr(protocols, knob)
         values = [getattr(training, knob) for training in drawn]
@@ -118,7 +118,8 @@ def test_what_is_drawn_fills_its_range_and_stays_inside() -> None:
 def test_rates_are_even_on_a_log_scale() -> None:
     """As many between 0.01 and 1 as between 1 and 100: 1000 draws within five standard deviations of a half."""
     rates = [
-        brief.training.rate for brief in briefs(1000, 1, Protocols(rate=(0.01, 100.0)), 0)
+        brief.variation.rate
+        for brief in briefs(1000, 1, Protocols(rate=(0.01, 100.0)), 0)
     ]
     assert 420 < sum(rate < 1 for rate in rates) < 580
     assert 170 < sum(rate < 0.1 for rate in rates) < 330
@@ -131,7 +132,7 @@ def test_a_range_of_one_point_is_that_point() -> None:
         label_smoothing=(0.1, 0.1),
         subset=(1.0, 1.0),
     )
-    training = briefs(1, 1, fixed, 0)[0].training
+    training = briefs(1, 1, fixed, 0)[0].variation
     assert (
         training.rate,
         training.weight_decay,
@@ -175,7 +176,7 @@ def test_a_range_that_is_too_wide_is_refused(
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_disjoint_subsets_are_the_parts_of_one_division(count: int) -> None:
     portions = [
-        brief.training.portion
+        brief.variation.portion
         for brief in briefs(count, 1, Protocols(subsets="disjoint"), 7)
     ]
     assert [(part.index, part.count, part.seed) for part in portions if part] == [
@@ -184,9 +185,9 @@ def test_disjoint_subsets_are_the_parts_of_one_division(count: int) -> None:
 
 
 def test_subsets_of_another_kind_change_nothing_else_of_a_training() -> None:
-    plain = [brief.training for brief in briefs(3, 1, Protocols(), 0)]
+    plain = [brief.variation for brief in briefs(3, 1, Protocols(), 0)]
     for kind in ("disjoint", "classes", "lengths"):
-        other = [brief.training for brief in briefs(3, 1, Protocols(subsets=kind), 0)]
+        other = [brief.variation for brief in briefs(3, 1, Protocols(subsets=kind), 0)]
         assert [replace(each, portion=None, lean="none") for each in other] == plain
         assert {each.lean for each in other} == {"none" if kind == "disjoint" else kind}
 
@@ -287,7 +288,7 @@ def test_each_look_ahead_gives_the_magnitude_mask_of_where_it_got() -> None:
     outlook = denoise(learner, looks, 0.6)  # type: ignore[arg-type]
     assert learner.asked == looks
     for brief, mask in zip(looks, outlook.masks, strict=True):
-        there = learner.at(brief.training.seed)
+        there = learner.at(brief.variation.seed)
         assert mask == prune(
             {name: there[name].abs() for name in SCOPE}, learner.mask, 0.6
         )
@@ -307,7 +308,7 @@ def test_the_mean_magnitude_is_of_sizes_and_not_of_weights() -> None:
     assert outlook.scores is not None
     assert set(outlook.scores) == set(SCOPE)
     for name in SCOPE:
-        places = torch.stack([learner.at(brief.training.seed)[name] for brief in looks])
+        places = torch.stack([learner.at(brief.variation.seed)[name] for brief in looks])
         torch.testing.assert_close(outlook.scores[name], places.abs().mean(0))
         assert not torch.allclose(outlook.scores[name], places.mean(0).abs())
     assert outlook.weights is None
@@ -317,13 +318,13 @@ def test_the_mean_of_the_weights_is_of_all_of_them_and_keeps_the_first_counter()
     learner, looks = Fake(), briefs(3, 4, Protocols(), 0)
     outlook = denoise(learner, looks, 0.6, wanted=Wanted(weights=True))  # type: ignore[arg-type]
     assert outlook.weights is not None
-    places = [learner.at(brief.training.seed) for brief in looks]
+    places = [learner.at(brief.variation.seed) for brief in looks]
     assert outlook.weights.keys() == places[0].keys()
     for name in (*SCOPE, "head"):
         torch.testing.assert_close(
             outlook.weights[name], torch.stack([place[name] for place in places]).mean(0)
         )
-    assert outlook.weights["n"].item() == looks[0].training.seed
+    assert outlook.weights["n"].item() == looks[0].variation.seed
     assert not outlook.weights["a"][~learner.mask["a"]].any()
     assert outlook.scores is None
 
@@ -379,7 +380,7 @@ def test_the_spread_is_the_standard_deviation_over_look_aheads() -> None:
     assert outlook.scores is not None
     for name in SCOPE:
         sizes = torch.stack(
-            [learner.at(brief.training.seed)[name].abs() for brief in looks]
+            [learner.at(brief.variation.seed)[name].abs() for brief in looks]
         )
         torch.testing.assert_close(outlook.scores[name], sizes.mean(0))
         torch.testing.assert_close(

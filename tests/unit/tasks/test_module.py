@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import instant_soup as soup
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.soup.denoiser import Protocols
 from instant_soup.tasks import CourseTask
 
@@ -71,7 +71,7 @@ def test_a_look_ahead_gives_batch_norm_statistics_back(make: Make) -> None:
     learner.train(2)
     before = learner.weights()
     assert "1.running_mean" in before
-    brief = Brief(3, Training(seed=1))
+    brief = Brief(3, Variation(seed=1))
     (there,) = learner.look_ahead([brief], lambda scout: scout.weights())
     assert not torch.equal(there["1.running_mean"], before["1.running_mean"])
     assert all(

@@ -17,7 +17,7 @@ from instant_soup.core.budget import Cost
 from instant_soup.core.prune import prune
 from instant_soup.core.rounding import rounding_of
 from instant_soup.core.score import magnitude
-from instant_soup.core.task import Training
+from instant_soup.core.task import Variation
 from instant_soup.tasks import CourseTask
 from instant_soup.training import optim
 from instant_soup.training.learner import ModuleLearner
@@ -97,7 +97,7 @@ def halved(learner: ModuleLearner) -> ModuleLearner:
     return learner
 
 
-def completed(task: CourseTask, training: Training | None = None) -> dict[str, Tensor]:
+def completed(task: CourseTask, training: Variation | None = None) -> dict[str, Tensor]:
     learner = task.learner(soup.Meter())
     learner.complete(training)
     return dict(learner.weights())
@@ -178,7 +178,7 @@ def test_a_training_that_begins_later_has_the_rates_and_examples_of_later(
 def own(task: CourseTask, **training: Any) -> dict[str, Tensor]:
     """Of the main line's order of examples, so that only what is given differs."""
     return completed(
-        task, Training(**{"seed": task.learner(soup.Meter()).seed("order"), **training})
+        task, Variation(**{"seed": task.learner(soup.Meter()).seed("order"), **training})
     )
 
 
@@ -210,7 +210,7 @@ def test_its_subset_is_all_that_it_sees(points: Make) -> None:
     train = Heard(task.course.train)
     completed(
         replace(task, course=replace(task.course, train=train)),
-        Training(subset=0.25, seed=3),
+        Variation(subset=0.25, seed=3),
     )
     order = Order(60, 8, 3, subset=0.25)
     assert train.asked == [order.at(position) for position in range(15)]
@@ -218,7 +218,9 @@ def test_its_subset_is_all_that_it_sees(points: Make) -> None:
 
 
 def test_its_seed_picks_the_order_of_examples(points: Make) -> None:
-    first, again, other = (completed(points(), Training(seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        completed(points(), Variation(seed=seed)) for seed in (1, 1, 2)
+    )
     assert equal(first, again)
     assert not equal(first, other)
 
@@ -227,7 +229,7 @@ def test_its_seed_picks_the_dropout(mini: CourseTask) -> None:
     """Of one example there is but one order."""
     one = mini.regime.model_copy(update={"batch": 1, "steps": 2})
     first, other = (
-        completed(replace(mini, regime=one), Training(seed=seed, subset=1e-9))
+        completed(replace(mini, regime=one), Variation(seed=seed, subset=1e-9))
         for seed in same_example(mini)
     )
     assert not equal(first, other)
@@ -254,10 +256,10 @@ def shelved(task: CourseTask, rack: Rack) -> CourseTask:
 
 @pytest.mark.parametrize(
     ("training", "at"),
-    [(None, 0), (None, 4), (Training(rate=2.0, seed=3, subset=0.5), 0)],
+    [(None, 0), (None, 4), (Variation(rate=2.0, seed=3, subset=0.5), 0)],
 )
 def test_what_is_on_the_shelf_is_not_trained_again_and_charged_all_the_same(
-    points: Make, training: Training | None, at: int
+    points: Make, training: Variation | None, at: int
 ) -> None:
     rack, task = Rack(), points()
     first = halved(shelved(task, rack).learner(soup.Meter()))
@@ -342,13 +344,17 @@ def test_the_key_is_all_that_a_training_depends_on_and_nothing_else(points: Make
         key(horizon=16),
         *(
             key(training=training)
-            for training in (Training(), Training(rate=2.0), Training(weight_decay=0.0))
+            for training in (
+                Variation(),
+                Variation(rate=2.0),
+                Variation(weight_decay=0.0),
+            )
         ),
         *(
             key(training=training)
-            for training in (Training(label_smoothing=0.1), Training(subset=0.5))
+            for training in (Variation(label_smoothing=0.1), Variation(subset=0.5))
         ),
-        key(training=Training(seed=1)),
+        key(training=Variation(seed=1)),
         key(replace(task, seed=1)),
         key(points(rate=0.04)),
         key(points(batch=4)),
@@ -384,7 +390,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_outcome_and_bill(
     def work(task: CourseTask) -> ModuleLearner:
         learner = task.learner(soup.Meter())
         for target in (0.3, 0.6):
-            learner.complete(Training(rate=2.0, seed=1) if target > 0.5 else None, at=1)
+            learner.complete(Variation(rate=2.0, seed=1) if target > 0.5 else None, at=1)
             learner.note("validation", learner.evaluate())
             learner.apply_mask(prune(magnitude(learner), learner.mask, target))
             learner.restore(learner.origin)

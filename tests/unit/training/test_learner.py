@@ -13,7 +13,7 @@ from instant_soup.core.errors import ScopeError, TrainingError
 from instant_soup.core.prune import prune
 from instant_soup.core.rounding import rounding
 from instant_soup.core.score import magnitude
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.tasks import CourseTask
 from instant_soup.training import optim
 from instant_soup.training.learner import ModuleLearner
@@ -51,7 +51,7 @@ def halved(learner: ModuleLearner) -> soup.Mask:
 
 def briefs(**training: Any) -> list[Brief]:
     return [
-        Brief(2, Training(seed=seed, rate=2.0, subset=0.5, **training))
+        Brief(2, Variation(seed=seed, rate=2.0, subset=0.5, **training))
         for seed in range(2)
     ]
 
@@ -193,7 +193,7 @@ def test_a_look_ahead_trains_under_the_mask_at_a_multiple_of_the_current_rate(
     rates = []
     for factor in (1.0, 2.0):
         (there,) = learner.look_ahead(
-            [Brief(1, Training(rate=factor, seed=0))], lambda scout: scout.weights()
+            [Brief(1, Variation(rate=factor, seed=0))], lambda scout: scout.weights()
         )
         name = next(iter(learner.mask))
         moved = (there[name] - learner.weights()[name]).abs()

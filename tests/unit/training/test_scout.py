@@ -1,4 +1,4 @@
-"""Look-aheads that are sent away, over a crew that packs and unpacks all that passes but stays in this process."""
+"""Look-aheads that are sent away, over workers that pack and unpack all that passes but stays in this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import instant_soup as soup
 from instant_soup.core.errors import BudgetSpent, EngineError, TrainingError
 from instant_soup.core.prune import prune
 from instant_soup.core.score import magnitude
-from instant_soup.core.task import Base, Brief, Learner, Training
+from instant_soup.core.task import Base, Brief, Learner, Variation
 from instant_soup.engine import wire
 from instant_soup.soup.denoiser import Protocols
 from instant_soup.tasks import CourseTask
@@ -21,8 +21,8 @@ from instant_soup.training.scout import Scout
 
 Make = Callable[..., CourseTask]
 BRIEFS = [
-    Brief(2, Training(rate=2.0, seed=1)),
-    Brief(3, Training(subset=0.5, label_smoothing=0.1, seed=2)),
+    Brief(2, Variation(rate=2.0, seed=1)),
+    Brief(3, Variation(subset=0.5, label_smoothing=0.1, seed=2)),
 ]
 
 
@@ -49,7 +49,7 @@ class Nearby:
 
 
 def afar(task: CourseTask, scouts: int = 2) -> CourseTask:
-    return replace(task, crew=Nearby(task, scouts))  # type: ignore[arg-type]
+    return replace(task, workers=Nearby(task, scouts))  # type: ignore[arg-type]
 
 
 def weights(learner: Learner) -> Any:
@@ -138,7 +138,7 @@ def test_the_optimisers_memory_travels_only_where_it_is_carried_on(points: Make)
     learner = after_some(task := afar(points()))
     list(learner.look_ahead(BRIEFS, weights))
     list(learner.look_ahead([replace(BRIEFS[0], carry_optimizer=True)], weights))
-    plain, carrying = task.crew.moved  # type: ignore[union-attr]
+    plain, carrying = task.workers.moved  # type: ignore[union-attr]
     size = sum(tensor.nbytes for tensor in learner.view().values())
     assert plain < carrying - 1.9 * size
 
@@ -173,7 +173,7 @@ def test_a_scout_of_another_model_refuses(points: Make) -> None:
         other(snapshot, (BRIEFS[0], weights))
 
 
-def test_a_crew_serves_other_seeds_and_other_regimes_of_its_course_too(
+def test_workers_serve_other_seeds_and_other_regimes_of_its_course_too(
     points: Make,
 ) -> None:
     method, task = (
@@ -197,7 +197,7 @@ def test_a_scout_that_failed_stands_where_it_stood(points: Make) -> None:
     scout = Scout(task.course)
     snapshot = after_some(task).snapshot(carry=False)
     with pytest.raises(TrainingError):
-        scout(snapshot, (Brief(1, Training(rate=float("nan"), seed=0)), _diverged))
+        scout(snapshot, (Brief(1, Variation(rate=float("nan"), seed=0)), _diverged))
     (seen, _), (fresh, _) = (
         one(snapshot, (BRIEFS[0], weights)) for one in (scout, Scout(task.course))
     )

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import instant_soup as soup
 from instant_soup.core.prune import prune
 from instant_soup.core.score import chance, curved, magnitude
-from instant_soup.core.task import Brief, Training
+from instant_soup.core.task import Brief, Variation
 from instant_soup.tasks import CourseTask
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.order import Order
@@ -245,9 +245,9 @@ def test_the_next_leg_has_moments_of_its_own(points: Make) -> None:
     learner = task.learner(soup.Meter())
     learner.complete()
     learner.restore(learner.origin)
-    learner.complete(Training(seed=3, rate=0.5))
+    learner.complete(Variation(seed=3, rate=0.5))
     alone = task.learner(soup.Meter())
-    alone.complete(Training(seed=3, rate=0.5))
+    alone.complete(Variation(seed=3, rate=0.5))
     assert equal(learner.second_moments(), alone.second_moments())
 
 
@@ -304,7 +304,7 @@ def test_a_look_ahead_scores_by_its_own_moments_and_leaves_no_trace(
     learner.train(3)
     before, scores = dict(learner.second_moments()), dict(curved(learner))
     looks = [
-        Brief(2, Training(rate=2.0, seed=seed), carry_optimizer=carry) for seed in (0, 1)
+        Brief(2, Variation(rate=2.0, seed=seed), carry_optimizer=carry) for seed in (0, 1)
     ]
     first, second = learner.look_ahead(looks, lambda scout: dict(curved(scout)))
     assert not equal(first, second)

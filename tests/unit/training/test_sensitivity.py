@@ -16,7 +16,7 @@ from instant_soup.core.errors import BudgetSpent, TrainingError
 from instant_soup.core.prune import prune
 from instant_soup.core.rounding import rounding
 from instant_soup.core.score import magnitude
-from instant_soup.core.task import Brief, Sample, Training
+from instant_soup.core.task import Brief, Sample, Variation
 from instant_soup.tasks import CourseTask
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.sample import balanced
@@ -139,7 +139,7 @@ def test_scoring_leaves_no_trace(
         assert plain.evaluate() == scorer.evaluate()
         assert plain.loss() == scorer.loss()
         look: Any = lambda scout: scout.weights()  # noqa: E731
-        briefs = [Brief(2, Training(seed=1))]
+        briefs = [Brief(2, Variation(seed=1))]
         (there,), (other) = (
             plain.look_ahead(briefs, look),
             next(scorer.look_ahead(briefs, look)),

@@ -77,7 +77,8 @@ def test_what_is_here_of_a_mask_is_some_rows_of_it() -> None:
         {"a": torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) < 0.5},
     )
     parts: list[Tensor] = [
-        whole.cut(Shards({"a": rows}, Played()))["a"] for rows in ((0, 2), (2, 2), (2, 5))
+        whole.shard(Shards({"a": rows}, Played()))["a"]
+        for rows in ((0, 2), (2, 2), (2, 5))
     ]
     assert [tuple(part.shape) for part in parts] == [(2, 3), (0, 3), (3, 3)]
     assert torch.equal(torch.cat(parts), whole["a"])
