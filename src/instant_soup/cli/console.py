@@ -6,6 +6,7 @@ newline and no half of a surrogate pair takes effect. What a terminal cannot enc
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -20,6 +21,21 @@ from ..core.printable import FALLBACK, fitting, printable
 # columns of what is no terminal: nothing is cut for who reads on by program
 BROAD = 10_000
 NARROW = 80  # columns of a terminal below which tables leave out what can be done without
+
+
+_HUSHED = {
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # those of transformers, too
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+"""What libraries are told, before they are imported, so that their bars and remarks do not mix with ours."""
+
+
+def hush() -> None:
+    """Have other libraries draw no bars and make no remarks, unless the environment says otherwise already."""
+    for variable, value in _HUSHED.items():
+        os.environ.setdefault(variable, value)
 
 
 def ready_streams() -> None:

@@ -22,7 +22,7 @@ from . import (
     transfer,
 )
 from .app import app, first_rank, is_full
-from .console import complain, ready_streams
+from .console import complain, hush, ready_streams
 
 __all__ = [
     "app", "checkpoint", "evidence", "export", "hub", "main", "names", "recipe", "run", "sweep", "ticket", "tickets",
@@ -35,6 +35,7 @@ def main() -> None:
     from ..engine.memory import keep_freed_memory
 
     switch_off()
+    hush()
     keep_freed_memory()
     ready_streams()
     with contextlib.ExitStack() as quiet:

@@ -335,3 +335,16 @@ def test_flags_that_clash_are_an_error_of_their_own(call: Call) -> None:
 
     assert not issubclass(UsageError, StoreError)
     assert call("compare", "--csv", "--latex").exit_code == 2
+
+
+def test_other_libraries_draw_no_bars_unless_the_environment_wants_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "info")
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    monkeypatch.setenv("HF_DATASETS_DISABLE_PROGRESS_BARS", "")
+    console.hush()
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
