@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..core.errors import DataError, nearest
+from ..core.table import Table
 from .labels import MOST, are_hidden, classes_of, numbered, of_benchmark, scored
 from .source import Data, Splits, Tables, cut, halved, origin, read, splits
 
@@ -60,7 +60,8 @@ _ONE, _PAIR = ("sentence",), ("sentence1", "sentence2")
 _FOLLOWS = ("entailment", "not_entailment")
 _TWO_FIGURES = ("accuracy", "f1")
 
-GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
+GLUE_TASKS: Mapping[str, TextSpec] = Table(
+    "task",
     {
         "glue/cola": _glue(
             "cola",
@@ -91,7 +92,7 @@ GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
         "glue/qnli": _glue("qnli", (104743, 5463), ("question", "sentence"), _FOLLOWS),
         "glue/rte": _glue("rte", (2490, 277), _PAIR, _FOLLOWS),
         "glue/wnli": _glue("wnli", (635, 71), _PAIR, ("not_entailment", "entailment")),
-    }
+    },
 )
 
 

@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core.budget import Meter, Pulse
+from ..core.kinds import checked
 from ..core.printable import fitting, printable
 from ..tasks import CourseTask
 from .sizes import Sizes
 
 
 @contextmanager
+@checked
 def progress(
     task: CourseTask, title: str = "", *, console: Console | None = None
 ) -> Iterator[Meter]:
