@@ -1,13 +1,14 @@
 """Kills at random moments, with files damaged between: the same files in the end, or a refusal that names the file.
 
-    python benchmarks/kills.py --kills 200
+    python benchmarks/kills.py --kills 200 --out results/kills.json
     python benchmarks/kills.py --kind prune --kills 50 --seed 3
 
 Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left.
 After half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let
 through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
 the damaged file; what it says is done then, and the work goes on. An export that is there is whole, and not written
-again. Prints a line a kind; ends with code 1 if anything else came.
+again. Nothing half-written is left in a folder whose work went on to its end. Prints a line a kind, and writes the
+counts into a file, on top of those that are there; ends with code 1 if anything else came.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 from instant_soup.cli.main import main as command_line
 from instant_soup.core.ticket import Ticket
 from instant_soup.models import tiny
+from instant_soup.runs.environment import environment
+from instant_soup.store.locks import Locks
+from instant_soup.store.plain import read_sealed, write_sealed
 from instant_soup.store.store import Store
 
 RECIPE = """
@@ -41,7 +46,7 @@ columns = ["sentence"]
 folder = "{data}"
 validation = 0.25
 [training]
-steps = 60
+steps = 24
 batch = 8
 rate = 1e-3
 precision = "float32"
@@ -71,7 +76,10 @@ engine = "processes"
 workers = 2
 """
 
-REFUSED = 2  # exit code of a command that says what is wrong
+REFUSED = (
+    2,
+    3,
+)  # exit codes of a command that says what is wrong, or what failed of a sweep
 
 
 TRAINED = ("*/ticket.safetensors", "*/model.safetensors")
@@ -107,8 +115,8 @@ KINDS = {
     "sweep": Kind(
         ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        60,
-        ("shelf/*.safetensors", "*/draw/*", "*/train/*"),
+        10,
+        ("shelf/*/*.safetensors", "*/draw/*", "*/train/*"),
     ),
     "processes": Kind(
         ("run", "processes.toml", "--out", "OUT", "--quiet"),
@@ -117,14 +125,14 @@ KINDS = {
         ("*/draw/*", "*/train/*"),
     ),
     "prune": Kind(
-        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 40, ("*",)
+        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 85, ("*",)
     ),
     "export": Kind(
         (
             "export", "drawn/ticket.safetensors", "--to", "hf", "--model", "model", "-o", "OUT"
         ),
         WEIGHTS,
-        30,
+        35,
         goes_on=False,
     ),
 }  # fmt: skip
@@ -140,6 +148,14 @@ class Count:
     same: int = 0
     wrong: int = 0
 
+    def add(self, more: Count) -> None:
+        """Count what another counted, too."""
+        self.kills += more.kills
+        self.damages += more.damages
+        self.refusals += more.refusals
+        self.same += more.same
+        self.wrong += more.wrong
+
 
 def main() -> None:
     """Try every kind as often as asked for."""
@@ -147,7 +163,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="of all kinds together")
     parser.add_argument("--kind", choices=sorted(KINDS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a JSON file for the counts")
     options = parser.parse_args()
+    out = options.out and options.out.resolve()
 
     dice = random.Random(options.seed)
     # a run keeps its place after every step, so that there is something to damage
@@ -163,9 +181,12 @@ def main() -> None:
             "prepare.log"
         ).read_text()
         for name in kinds:
-            count = tried(
-                KINDS[name], round(options.kills * KINDS[name].share / total), dice
-            )
+            wanted = round(options.kills * KINDS[name].share / total)
+            count = Count()
+            for more in tried(KINDS[name], wanted, dice):
+                count.add(more)
+                if out:
+                    note(out, name, more, options.seed)
             all_wrong += count.wrong
             print(
                 f"{name:10} {count.kills:4} kills, {count.damages:4} files damaged:"
@@ -174,6 +195,24 @@ def main() -> None:
                 flush=True,
             )
     sys.exit(1 if all_wrong else 0)
+
+
+def note(out: Path, name: str, more: Count, seed: int) -> None:
+    """Write down what became of one kind, on top of what is known."""
+    # several of these may be at work
+    with Locks(out.parent).hold(out.name):
+        kinds = read_sealed(out)["kinds"] if out.exists() else {}
+        before = kinds.get(name, {"seeds": []})
+        count = Count(**{field: before.get(field, 0) for field in asdict(more)})
+        count.add(more)
+        seeds = sorted({*before["seeds"], seed})
+        kinds[name] = {**asdict(count), "seeds": seeds}
+
+        totals = Count()
+        for known in kinds.values():
+            totals.add(Count(**{field: known[field] for field in asdict(more)}))
+        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
+        write_sealed(out, {"kinds": kinds, "all": asdict(totals), "made": made})
 
 
 def prepare() -> None:
@@ -210,9 +249,9 @@ def called(*command: str) -> None:
             raise
 
 
-def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
-    """Kill one kind of work so often."""
-    count = Count()
+def tried(kind: Kind, kills: int, dice: random.Random) -> Iterator[Count]:
+    """Kill one kind of work so often; what became of it each time that it was let through to its end."""
+    done = 0
     undisturbed = Path("undisturbed")
     shutil.rmtree(undisturbed, ignore_errors=True)
     began = time.monotonic()
@@ -221,17 +260,21 @@ def tried(kind: Kind, kills: int, dice: random.Random) -> Count:
     wanted = digests(undisturbed, kind.outcome)
     assert wanted, "nothing to compare"
 
-    while count.kills < kills:
+    while done < kills:
+        count = Count()
         out = Path("killed")
         shutil.rmtree(out, ignore_errors=True)
-        for _ in range(dice.randint(1, 4)):
+        for _ in range(dice.randint(1, 6)):
             kill(kind, out, length * dice.uniform(0.05, 0.9), dice, count)
         go_on(kind, out, None, count)
-        if digests(out, kind.outcome) == wanted:
-            count.same += 1
-        else:
+        if digests(out, kind.outcome) != wanted:
             wrong(count, f"{kind.command[0]}: other files than undisturbed")
-    return count
+        elif litter(out):
+            wrong(count, f"{kind.command[0]}: left {litter(out)}")
+        else:
+            count.same += 1
+        done += count.kills
+        yield count
 
 
 def kill(kind: Kind, out: Path, after: float, dice: random.Random, count: Count) -> None:
@@ -260,11 +303,11 @@ def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
         return
 
     # killed between the last rename and its end: what is there is whole, and is not overwritten
-    if code == REFUSED and "exists already" in text and not kind.goes_on:
+    if code in REFUSED and "exists already" in text and not kind.goes_on:
         return
 
     # a long path is broken over lines
-    if code == REFUSED and damaged and damaged.name in "".join(text.split()):
+    if code in REFUSED and damaged and damaged.name in "".join(text.split()):
         count.refusals += 1
         if "begin again" in text:
             shutil.rmtree(out)
@@ -318,6 +361,11 @@ def digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
         str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
         for path in matching(folder, patterns)
     }
+
+
+def litter(folder: Path) -> list[str]:
+    """What is half-written in *folder*."""
+    return [str(path) for path in folder.rglob(".*")]
 
 
 def start(task: Callable[[], object], log: Path, *, group: bool = False) -> int:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def main() -> None:
         ]
         recipe = Recipe.read(options.recipe, changes)
         task = build(recipe)
-        for row in (*ends_and_snapshots(task, recipe), *branches(task, recipe)):
+        for row in chain(ends_and_snapshots(task, recipe), branches(task, recipe)):
             whose = {"task": recipe.task.name, "sparsity": recipe.sparsity, "seed": seed}
             added(options.out, {**whose, **row})
 
@@ -103,9 +104,15 @@ def branches(task: CourseTask, recipe: Recipe) -> Iterator[Row]:
 
         same = Protocols(rate=(1.0, 1.0), weight_decay=(0.1, 0.1), subset=(0.5, 0.5))
         looks = briefs(2, steps, same, learner.seed("branches"), carry_optimizer=True)
-        learner.advance(mean(list(learner.look_ahead(looks, Learner.weights))), steps)
+        reached = list(learner.look_ahead(looks, weights_of))
+        learner.advance(mean(reached), steps)
         learner.train(learner.horizon - learner.steps_taken)
         yield judged(f"branches of {length:.0%} at {start:.0%}", learner)
+
+
+def weights_of(learner: Learner) -> Weights:
+    """What a branch has reached."""
+    return learner.weights()
 
 
 def cut(learner: Learner, sparsity: float) -> None:

@@ -8,9 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from instant_soup.store.plain import read_sealed
+
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"\| (?P<figure>\d+(?:\.\d+)?) \| `(?P<record>results/[^`]*\.json)` \|")
 PAGES = ("docs/language-models.md",)
+TRIED = {
+    "kills": (
+        "{kills} kills at random moments, {damages} files damaged between: {same} times the same files as undisturbed, "
+        "{refusals} refusals that name the file, {wrong} of anything else"
+    ),
+    "hostile": (
+        "{inputs} odd inputs: {faults} faults, {lost} files lost, {strays} written where none was asked for, "
+        "{connections} connections"
+    ),
+}
+"""How README says what a record of attacks counts."""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -22,3 +35,27 @@ def test_a_figure_beside_its_record_is_that_of_the_record(page: str) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         digits = len(row["figure"].partition(".")[2])
         assert row["figure"] == f"{record['test'][record['metric']]:.{digits}f}", path
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_readme_says_the_counts_of_the_attacks_that_were_tried(name: str) -> None:
+    record = read_sealed(ROOT / "results" / f"{name}.json")
+    counts = {name: f"{count:,}" for name, count in record["all"].items()}
+    row = f"{TRIED[name].format(**counts)} | `results/{name}.json` |"
+    assert row in (ROOT / "README.md").read_text(encoding="utf-8"), row
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_what_a_record_of_attacks_counts_in_all_is_the_sum_of_its_kinds(
+    name: str,
+) -> None:
+    record = read_sealed(ROOT / "results" / f"{name}.json")
+    for count, total in record["all"].items():
+        assert total == sum(kind[count] for kind in record["kinds"].values())
+
+
+def test_what_must_never_happen_never_did() -> None:
+    kills = read_sealed(ROOT / "results" / "kills.json")["all"]
+    hostile = read_sealed(ROOT / "results" / "hostile.json")["all"]
+    never = [hostile[count] for count in ("faults", "lost", "strays", "connections")]
+    assert [kills["wrong"], *never] == [0] * 5

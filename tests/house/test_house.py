@@ -115,7 +115,7 @@ def test_every_committed_record_belongs_to_its_recipe() -> None:
 def test_records_of_transfers_in_the_tree_are_whole() -> None:
     from instant_soup.evidence import transfers
 
-    for record in transfers.records(ROOT / "results"):
+    for record in transfers.transfer_records(ROOT / "results"):
         assert record.source.recipe, record.key
         assert record.ticket.kept == round(
             (1 - record.source.sparsity) * record.ticket.prunable

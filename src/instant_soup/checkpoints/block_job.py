@@ -101,7 +101,7 @@ class Job:
     def window_of(self, config: Any) -> int:
         """How many tokens a window has for the model of *config*. Raises DataError where the model cannot read them."""
         longest = decoder.positions(config)
-        window = self.window or min(decoder.MOST, longest)
+        window = self.window or min(decoder.WINDOW_LIMIT, longest)
         if not 2 <= window <= longest:
             raise DataError(
                 f"a window has {window:,} tokens, and the model reads 2 to {longest:,}; set --window in between"

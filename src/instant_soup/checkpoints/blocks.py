@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from ..core.errors import StoreError
 from ..core.files import write, write_text
 from ..core.prune import shares, survivors
 from ..core.scope import Scope
@@ -31,7 +32,7 @@ from .block_job import Job
 from .checkpoint import INDEX
 from .job import alone
 from .masks import Masks, write_ticket
-from .passed import begun, facts, kept_by_shards, note
+from .passed import Passed, facts, kept_by_shards
 from .rest import copy_the_rest
 from .skeleton import Skeleton
 from .spill import Spill, save
@@ -96,11 +97,14 @@ def prune_blocks(
     parts = shares(scope, {name: scope.numel(name) for name in scope}, kept)
     batches = _batches(source, job, skeleton.model) if job.calibrated else []
 
-    with alone(folder, source):
-        done = begun(folder, facts(source, skeleton.checkpoint, asdict(job)))
-        if done is not None:
-            work = _Work(skeleton, folder, job, parts, watch)
-            work.carry_out(batches, done)
+    shards = shards_of(folder, len(blocks_of(skeleton.model, scope)))
+    with alone(folder, source, [shard.name for shard in shards]):
+        _refuse_link(folder / FLOW)
+        asked = facts(source, skeleton.checkpoint, asdict(job))
+        passed = Passed.begun(folder, asked)
+        if passed.blocks is not None:
+            work = _Work(skeleton, folder, shards, job, parts, passed, watch)
+            work.carry_out(batches, passed.blocks)
             _finish(work, source)
 
         if ticket is not None:
@@ -115,8 +119,8 @@ def prune_blocks(
             )
 
         # only now: a call that is stopped while it writes the ticket has to find the masks again
-        if done is not None:
-            note(folder, "all")
+        if passed.blocks is not None:
+            passed.end()
         shutil.rmtree(folder / FLOW, ignore_errors=True)
         return Streamed(folder, scope, kept_by_shards(folder))
 
@@ -127,17 +131,14 @@ class _Work:
 
     skeleton: Skeleton
     folder: Path
+    shards: Sequence[Path]
     job: Job
     parts: Mapping[str, int]
+    passed: Passed
     watch: Watch
 
     def __post_init__(self) -> None:
         self.blocks = blocks_of(self.skeleton.model, self.skeleton.scope)
-
-    def shard(self, number: int) -> Path:
-        """Where the shard of a block is, or, after the last block, that of the rest."""
-        count = len(self.blocks) + 1
-        return self.folder / f"model-{number + 1:05d}-of-{count:05d}.safetensors"
 
     def carry_out(self, batches: list[Tensor], done: int) -> None:
         """Cut and write each block that was not passed yet."""
@@ -148,7 +149,7 @@ class _Work:
         for number, block in enumerate(self.blocks[done:], done):
             with self._hold(block):
                 self._cut(number, block, {})
-            note(self.folder, number + 1)
+            self.passed.note(number + 1)
 
     def _cut_by_inputs(self, batches: list[Tensor], done: int) -> None:
         spill = Spill(self.folder / FLOW, done)
@@ -171,7 +172,7 @@ class _Work:
                 self.skeleton.drop(self.skeleton.outside)
             if number:
                 # what went into this block is on disk, so the one before is passed for good
-                note(self.folder, number)
+                self.passed.note(number)
             self._cut(number, self.blocks[number], statistics)
 
     @contextmanager
@@ -198,7 +199,9 @@ class _Work:
         Masks(self.folder / FLOW).put(number, kept)
         counts = {name: int(flags.sum()) for name, flags in kept.items()}
         metadata = {"kept": json.dumps(counts), "format": "pt"}
-        write(self.shard(number), partial(save, shard, metadata))
+        self.skeleton.checkpoint.refuse_changes()
+        write(self.shards[number], partial(save, shard, metadata))
+        self.passed.wrote(self.shards[number])
         self.watch("block", number + 1, len(self.blocks))
 
     def _cut_matrix(
@@ -220,13 +223,29 @@ class _Work:
         return pruned, flags
 
 
+def shards_of(folder: Path, blocks: int) -> list[Path]:
+    """Where the shard of each block is, and last that of what is in no block."""
+    count = blocks + 1
+    return [
+        folder / f"model-{number:05d}-of-{count:05d}.safetensors"
+        for number in range(1, count + 1)
+    ]
+
+
+def _refuse_link(flow: Path) -> None:
+    if flow.is_symlink():
+        raise StoreError(
+            f"{flow} is a symbolic link, and it would be written to; choose another folder"
+        )
+
+
 def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
     """The windows to calibrate on, in micro-batches."""
     with loading(str(source), "put the tokenizer beside the checkpoint"):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
     config: Any = model.config
-    decoder.check_vocabulary(tokenizer, config.get_text_config().vocab_size, str(source))
+    decoder.check_token_count(tokenizer, config.get_text_config().vocab_size, str(source))
 
     window = job.window_of(config)
     windows = calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
@@ -241,13 +260,15 @@ def _finish(work: _Work, source: Path) -> None:
     places: dict[str, str] = {}
     for number, block in enumerate(work.blocks):
         for name in skeleton.of_block(block):
-            places[skeleton.names[name]] = work.shard(number).name
+            places[skeleton.names[name]] = work.shards[number].name
 
     rest = {
         name: checkpoint[name].contiguous() for name in checkpoint if name not in places
     }
-    last = work.shard(len(work.blocks))
+    checkpoint.refuse_changes()
+    last = work.shards[-1]
     write(last, partial(save, rest, {"format": "pt"}))
+    work.passed.wrote(last)
     places |= dict.fromkeys(rest, last.name)
 
     # the index last: with it the folder reads as a checkpoint

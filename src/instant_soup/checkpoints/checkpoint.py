@@ -114,6 +114,11 @@ class Checkpoint(Mapping[str, Tensor]):
                 f"{file} was changed meanwhile; begin again when nobody writes to it any more"
             )
 
+    def refuse_changes(self) -> None:
+        """Raise DataError unless every shard is as it was when it was looked over."""
+        for file in self.files:
+            self.refuse_change(file)
+
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.parts:
             raise unknown("tensor", str(name), self.parts)

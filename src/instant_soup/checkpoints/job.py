@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any
 from zlib import crc32
 
 from ..core.errors import StoreError
-from ..core.files import write_text
+from ..core.files import forget, left_behind, write_text
+from ..core.places import real
 from ..core.stored import UNREADABLE
 from ..store.locks import Locks
 from ..store.plain import seal, sealed
+from .checkpoint import INDEX
 from .counts import Cut
 
 SCHEMA = 2
@@ -129,17 +131,25 @@ def checksum_of(path: Path) -> int:
 
 
 @contextmanager
-def alone(folder: Path, source: Path) -> Iterator[None]:
+def alone(folder: Path, source: Path, files: Collection[str]) -> Iterator[None]:
     """Be the only job that writes into *folder*, in which there is nothing but what such jobs write.
+
+    What killed jobs left half-written there is removed: of *files*, and of whatever goes with them.
 
     Raises StoreError where somebody else is at it, or it holds something else.
     """
-    if folder.resolve() in (source.resolve(), source.resolve().parent):
+    if real(folder) in (real(source), real(source).parent):
         raise StoreError(
             f"{folder} is where the source is; choose another folder to write to"
         )
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is no folder; choose another name to write to")
+
+    for name in files:
+        if name.startswith(RECORD) or name == INDEX:
+            raise StoreError(
+                f"the shard {name!r} has the name of a file that is written beside it; rename it"
+            )
 
     begun = (folder / RECORD).is_file()
     if folder.is_dir() and not begun and any(folder.glob("*.safetensors")):
@@ -159,6 +169,8 @@ def alone(folder: Path, source: Path) -> Iterator[None]:
             raise StoreError(
                 f"another process is at work in {folder}; wait for it, or choose another folder"
             )
+        beside = [path.name for path in source.glob("*")]
+        forget(left_behind(folder, [RECORD, INDEX, *files, *beside]))
         try:
             yield
         finally:

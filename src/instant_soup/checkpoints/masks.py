@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..core import bits
 from ..core.budget import Cost
 from ..core.errors import StoreError
-from ..core.files import write
 from ..core.mask import Mask
 from ..core.task import Base
 from ..core.ticket import Ticket
@@ -20,7 +17,7 @@ from ..core.weights import Lazy, digest
 from .checkpoint import Checkpoint
 from .passed import kept_by_shards
 from .skeleton import Skeleton, aligned
-from .spill import save
+from .spill import keep, kept
 
 
 class Masks:
@@ -29,17 +26,17 @@ class Masks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put(self, number: int, kept: dict[str, Tensor]) -> None:
+    def put(self, number: int, flags_by_name: dict[str, Tensor]) -> None:
         """Write which weights of a block are kept: a bool tensor for each of its matrices."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        packed = {name: bits.pack(flags.cpu()) for name, flags in kept.items()}
-        write(self._folder / f"mask-{number}.safetensors", partial(save, packed, {}))
+        packed = {name: bits.pack(flags.cpu()) for name, flags in flags_by_name.items()}
+        keep(self._folder / f"mask-{number}.safetensors", packed)
 
     def whole(self) -> dict[str, Tensor]:
         """The packed masks of all blocks that have been put."""
         packed: dict[str, Tensor] = {}
         for path in sorted(self._folder.glob("mask-*.safetensors")):
-            packed |= load_file(path)
+            packed |= kept(path)
         return packed
 
 
@@ -82,8 +79,8 @@ def write_ticket(
 
 def _check_written(path: Path, folder: Path) -> None:
     """Refuse to go on unless the ticket at *path* keeps as many weights of each matrix as the shards of *folder*."""
-    kept = kept_by_shards(folder)
-    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == kept:
+    by_shards = kept_by_shards(folder)
+    if path.is_file() and dict(Ticket.load(path).mask.kept_by_name) == by_shards:
         return
     raise StoreError(
         f"{folder} was finished without a ticket, and which weights it kept is no longer known; "

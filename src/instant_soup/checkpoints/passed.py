@@ -4,54 +4,114 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..core.errors import StoreError
 from ..core.files import write_text
-from ..core.stored import header
+from ..core.stored import UNREADABLE, header
+from ..store.plain import seal, sealed
 from .checkpoint import Checkpoint
-from .job import RECORD
+from .job import RECORD, checksum_of
+
+SCHEMA = 2
+_ENDED = "all"
+
+
+@dataclass
+class Passed:
+    """How far a job is.
+
+    Attributes:
+        folder: where its shards are.
+        asked: what was asked for, and of which files.
+        blocks: how many were passed; None where the job has ended.
+        shards: the CRC-32 of each shard that was written; none of jobs that an earlier version began.
+    """
+
+    folder: Path
+    asked: Mapping[str, Any]
+    blocks: int | None = 0
+    shards: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, folder: Path, asked: Mapping[str, Any]) -> Self:
+        """How far an earlier call came, or a job that begins now.
+
+        Raises StoreError where it was another job, its record was damaged, or a shard of it.
+        """
+        record = folder / RECORD
+        if not record.is_file():
+            begins = cls(folder, asked)
+            begins._note()
+            return begins
+
+        try:
+            told = json.loads(record.read_text(encoding="utf-8"))
+            before = dict(told["blocks"])
+            blocks = None if told["passed"] == _ENDED else int(told["passed"])
+            # schema 1 noted none, and no checksum of itself
+            shards = {str(name): int(crc) for name, crc in told.get("shards", {}).items()}
+            whole = told["schema"] == 1 or sealed(told)
+        except UNREADABLE as reason:
+            raise StoreError(
+                f"{record} is of another job or not readable ({reason!r}); choose another folder"
+            ) from reason
+        if not whole:
+            raise StoreError(
+                f"{record} does not match its checksum; delete {folder} and begin again"
+            )
+
+        for name, value in asked.items():
+            if before.get(name) != value:
+                raise StoreError(
+                    f"{folder} was begun with {name} {before.get(name)!r}, and now it is {value!r}; "
+                    f"choose another folder, or delete this one"
+                )
+
+        goes_on = cls(folder, asked, blocks, shards)
+        goes_on._refuse_damage()
+        return goes_on
+
+    def wrote(self, shard: Path) -> None:
+        """Take down what a shard holds, for the next note."""
+        self.shards[shard.name] = checksum_of(shard)
+
+    def note(self, blocks: int) -> None:
+        """Remember how many blocks are passed."""
+        self.blocks = blocks
+        self._note()
+
+    def end(self) -> None:
+        """Remember that the job has ended."""
+        self.blocks = None
+        self._note()
+
+    def _note(self) -> None:
+        facts = {
+            "schema": SCHEMA,
+            "blocks": dict(self.asked),
+            "passed": _ENDED if self.blocks is None else self.blocks,
+            "shards": self.shards,
+        }
+        write_text(self.folder / RECORD, json.dumps(seal(facts)))
+
+    def _refuse_damage(self) -> None:
+        for name, checksum in self.shards.items():
+            path = self.folder / name
+            if path.is_symlink() or not path.is_file() or checksum_of(path) != checksum:
+                raise StoreError(
+                    f"{path} is not as it was written; delete {self.folder} and begin again"
+                )
 
 
 def facts(source: Path, checkpoint: Checkpoint, job: Mapping[str, Any]) -> dict[str, Any]:
     """What a job is known by: *job*, what was asked for, and of which files."""
     files = []
-    for file in checkpoint.files:
-        state = file.stat()
-        files.append([file.name, state.st_size, state.st_mtime_ns])
+    for file, state in checkpoint.states.items():
+        files.append([file.name, state.size, state.modified])
     return {"source": source.resolve().name, "files": files, **job}
-
-
-def begun(folder: Path, asked: Mapping[str, Any]) -> int | None:
-    """How many blocks an earlier call passed; None where it has ended. Raises StoreError where it was another job."""
-    record = folder / RECORD
-    if not record.is_file():
-        write_text(record, json.dumps({"schema": 1, "blocks": asked, "passed": 0}))
-        return 0
-
-    try:
-        told = json.loads(record.read_text(encoding="utf-8"))
-        before, passed = dict(told["blocks"]), told["passed"]
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise StoreError(
-            f"{record} is of another job or not readable ({reason!r}); choose another folder"
-        ) from reason
-
-    for name, value in asked.items():
-        if before.get(name) != value:
-            raise StoreError(
-                f"{folder} was begun with {name} {before.get(name)!r}, and now it is {value!r}; "
-                f"choose another folder, or delete this one"
-            )
-
-    return None if passed == "all" else int(passed)
-
-
-def note(folder: Path, passed: int | str) -> None:
-    """Remember how many blocks are passed."""
-    told = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    write_text(folder / RECORD, json.dumps({**told, "passed": passed}))
 
 
 def kept_by_shards(folder: Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..core.errors import DataError, ScopeError
-from ..core.files import half_written, write
+from ..core.files import write
 from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.prune import Across, cut_together, survivors
@@ -116,7 +116,7 @@ def prune_checkpoint(
         "exclude": list(exclude),
     }
 
-    with alone(folder, Path(source)):
+    with alone(folder, Path(source), [file.name for file in checkpoint.files]):
         job = PruneJob.begun(folder, asked)
         if job is None:
             cuts = _count(checkpoint, scope, groups, watch)
@@ -200,8 +200,7 @@ def _count(
             _all_of(pool, count, _on_disk(wanted))
             tally.close()
 
-    for file in checkpoint.files:
-        checkpoint.refuse_change(file)
+    checkpoint.refuse_changes()
     cuts = tally.cuts()
     return {name: cuts[name] for name in scope}
 
@@ -219,8 +218,6 @@ def _write_all(checkpoint: Checkpoint, job: PruneJob, watch: Watch) -> None:
             return
 
         new = job.folder / file.name
-        for left in half_written(new):
-            left.unlink(missing_ok=True)
         shard = _Shard(checkpoint, file, parts, job, told)
         write(new, shard.write)
         job.wrote(file.name, shard.checksum)

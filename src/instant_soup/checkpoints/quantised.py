@@ -10,7 +10,7 @@ import torch
 
 from ..core.errors import DataError
 from ..core.stored import Stored
-from ..models.complete import quantisation
+from ..models.checks import quantisation
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 SIGNS = frozenset(

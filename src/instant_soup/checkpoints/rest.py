@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from ..core.errors import StoreError
 from ..core.files import write
+from ..core.places import real
 from .checkpoint import INDEX
 
 WEIGHTS = (
@@ -33,6 +35,10 @@ def copy_the_rest(source: Path, folder: Path) -> None:
     """Copy configuration, tokenizer, index and the like, if they are not there yet. Raises StoreError."""
     for file in _beside(source):
         target = folder / file.relative_to(source)
+        if target.parent != folder and target.parent.is_symlink():
+            raise StoreError(
+                f"{target.parent} is a symbolic link, and it would be written to; choose another folder"
+            )
         if target.exists():
             continue
         if file.name == "config.json" and file.stat().st_size <= _MOST_CONFIG:
@@ -61,11 +67,12 @@ def _beside(source: Path) -> Iterator[Path]:
 
 def _inside(path: Path, source: Path) -> bool:
     """Whether *path* leads to a file of the checkpoint. In a hub's cache files are links to blobs beside snapshots."""
-    target = path.resolve()
-    homes = [source.resolve()]
-    if source.resolve().parent.name == "snapshots":
-        homes.append(source.resolve().parent.parent / "blobs")
-    return any(target.is_relative_to(home) for home in homes)
+    target = real(path)
+    home = real(source)
+    homes = [home]
+    if home.parent.name == "snapshots":
+        homes.append(home.parent.parent / "blobs")
+    return any(target.is_relative_to(place) for place in homes)
 
 
 def _put(content: bytes, new_file: Path) -> None:

@@ -47,7 +47,9 @@ class Skeleton:
             config._experts_implementation = "eager"
             with init_empty_weights(include_buffers=False):
                 make: Any = AutoModelForCausalLM
-                model = make.from_config(config, dtype=torch.float32)
+                model = make.from_config(
+                    config, dtype=torch.float32, trust_remote_code=False
+                )
 
         model.eval()
         prefix = f"{model.base_model_prefix}."

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from ..core.errors import DataError, StoreError
 from ..core.files import write
+from ..core.stored import header
 from .skeleton import aligned
 
 
@@ -36,7 +40,7 @@ class Spill:
         # this moves on when the last state of the next block is put, and a reader must not move with it
         passed = self._passed
         for number in range(self._count):
-            yield aligned(load_file(self._path(passed, number))["state"])
+            yield aligned(kept(self._path(passed, number))["state"])
 
     def __setitem__(self, number: int, state: Tensor) -> None:
         self._put(self._passed + 1, number, state)
@@ -46,8 +50,7 @@ class Spill:
             self._passed += 1
 
     def _put(self, passed: int, number: int, state: Tensor) -> None:
-        content = {"state": state.contiguous()}
-        write(self._path(passed, number), partial(save, content, {}))
+        keep(self._path(passed, number), {"state": state.contiguous()})
 
     def _path(self, passed: int, number: int) -> Path:
         return self._folder / f"{passed}-{number}.safetensors"
@@ -56,3 +59,37 @@ class Spill:
 def save(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
     """Write one safetensors file."""
     save_file(tensors, path, metadata)
+
+
+def keep(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write what the job itself reads again, with a checksum. Raises StoreError."""
+    metadata = {"crc32": str(_checksum(tensors))}
+    write(path, partial(save, tensors, metadata))
+
+
+def kept(path: Path) -> dict[str, Tensor]:
+    """What `keep` wrote. Raises StoreError, which names the file, where it is anything else."""
+    try:
+        parts, metadata = header(path)
+        tensors = {name: part.read() for name, part in parts.items()}
+        # an earlier version wrote none
+        whole = metadata.get("crc32") in (None, str(_checksum(tensors)))
+    except (DataError, OSError) as reason:
+        raise _damaged(path) from reason
+    if not whole:
+        raise _damaged(path)
+    return tensors
+
+
+def _damaged(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} is not as it was written; delete {path.parent.parent} and begin again"
+    )
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    checksum = 0
+    for name in sorted(tensors):
+        content = tensors[name].contiguous().flatten().view(torch.uint8).numpy().data
+        checksum = crc32(content, crc32(name.encode(), checksum))
+    return checksum

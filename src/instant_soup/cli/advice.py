@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
 
-SHORT = 2  # steps of a look-ahead that leave its mask where it was
-FEW = 100  # steps of T after which a pre-trained model has hardly begun to learn its task
+SHORT_LOOKAHEAD = 2  # steps of a look-ahead that leave its mask where it was
+# steps of T after which a pre-trained model has hardly begun to learn its task
+FEW_STEPS = 100
 
 
-def pointless(recipe: Recipe, horizon: int) -> Iterator[str]:
-    """Sentences on what *recipe* cannot show, with T of *horizon* steps."""
+def warnings_of(recipe: Recipe, horizon: int) -> Iterator[str]:
+    """Sentences on what a run of *recipe* cannot show, where T has *horizon* steps."""
     method = recipe.method
     steps = method.get("lookahead_steps")
 
-    if method.get("denoisers") and isinstance(steps, int) and steps <= SHORT:
+    if method.get("denoisers") and isinstance(steps, int) and steps <= SHORT_LOOKAHEAD:
+        noun = "steps" if steps > 1 else "step"
         yield (
-            f"look-aheads of {steps} step{'s' if steps > 1 else ''} hardly move a weight, so their masks are all but "
+            f"look-aheads of {steps} {noun} hardly move a weight, so their masks are all but "
             f"that of plain magnitude; give method.lookahead_steps 10 or more"
         )
 
-    if horizon < FEW or (recipe.training.epochs < 1 and recipe.training.steps is None):
+    # less than an epoch leaves examples unseen, however many steps it takes
+    is_part = recipe.training.epochs < 1 and recipe.training.steps is None
+    if horizon < FEW_STEPS or is_part:
         yield (
             f"T is {horizon} steps: the dense model itself has hardly learned its task by then, and what is pruned "
             f"from it tells little; set training.epochs or training.steps higher, or give more data"

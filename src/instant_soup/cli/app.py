@@ -95,43 +95,47 @@ FIRST_DAY = (
 """Commands in the order in which a newcomer meets them; others come after them."""
 
 
-def placed(
+def with_run_options(
     changes: list[str] | None,
     engine: str | None,
     workers: int | None,
     address: str | None,
 ) -> list[str]:
-    """*changes* with what the options say of where the work is done."""
+    """*changes* to a recipe, with those that the options on where work is done stand for."""
     options = {"engine": engine, "workers": workers, "address": address}
-    return [
-        *(changes or ()),
-        *(f"run.{name}={value}" for name, value in options.items() if value is not None),
-    ]
+    extended = list(changes or ())
+    # after the changes, so that an option has the last word over --set run.workers=2
+    for name, value in options.items():
+        if value is not None:
+            extended.append(f"run.{name}={value}")
+    return extended
 
 
 def check_models(recipes: Iterable[Recipe]) -> None:
-    """Refuse a misspelt path before the slow imports, and before a hub is asked for it. Raises DataError."""
+    """Raise DataError at a misspelt path to a model, before the slow imports and before a hub is asked for it."""
+    # each once: the cells of a sweep mostly share a model
     for model in dict.fromkeys(recipe.task.model for recipe in recipes):
         check_place(model)
 
 
-def free(path: Path, *, force: bool) -> None:
-    """Refuse to replace what is at *path* unless told to. Raises StoreError."""
+def refuse_replacing(path: Path, *, force: bool) -> None:
+    """Raise StoreError where something is at *path*, unless *force* allows to replace it."""
     if path.exists() and not force:
         raise StoreError(
             f"{path} is there already; give another name, or --force to replace it"
         )
 
 
-def put(ticket: Ticket, path: Path, *, force: bool) -> None:
-    """Write *ticket* to *path*; another one that is there already is replaced on request only. Raises StoreError."""
-    if not holds(path, lambda known: known.digest == ticket.digest):
-        free(path, force=force)
+def save_ticket(ticket: Ticket, path: Path, *, force: bool) -> None:
+    """Write *ticket* to *path*. Raises StoreError where another file is there, unless *force* allows to replace it."""
+    # the same ticket once more loses nothing, so a command can be repeated
+    if not holds_ticket(path, lambda known: known.digest == ticket.digest):
+        refuse_replacing(path, force=force)
     ticket.save(path)
 
 
-def holds(path: Path, expected: Callable[[Ticket], bool]) -> bool:
-    """Whether the file at *path* is a ticket as *expected*, so that nothing is lost when it is written again."""
+def holds_ticket(path: Path, expected: Callable[[Ticket], bool]) -> bool:
+    """Whether the file at *path* is a ticket, and the *expected* one."""
     from ..core.ticket import Ticket
 
     if not path.is_file():
@@ -143,8 +147,8 @@ def holds(path: Path, expected: Callable[[Ticket], bool]) -> bool:
 
 
 @contextmanager
-def going_on() -> Iterator[None]:
-    """Say on an interrupt that nothing is lost."""
+def resumable() -> Iterator[None]:
+    """Say on an interrupt in the block that the same command goes on from here."""
     try:
         yield
     except KeyboardInterrupt:
@@ -162,49 +166,54 @@ def is_full(error: BaseException) -> bool:
 
 
 class Guarded(typer.core.TyperGroup):
-    """Turns what goes wrong into one line and an exit code: 2 for bad input, 1 for a fault of ours."""
+    """Turns an error into one line and an exit code: 2 for bad input, 1 for a fault of ours."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except SoupError as error:
-            complain(str(error), _who())
+            complain(str(error), _rank_note())
             raise typer.Exit(2) from None
-        except (
-            typer.Exit,
-            typer.Abort,
-            KeyboardInterrupt,
-            BrokenPipeError,
-        ):  # the last: nobody reads on, as with head
+
+        # typer ends the command by these; a broken pipe means that nobody reads on, as with head
+        except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):
             raise
+
         except Exception as error:
+            # main says that a disk is full: it may also happen to help, and to output that is not yet written
             if is_full(error):
-                raise  # `main` says it, for help and what is still to be written too
-            if type(error).__module__.startswith(("click", "typer")) or os.environ.get(
-                "INSTANT_SOUP_TRACEBACK"
-            ):
                 raise
+            if isinstance(error, OSError) and error.filename is not None:
+                # a name that no file can have, no right to it, a loop of links
+                fault = f"{error.filename}: {error.strerror}; check the path"
+                complain(fault, _rank_note())
+                raise typer.Exit(2) from None
+            # typer tells wrong options itself, with the usage line
+            is_usage = type(error).__module__.startswith(("click", "typer"))
+            if is_usage or os.environ.get("INSTANT_SOUP_TRACEBACK"):
+                raise
+
             fault = f"{type(error).__name__}: {error}. This is a fault of ours; INSTANT_SOUP_TRACEBACK=1 shows where"
-            complain(fault, _who())
+            complain(fault, _rank_note())
             raise typer.Exit(1) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Commands in the order of a first day."""
-        names = super().list_commands(ctx)
-        return sorted(
-            names,
-            key=lambda name: (
-                FIRST_DAY.index(name) if name in FIRST_DAY else len(FIRST_DAY)
-            ),
-        )
+
+        def place(name: str) -> int:
+            return FIRST_DAY.index(name) if name in FIRST_DAY else len(FIRST_DAY)
+
+        return sorted(super().list_commands(ctx), key=place)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command, and refuse it to ranks that would do everything once each. Raises RankError."""
+        """Find the command. Raises RankError where ranks would each carry it out, and overwrite each other's files."""
         resolved = super().resolve_command(ctx, args)
-        if ctx.parent is None and launched() and resolved[0] not in TOGETHER:
+        command = resolved[0]
+        # groups of commands resolve their own; the outermost decides
+        if ctx.parent is None and launched() and command not in TOGETHER:
             raise RankError(
-                f"{resolved[0]!r} is not done by ranks together, only {', '.join(TOGETHER)} are; start it alone"
+                f"{command!r} is not done by ranks together, only {', '.join(TOGETHER)} are; start it alone"
             )
         return resolved
 
@@ -218,8 +227,8 @@ app = typer.Typer(
 )
 
 
-def _version(*, wanted: bool) -> None:
-    if wanted:
+def _print_version(*, requested: bool) -> None:
+    if requested:
         typer.echo(f"instant-soup {version('instant-soup')}")
         raise typer.Exit
 
@@ -231,7 +240,7 @@ def instant_soup(
         typer.Option(
             "--version",
             is_eager=True,
-            callback=lambda wanted: _version(wanted=wanted),
+            callback=lambda requested: _print_version(requested=requested),
             help="Say which.",
         ),
     ] = False,
@@ -239,13 +248,13 @@ def instant_soup(
     """Draw lottery tickets from large pre-trained transformers."""
 
 
-def first_rank() -> bool:
-    """Whether this process is the one that speaks: the first of its launch, or alone."""
+def is_first_rank() -> bool:
+    """Whether this process is the one that prints and writes: the first of its launch, or the only one."""
     return not launched() or os.environ["RANK"] == "0"
 
 
-def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
-    """Passes that a run will take, and passes of T."""
+def expected_passes(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
+    """How many passes a run will take, and how many T has."""
     from ..runs.plan import rehearse
     from ..runs.sizes import Sizes
 
@@ -254,5 +263,5 @@ def expected(recipe: Recipe, task: CourseTask) -> tuple[int, int]:
     return draw.spent.passes + train.spent.passes, sizes.full.passes
 
 
-def _who() -> str:
+def _rank_note() -> str:
     return f" (rank {os.environ['RANK']})" if launched() else ""

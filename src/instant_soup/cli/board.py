@@ -1,4 +1,4 @@
-"""Board: a sweep as a person watches it."""
+"""Board: shows a sweep while it runs, as a table on a terminal and as lines in a log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..sweeps.status import Row, Standing
 from ..sweeps.sweep import State
 from . import console, show
 
+# what needs attention stands on top, because a terminal shows the first rows only
 _ORDER: tuple[State, ...] = ("running", "failed", "begun", "waits", "to do", "done")
 _STYLE: dict[State, str] = {
     "running": "bold",
@@ -21,51 +22,57 @@ _STYLE: dict[State, str] = {
 
 
 def table(standing: Standing, most: int | None = None) -> Table:
-    """Counts, time left and the runs, what runs first; no more than *most* lines."""
+    """The counts, the time left, and the runs in order of their states: *most* of them at most, all if None."""
     heads = ["run", "state", "done", "time", "where it stands"]
-    shown = console.table(heads, title=counts(standing))
+    lines = console.table(heads, title=summary(standing))
     rows = sorted(standing.rows, key=lambda row: _ORDER.index(row.state))
 
     for row in rows[:most]:
         time = show.minutes(row.seconds) if row.seconds is not None else ""
         share = f"{row.share:.0%}" if row.state in ("running", "done") else ""
         note = f"{row.note}, on {row.host}" if row.host else row.note
-        console.add(
-            shown, row.name, row.state, share, time, note, style=_STYLE[row.state]
-        )
+        style = _STYLE[row.state]
+        console.add(lines, row.name, row.state, share, time, note, style=style)
 
     if most is not None and len(rows) > most:
-        shown.caption = f"and {len(rows) - most} more"
-    return shown
+        lines.caption = f"and {len(rows) - most} more"
+    return lines
 
 
-def counts(standing: Standing) -> str:
-    """The whole in one line."""
-    counts = [(standing.counts.get(state), state) for state in reversed(_ORDER)]
-    states = ", ".join(f"{count} {state}" for count, state in counts if count)
+def summary(standing: Standing) -> str:
+    """How many runs are in each state, and the time left, in one line."""
+    states = []
+    for state in reversed(_ORDER):
+        count = standing.counts.get(state)
+        if count:
+            states.append(f"{count} {state}")
+
     left = f"; about {show.minutes(standing.left)} left" if standing.left else ""
-    return f"{len(standing.rows)} runs: {states}{left}"
+    return f"{len(standing.rows)} runs: {', '.join(states)}{left}"
 
 
 class Log:
-    """For a log: a line when a run is done or fails, and the whole with it."""
+    """Prints a line for each run that is done or fails, with a summary of the sweep."""
 
     def __init__(self, err: Console) -> None:
         self._err = err
-        self._known: dict[str, Row] | None = None
+        self._ended: dict[str, Row] | None = None
 
     def __call__(self, standing: Standing) -> None:
-        """Say what is new."""
+        """Print what has changed since the last call; the summary alone at the first."""
         ended = {
             row.name: row for row in standing.rows if row.state in ("done", "failed")
         }
-        if self._known is None:
-            self._say(counts(standing))
+        if self._ended is None:
+            self._print(summary(standing))
         else:
             for name, row in ended.items():
-                if name not in self._known or self._known[name].state != row.state:
-                    self._say(f"{row.state}: {name}: {row.note}  ({counts(standing)})")
-        self._known = ended
+                before = self._ended.get(name)
+                # a run that failed may be tried again by another process, and end otherwise
+                if before is None or before.state != row.state:
+                    self._print(f"{row.state}: {name}: {row.note}  ({summary(standing)})")
+        self._ended = ended
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
+        # soft wrapping leaves a log's lines whole, so that grep finds them
         self._err.print(console.cell(text, self._err), soft_wrap=True)

@@ -26,7 +26,7 @@ from . import console
 from .app import Json, Quiet, app
 from .console import say
 from .paths import CheckpointPath, SourcePath
-from .pruned import alike, tell
+from .pruned import grouped, print_pruned
 
 if TYPE_CHECKING:
     from ..checkpoints.block_job import Job
@@ -121,12 +121,15 @@ def prune(
     from ..core.pattern import Pattern
 
     groups = Pattern.named(pattern)
-    share = groups.sparsity if sparsity is None and groups else sparsity
-    if share is None:
+    # a pattern such as 2:4 states how much goes
+    if sparsity is None and groups:
+        sparsity = groups.sparsity
+    if sparsity is None:
         raise SparsityError(
             "no sparsity is given; say how much goes with --sparsity, such as 0.5"
         )
 
+    # all of these need whole matrices, and most of them the inputs of a matrix: shards cannot be streamed then
     if score != "magnitude" or groups or across == "row":
         if include or exclude:
             raise SparsityError(
@@ -134,41 +137,43 @@ def prune(
             )
         from ..checkpoints.block_job import Job
 
-        job = Job(share, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
-        _by_block(checkpoint, output, job, ticket, quiet=quiet, as_json=as_json)
+        # Job checks what score and across may be
+        job = Job(sparsity, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
+        _prune_by_block(checkpoint, output, job, ticket, quiet=quiet, as_json=as_json)
         return
 
     from ..checkpoints.prune import prune_checkpoint, ticket_of
 
-    with _bars(quiet=quiet or as_json) as watch:
-        done = prune_checkpoint(
+    with _progress_bars(quiet=quiet or as_json) as watch:
+        pruned = prune_checkpoint(
             checkpoint,
             output,
-            share,
+            sparsity,
             across=across or "model",  # type: ignore[arg-type]  # what it may be is checked there
             include=include or (),
             exclude=exclude or (),
             watch=watch,
         )
     if ticket:
-        ticket_of(checkpoint, done).save(ticket)
-    if as_json:
-        facts = {
-            "kept": done.kept,
-            "prunable": done.scope.size,
-            "left_out": dict(done.left_out),
-        }
-        layers = {
-            name: [cut.kept, done.scope.numel(name)] for name, cut in done.cuts.items()
-        }
-        typer.echo(
-            json.dumps({"checkpoint": str(output), **facts, "layers": layers}, indent=2)
-        )
+        ticket_of(checkpoint, pruned).save(ticket)
+
+    if not as_json:
+        print_pruned(pruned)
         return
-    tell(done)
+    layers = {}
+    for name, cut in pruned.cuts.items():
+        layers[name] = [cut.kept, pruned.scope.numel(name)]
+    facts = {
+        "checkpoint": str(output),
+        "kept": pruned.kept,
+        "prunable": pruned.scope.size,
+        "left_out": dict(pruned.left_out),
+        "layers": layers,
+    }
+    typer.echo(json.dumps(facts, indent=2))
 
 
-def _by_block(
+def _prune_by_block(
     checkpoint: Path,
     output: Path,
     job: Job,
@@ -177,6 +182,7 @@ def _by_block(
     quiet: bool,
     as_json: bool,
 ) -> None:
+    """Prune with one block in memory at a time, and say before what that takes."""
     from ..checkpoints.blocks import prune_blocks
     from ..checkpoints.outline import outline
 
@@ -190,32 +196,30 @@ def _by_block(
         soft_wrap=True,
         highlight=False,
     )
-    done = prune_blocks(
-        checkpoint,
-        output,
-        job,
-        ticket=ticket,
-        watch=lambda stage, at, of: progress.print(
-            f"{stage} {at} of {of}", highlight=False
-        ),
-    )
-    if as_json:
-        layers = {
-            name: [kept, done.scope.numel(name)]
-            for name, kept in done.kept_by_name.items()
-        }
-        facts = {
-            "kept": done.kept,
-            "prunable": done.scope.size,
-            "plan": asdict(plan),
-            "layers": layers,
-        }
-        typer.echo(json.dumps({"checkpoint": str(output), **facts}, indent=2))
+
+    def watch(stage: str, position: int, total: int) -> None:
+        progress.print(f"{stage} {position} of {total}", highlight=False)
+
+    pruned = prune_blocks(checkpoint, output, job, ticket=ticket, watch=watch)
+    size = pruned.scope.size
+    if not as_json:
+        say(
+            f"{output}: {pruned.kept:,} of {size:,} prunable weights kept, "
+            f"sparsity {1 - pruned.kept / size:.4%}, by {job.score}, pattern {job.pattern}"
+        )
         return
-    say(
-        f"{output}: {done.kept:,} of {done.scope.size:,} prunable weights kept, "
-        f"sparsity {1 - done.kept / done.scope.size:.4%}, by {job.score}, pattern {job.pattern}"
-    )
+
+    layers = {}
+    for name, kept in pruned.kept_by_name.items():
+        layers[name] = [kept, pruned.scope.numel(name)]
+    facts = {
+        "checkpoint": str(output),
+        "kept": pruned.kept,
+        "prunable": size,
+        "plan": asdict(plan),
+        "layers": layers,
+    }
+    typer.echo(json.dumps(facts, indent=2))
 
 
 @app.command("import")
@@ -253,45 +257,47 @@ def import_(
     """Make a ticket of SOURCE: zeros in a checkpoint, weight_orig and weight_mask, masks, or a sparse-bitmask."""
     from ..export.importing import import_ticket
 
-    made = import_ticket(source, model, ready=trained, pooler=pooler, pickle=pickle)
-    made.ticket.save(output)
-    mask, start = made.ticket.mask, sorted(made.ticket.start)
+    imported = import_ticket(source, model, ready=trained, pooler=pooler, pickle=pickle)
+    imported.ticket.save(output)
+
+    mask = imported.ticket.mask
+    start = sorted(imported.ticket.start)
     if as_json:
         facts = {
             "ticket": str(output),
-            "digest": made.ticket.digest,
+            "digest": imported.ticket.digest,
             "kept": mask.kept,
             "sparsity": mask.sparsity,
-        }
-        more = {
-            "kind": made.kind,
-            "renamed": made.renamed,
+            "kind": imported.kind,
+            "renamed": imported.renamed,
             "starts_elsewhere": start,
-            "remarks": dict(made.remarks),
+            "remarks": dict(imported.remarks),
         }
-        typer.echo(json.dumps(facts | more, indent=2))
+        typer.echo(json.dumps(facts, indent=2))
         return
-    say(f"{source}: {made.kind}{f', names taken {made.renamed}' if made.renamed else ''}")
-    for line in alike(made.remarks):
+
+    renamed = f", names taken {imported.renamed}" if imported.renamed else ""
+    say(f"{source}: {imported.kind}{renamed}")
+    for line in grouped(imported.remarks):
         say(f"  {line}")
     say(
         f"{len(start)} tensors differ from those of the masked {model}, and are the ticket's start weights"
     )
-    state = (
-        "trained"
-        if trained
-        else "to be fine-tuned (--trained if it is trained for its task)"
-    )
+
+    state = "to be fine-tuned (--trained if it is trained for its task)"
+    if trained:
+        state = "trained"
     say(f"{output}: {mask}, {state}")
 
 
 @contextmanager
-def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows how far a job over files is, on a terminal."""
+def _progress_bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function of stage, bytes done and bytes in all, which shows a bar for each stage on a terminal."""
     err = console.err()
     if quiet or not err.is_terminal:
         yield lambda *_: None
         return
+
     columns = (
         TextColumn("{task.description:<8}"),
         BarColumn(32),

@@ -1,7 +1,8 @@
 """Console: the one place where text meets a terminal, a pipe or a file.
 
 Names come from files and from the world. They are shown as letters: no markup of rich, no escape of a terminal, no
-newline and no half of a surrogate pair takes effect. What a terminal cannot encode is written in its own letters.
+newline and no half of a surrogate pair takes effect. Letters that a terminal cannot encode are replaced by ones that
+it can.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -18,9 +20,9 @@ from rich.text import Text
 
 from ..core.printable import FALLBACK, fitting, printable
 
-# columns of what is no terminal: nothing is cut for who reads on by program
+# columns of a pipe or a file: nothing is cut off there, because programs read it
 BROAD = 10_000
-NARROW = 80  # columns of a terminal below which tables leave out what can be done without
+NARROW = 80  # columns of a terminal below which tables leave out columns that follow from the others
 
 
 _HUSHED = {
@@ -42,7 +44,8 @@ def ready_streams() -> None:
     """Let standard output and error take any text, whatever their encoding."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            with suppress(ValueError):  # closed, or not open for writing
+            # the stream may be closed, or not open for writing
+            with suppress(ValueError):
                 stream.reconfigure(errors=FALLBACK)
 
 
@@ -50,8 +53,10 @@ def ready_streams() -> None:
 
 
 def out() -> Console:
-    """Standard output. What is no terminal has no width."""
+    """Standard output."""
+    # made anew at each call, because tests and redirections put another stream in its place
     console = Console()
+    # rich would take a pipe for a terminal of 80 columns, and fold tables there
     return console if console.is_terminal else Console(width=BROAD)
 
 
@@ -64,33 +69,31 @@ def err(*, quiet: bool = False) -> Console:
 
 
 def say(text: str = "", *, style: str | None = None) -> None:
-    """One line for people, on standard output."""
+    """Print one line for people, on standard output."""
     out().print(cell(text), soft_wrap=True, style=style)
 
 
 def pour(text: str) -> None:
-    """Text for programs, as it is, on standard output."""
+    """Print text for programs, as it is, on standard output."""
     sys.stdout.write(text)
 
 
 def warn(text: str) -> None:
-    """One line of warning, on standard error."""
+    """Print one line of warning, on standard error."""
     console = err()
     console.print(cell(f"warning: {text}", console), soft_wrap=True, style="yellow")
 
 
 def complain(text: str, who: str = "") -> None:
-    """One line of what went wrong, on standard error."""
+    """Print one line of error, on standard error; *who* says which process it happened to."""
     console = err()
-    console.print(
-        cell(f"error{who}: {' '.join(text.split())}", console),
-        soft_wrap=True,
-        style="red",
-    )
+    # messages of libraries bring newlines of their own
+    line = " ".join(text.split())
+    console.print(cell(f"error{who}: {line}", console), soft_wrap=True, style="red")
 
 
 def cell(text: str, console: Console | None = None) -> Text:
-    """*text* as letters."""
+    """*text* as letters that *console* shows: no markup or escape in it takes effect."""
     console = console or out()
     return Text(fitting(printable(text), console.encoding))
 
@@ -106,34 +109,37 @@ def table(
     caption: str | None = None,
     figures: bool = False,
 ) -> Table:
-    """A table that folds what does not fit, and cuts nothing. With *figures* all but the first column stand right."""
-    shown = Table(
+    """A table that folds what does not fit, and cuts nothing off.
+
+    Args:
+        figures: whether all columns but the first hold numbers, and so stand right.
+    """
+    made = Table(
         title=None if title is None else cell(title),
         title_justify="left",
         caption=None if caption is None else cell(caption),
     )
 
-    for place, head in enumerate(heads):
-        right = figures and place and head
-        shown.add_column(
-            cell(head), overflow="fold", justify="right" if right else "left"
-        )
+    for position, head in enumerate(heads):
+        # a column without a head holds marks, not numbers
+        is_right = figures and position > 0 and head != ""
+        justify: Literal["left", "right"] = "right" if is_right else "left"
+        made.add_column(cell(head), overflow="fold", justify=justify)
 
     for row in rows:
-        add(shown, *row)
-    return shown
+        add(made, *row)
+    return made
 
 
 def grid(rows: Iterable[Sequence[str]] = ()) -> Table:
-    """Names and facts beside each other, without a frame."""
-    shown = Table.grid(padding=(0, 2))
+    """A table of names and facts, without a frame."""
+    made = Table.grid(padding=(0, 2))
     for row in rows:
-        add(shown, *row)
-    return shown
+        add(made, *row)
+    return made
 
 
-def add(shown: Table, *cells: str | Text, style: str | None = None) -> None:
-    """One more row."""
-    shown.add_row(
-        *(text if isinstance(text, Text) else cell(text) for text in cells), style=style
-    )
+def add(rows: Table, *cells: str | Text, style: str | None = None) -> None:
+    """Add one row. Text of rich is taken as it is; a plain string is shown as letters."""
+    shown = [text if isinstance(text, Text) else cell(text) for text in cells]
+    rows.add_row(*shown, style=style)

@@ -1,4 +1,4 @@
-"""Evidence: what the runs of a folder say of the methods, here or as a page. Slow imports wait for their use."""
+"""Evidence: commands that show what the runs of a folder say of the methods. Slow imports wait until needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Reference = Annotated[
     str,
     typer.Option("--reference", metavar="NAME", help="What the others are set against."),
 ]
-MANY = 12  # methods in a table from which on only the best variant of each is shown
+MANY = 12  # lines in a table from which on only the best variant of each is shown
 
 
 @app.command()
@@ -83,7 +83,7 @@ def compare(
     from ..evidence.transfers import gather_transfers, matrices_of
 
     collection = gather(folder)
-    moved, unread = gather_transfers(folder)
+    transfer_records, unread = gather_transfers(folder)
     damaged = (*collection.damaged, *unread)
     for sentence in damaged:
         warn(f"left out: {sentence}")
@@ -93,18 +93,21 @@ def compare(
     for task in tasks or ():
         if task not in known:
             raise UnknownName(f"{unknown('task', task, known)}")
-    transfers = list(matrices_of(moved, runs))
+
+    # before runs are narrowed: a transfer is read beside runs of the task that it came from
+    transfers = list(matrices_of(transfer_records, runs))
     if tasks:
         runs = [run for run in runs if run.task in tasks]
         narrowed = [matrix.onto(tasks) for matrix in transfers]
         transfers = [matrix for matrix in narrowed if matrix]
 
     if published is not None:
-        _beside(published, runs, as_markdown=as_markdown)
+        _print_published(published, runs, as_markdown=as_markdown)
         return
     if as_csv:
-        console.pour(machines.tidy(runs))
+        console.pour(machines.as_csv(runs))
         return
+
     comparison = set_against(runs, reference, damaged)
     if as_json:
         console.pour(machines.as_json(comparison, transfers) + "\n")
@@ -113,7 +116,7 @@ def compare(
     elif as_markdown:
         console.pour(markdown.markdown(comparison, transfers))
     else:
-        _show(comparison, transfers, costs=costs, variants=variants)
+        _print_comparison(comparison, transfers, costs=costs, variants=variants)
 
 
 @app.command()
@@ -137,66 +140,74 @@ def report(
 # for people
 
 
-def _beside(path: Path, runs: Sequence[Run], *, as_markdown: bool) -> None:
-    """Figures that papers print, and what was reached here."""
-    from ..evidence.markdown import grid
-    from ..evidence.published import beside, read
+def _print_published(path: Path, runs: Sequence[Run], *, as_markdown: bool) -> None:
+    """Print the figures of papers that the file at *path* holds, beside those of *runs*."""
+    from ..evidence.markdown import pipe_table
+    from ..evidence.published import published_rows, read_published
 
-    head, *rows = beside(read(path), runs)
+    head, *rows = published_rows(read_published(path), runs)
     if as_markdown:
-        typer.echo("\n".join(grid([head, *rows])))
+        typer.echo("\n".join(pipe_table([head, *rows])))
         return
-    console.out().print(
-        console.table(head, rows, title="Published figures beside those of runs here")
-    )
+
+    title = "Published figures beside those of runs here"
+    console.out().print(console.table(head, rows, title=title))
 
 
-def _show(
+def _print_comparison(
     comparison: Comparison, transfers: Sequence[Matrix], *, costs: bool, variants: bool
 ) -> None:
+    """Print all that is known of the methods, from single tables to what to use."""
     from ..evidence import tables
     from ..evidence.overview import overviews
 
     out = console.out()
     for task, sparsity in comparison.blocks:
-        _block(comparison, task, sparsity, costs=costs, variants=variants)
+        _print_block(comparison, task, sparsity, costs=costs, variants=variants)
         say()
+
     for overview in overviews(comparison):
-        out.print(_glance(comparison, overview))
-        say(tables.glance(comparison, overview))
+        out.print(_overview(comparison, overview))
+        say(tables.overview_note(comparison, overview))
         say()
+
     for matrix in transfers:
-        head, *rows = tables.moved(matrix)
-        out.print(
-            console.table(head, rows, title=f"Transfer: {matrix.title}", figures=True)
-        )
+        head, *rows = tables.transfer_rows(matrix)
+        title = f"Transfer: {matrix.title}"
+        out.print(console.table(head, rows, title=title, figures=True))
         say(tables.TRANSFERRED)
         say(matrix.summary)
         say()
+
     if comparison.ranks:
-        rows = tables.ranked(comparison.ranks)
+        rows = tables.rank_rows(comparison.ranks)
         out.print(console.table(tables.RANKED, rows, title="Ranks", figures=True))
         say(tables.ranks_in_words(comparison.ranks))
         say()
+
     for remark in comparison.remarks:
         say(f"- {remark}")
     say("- * no other line is better at no more cost")
     say()
-    _offers(comparison)
+    # last, so that it stands above the prompt
+    _print_offers(comparison)
 
 
-def _offers(comparison: Comparison) -> None:
-    """What to use: last, so that it stands above the prompt."""
+def _print_offers(comparison: Comparison) -> None:
+    """Print what to use at each budget."""
     from ..evidence import tables
 
-    head, *rows = tables.offered(comparison)
+    head, *rows = tables.offer_rows(comparison)
     if not rows:
         return
+
     out = console.out()
+    title = "What to use at your budget"
     if out.width >= console.NARROW:
-        out.print(console.table(head, rows, title="What to use at your budget"))
+        out.print(console.table(head, rows, title=title))
     else:
-        say("What to use at your budget", style="italic")
+        # names of methods fold to one letter a line in so narrow a table
+        say(title, style="italic")
         for name, *cells in rows:
             say(f"{name}:")
             for budget, best in zip(head[1:], cells, strict=True):
@@ -204,45 +215,51 @@ def _offers(comparison: Comparison) -> None:
     say(tables.OFFERED)
 
 
-def _block(
+def _print_block(
     comparison: Comparison, task: str, sparsity: float, *, costs: bool, variants: bool
 ) -> None:
+    """Print the methods on one task at one sparsity."""
     from ..evidence import tables
-    from ..evidence.ledger import bill
 
-    every = comparison.of(task, sparsity)
-    lines = every if variants else _best_of_each(every)
-    out = console.out()
-    heads = [every[0].metric if head == "figure" else head for head in tables.HEADS]
+    all_lines = comparison.of(task, sparsity)
+    lines = all_lines if variants else _best_of_each(all_lines)
+    heads = tables.line_heads(all_lines[0].metric)
     heads[5] = f"to {comparison.base(task, sparsity)}"
-    rows = [tables.cells(comparison, line) for line in lines]
-    if out.width < console.NARROW:  # what can be told from the rest goes
-        keep = (0, 1, 4, 5, 6)
-        heads = [heads[place] for place in keep]
-        rows = [[row[place] for place in keep] for row in rows]
+    rows = [tables.line_cells(comparison, line) for line in lines]
 
-    shown = console.table(
-        heads, title=tables.title(comparison, task, sparsity), figures=True
-    )
+    out = console.out()
+    if out.width < console.NARROW:
+        # columns that follow from the others go
+        columns = (0, 1, 4, 5, 6)
+        heads = [heads[column] for column in columns]
+        rows = [[row[column] for column in columns] for row in rows]
+
+    title = tables.title(comparison, task, sparsity)
+    block = console.table(heads, title=title, figures=True)
     for line, row in zip(lines, rows, strict=True):
-        console.add(shown, *row, style="dim" if line.control else None)
-    out.print(shown)
-    if len(lines) < len(every):
+        console.add(block, *row, style="dim" if line.control else None)
+    out.print(block)
+
+    if len(lines) < len(all_lines):
         say(
-            f"and {len(every) - len(lines)} more variants and controls; --variants shows them"
+            f"and {len(all_lines) - len(lines)} more variants and controls; --variants shows them"
         )
     for sentence in tables.notes(comparison, task, sparsity):
         say(sentence)
     if costs:
-        ledger = console.table(["what it cost", *tables.BILLED], figures=True)
-        for line in lines:
-            console.add(
-                ledger,
-                line.title,
-                *tables.billed(bill(line)),
-                style="dim" if line.control else None,
-            )
-        out.print(ledger)
+        out.print(_ledger(lines))
+
+
+def _ledger(lines: Sequence[Line]) -> Table:
+    """What each method cost, by purpose."""
+    from ..evidence import tables
+    from ..evidence.ledger import bill
+
+    ledger = console.table(["what it cost", *tables.BILLED], figures=True)
+    for line in lines:
+        style = "dim" if line.control else None
+        console.add(ledger, line.title, *tables.bill_cells(bill(line)), style=style)
+    return ledger
 
 
 def _best_of_each(lines: Sequence[Line]) -> Sequence[Line]:
@@ -250,28 +267,29 @@ def _best_of_each(lines: Sequence[Line]) -> Sequence[Line]:
     if sum(not line.control for line in lines) <= MANY:
         return lines
 
-    kept: set[str] = set()
-    seen: set[str] = set()
+    # lines come best first, so the first of a family is its best variant
+    shown: set[str] = set()
+    families: set[str] = set()
     for line in lines:
-        if line.family not in seen or line.method == line.family:
-            kept.add(line.method)
-        seen.add(line.family)
-    return [line for line in lines if line.method in kept]
+        is_plain = line.method == line.family
+        if line.family not in families or is_plain:
+            shown.add(line.method)
+        families.add(line.family)
+    return [line for line in lines if line.method in shown]
 
 
-def _glance(comparison: Comparison, overview: Overview) -> Table:
-    """A task in one table; bold is what is better than the reference."""
+def _overview(comparison: Comparison, overview: Overview) -> Table:
+    """A task in one table; figures better than the reference are bold."""
     from ..evidence import tables
 
     def figure(line: Line) -> Text:
-        text = cell(tables.shown(line.figure))
-        if tables.ahead(comparison, line):
+        text = cell(tables.with_interval(line.figure))
+        if tables.beats_reference(comparison, line):
             text.stylize("bold")
         return text
 
-    rows: list[list[str | Text]] = [
-        [name, *figures, cost]
-        for name, figures, cost in tables.glance_rows(overview, figure, Text(""))
-    ]
+    rows: list[list[str | Text]] = []
+    for name, figures, cost in tables.overview_cells(overview, figure, Text("")):
+        rows.append([name, *figures, cost])
     title = f"{overview.task} at a glance"
-    return console.table(tables.glance_heads(overview), rows, title=title, figures=True)
+    return console.table(tables.overview_head(overview), rows, title=title, figures=True)

@@ -77,24 +77,26 @@ def export(
     from ..export.export import check_out, export_model
     from ..export.source import portable
 
-    wanted = _model(model, recipe, changes, cell)
+    chosen = _chosen_model(model, recipe, changes, cell)
+    # before the model is loaded
     check_out(to, output)
-    source = portable(Ticket.load(ticket), wanted, weights)
-    done = export_model(source, to, output)
-    measured = _measured(source, done) if measure else None
+    source = portable(Ticket.load(ticket), chosen, weights)
+    exported = export_model(source, to, output)
+    measured = _measured(source, exported) if measure else None
+
     if as_json:
-        typer.echo(json.dumps(_facts(done, measured), indent=2))
+        typer.echo(json.dumps(_facts(exported, measured), indent=2))
         return
-    say(
-        f"{output}: {done.size:,} bytes, {_checked(done)}, {'fine-tuned' if source.trained else 'not fine-tuned yet'}"
-    )
+    state = "fine-tuned" if source.trained else "not fine-tuned yet"
+    say(f"{output}: {exported.size:,} bytes, {_summary(exported)}, {state}")
     if measured:
-        _tell(measured)
+        _print_measured(measured)
 
 
-def _model(
+def _chosen_model(
     model: str | None, recipe: Path | None, changes: list[str] | None, cell: str | None
 ) -> str | Recipe:
+    """The name of a model, or the recipe whose model it is. Raises UsageError unless exactly one is given."""
     from ..recipes.recipe import Recipe
 
     if model and not recipe and not changes and not cell:
@@ -106,30 +108,35 @@ def _model(
     )
 
 
-def _measured(source: Portable, done: Exported) -> Measured:
+def _measured(source: Portable, exported: Exported) -> Measured:
+    # the command's option is called measure, too, so the function is imported out of its sight
     from ..export.measure import measure
 
-    return measure(source, done)
+    return measure(source, exported)
 
 
-def _checked(done: Exported) -> str:
-    said = [
-        f"{name} {value:.4%}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in done.facts.items()
-    ]
-    if done.difference is not None:
-        said.append(f"outputs as the model's (largest difference {done.difference:.1e})")
-    return ", ".join(said) or "written"
+def _summary(exported: Exported) -> str:
+    """The facts of an export and how it was checked, in one line."""
+    parts = []
+    for name, value in exported.facts.items():
+        shown = f"{value:.4%}" if isinstance(value, float) else str(value)
+        parts.append(f"{name} {shown}")
+    if exported.difference is not None:
+        parts.append(
+            f"outputs as the model's (largest difference {exported.difference:.1e})"
+        )
+    return ", ".join(parts) or "written"
 
 
-def _facts(done: Exported, measured: Measured | None) -> dict[str, Any]:
-    facts = {**asdict(done), "out": str(done.out)}
+def _facts(exported: Exported, measured: Measured | None) -> dict[str, Any]:
+    """An export and its measurements as JSON writes them."""
+    facts = {**asdict(exported), "out": str(exported.out)}
     if measured:
         facts["measured"] = {**asdict(measured), "sentences": list(measured.sentences())}
     return facts
 
 
-def _tell(measured: Measured) -> None:
+def _print_measured(measured: Measured) -> None:
     console.out().print(_sizes(measured.sizes), _layers(measured.picked))
     say(
         f"Times on this machine with {measured.threads} threads, medians of calls in turn, and 95 % intervals:"
@@ -138,51 +145,41 @@ def _tell(measured: Measured) -> None:
         say(sentence)
 
 
-def _sizes(found: Sizes) -> Table:
-    shown = table(["size", "bytes", "of dense", "of the bound"])
-    rows = {
-        "dense": found.dense,
-        "dense, zipped": found.zipped,
-        **found.formats,
-        "mask entropy + survivors": found.bound,
+def _sizes(sizes: Sizes) -> Table:
+    """Bytes in each format, beside the dense model and the least that is possible."""
+    bytes_of = {
+        "dense": sizes.dense,
+        "dense, zipped": sizes.zipped,
+        **sizes.formats,
+        "mask entropy + survivors": sizes.bound,
     }
 
-    for name, size in rows.items():
-        add(
-            shown,
-            name,
-            f"{size:,}",
-            f"{size / found.dense:.1%}",
-            f"{size / found.bound:.1%}",
-        )
-
-    return shown
+    rows = table(["size", "bytes", "of dense", "of the bound"])
+    for name, size in bytes_of.items():
+        of_dense = f"{size / sizes.dense:.1%}"
+        of_bound = f"{size / sizes.bound:.1%}"
+        add(rows, name, f"{size:,}", of_dense, of_bound)
+    return rows
 
 
 def _layers(picked: Sequence[Picked]) -> Table:
+    """The time of each kernel on each kind of matrix."""
+    # the same kernels are tried on every matrix
     kernels = list(picked[0].seconds) if picked else []
-    shown = table(
-        [
-            "matrix",
-            "layers",
-            "sparsity",
-            "tokens",
-            *(f"{kernel}, µs" for kernel in kernels),
-            "fastest",
-        ]
-    )
+    heads = ["matrix", "layers", "sparsity", "tokens"]
+    heads += [f"{kernel}, µs" for kernel in kernels]
+    rows = table([*heads, "fastest"])
 
-    for one in picked:
-        times = (f"{1e6 * one.seconds[kernel]:.0f}" for kernel in kernels)
-        shape = f"{one.shape[0]} x {one.shape[1]}"
+    for matrix in picked:
+        height, width = matrix.shape
+        times = [f"{1e6 * matrix.seconds[kernel]:.0f}" for kernel in kernels]
         add(
-            shown,
-            shape,
-            str(one.layers),
-            f"{one.sparsity:.1%}",
-            str(one.tokens),
+            rows,
+            f"{height} x {width}",
+            str(matrix.layers),
+            f"{matrix.sparsity:.1%}",
+            str(matrix.tokens),
             *times,
-            one.fastest,
+            matrix.fastest,
         )
-
-    return shown
+    return rows

@@ -1,4 +1,4 @@
-"""Push and pull: tickets to the Hugging Face hub and back. Slow imports wait until they are needed."""
+"""Hub: commands that push tickets to the Hugging Face hub and pull them back. Slow imports wait until needed."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def push(
     from ..export.hub import push_to_hub
 
     loaded = Ticket.load(ticket)
-    evidence = _record(record, ticket, loaded)
+    run_record = _record_of(loaded, ticket, record)
     address = push_to_hub(
-        loaded, repo, record=evidence, private=private, revision=revision
+        loaded, repo, record=run_record, private=private, revision=revision
     )
     if as_json:
         facts = {
             "repository": address,
             "ticket": loaded.digest,
-            "record": evidence.key if evidence else None,
+            "record": run_record.key if run_record else None,
         }
         typer.echo(json.dumps(facts, indent=2))
         return
-    say(
-        f"{address}: {loaded.mask}, {'with the figures of its run' if evidence else 'without figures'}"
-    )
+
+    figures = "with the figures of its run" if run_record else "without figures"
+    say(f"{address}: {loaded.mask}, {figures}")
 
 
 @app.command()
@@ -81,6 +81,7 @@ def pull(
     from ..export.hub import pull_from_hub
     from ..export.staging import refuse_existing
 
+    # before the download
     refuse_existing(output)
     loaded = pull_from_hub(repo, revision=revision)
     loaded.save(output)
@@ -93,12 +94,16 @@ def pull(
         }
         typer.echo(json.dumps(facts, indent=2))
         return
-    say(f"{output}: {loaded.mask}, {'trained' if loaded.ready else 'to be fine-tuned'}")
+
+    state = "trained" if loaded.ready else "to be fine-tuned"
+    say(f"{output}: {loaded.mask}, {state}")
 
 
-def _record(record: Path | None, path: Path, ticket: Ticket) -> Record | None:
-    """The record that was named, or the one beside *path* where that is of *ticket*."""
+def _record_of(ticket: Ticket, path: Path, record: Path | None) -> Record | None:
+    """The record at *record*; if that is None, the one beside the ticket's *path*, where it is of this ticket."""
     from ..export.tuned import record_beside
     from ..store.record import read_run
 
-    return record_beside(path, ticket) if record is None else read_run(record)
+    if record is not None:
+        return read_run(record)
+    return record_beside(path, ticket)

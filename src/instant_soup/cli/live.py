@@ -1,4 +1,4 @@
-"""Live: what a run shows while it runs: loss, sparsity, budget spent and time left, in as much room as there is."""
+"""Live: shows a run while it runs: loss, sparsity, budget spent and time left, in as many columns as there are."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from ..runs.run import Watch
 from .console import cell
 
 Begin = Callable[[str, int, int], Watch]
-"""(title, passes expected, passes of T) -> what `run` tells."""
+"""From a title, the passes expected and the passes of T to the function that `run` calls as it goes on."""
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
-_TELLS = 5.0  # seconds after which the pace so far says something of what is left
+# seconds before which the pace says nothing of the time left: caches are cold
+_WARM_UP = 5.0
 WIDE = 110  # columns from which on there is room for the time that has passed, too
 
 
 @contextmanager
 def live(console: Console, *, quiet: bool = False) -> Iterator[Begin]:
-    """Yield a function that begins a line.
+    """Yield a function that begins to show a run.
 
-    On a terminal the lines are bars; elsewhere they are a line of text now and then.
+    On a terminal a run is a bar; elsewhere it is a line of text now and then.
     """
     if quiet:
         yield _silent
     elif not console.is_terminal:
-        yield lambda title, expected, full: _Plain(console, title, expected, full)
+        yield lambda title, expected, full: _LogLine(console, title, expected, full)
     else:
         room = Room.of(console.width)
         with Progress(*room.columns(), console=console, auto_refresh=True) as progress:
@@ -45,10 +46,10 @@ def live(console: Console, *, quiet: bool = False) -> Iterator[Begin]:
             def begin(title: str, expected: int, full: int) -> Watch:
                 name = shortened(printable(title), room.title)
                 bar = progress.add_task(name, total=expected, state="")
-                done = _Total()
+                total = _Passes()
 
                 def watch(stage: str, pulse: Pulse) -> None:
-                    passes = done.add(stage, pulse)
+                    passes = total.add(stage, pulse)
                     state = fitted(stage, pulse, passes / full, room.state)
                     progress.update(bar, completed=passes, state=state)
 
@@ -58,7 +59,7 @@ def live(console: Console, *, quiet: bool = False) -> Iterator[Begin]:
 
 
 class Room:
-    """How a line of so many columns is shared out: title, bar, state, time left, and time passed where it is wide.
+    """How the columns of a line are divided: title, bar, state, time left, and time passed where there is room.
 
     Attributes:
         title, bar, state: columns for each.
@@ -78,9 +79,12 @@ class Room:
     def of(cls, width: int) -> Room:
         """The shares of *width* columns."""
         wide = width >= WIDE
+        # bounded below, so that a narrow terminal still tells runs apart; the state shrinks first
         title = min(28, max(12, width // 5))
         bar = min(24, max(8, width // 6))
-        rest = width - title - bar - cls._LEFT - (cls._PASSED if wide else 0) - 3
+        times = cls._LEFT + (cls._PASSED if wide else 0)
+        gaps = 3
+        rest = width - title - bar - times - gaps
         return cls(title, bar, max(0, min(60, rest)), wide=wide)
 
     def columns(self) -> list[ProgressColumn]:
@@ -101,7 +105,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def fitted(stage: str, pulse: Pulse, spent: float, most: int) -> str:
-    """How a run stands, in at most *most* letters: what matters least is left out first."""
+    """The state of a run in at most *most* letters; what matters least is left out first."""
     parts = [f"{stage}: {pulse.purpose}"]
     if pulse.loss is not None:
         parts.append(f"loss {pulse.loss:.3f}")
@@ -109,23 +113,25 @@ def fitted(stage: str, pulse: Pulse, spent: float, most: int) -> str:
         parts.append(f"sparsity {pulse.sparsity:.1%}")
     parts.append(f"spent {spent:.2f} T")
 
-    shorter = [pulse.purpose, *parts[1:]]
-    for kept in (
+    budget = parts[-1]
+    without_stage = [pulse.purpose, *parts[1:]]
+    candidates = (
         parts,
-        shorter,
-        [*shorter[:2], parts[-1]],
-        [parts[0], parts[-1]],
-        [pulse.purpose, parts[-1]],
-        parts[-1:],
-    ):
-        line = "  ".join(kept)
+        without_stage,
+        [*without_stage[:2], budget],
+        [parts[0], budget],
+        [pulse.purpose, budget],
+        [budget],
+    )
+    for candidate in candidates:
+        line = "  ".join(candidate)
         if len(line) <= most:
             return line
     return ""
 
 
-class _Total:
-    """Passes over all stages."""
+class _Passes:
+    """Adds up the passes of all stages, each of which has a meter of its own."""
 
     def __init__(self) -> None:
         self._by_stage: dict[str, int] = {}
@@ -135,37 +141,37 @@ class _Total:
         return sum(self._by_stage.values())
 
 
-class _Plain:
-    """The same for a log: a line when a stage begins and every so often."""
+class _LogLine:
+    """Prints the state of a run to a log: when a stage begins, and every `PLAIN_EVERY` seconds."""
 
     def __init__(self, console: Console, title: str, expected: int, full: int) -> None:
         self._console = console
         self._title = title
         self._expected = expected
         self._full = full
-        self._total = _Total()
-        self._begun = time.monotonic()
-        self._told = 0.0
+        self._total = _Passes()
+        self._start = time.monotonic()
+        self._last_print = 0.0
         self._stage = ""
 
     def __call__(self, stage: str, pulse: Pulse) -> None:
         passes = self._total.add(stage, pulse)
         now = time.monotonic()
-        if stage == self._stage and now - self._told < PLAIN_EVERY:
+        if stage == self._stage and now - self._last_print < PLAIN_EVERY:
             return
 
-        left = _left(now - self._begun, passes, self._expected)
+        left = _left(now - self._start, passes, self._expected)
         state = fitted(stage, pulse, passes / self._full, 200)
         self._console.print(
             cell(f"{self._title}: {state}  {left}", self._console), soft_wrap=True
         )
         self._stage = stage
-        self._told = now
+        self._last_print = now
 
 
 def _left(elapsed: float, passes: int, expected: int) -> str:
-    """How long it will still take, which the first seconds do not tell: caches are cold and little is done."""
-    if elapsed < _TELLS or passes < expected / 100:
+    """The time left, at the pace so far; unknown in the first seconds and before a hundredth is done."""
+    if elapsed < _WARM_UP or passes < expected / 100:
         return "? s left"
     return f"about {elapsed * max(0, expected - passes) / passes:.0f} s left"
 

@@ -21,7 +21,7 @@ from . import (
     tickets,
     transfer,
 )
-from .app import app, first_rank, is_full
+from .app import app, is_first_rank, is_full
 from .console import complain, hush, ready_streams
 
 __all__ = [
@@ -34,23 +34,24 @@ def main() -> None:
     """Run the command line."""
     from ..engine.memory import keep_freed_memory
 
+    # before a command imports the libraries that would report of their use
     switch_off()
     hush()
     keep_freed_memory()
     ready_streams()
-    with contextlib.ExitStack() as quiet:
-        if not first_rank():
-            quiet.enter_context(
-                contextlib.redirect_stdout(
-                    quiet.enter_context(Path(os.devnull).open("w"))
-                )
-            )
+
+    # all ranks do the work, and one prints; errors of the others still show on standard error
+    with contextlib.ExitStack() as silenced:
+        if not is_first_rank():
+            nowhere = silenced.enter_context(Path(os.devnull).open("w"))
+            silenced.enter_context(contextlib.redirect_stdout(nowhere))
         _run()
 
 
 def _run() -> None:
-    """Run it, and have all of its output written before it ends."""
+    """Run the command that was typed, and write all of its output before the process ends."""
     try:
+        # flushed here, where a full disk can still be told; Python's own flush at exit prints a traceback
         try:
             app()
         finally:
@@ -58,15 +59,16 @@ def _run() -> None:
     except OSError as error:
         if not is_full(error):
             raise
-        _forget_output()
+
+        _discard_output()
         complain(
             f"there is no room left to write to ({error}); free some space, or send the output elsewhere"
         )
         sys.exit(2)
 
 
-def _forget_output() -> None:
-    """Have what could not be written go nowhere, so that Python does not try once more when it ends."""
+def _discard_output() -> None:
+    """Send output that could not be written nowhere, so that Python does not try once more when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Pruned: what pruning a checkpoint kept and what it left as it is, told tensor by tensor."""
+"""Pruned: prints what pruning a checkpoint kept and what it left as it is, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ if TYPE_CHECKING:
     from ..checkpoints.prune import Pruned
 
 
-def tell(done: Pruned) -> None:
+def print_pruned(pruned: Pruned) -> None:
     """Print a line for each kind of tensor, and how much was kept in all."""
+    # what is pruned comes first: tensors that are left as they are may be many
     remarks = {}
-    for name, shape in done.scope.shapes.items():
+    for name, shape in pruned.scope.shapes.items():
         size = " x ".join(map(str, shape))
-        odd = unusual(name, shape)
-        remarks[name] = (
-            f"{size}, in scope, unusual: {odd}" if odd else f"{size}, in scope"
-        )
-    for name, reason in done.left_out.items():
+        remarks[name] = f"{size}, in scope"
+        oddity = unusual(name, shape)
+        if oddity:
+            remarks[name] += f", unusual: {oddity}"
+
+    for name, reason in pruned.left_out.items():
         remarks[name] = f"left as it is: {reason}"
 
-    for line in alike(remarks):
+    for line in grouped(remarks):
         say(f"  {line}")
 
     say(
-        f"{done.folder}: {done.kept:,} of {done.scope.size:,} prunable weights kept, "
-        f"sparsity {1 - done.kept / done.scope.size:.4%}"
+        f"{pruned.folder}: {pruned.kept:,} of {pruned.scope.size:,} prunable weights kept, "
+        f"sparsity {1 - pruned.kept / pruned.scope.size:.4%}"
     )
 
 
-def alike(remarks: Mapping[str, str]) -> list[str]:
-    """Lines about tensors, those of numbered layers taken as one."""
-    counts = Counter(
-        (without_numbers(name, "*"), remark) for name, remark in remarks.items()
-    )
+def grouped(remarks: Mapping[str, str]) -> list[str]:
+    """Lines of *remarks* about tensors by name; one line for tensors that differ in the number of their layer alone."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, remark in remarks.items():
+        counts[without_numbers(name, "*"), remark] += 1
+
     lines = []
     for (name, remark), times in counts.items():
-        again = f" ({times} times)" if times > 1 else ""
-        lines.append(f"{name}{again}: {remark}")
+        note = f" ({times} times)" if times > 1 else ""
+        lines.append(f"{name}{note}: {remark}")
     return lines

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import CellName, Changes, Force, Json, Most, app, check_models, free
+from .app import (
+    CellName,
+    Changes,
+    Force,
+    Json,
+    Most,
+    app,
+    check_models,
+    refuse_replacing,
+)
 from .console import say, warn
 from .paths import RecipePath
 
@@ -41,7 +50,7 @@ def new(
     from ..core.files import write_text
     from .template import RECIPE
 
-    free(output, force=force)
+    refuse_replacing(output, force=force)
     write_text(output, RECIPE)
     say(f"{output}: a recipe on the packaged task")
     say(f"Next: instant-soup plan {output}, then instant-soup run {output}")
@@ -56,7 +65,9 @@ def plan(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Say too what up to so many workers make of one run."
+            "--workers",
+            min=1,
+            help="Say too what up to so many workers make of one run.",
         ),
     ] = None,
     most: Most = None,
@@ -67,72 +78,78 @@ def plan(
     A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
     """
     if workers is not None:
-        _spread(recipe, changes, cell, workers, as_json=as_json)
+        _plan_workers(recipe, changes, cell, workers, as_json=as_json)
         return
     from ..recipes.grid import expand
 
-    wanted = expand(recipe, changes or (), [cell] if cell else (), most=most)
-    check_models(each.recipe for each in wanted)
+    cells = expand(recipe, changes or (), [cell] if cell else (), most=most)
+    check_models(planned_cell.recipe for planned_cell in cells)
 
+    # torch and the models, which take seconds, only once the recipe is known to be good
     from ..runs.plan import Planner
     from ..runs.run import build
     from . import show
 
     planner = Planner(build, timed=timed)
-    several = len(wanted) > 1 or (cell is None and wanted[0].name != "")
-    planned = {each.name: _of_cell(each, planner) for each in wanted}
+    planned = {
+        planned_cell.name: _plan_cell(planned_cell, planner) for planned_cell in cells
+    }
+    # one named cell of a file of several counts as several, unless it was asked for by its name
+    are_several = len(cells) > 1 or (cell is None and cells[0].name != "")
     if as_json:
-        plans = {
-            name: {**asdict(cost), "ratio": cost.ratio}
-            for name, (_, cost) in planned.items()
-        }
-        typer.echo(json.dumps(plans if several else next(iter(plans.values())), indent=2))
-    elif several:
+        facts = {}
+        for name, (_, cost) in planned.items():
+            facts[name] = {**asdict(cost), "ratio": cost.ratio}
+        only = next(iter(facts.values()))
+        typer.echo(json.dumps(facts if are_several else only, indent=2))
+        return
+
+    if are_several:
         console.out().print(show.plans(planned))
-        say(_in_all([cost for _, cost in planned.values()]))
+        say(_sum_of([cost for _, cost in planned.values()]))
     else:
         asked, cost = next(iter(planned.values()))
         say(f"{asked.label}, key {asked.short_key}")
         console.out().print(show.plan(cost))
-    if not as_json:
-        _advise(planned)
+    _advise(planned)
 
 
-def _in_all(plans: list[Plan]) -> str:
-    """What all of them cost together, in one line."""
+def _sum_of(plans: list[Plan]) -> str:
+    """What all *plans* cost together, in one line."""
     steps = sum(cost.total.steps for cost in plans)
     ratio = sum(cost.ratio for cost in plans)
     seconds = sum(cost.timing.seconds for cost in plans if cost.timing)
-    about = (
-        f", about {seconds / 3600:.1f} hours one after the other here" if seconds else ""
-    )
-    return f"{len(plans):,} runs, {steps:,} steps, {ratio:,.2f} T in all{about}."
+
+    time = ""
+    if seconds:
+        time = f", about {seconds / 3600:.1f} hours one after the other here"
+    return f"{len(plans):,} runs, {steps:,} steps, {ratio:,.2f} T in all{time}."
 
 
-def _of_cell(wanted: Wanted, planner: Planner) -> tuple[Recipe, Plan]:
-    """A cell with its own method; where it is to spend what another run did, with the budget that this comes to."""
-    if wanted.like is None:
-        return wanted.recipe, planner.plan(wanted.recipe)
+def _plan_cell(cell: Wanted, planner: Planner) -> tuple[Recipe, Plan]:
+    """The recipe of a cell and its plan. A cell that is to cost as much as another run gets that budget first."""
+    if cell.like is None:
+        return cell.recipe, planner.plan(cell.recipe)
 
-    like = planner.plan(wanted.like)
+    like = planner.plan(cell.like)
+    # every run selects by validation once more, so that does not count towards the budget
     validation = like.train["select"].passes / like.full.passes
-    known = wanted.with_budget(round(like.ratio - validation, 2))
-    return known.recipe, planner.plan(known.recipe)
+    funded = cell.with_budget(round(like.ratio - validation, 2))
+    return funded.recipe, planner.plan(funded.recipe)
 
 
 def _advise(planned: dict[str, tuple[Recipe, Plan]]) -> None:
     """Warn, once each, of what makes a method pointless."""
-    from .advice import pointless
+    from .advice import warnings_of
 
-    for sentence in dict.fromkeys(
-        sentence
-        for recipe, cost in planned.values()
-        for sentence in pointless(recipe, cost.full.steps)
-    ):
+    sentences: dict[str, None] = {}
+    for recipe, cost in planned.values():
+        sentences |= dict.fromkeys(warnings_of(recipe, cost.full.steps))
+    for sentence in sentences:
         warn(sentence)
 
 
-def _spread(
+def _plan_workers(
     recipe: Path,
     changes: list[str] | None,
     cell: str | None,
@@ -141,7 +158,7 @@ def _spread(
     as_json: bool,
 ) -> None:
     from ..recipes.recipe import Recipe
-    from ..runs.plan import plan as make
+    from ..runs.plan import plan as make_plan
     from ..runs.run import build
     from ..runs.scaling import Load, forecast, numbers
     from ..runs.sizes import Sizes
@@ -150,7 +167,7 @@ def _spread(
     wanted = Recipe.read(recipe, changes or (), cell=cell)
     check_models([wanted])
     task = build(wanted)
-    cost = make(wanted, Sizes.of(task), task)
+    cost = make_plan(wanted, Sizes.of(task), task)
     load = Load.of(wanted, task, cost)
     forecasts = [forecast(load, number) for number in numbers(workers)]
     if as_json:

@@ -1,4 +1,4 @@
-"""Run: draw, fine-tune and evaluate what a recipe asks for; and the demo. Slow imports wait until they are needed."""
+"""Run: commands that draw, fine-tune and evaluate: a recipe, or the demo. Slow imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from .app import (
     Workers,
     app,
     check_models,
-    expected,
-    first_rank,
-    going_on,
-    placed,
+    expected_passes,
+    is_first_rank,
+    resumable,
+    with_run_options,
 )
 from .console import say
 from .paths import RecipePath
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..core.budget import Pulse
+    from ..recipes.recipe import Recipe
+    from ..runs.demo import Row
     from ..runs.run import Watch
     from ..tasks import CourseTask
 
@@ -53,11 +57,10 @@ def demo(
 ) -> None:
     """Draw a ticket from the packaged BERT and compare it with its rivals. Needs no network."""
     if language:
-        _demo_language(
-            RUNS / "demo-language" if out == RUNS / "demo" else out,
-            quiet=quiet,
-            as_json=as_json,
-        )
+        # two demos in one folder would be compared with each other
+        default = RUNS / "demo"
+        folder = RUNS / "demo-language" if out == default else out
+        _demo_language(folder, quiet=quiet, as_json=as_json)
         return
 
     from ..engine.threads import use_spare_threads
@@ -75,21 +78,17 @@ def demo(
     progress.print(
         f"Three trainings with as many steps each; threads: {threads}; about three minutes in all.\n"
     )
+
     store = Store(out)
-    rows = []
-    with going_on(), live(progress, quiet=quiet or as_json) as begin:
-        for row in rows_of(
-            sparsity,
-            store,
-            lambda title, wanted, task: begin(title, *expected(wanted, task)),
-        ):
-            rows.append(row)
+    with resumable(), live(progress, quiet=quiet or as_json) as begin:
+
+        def watched(title: str, recipe: Recipe, task: CourseTask) -> Watch:
+            return begin(title, *expected_passes(recipe, task))
+
+        rows = list(rows_of(sparsity, store, watched))
+
     if as_json:
-        typer.echo(
-            json.dumps(
-                [{"title": row.title, **row.record.facts()} for row in rows], indent=2
-            )
-        )
+        _print_json(rows)
         return
 
     console.out().print(show.demo(rows))
@@ -99,9 +98,9 @@ def demo(
     )
     for row in rows:
         say(f"  {row.title:<22}{store.cell(row.recipe).folder}")
-    soup = store.cell(
-        next(row.recipe for row in rows if row.recipe.method["name"] == "instant-soup")
-    )
+    recipes = [row.recipe for row in rows]
+    drawn = next(recipe for recipe in recipes if recipe.method["name"] == "instant-soup")
+    soup = store.cell(drawn)
     say(f"The ticket: {soup.ticket}")
 
     say("")
@@ -115,6 +114,12 @@ def demo(
     )
 
 
+def _print_json(rows: Sequence[Row]) -> None:
+    """Print the records of a demo for machines."""
+    facts = [{"title": row.title, **row.record.facts()} for row in rows]
+    typer.echo(json.dumps(facts, indent=2))
+
+
 def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
     from ..runs.demo_language import demo_language
     from ..store.store import Store
@@ -125,19 +130,17 @@ def _demo_language(out: Path, *, quiet: bool, as_json: bool) -> None:
     progress.print(
         "The packaged SmolLM2-135M, two of every four weights pruned; about three minutes on two cores.\n"
     )
+
     store = Store(out)
-    rows = []
-    with going_on(), live(progress, quiet=quiet or as_json) as begin:
-        for row in demo_language(
-            store, lambda title, wanted, task: begin(title, *expected(wanted, task))
-        ):
-            rows.append(row)
+    with resumable(), live(progress, quiet=quiet or as_json) as begin:
+
+        def watched(title: str, recipe: Recipe, task: CourseTask) -> Watch:
+            return begin(title, *expected_passes(recipe, task))
+
+        rows = list(demo_language(store, watched))
+
     if as_json:
-        typer.echo(
-            json.dumps(
-                [{"title": row.title, **row.record.facts()} for row in rows], indent=2
-            )
-        )
+        _print_json(rows)
         return
 
     console.out().print(show.demo_language(rows))
@@ -163,46 +166,51 @@ def run(
     """Draw, fine-tune and evaluate what RECIPE asks for. A run that was killed goes on."""
     from ..recipes.recipe import Recipe
 
-    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
+    wanted = Recipe.read(
+        recipe, with_run_options(changes, engine, workers, address), cell=cell
+    )
     check_models([wanted])
 
     from ..runs.run import run as carry_out
     from ..runs.trackers import tracked
     from ..store.store import Store
     from . import show
-    from .advice import pointless
+    from .advice import warnings_of
     from .live import live
 
     store = Store(out)
-    begun_now = False
+    folder = store.cell(wanted).folder
+    # one rank shows and logs; all of them would do it once each
+    is_silent = quiet or as_json or not is_first_rank()
+    names = (track or ()) if is_first_rank() else ()
+    was_done = True
     with (
-        going_on(),
-        live(console.err(), quiet=quiet or as_json or not first_rank()) as begin,
-        tracked(
-            (track or ()) if first_rank() else (), wanted, store.cell(wanted).folder
-        ) as trackers,
+        resumable(),
+        live(console.err(), quiet=is_silent) as begin,
+        tracked(names, wanted, folder) as trackers,
     ):
-
+        # called only where there is something to do: a run that is done is read back
         def begun(task: CourseTask) -> Watch:
-            nonlocal begun_now
-            begun_now = True
-            shown = begin(wanted.label, *expected(wanted, task))
+            nonlocal was_done
+            was_done = False
+            update = begin(wanted.label, *expected_passes(wanted, task))
 
             def watch(stage: str, pulse: Pulse) -> None:
-                shown(stage, pulse)
+                update(stage, pulse)
                 trackers.watch(stage, pulse)
 
             return watch
 
         record = carry_out(wanted, store, begun)
         trackers.finish(record)
+
     if as_json:
         typer.echo(json.dumps(record.facts(), indent=2))
         return
 
     console.out().print(show.record(record))
-    if not begun_now:
+    if was_done:
         say("Read back: this run was done before, and nothing was done again.")
-    for sentence in pointless(wanted, record.cost.full_fine_tune.steps):
+    for sentence in warnings_of(wanted, record.cost.full_fine_tune.steps):
         say(f"Note: {sentence}")
-    say(f"Files: {store.cell(wanted).folder}")
+    say(f"Files: {folder}")

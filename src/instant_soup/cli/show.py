@@ -1,4 +1,4 @@
-"""Show: records, plans and tables as a person reads them."""
+"""Show: makes tables of records, plans, methods and tasks, for people to read."""
 
 from __future__ import annotations
 
@@ -25,43 +25,44 @@ if TYPE_CHECKING:
 
 
 def record(outcome: Record) -> Table:
-    """One run."""
+    """One run: what it reached, at what sparsity, cost and time."""
     ticket = outcome.ticket
     cost = outcome.cost
     pruned = (ticket.prunable - ticket.kept) / ticket.parameters
 
-    shown = grid()
-    add(shown, "test", figures(outcome.test))
-    add(shown, "validation", f"{outcome.validation:.4f}")
+    rows = grid()
+    add(rows, "test", figures(outcome.test))
+    add(rows, "validation", f"{outcome.validation:.4f}")
     add(
-        shown,
+        rows,
         "sparsity",
         f"{ticket.sparsity:.4%}  ({ticket.kept:,} of {ticket.prunable:,} prunable weights kept; "
         f"{pruned:.1%} of the whole model pruned)",
     )
     add(
-        shown,
+        rows,
         "cost",
         f"{cost.multiple_of_T:.2f} T, where T is {cost.full_fine_tune.steps:,} steps",
     )
     for stage, costs in cost.stages.items():
-        add(shown, "", f"{stage}: {bill(costs)}")
+        add(rows, "", f"{stage}: {bill(costs)}")
     add(
-        shown,
+        rows,
         "time",
         f"draw {outcome.seconds.draw:.0f} s, train {outcome.seconds.train:.0f} s",
     )
-    return shown
+    return rows
 
 
 def bill(costs: Mapping[str, Cost]) -> str:
     """A bill in one line."""
-    parts = (
-        f"{purpose} {cost.steps:,} steps"
-        if cost.steps
-        else f"{purpose} {cost.examples:,} examples"
-        for purpose, cost in costs.items()
-    )
+    parts = []
+    for purpose, cost in costs.items():
+        # scoring and validation take no steps
+        amount = f"{cost.examples:,} examples"
+        if cost.steps:
+            amount = f"{cost.steps:,} steps"
+        parts.append(f"{purpose} {amount}")
     return ", ".join(parts) or "nothing"
 
 
@@ -72,14 +73,14 @@ def figures(test: Mapping[str, float]) -> str:
 
 def plan(cost: Plan) -> Table:
     """What a recipe will cost."""
-    shown = table(
-        ["stage", "purpose", "steps", "examples", "cost in T"], caption=_known(cost)
+    rows = table(
+        ["stage", "purpose", "steps", "examples", "cost in T"], caption=_caption(cost)
     )
 
     for stage, bill in (("draw", cost.draw), ("fine-tune", cost.train)):
         for purpose, work in bill.items():
             add(
-                shown,
+                rows,
                 stage,
                 purpose,
                 f"{work.steps:,}",
@@ -87,12 +88,12 @@ def plan(cost: Plan) -> Table:
                 f"{work.ratio(cost.full):.2f}",
             )
 
-    add(shown, "total", "test left out", "", "", f"{cost.ratio:.2f}", style="bold")
-    return shown
+    add(rows, "total", "test left out", "", "", f"{cost.ratio:.2f}", style="bold")
+    return rows
 
 
-def _known(cost: Plan) -> str:
-    """How a plan is known, and what it comes to on this machine where that was measured."""
+def _caption(cost: Plan) -> str:
+    """How long T is, and the time and memory of a plan on this machine where these were measured."""
     full = f"T is {cost.full.steps:,} steps."
     timing = cost.timing
     if timing is None:
@@ -114,7 +115,7 @@ def forecasts(forecasts: Iterable[Forecast]) -> Table:
         "returned a round",
         "memory each",
     ]
-    shown = table(
+    rows = table(
         heads,
         caption="At most, with a node for each worker and 10 Gbit/s between them; docs/scaling.md says how this is "
         "known.",
@@ -126,26 +127,26 @@ def forecasts(forecasts: Iterable[Forecast]) -> Table:
             for size in (forecast.out, forecast.back, forecast.memory)
         )
         add(
-            shown,
+            rows,
             str(forecast.workers),
             f"{forecast.steps:,}",
             minutes(forecast.seconds),
             *moved,
         )
 
-    return shown
+    return rows
 
 
 def plans(costs: Mapping[str, tuple[Recipe, Plan]]) -> Table:
     """What each cell of a file of recipes will cost."""
-    shown = table(
+    rows = table(
         ["cell", "method", "sparsity", "T in steps", "steps in all", "cost in T"]
     )
 
     for name, (recipe, cost) in costs.items():
         steps = (f"{cost.full.steps:,}", f"{cost.total.steps:,}")
         add(
-            shown,
+            rows,
             name,
             str(recipe.method["name"]),
             f"{recipe.sparsity:.0%}",
@@ -153,7 +154,7 @@ def plans(costs: Mapping[str, tuple[Recipe, Plan]]) -> Table:
             f"{cost.ratio:.2f}",
         )
 
-    return shown
+    return rows
 
 
 def survey(recipe: Recipe, parameters: Survey) -> Group:
@@ -161,92 +162,96 @@ def survey(recipe: Recipe, parameters: Survey) -> Group:
     root = Tree(cell(f"{recipe.task.model}, as {recipe.task.name} learns with it"))
     branches: dict[tuple[str, ...], Tree] = {(): root}
 
-    for (path, part), times in _alike(parameters).items():
+    for (path, facts), times in _count_alike(parameters).items():
+        # a branch for each module on the way, made when its first parameter comes
         for depth in range(1, len(path)):
-            if path[:depth] not in branches:
-                branches[path[:depth]] = branches[path[: depth - 1]].add(
-                    cell(path[depth - 1])
-                )
-        line = cell(f"{path[-1]}  {_part('.'.join(path), part, times)}")
-        branches[path[:-1]].add(line, style=None if part.prunable else "dim")
+            module = path[:depth]
+            if module not in branches:
+                branches[module] = branches[module[:-1]].add(cell(module[-1]))
 
+        line = cell(f"{path[-1]}  {_describe('.'.join(path), facts, times)}")
+        branches[path[:-1]].add(line, style=None if facts.prunable else "dim")
+
+    # papers differ in what they call sparsity: of the encoder, or of the whole model
+    sizes = {
+        "prunable": parameters.prunable,
+        "encoder": parameters.encoder,
+        "whole model": parameters.whole,
+    }
     shares = grid()
-    for name, size in (
-        ("prunable", parameters.prunable),
-        ("encoder", parameters.encoder),
-        ("whole model", parameters.whole),
-    ):
+    for name, size in sizes.items():
         pruned = recipe.sparsity * parameters.prunable / size
-        add(
-            shares,
-            name,
-            f"{size:,}",
-            f"sparsity {recipe.sparsity:.0%} prunes {pruned:.1%} of it",
-        )
+        share = f"sparsity {recipe.sparsity:.0%} prunes {pruned:.1%} of it"
+        add(shares, name, f"{size:,}", share)
 
     return Group(root, "", shares)
 
 
-def _alike(survey: Survey) -> Counter[tuple[tuple[str, ...], ParameterFacts]]:
-    """How many parameters there are of each path and kind, with the numbered layers of a stack taken as one."""
-    return Counter(
-        (
-            tuple(
-                step.replace("#", "0 ..")
-                for step in without_numbers(name, "#").split(".")
-            ),
-            part,
-        )
-        for name, part in survey.parameters.items()
-    )
+def _count_alike(survey: Survey) -> Counter[tuple[tuple[str, ...], ParameterFacts]]:
+    """How many parameters there are of each path and kind; the numbered layers of a stack count as one path."""
+    counts: Counter[tuple[tuple[str, ...], ParameterFacts]] = Counter()
+    for name, facts in survey.parameters.items():
+        steps = without_numbers(name, "#").split(".")
+        # after the split, whose dots these are not
+        path = tuple(step.replace("#", "0 ..") for step in steps)
+        counts[path, facts] += 1
+    return counts
 
 
-def _part(name: str, part: ParameterFacts, times: int) -> str:
-    state = (
-        "in scope" if part.prunable else "trained densely" if part.trained else "frozen"
-    )
-    marks = [
-        *(["fused"] if part.fused else []),
-        *(f"tied to {other}" for other in part.names),
-    ]
-    remark = unusual(name, part.shape)
-    if part.prunable and remark:
-        marks.append(f"unusual: {remark}")
+def _describe(name: str, facts: ParameterFacts, times: int) -> str:
+    """The shape of a parameter, what becomes of it, and what is special about it."""
+    if facts.prunable:
+        remarks = ["in scope"]
+    elif facts.trained:
+        remarks = ["trained densely"]
+    else:
+        remarks = ["frozen"]
+
+    if facts.fused:
+        remarks.append("fused")
+    remarks += [f"tied to {other}" for other in facts.names]
+    oddity = unusual(name, facts.shape)
+    if facts.prunable and oddity:
+        remarks.append(f"unusual: {oddity}")
+
     count = f"{times} times " if times > 1 else ""
+    shape = " x ".join(map(str, facts.shape))
+    return f"{count}{shape}: {', '.join(remarks)}"
 
-    return f"{count}{' x '.join(map(str, part.shape))}: {', '.join([state, *marks])}"
 
-
-def demo(rows: Iterable[Row]) -> Table:
-    """The demo's comparison."""
-    shown = table(["", "test accuracy", "sparsity", "cost in T", "wall time"])
-    for row in rows:
+def demo(outcomes: Iterable[Row]) -> Table:
+    """The methods that the demo compares."""
+    rows = table(["", "test accuracy", "sparsity", "cost in T", "wall time"])
+    for row in outcomes:
         add(
-            shown,
+            rows,
             row.title,
             f"{row.record.test['accuracy']:.4f}",
             f"{row.record.ticket.sparsity:.1%}",
             f"{row.record.cost.multiple_of_T:.2f}",
             minutes(row.record.seconds.total),
         )
-    return shown
+    return rows
 
 
-def demo_language(rows: Iterable[Row]) -> Table:
-    """The comparison of the demo of language models."""
-    shown = Table("", "perplexity", "sparsity", "wall time")
-    for row in rows:
+def demo_language(outcomes: Iterable[Row]) -> Table:
+    """The models that the demo of language compares."""
+    rows = Table("", "perplexity", "sparsity", "wall time")
+    for row in outcomes:
         record = row.record
+        # the clock of the stage after the draw, which only judges here
         seconds = record.seconds.total + sum(record.clock.train.values())
-        shown.add_row(
+        rows.add_row(
             row.title,
             f"{record.test['perplexity']:.2f}",
             f"{record.ticket.sparsity:.1%}",
             minutes(seconds),
         )
-    return shown
+    return rows
 
 
 def minutes(seconds: float) -> str:
-    """Seconds as a person says them."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    """A time in seconds or minutes, whichever reads better."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min"

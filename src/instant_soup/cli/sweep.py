@@ -25,8 +25,8 @@ from .app import (
     Workers,
     app,
     check_models,
-    going_on,
-    placed,
+    resumable,
+    with_run_options,
 )
 from .console import say
 from .paths import RecipePath, RunsPath
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..recipes.settings import RunSettings
+    from ..store.doctor import Health
     from ..sweeps.status import Standing
     from ..sweeps.sweep import Sweep
 
@@ -53,6 +54,7 @@ Methods = Annotated[
     ),
 ]
 UNDONE = 3  # exit code of a sweep in which a run failed
+_FRAME = 8  # lines of a table that are no runs: title, head, frame and caption
 
 
 @app.command()
@@ -90,68 +92,66 @@ def sweep(
     """
     from ..recipes.grid import expand
 
-    wanted = expand(
+    expanded = expand(
         recipe,
-        placed(changes, engine, workers, address),
+        with_run_options(changes, engine, workers, address),
         cells or (),
         methods or (),
         most=most,
     )
-    check_models(each.recipe for each in wanted)
+    check_models(each.recipe for each in expanded)
 
+    # torch and the models, which take seconds, only once the recipes are known to be good
     from ..store.store import Store
     from ..sweeps.sweep import Sweep
 
-    asked = Sweep(wanted, Store(out), source=str(recipe), slim=slim)
+    runs = Sweep(expanded, Store(out), source=str(recipe), slim=slim)
     if resume:
-        asked.must_have_begun()
-    standing = _carried_out(
-        asked, wanted[0].recipe.run, console.err(quiet=quiet or as_json)
-    )
+        runs.must_have_begun()
+    # where the work is done is the same for all cells of a file
+    settings = expanded[0].recipe.run
+    standing = _carry_out(runs, settings, console.err(quiet=quiet or as_json))
+
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "counts": standing.counts,
-                    "runs": [asdict(row) for row in standing.rows],
-                },
-                indent=2,
-            )
-        )
+        rows = [asdict(row) for row in standing.rows]
+        typer.echo(json.dumps({"counts": standing.counts, "runs": rows}, indent=2))
     else:
-        _closing(standing, out)
+        _print_outcome(standing, out)
     if standing.having("failed"):
         raise typer.Exit(UNDONE)
 
 
-def _carried_out(asked: Sweep, where: RunSettings, err: Console) -> Standing:
+def _carry_out(runs: Sweep, settings: RunSettings, err: Console) -> Standing:
+    """Carry *runs* out, and show how they stand meanwhile."""
     from ..sweeps.status import Board
 
-    board = Board([asked])
-    with going_on(), _shown(err) as show:
+    board = Board([runs])
+    with resumable(), _shown(err) as show:
         show(board.look())
-        for _ in _work(asked, where):
+        for _ in _work(runs, settings):
             show(board.look())
     return board.look()
 
 
-def _work(asked: Sweep, where: RunSettings) -> Iterator[None]:
-    """Carry it out, by processes of this machine or on a cluster."""
-    if where.engine == "ray":
+def _work(runs: Sweep, settings: RunSettings) -> Iterator[None]:
+    """Carry *runs* out, by processes of this machine or on a cluster; yields now and then, so that one can look."""
+    if settings.engine == "ray":
+        # a sentence on the missing extra, in place of an ImportError out of the next import
         from ..engine import must_have_ray
 
         must_have_ray()
         from ..sweeps.ray import on_ray
 
-        return on_ray(asked, where.workers, where.address)
+        return on_ray(runs, settings.workers, settings.address)
+
     from ..sweeps.processes import by_processes
 
-    return by_processes(asked, where.workers or 1)
+    return by_processes(runs, settings.workers or 1)
 
 
 @contextmanager
 def _shown(err: Console) -> Iterator[Callable[[Standing], None]]:
-    """A live table on a terminal; elsewhere a line for each run that is done."""
+    """Yield what shows how a sweep stands: a live table on a terminal, elsewhere a line for each run that is done."""
     from rich.live import Live
 
     from . import board
@@ -161,13 +161,18 @@ def _shown(err: Console) -> Iterator[Callable[[Standing], None]]:
     elif not err.is_terminal:
         yield board.Log(err)
     else:
+        # a live table that is higher than the terminal leaves copies of itself behind
+        most = err.height - _FRAME
         with Live(console=err, auto_refresh=False, transient=True) as live:
-            yield lambda standing: live.update(
-                board.table(standing, most=err.height - 8), refresh=True
-            )
+
+            def show(standing: Standing) -> None:
+                live.update(board.table(standing, most=most), refresh=True)
+
+            yield show
 
 
-def _closing(standing: Standing, out: Path) -> None:
+def _print_outcome(standing: Standing, out: Path) -> None:
+    """Print how a sweep ended, and what to do next."""
     counts = standing.counts
     say(f"{counts['done']} of {len(standing.rows)} runs are done, in {out}")
     for row in standing.having("failed"):
@@ -186,12 +191,12 @@ def status(folder: RunsPath = RUNS, as_json: Json = False) -> None:
 
     standing = Board(sweeps(Store(folder))).look()
     if as_json:
-        rows = [asdict(row) for row in standing.rows]
-        typer.echo(
-            json.dumps(
-                {"counts": standing.counts, "left": standing.left, "runs": rows}, indent=2
-            )
-        )
+        facts = {
+            "counts": standing.counts,
+            "left": standing.left,
+            "runs": [asdict(row) for row in standing.rows],
+        }
+        typer.echo(json.dumps(facts, indent=2))
     else:
         console.out().print(board.table(standing))
 
@@ -214,18 +219,26 @@ def doctor(
 
     health = examine(Store(folder), mend=not check)
     if as_json:
+        # paths become text
         typer.echo(json.dumps(asdict(health), indent=2, default=str))
     else:
-        for finding in health.findings:
-            say(
-                f"{finding.path}: {finding.what}"
-                + (f"; now {finding.aside}" if finding.aside else "")
-            )
-        busy = f", {health.busy} at work and not looked at" if health.busy else ""
-        moved = f", {health.transfers} transfers" if health.transfers else ""
-        say(
-            f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{moved}{busy}."
-        )
-        say(f"{len(health.findings)} damaged." if health.findings else "All is whole.")
+        _print_health(health)
     if health.findings:
         raise typer.Exit(2)
+
+
+def _print_health(health: Health) -> None:
+    """Print what is damaged in a folder of runs, and how much there is in it."""
+    for finding in health.findings:
+        moved = f"; now {finding.aside}" if finding.aside else ""
+        say(f"{finding.path}: {finding.what}{moved}")
+
+    transfers = f", {health.transfers} transfers" if health.transfers else ""
+    busy = f", {health.busy} at work and not looked at" if health.busy else ""
+    say(
+        f"{health.cells} runs, {health.finished} of them finished, {health.shelved} shared trainings{transfers}{busy}."
+    )
+    if health.findings:
+        say(f"{len(health.findings)} damaged.")
+    else:
+        say("All is whole.")

@@ -1,4 +1,4 @@
-"""Ticket: draw one without fine-tuning it, judge one, make controls of one. Slow imports wait until they are needed."""
+"""Ticket: commands that draw, judge and make controls of one ticket. Slow imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .app import (
     Workers,
     app,
     check_models,
-    expected,
-    first_rank,
-    free,
-    going_on,
-    holds,
-    placed,
-    put,
+    expected_passes,
+    holds_ticket,
+    is_first_rank,
+    refuse_replacing,
+    resumable,
+    save_ticket,
+    with_run_options,
 )
 from .console import say
 from .paths import RecipePath, TicketPath
@@ -66,36 +66,38 @@ def draw(
     from ..store.store import Store
     from .live import live
 
-    wanted = Recipe.read(recipe, placed(changes, engine, workers, address), cell=cell)
+    wanted = Recipe.read(
+        recipe, with_run_options(changes, engine, workers, address), cell=cell
+    )
     check_models([wanted])
-    if not holds(ticket, lambda known: known.recipe == wanted.key):
-        free(ticket, force=force)  # before hours of work, not after
-    task = build(wanted)
-    with (
-        going_on(),
-        live(console.err(), quiet=quiet or as_json or not first_rank()) as begin,
-    ):
-        drawn = carry_out(
-            wanted, task, Store(out), begin(wanted.label, *expected(wanted, task))
-        )
+    # before hours of work, not after
+    if not holds_ticket(ticket, lambda known: known.recipe == wanted.key):
+        refuse_replacing(ticket, force=force)
 
-    whole = drawn.whole()
-    if whole and first_rank():
-        whole.save(ticket)
+    task = build(wanted)
+    is_silent = quiet or as_json or not is_first_rank()
+    with resumable(), live(console.err(), quiet=is_silent) as begin:
+        watch = begin(wanted.label, *expected_passes(wanted, task))
+        drawn = carry_out(wanted, task, Store(out), watch)
+
+    # all ranks gather the shards, and one writes them
+    gathered = drawn.whole()
+    if gathered and is_first_rank():
+        gathered.save(ticket)
+
     if as_json:
         facts = {
+            "ticket": str(ticket),
             "digest": drawn.digest,
             "kept": drawn.mask.kept,
             "sparsity": drawn.sparsity,
             "ready": drawn.ready,
+            "cost": asdict(drawn.cost),
         }
-        typer.echo(
-            json.dumps(
-                {"ticket": str(ticket), **facts, "cost": asdict(drawn.cost)}, indent=2
-            )
-        )
+        typer.echo(json.dumps(facts, indent=2))
         return
-    say(f"{ticket}: {drawn.mask}, {'trained' if drawn.ready else 'to be fine-tuned'}")
+    state = "trained" if drawn.ready else "to be fine-tuned"
+    say(f"{ticket}: {drawn.mask}, {state}")
 
 
 @app.command()
@@ -126,35 +128,31 @@ def evaluate(
     from .live import live
 
     loaded = Ticket.load(ticket)
-    wanted = Recipe.read(
-        recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell
-    )
+    # a recipe has to state a sparsity; the ticket's own is the one that is true
+    changes = [f"sparsity={loaded.sparsity}", *(changes or ())]
+    wanted = Recipe.read(recipe, changes, cell=cell)
     task = build(wanted)
     full = Sizes.of(task).full
-    with live(console.err(), quiet=quiet or as_json or not first_rank()) as begin:
+    is_silent = quiet or as_json or not is_first_rank()
+    with live(console.err(), quiet=is_silent) as begin:
         watch = begin(f"{ticket.name}", round(wanted.budget * full.passes), full.passes)
-        result = judge(
-            loaded,
-            task,
-            budget=wanted.budget,
-            meter=Meter(watch=lambda pulse: watch("fine-tune", pulse)),
-        )
+        meter = Meter(watch=lambda pulse: watch("fine-tune", pulse))
+        result = judge(loaded, task, budget=wanted.budget, meter=meter)
+
     if lm_eval:
-        result = replace(
-            result, test={**result.test, **_benchmarks(wanted, task, result, lm_eval)}
-        )
+        benchmarks = _benchmarks(wanted, task, result, lm_eval)
+        result = replace(result, test={**result.test, **benchmarks})
+
     if as_json:
         facts = {
+            "ticket": loaded.digest,
+            "sparsity": loaded.sparsity,
             "test": result.test,
             "validation": result.validation,
             "cost_in_T": result.cost.ratio(full),
             "drawing_in_T": result.drawing.ratio(full),
         }
-        typer.echo(
-            json.dumps(
-                {"ticket": loaded.digest, "sparsity": loaded.sparsity, **facts}, indent=2
-            )
-        )
+        typer.echo(json.dumps(facts, indent=2))
         return
     cost = f"cost {result.cost.ratio(full):.2f} T, {result.drawing.ratio(full):.2f} T of it to draw"
     say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   {cost}")
@@ -163,7 +161,7 @@ def evaluate(
 def _benchmarks(
     recipe: Recipe, task: CourseTask, result: Result, names: str
 ) -> dict[str, float]:
-    """What the judged weights reach on tasks of lm-eval."""
+    """The figures of the judged weights on the tasks of lm-eval that *names* lists, with commas between them."""
     from copy import deepcopy
 
     from ..core.errors import DataError
@@ -175,13 +173,12 @@ def _benchmarks(
             f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
         )
 
+    # a copy, because the course keeps its model at the pre-trained weights
     model = deepcopy(task.course.model)
+    # not strict: a result holds what was trained, and no buffers
     model.load_state_dict(dict(result.weights), strict=False)
-    return harness(
-        model,
-        tokenizer_of(recipe.task.model),
-        [name.strip() for name in names.split(",")],
-    )
+    benchmarks = [name.strip() for name in names.split(",")]
+    return harness(model, tokenizer_of(recipe.task.model), benchmarks)
 
 
 @app.command()
@@ -202,11 +199,12 @@ def control(
     RECIPE says which model the ticket belongs to.
     """
     from ..core.ticket import Ticket
-    from ..methods import control as make
+    from ..methods import control as make_control
     from ..recipes.recipe import Recipe
     from ..runs.run import build
 
     loaded = Ticket.load(ticket)
-    made = make(loaded, build(Recipe.read(recipe, changes or (), cell=cell)), kind)
-    put(made, output, force=force)
-    say(f"{output}: {made.mask}, to be fine-tuned")
+    task = build(Recipe.read(recipe, changes or (), cell=cell))
+    controlled = make_control(loaded, task, kind)
+    save_ticket(controlled, output, force=force)
+    say(f"{output}: {controlled.mask}, to be fine-tuned")

@@ -1,4 +1,4 @@
-"""Tickets: what is in ticket files, how alike they are, and what can be made of them. Slow imports wait."""
+"""Tickets: commands that show ticket files, compare them, and make tickets of tickets. Slow imports wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
-from .app import Force, Guarded, Json, app, put
+from .app import Force, Guarded, Json, app, save_ticket
 from .console import add, say, table
 from .paths import TicketPath, TicketPaths
 
@@ -43,7 +43,7 @@ def info(files: TicketPaths, as_json: Json = False) -> None:
         typer.echo(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
         return
     for path, ticket in loaded:
-        _tell(path, ticket)
+        _print_ticket(path, ticket)
 
 
 @tickets.command()
@@ -56,6 +56,7 @@ def verify(
     from ..core.errors import SoupError
     from ..core.ticket import Ticket
 
+    # all of them, so that one damaged file does not hide the next
     damaged = 0
     for path in files:
         try:
@@ -77,8 +78,10 @@ def diff(one: TicketPath, other: TicketPath, as_json: Json = False) -> None:
     from ..core.agreement import agreement, by_layer
     from ..core.ticket import Ticket
 
-    first, second = Ticket.load(one), Ticket.load(other)
-    whole, layers = agreement(first.mask, second.mask), by_layer(first.mask, second.mask)
+    first = Ticket.load(one)
+    second = Ticket.load(other)
+    overall = agreement(first.mask, second.mask)
+    layers = by_layer(first.mask, second.mask)
     same = {
         "base": first.base == second.base,
         "method": dict(first.method) == dict(second.method),
@@ -86,34 +89,30 @@ def diff(one: TicketPath, other: TicketPath, as_json: Json = False) -> None:
         "ticket": first.digest == second.digest,
     }
     if as_json:
-        parts = {name: asdict(layer) for name, layer in layers.items()}
-        typer.echo(
-            json.dumps({"same": same, "whole": asdict(whole), "layers": parts}, indent=2)
-        )
+        facts = {
+            "same": same,
+            "whole": asdict(overall),
+            "layers": {name: asdict(layer) for name, layer in layers.items()},
+        }
+        typer.echo(json.dumps(facts, indent=2))
         return
-    for name, value in same.items():
-        say(f"{'same' if value else 'other'} {name}")
-    shown = table(
-        [
-            "layer",
-            "first only",
-            "second only",
-            "both",
-            "cosine",
-            "Jaccard",
-            "beyond chance",
-        ]
-    )
+
+    for name, is_same in same.items():
+        say(f"{'same' if is_same else 'other'} {name}")
+
+    counts = ["first only", "second only", "both"]
+    rows = table(["layer", *counts, "cosine", "Jaccard", "beyond chance"])
     for name, layer in layers.items():
-        add(shown, name, *_row(layer), f"{layer.cosine_in_layers:.3f}")
-    shown.add_section()
-    add(shown, "all", *_row(whole), f"{whole.cosine_in_layers:.3f}", style="bold")
-    console.out().print(shown)
+        add(rows, name, *_cells(layer))
+    rows.add_section()
+    add(rows, "all", *_cells(overall), style="bold")
+    console.out().print(rows)
+
     say(
         "Beyond chance: the cosine above what as many survivors at random places within each layer would have, as a"
     )
     say(
-        f"share of what is possible. Against random places anywhere in the model it is {whole.cosine_in_model:.3f}."
+        f"share of what is possible. Against random places anywhere in the model it is {overall.cosine_in_model:.3f}."
     )
 
 
@@ -163,26 +162,33 @@ def shuffle(
     from ..core.ticket import Ticket
     from ..methods import shuffled
 
-    made = shuffled(Ticket.load(file), seed)
-    put(made, output, force=force)
-    say(f"{output}: {made.mask}, to be fine-tuned")
+    control = shuffled(Ticket.load(file), seed)
+    save_ticket(control, output, force=force)
+    say(f"{output}: {control.mask}, to be fine-tuned")
 
 
 def _combine(
     files: list[Path],
     output: Path,
-    how: Callable[[Sequence[Ticket]], Ticket],
+    combine: Callable[[Sequence[Ticket]], Ticket],
     *,
     force: bool,
 ) -> None:
+    """Write the ticket that *combine* makes of those in *files*."""
     from ..core.ticket import Ticket
 
-    made = how([Ticket.load(path) for path in files])
-    put(made, output, force=force)
-    say(f"{output}: {made.mask}, to be fine-tuned")
+    combined = combine([Ticket.load(path) for path in files])
+    save_ticket(combined, output, force=force)
+    say(f"{output}: {combined.mask}, to be fine-tuned")
 
 
 def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:
+    """What JSON says of a ticket."""
+    scope = ticket.mask.scope
+    layers = {}
+    for name, kept in ticket.mask.kept_by_name.items():
+        layers[name] = [kept, scope.numel(name)]
+
     return {
         "ticket": str(path),
         "digest": ticket.digest,
@@ -192,63 +198,57 @@ def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:
         "method": dict(ticket.method),
         "sparsity": ticket.sparsity,
         "kept": ticket.mask.kept,
-        "prunable": ticket.mask.scope.size,
+        "prunable": scope.size,
         "ready": ticket.ready,
         "cost": asdict(ticket.cost),
         "recipe": ticket.recipe,
         "starts_elsewhere": sorted(ticket.start),
-        "layers": {
-            name: [kept, ticket.mask.scope.numel(name)]
-            for name, kept in ticket.mask.kept_by_name.items()
-        },
+        "layers": layers,
     }
 
 
-def _tell(path: Path, ticket: Ticket) -> None:
-    knobs = ", ".join(
-        f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name"
-    )
-    say(
-        f"{path}: {path.stat().st_size:,} bytes, {'trained' if ticket.ready else 'to be fine-tuned'}"
-    )
+def _print_ticket(path: Path, ticket: Ticket) -> None:
+    """Print what a ticket is, and how much of each layer it keeps."""
+    mask = ticket.mask
+    cost = ticket.cost
+    state = "trained" if ticket.ready else "to be fine-tuned"
+    method = str(ticket.method.get("name", "unknown"))
+    knobs = [f"{knob}={value}" for knob, value in ticket.method.items() if knob != "name"]
+    if knobs:
+        method += f": {', '.join(knobs)}"
+
+    say(f"{path}: {path.stat().st_size:,} bytes, {state}")
     say(f"  digest    {ticket.digest}")
     say(f"  model     {ticket.base.name} ({ticket.base.digest[:16]})")
+    say(f"  method    {method}")
     say(
-        f"  method    {ticket.method.get('name', 'unknown')}{f': {knobs}' if knobs else ''}"
+        f"  sparsity  {ticket.sparsity:.4%}: {mask.kept:,} of {mask.scope.size:,} prunable weights kept"
     )
     say(
-        f"  sparsity  {ticket.sparsity:.4%}: {ticket.mask.kept:,} of {ticket.mask.scope.size:,} prunable weights kept"
-    )
-    say(
-        f"  cost      {ticket.cost.steps:,} steps, {ticket.cost.passes:,} passes, {ticket.cost.flops:.2e} FLOPs"
+        f"  cost      {cost.steps:,} steps, {cost.passes:,} passes, {cost.flops:.2e} FLOPs"
     )
     say(f"  recipe    {ticket.recipe or 'none'}")
-    shown = table(["layer", "kept", "of", "share"])
 
-    for name, kept in ticket.mask.kept_by_name.items():
-        size = ticket.mask.scope.numel(name)
-        add(
-            shown,
-            name,
-            f"{kept:,}",
-            f"{size:,}",
-            f"{kept / size:.1%}",
-            style="red" if not kept else None,
-        )
-
-    console.out().print(shown)
-    if ticket.mask.collapsed:
-        say(f"Nothing is kept of {', '.join(ticket.mask.collapsed)}")
+    rows = table(["layer", "kept", "of", "share"])
+    for name, kept in mask.kept_by_name.items():
+        size = mask.scope.numel(name)
+        # a layer of which nothing is kept cuts the network in two
+        style = "red" if not kept else None
+        add(rows, name, f"{kept:,}", f"{size:,}", f"{kept / size:.1%}", style=style)
+    console.out().print(rows)
+    if mask.collapsed:
+        say(f"Nothing is kept of {', '.join(mask.collapsed)}")
 
 
-def _row(agreement: Agreement) -> list[str]:
-    counts = (
-        agreement.one - agreement.both,
-        agreement.other - agreement.both,
-        agreement.both,
-    )
+def _cells(agreement: Agreement) -> list[str]:
+    """How alike two masks are, as the cells of a row."""
+    first_only = agreement.one - agreement.both
+    second_only = agreement.other - agreement.both
     return [
-        *(f"{count:,}" for count in counts),
+        f"{first_only:,}",
+        f"{second_only:,}",
+        f"{agreement.both:,}",
         f"{agreement.cosine:.3f}",
         f"{agreement.jaccard:.3f}",
+        f"{agreement.cosine_in_layers:.3f}",
     ]

@@ -1,4 +1,4 @@
-"""Transfer: a ticket of one task on another. Slow imports wait until they are needed."""
+"""Transfer: the command that judges a ticket of one task on another. Slow imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .app import (
     Out,
     Quiet,
     app,
-    going_on,
-    put,
+    resumable,
+    save_ticket,
 )
 from .console import say
 from .paths import RecipePath, TicketPath
@@ -84,12 +84,15 @@ def transfer(
     wanted = Recipe.read(
         recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell
     )
-    pairs = _read(names) if names else None
+    name_map = _read_name_map(names) if names else None
+
+    # a file that cannot be written is told before hours of work, so the ticket is fitted here, too
     task = None
     if output:
         task = build(wanted)
-        put(fit(loaded, task, pairs, heads).ticket, output, force=force)
-    with going_on(), live(console.err(), quiet=quiet or as_json) as begin:
+        save_ticket(fit(loaded, task, name_map, heads).ticket, output, force=force)
+
+    with resumable(), live(console.err(), quiet=quiet or as_json) as begin:
 
         def begun(target: CourseTask) -> Watch:
             full = Sizes.of(target).full
@@ -99,47 +102,54 @@ def transfer(
                 full.passes,
             )
 
-        load = (lambda _: task) if task else None
         record = carry_out(
-            loaded, wanted, Store(out), names=pairs, heads=heads, begin=begun, load=load
+            loaded,
+            wanted,
+            Store(out),
+            names=name_map,
+            heads=heads,
+            begin=begun,
+            # a task that is loaded already is not loaded once more
+            load=(lambda _: task) if task else None,
         )
+
     if as_json:
         typer.echo(json.dumps(record.facts(), indent=2))
     else:
-        _show(record, out)
+        _print_transfer(record, out)
 
 
-def _read(path: Path) -> Mapping[str, str]:
-    """Names in pairs from a file. Raises RecipeError when it holds anything else."""
+def _read_name_map(path: Path) -> Mapping[str, str]:
+    """The names in the model and those in the ticket, from a file. Raises RecipeError where it holds anything else."""
     from ..core.errors import RecipeError
     from ..recipes import toml
 
-    pairs = toml.read(path)
-    for name, value in pairs.items():
+    name_map = toml.read(path)
+    for name, value in name_map.items():
         if not isinstance(value, str):
             raise RecipeError(
                 f"{path}: {name!r} is {value!r}; expected a name, both of them in quotes"
             )
-    return pairs
+    return name_map
 
 
-def _show(record: TransferRecord, out: Path) -> None:
+def _print_transfer(record: TransferRecord, out: Path) -> None:
+    """Print what became of each tensor, and what the ticket reaches on its new task."""
+    from ..store.store import Store
     from . import show
 
     heads = ["outcome", "name", "of the ticket", "kept", "why"]
     console.out().print(console.table(heads, record.fit.rows))
-    came = record.source.task or record.source.base.name
-    weights = (
-        ""
-        if record.fit.same_base
-        else ", not known to be at the weights it was drawn from"
-    )
+
+    source = record.source.task or record.source.base.name
+    remark = ""
+    if not record.fit.same_base:
+        remark = ", not known to be at the weights it was drawn from"
     say(
-        f"from {came} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{weights}"
+        f"from {source} to {record.recipe.task.name}, sparsity {record.ticket.sparsity:.4%}{remark}"
     )
+
     figures = show.figures(record.test)
     cost = f"cost {record.cost.multiple_of_T:.2f} T, drawing the ticket left out"
     say(f"test {figures}   validation {record.validation:.4f}   {cost}")
-    from ..store.store import Store
-
     say(f"Record: {Store(out).transfer(record.key)}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
+import shutil
 import stat
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,8 +23,11 @@ from .filetype import not_ours
 from .stored import header
 
 _KEY = "instant_soup"  # the one metadata entry, a JSON object
-# as `write` names a file until it is whole
-_BESIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-z]{4,32}", re.DOTALL)
+# seconds after which nobody writes to what is half-written any more
+_ABANDONED = 600
+
+HALF = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}", re.DOTALL)
+"""What files and exports are called until they are whole: `staging_of` their names."""
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -31,9 +36,12 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
     Raises StoreError where it cannot be written, or where what is there is no regular file.
     """
     refuse_irregular(path)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    # a folder, for libraries put files of their own beside the one that they are to write
+    staging = staging_of(path)
+    beside = staging / path.name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(parents=True)
+        forget_abandoned(path)
         beside.touch()
         # what the user's umask gives; safetensors would make it private
         mode = beside.stat().st_mode
@@ -50,8 +58,12 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
             f"could not write {path} ({reason}); free some space or choose another folder"
         ) from reason
     finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def staging_of(path: Path) -> Path:
+    """A hidden folder beside *path*, where what will be there is made; of a name that nobody else has."""
+    return path.with_name(f".{path.name}.{uuid4().hex}")
 
 
 def refuse_irregular(path: Path) -> None:
@@ -163,11 +175,38 @@ def half_written(path: Path) -> list[Path]:
 def left_behind(folder: Path, names: Collection[str]) -> list[Path]:
     """What killed processes left in *folder* while they were writing files of these *names*, as `write` calls it.
 
-    Hidden files of another origin, links and folders are none of it.
+    Hidden files of another origin and links are none of it.
     """
     left = []
     for path in sorted(folder.glob(".*")):
-        match = _BESIDE.fullmatch(path.name)
-        if match and match["name"] in names and path.is_file() and not path.is_symlink():
+        match = HALF.fullmatch(path.name)
+        if match and match["name"] in names and not path.is_symlink():
             left.append(path)
     return left
+
+
+def forget(left: Iterable[Path]) -> None:
+    """Remove what `left_behind` found. For who knows that nobody writes to it any more."""
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        # a file, as earlier versions left them
+        with suppress(OSError):
+            path.unlink()
+
+
+def forget_abandoned(path: Path) -> None:
+    """Remove what was left beside *path* so long ago that whoever wrote it is dead."""
+    forget(left for left in half_written(path) if is_abandoned(left))
+
+
+def is_abandoned(left: Path) -> bool:
+    """Whether nobody has written to *left*, a file or a folder, for as long as a writer never pauses."""
+    try:
+        newest = left.lstat().st_mtime
+        for part in left.rglob("*"):
+            newest = max(newest, part.lstat().st_mtime)
+    except OSError:
+        return False  # it is going just now
+    return time.time() - newest > _ABANDONED

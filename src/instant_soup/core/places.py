@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,7 +23,7 @@ def check_place(name: str) -> None:
     here, nor where nothing may be asked.
     """
     is_other = _SCHEME.match(name) or name.endswith(".gguf")
-    if is_other or Path(name).exists():
+    if is_other or os.path.exists(name):  # noqa: PTH110 - never raises
         return
 
     if _is_path(name):
@@ -42,19 +43,24 @@ def check_place(name: str) -> None:
     )
 
 
+def real(path: Path) -> Path:
+    """Where *path* leads to. What goes round in a circle of links stays as it is."""
+    return Path(os.path.realpath(path))
+
+
 def _is_path(name: str) -> bool:
     """Whether no hub id looks like *name*, or the folder that it would be in is there."""
     if not _HUB_ID.fullmatch(name):
         return True
     first, slash, _ = name.partition("/")
-    return bool(slash) and Path(first).is_dir()
+    return bool(slash) and os.path.isdir(first)  # noqa: PTH112 - the same
 
 
 def _close(path: Path, cutoff: float = 0.6) -> str | None:
     """The path nearest to one that is not there: its parts are followed as far as there is something like them."""
     place = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
-        if (place / part).exists():
+        if os.path.exists(place / part):  # noqa: PTH110 - the same
             place = place / part
             continue
 

@@ -1,4 +1,4 @@
-"""Folder: images in one folder per class, as rows of a path and a label."""
+"""Folder: reads images in one folder per class as rows of a path and a label."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from ..core.errors import DataError
 from ..core.printable import printable
-from .layout import listed, split_of, tables_in
-from .source import SHARE, Tables
+from .layout import listing, split_of, tables_in
+from .source import Tables
+from .splitting import TEST_SHARE
 
 SUFFIXES = (
     ".bmp",
@@ -27,27 +28,31 @@ SUFFIXES = (
     ".webp",
 )
 TESTS = ("test", "validation")
-LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
 """What systems leave in folders of images, in lower case."""
 MOST_CLASSES = 50_000
 
-Tree = dict[str, list[str]]
+Classes = dict[str, list[str]]
+"""The paths of the images of each class."""
 
 
 def holds_tables(folder: Path) -> bool:
     """Whether *folder* holds tables, and no folders of images."""
-    return not any(
-        _holds_images(path) for path in _shown(folder) if path.is_dir()
-    ) and bool(tables_in(folder))
+    for path in _visible(folder):
+        if path.is_dir() and _holds_images(path):
+            return False
+    return bool(tables_in(folder))
 
 
 def _holds_images(folder: Path) -> bool:
     """Whether an image is in *folder*, or in a folder in it."""
-    inside = _shown(folder)
-    return any(
-        _is_image(path) or (path.is_dir() and any(map(_is_image, path.iterdir())))
-        for path in inside
-    )
+    for path in _visible(folder):
+        if _is_image(path):
+            return True
+        # one level deeper and no more: images lie at train/CLASS/IMAGE
+        if path.is_dir() and any(_is_image(inside) for inside in path.iterdir()):
+            return True
+    return False
 
 
 def _is_image(path: Path) -> bool:
@@ -57,69 +62,80 @@ def _is_image(path: Path) -> bool:
 def class_folders(folder: Path) -> Tables:
     """The rows to train on, to choose by and to test on: ``image``, a path, and ``label``, the number of its class.
 
-    Classes are numbered in the order of their names. *folder* holds ``train/CLASS/*`` and ``test/CLASS/*`` under any
-    name that splits have, in any case, perhaps ``validation/CLASS/*`` beside them; or ``CLASS/*``, of which a fifth of
-    each class is cut out to test on, by a fixed seed. Hidden files do not count. What systems leave there, such as
-    Thumbs.db, is passed over with a warning that names it.
+    Classes are numbered in the order of their names. *folder* holds ``train/CLASS/*`` and ``test/CLASS/*``, perhaps
+    ``validation/CLASS/*`` beside them, under any name that splits have and in any case. Or it holds ``CLASS/*``; then
+    a fifth of each class is cut out to test on, by a fixed seed. Hidden files do not count. Files that systems leave
+    there, such as Thumbs.db, are passed over with a warning that names them.
 
     Raises:
         DataError: a file is no image, a class is empty, unknown or alone, or there is nothing to test on.
     """
     skipped: list[Path] = []
-    parts = _parts(folder)
-    if not parts:
-        train, test = _fifth(_tree(folder, skipped))
-        trees = {"train": train, "test": test}
+    folders = _split_folders(folder)
+    splits = {}
+    if folders:
+        for role, path in folders.items():
+            splits[role] = _images_by_class(path, skipped)
     else:
-        trees = {role: _tree(path, skipped) for role, path in parts.items()}
+        train, test = _split_off_test(_images_by_class(folder, skipped))
+        splits = {"train": train, "test": test}
+
     if skipped:
-        names = listed((str(path.relative_to(folder)) for path in skipped), 5)
+        names = listing((str(path.relative_to(folder)) for path in skipped), 5)
         warnings.warn(f"no images, and passed over in {folder}: {names}", stacklevel=2)
 
-    train = trees["train"]
-    for role, tree in trees.items():
-        unknown = sorted(tree.keys() - train.keys())
+    # the other way round is fine: a small test set may lack a class
+    names_of_classes = list(splits["train"])
+    for role, classes in splits.items():
+        unknown = sorted(classes.keys() - set(names_of_classes))
         if unknown:
             raise DataError(
-                f"class {unknown[0]!r} is in {parts[role]} and not in train; add images of it to {parts['train']}"
+                f"class {unknown[0]!r} is in {folders[role]} and not in train; add images of it to {folders['train']}"
             )
-    if len(train) < 2:
+    if len(names_of_classes) < 2:
         raise DataError(
-            f"{folder} holds one class, {next(iter(train))!r}; expected a folder for each of two or more"
+            f"{folder} holds one class, {names_of_classes[0]!r}; expected a folder for each of two or more"
         )
-    return Tables(**{role: _rows(tree, list(train)) for role, tree in trees.items()})
+
+    tables = {role: _rows(classes, names_of_classes) for role, classes in splits.items()}
+    return Tables(**tables)
 
 
-def _parts(folder: Path) -> dict[str, Path]:
-    """The folders to train on, to choose by and to test on, where *folder* has such."""
-    named: dict[str, Path] = {}
-    for path in _shown(folder):
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The folders to train on, to choose by and to test on; empty where *folder* has none of these."""
+    folders: dict[str, Path] = {}
+    for path in _visible(folder):
         split = split_of(path.name) if path.is_dir() else None
-        if split and split in named:
+        if split is None:
+            continue
+        if split in folders:
             raise DataError(
-                f"{named[split]} and {path} could both be {split}; rename one of them"
+                f"{folders[split]} and {path} could both be {split}; rename one of them"
             )
-        if split:
-            named[split] = path
+        folders[split] = path
 
-    tests = [name for name in TESTS if name in named]
-    if not tests and "train" not in named:
+    tests = [name for name in TESTS if name in folders]
+    if not tests and "train" not in folders:
         return {}
-    if "train" not in named:
+    if "train" not in folders:
         raise DataError(
-            f"{folder} holds {named[tests[0]].name} and no train; expected train/CLASS/* beside it"
+            f"{folder} holds {folders[tests[0]].name} and no train; expected train/CLASS/* beside it"
         )
     if not tests:
         raise DataError(
             f"{folder} holds train and none of test, validation, val; expected test/CLASS/* beside it, or give "
-            f"{named['train']}, of which a fifth of each class is then kept to test on"
+            f"{folders['train']}, of which a fifth of each class is then kept to test on"
         )
-    both = {"validation": named["validation"]} if len(tests) == 2 else {}
-    return {"train": named["train"], **both, "test": named[tests[0]]}
+
+    # a validation set without a test set beside it is the one to report on
+    if len(tests) == 1:
+        return {"train": folders["train"], "test": folders[tests[0]]}
+    return {role: folders[role] for role in ("train", "validation", "test")}
 
 
-def _shown(folder: Path) -> list[Path]:
-    """What is in *folder* and not hidden, in order. Raises DataError at a name that is no UTF-8."""
+def _visible(folder: Path) -> list[Path]:
+    """The paths in *folder* that are not hidden, in order. Raises DataError at a name that is no UTF-8."""
+    # in the order of names, which numbers the classes; a directory's own order differs between machines
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in paths:
         if not _is_utf8(path.name):
@@ -130,6 +146,7 @@ def _shown(folder: Path) -> list[Path]:
 
 
 def _is_utf8(name: str) -> bool:
+    # Python keeps bytes of a name that it cannot read as lone surrogates, which do not encode
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -137,15 +154,19 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _tree(folder: Path, skipped: list[Path]) -> Tree:
-    """The images of each class, in order; what is passed over is added to *skipped*."""
-    tree: Tree = {}
-    for path in _shown(folder):
-        if path.name.lower() in LITTER:
+def _images_by_class(folder: Path, skipped: list[Path]) -> Classes:
+    """The images of each class, in order; files of the system are added to *skipped*.
+
+    Raises:
+        DataError: a class is empty, an image is in no class, or there are no classes or too many.
+    """
+    classes: Classes = {}
+    for path in _visible(folder):
+        if path.name.lower() in SYSTEM_FILES:
             skipped.append(path)
         elif path.is_dir():
-            tree[path.name] = list(_images(path, skipped))
-            if not tree[path.name]:
+            classes[path.name] = list(_images(path, skipped))
+            if not classes[path.name]:
                 raise DataError(
                     f"class {path.name!r} is empty: no image in {path}; add some or remove the folder"
                 )
@@ -154,20 +175,21 @@ def _tree(folder: Path, skipped: list[Path]) -> Tree:
                 f"{path} is in no class; move it into a folder named after its class"
             )
 
-    if not tree:
+    if not classes:
         raise DataError(
             f"{folder} holds no folder of images and no parquet; expected a folder for each class, named after it"
         )
-    if len(tree) > MOST_CLASSES:
+    if len(classes) > MOST_CLASSES:
         raise DataError(
-            f"{folder} holds {len(tree):,} folders; expected at most {MOST_CLASSES:,}, one for each class"
+            f"{folder} holds {len(classes):,} folders; expected at most {MOST_CLASSES:,}, one for each class"
         )
-    return tree
+    return classes
 
 
 def _images(folder: Path, skipped: list[Path]) -> Iterable[str]:
-    for path in _shown(folder):
-        if path.name.lower() in LITTER:
+    """The paths of the images of one class. Raises DataError at anything else."""
+    for path in _visible(folder):
+        if path.name.lower() in SYSTEM_FILES:
             skipped.append(path)
             continue
 
@@ -180,34 +202,41 @@ def _images(folder: Path, skipped: list[Path]) -> Iterable[str]:
             raise DataError(
                 f"{path} is no image; remove it, or save it as one of {', '.join(SUFFIXES)}"
             )
+        # a socket or a pipe would block whoever opens it
         if not path.is_file():
             raise DataError(f"{path} is no regular file; remove it")
         yield str(path)
 
 
-def _fifth(tree: Tree) -> tuple[Tree, Tree]:
-    """A fifth of each class to test on, at least one image, and the rest to train on."""
-    train, test = {}, {}
-    for position, (name, paths) in enumerate(tree.items()):
+def _split_off_test(classes: Classes) -> tuple[Classes, Classes]:
+    """The images to train on, and those to test on: a fifth of each class, at least one."""
+    train = {}
+    test = {}
+    for position, (name, paths) in enumerate(classes.items()):
         if len(paths) < 2:
             raise DataError(
                 f"class {name!r} has one image, {paths[0]}; expected two, one to train and one to test on"
             )
-        dice = torch.Generator().manual_seed(position)
-        held = set(
-            torch.randperm(len(paths), generator=dice)[
-                : max(1, round(SHARE * len(paths)))
-            ].tolist()
-        )
-        test[name] = [path for i, path in enumerate(paths) if i in held]
-        train[name] = [path for i, path in enumerate(paths) if i not in held]
+
+        # one generator a class, so that images added to one class leave the split of the others as it was
+        generator = torch.Generator().manual_seed(position)
+        order = torch.randperm(len(paths), generator=generator).tolist()
+        count = max(1, round(TEST_SHARE * len(paths)))
+        tested = set(order[:count])
+        test[name] = [path for i, path in enumerate(paths) if i in tested]
+        train[name] = [path for i, path in enumerate(paths) if i not in tested]
 
     return train, test
 
 
-def _rows(tree: Tree, names: list[str]) -> Dataset:
-    paths = [path for images in tree.values() for path in images]
-    number = {name: i for i, name in enumerate(names)}
-    labels = [number[name] for name, images in tree.items() for _ in images]
+def _rows(classes: Classes, names: list[str]) -> Dataset:
+    """The images of *classes* as rows, labelled by the places of their classes in *names*."""
+    number_of = {name: number for number, name in enumerate(names)}
+    paths: list[str] = []
+    labels: list[int] = []
+    for name, images in classes.items():
+        paths += images
+        labels += [number_of[name]] * len(images)
+
     features = Features({"image": Value("string"), "label": ClassLabel(names=names)})
     return Dataset.from_dict({"image": paths, "label": labels}, features=features)

@@ -1,4 +1,4 @@
-"""Images: six benchmarks and any labelled images, decoded once a run."""
+"""Images: six benchmarks and any labelled images, which are decoded once a run where memory allows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from ..core.errors import DataError, nearest
 from ..core.table import Table
 from . import prompts
 from .folder import class_folders, holds_tables
-from .labels import are_hidden, classes_of, numbers_of
+from .labels import classes_of, numbers_of
 from .pixels import decode
-from .source import Data, Splits, Tables, cut, halved, origin, read
+from .source import Data, Splits, Tables, origin, read
+from .splitting import cut, labelled_splits, split_off_test
 
 TESTS = ("test", "validation")
-MEMORY = 2 * 2**30
-PART = 16  # images that one thread decodes at a time
+MEMORY = 2 * 2**30  # bytes of decoded images that are kept
+DECODED_AT_ONCE = 16  # images that one thread decodes at a time
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ImageSpec:
 
     Attributes:
         templates: sentences with a {} for the class, for a zero-shot head.
-        words: the classes in words, in the order of their numbers, where the data's own names are none.
+        words: the classes in words, in the order of their numbers, where the data's own names are no words.
         metrics: figures to report; selection goes by the first.
         hub: repository and configuration on the hub.
         image, label: the columns of images and of classes.
@@ -99,12 +100,12 @@ IMAGE_TASKS: Mapping[str, ImageSpec] = Table(
 class ImageExamples:
     """Images as uint8 at the model's size, normalised only when a batch is put together.
 
-    An image is decoded when it is first asked for, and kept while there is room; what finds no
-    room is decoded again each time. What is never asked for is never decoded.
+    An image is decoded when it is first asked for, and kept while there is room; without room it is decoded again
+    each time. An image that is never asked for is never decoded.
 
     Attributes:
         targets: the class of each example: int64 [n]; known without decoding.
-        lengths: None, all images are of one size.
+        lengths: None, because all images have one size.
     """
 
     lengths: Sequence[int] | None = None
@@ -112,15 +113,18 @@ class ImageExamples:
     def __init__(
         self, rows: Dataset, processor: BaseImageProcessor, memory: int = MEMORY
     ) -> None:
-        """Take *rows* of `image_splits`. *memory*: bytes of decoded images to keep."""
+        """Read *rows* of `image_splits`.
+
+        Args:
+            processor: resizes, crops and normalises images for the model.
+            memory: bytes of decoded images to keep.
+        """
         self.targets = torch.tensor(list(rows["label"]), dtype=torch.int64)
-        self._images, self._processor, self._memory = (
-            rows.select_columns("image"),
-            processor,
-            memory,
-        )
-        self._kept: dict[int, Tensor] = {}
-        self._factor, self._shift = _affine(processor)
+        self._images = rows.select_columns("image")
+        self._processor = processor
+        self._memory = memory
+        self._decoded: dict[int, Tensor] = {}
+        self._factor, self._shift = _normalisation(processor)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -128,37 +132,43 @@ class ImageExamples:
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Put examples together: ``pixel_values`` float32 [n, 3, height, width] and ``labels`` int64 [n].
 
-        Raises DataError at what is no image, or where images come in several sizes.
+        Raises:
+            DataError: one is no image, or images come in several sizes.
         """
-        missing = [i for i in dict.fromkeys(indices) if i not in self._kept]
-        fresh = dict(zip(missing, self._decoded(missing), strict=True))
-        pixels = [fresh[i] if i in fresh else self._kept[i] for i in indices]
+        # each once, although an index may come twice; in order, so that errors name the first
+        missing = [i for i in dict.fromkeys(indices) if i not in self._decoded]
+        fresh = dict(zip(missing, self._decode(missing), strict=True))
+        pixels = [fresh[i] if i in fresh else self._decoded[i] for i in indices]
 
-        if len(shapes := {tuple(image.shape) for image in pixels}) > 1:
+        shapes = {tuple(image.shape) for image in pixels}
+        if len(shapes) > 1:
             raise DataError(
                 f"the model's preprocessor leaves images of several sizes, {sorted(shapes)}; expected one: "
                 f"set a crop_size, or a size with height and width, in its preprocessor_config.json"
             )
 
+        # uint8, so an element is a byte
         for i in missing:
-            if (len(self._kept) + 1) * fresh[i].numel() <= self._memory:
-                self._kept[i] = fresh[i]
+            if (len(self._decoded) + 1) * fresh[i].numel() <= self._memory:
+                self._decoded[i] = fresh[i]
 
-        values = torch.stack(pixels).float().mul_(self._factor).sub_(self._shift)
+        # four times the bytes of uint8, so only for a batch at a time
+        values = torch.stack(pixels).float()
+        values.mul_(self._factor).sub_(self._shift)
         return {"pixel_values": values, "labels": self.targets[list(indices)]}
 
-    def _decoded(self, indices: list[int]) -> list[Tensor]:
-        """Decode several at once: Pillow works outside of Python's lock."""
+    def _decode(self, indices: list[int]) -> list[Tensor]:
+        """The pixels of several images: uint8 [3, height, width] each."""
         if not indices:
             return []
+
         values = self._images[indices]["image"]
-        parts = [values[start : start + PART] for start in range(0, len(values), PART)]
+        starts = range(0, len(values), DECODED_AT_ONCE)
+        portions = [values[start : start + DECODED_AT_ONCE] for start in starts]
+        # threads, because Pillow works outside of Python's lock
         with ThreadPoolExecutor() as pool:
-            return list(
-                chain.from_iterable(
-                    pool.map(lambda part: decode(part, self._processor), parts)
-                )
-            )
+            decoded = pool.map(lambda portion: decode(portion, self._processor), portions)
+            return list(chain.from_iterable(decoded))
 
 
 def image_splits(
@@ -176,7 +186,7 @@ def image_splits(
         data: a folder of images in one folder per class; a folder or file of tables with a column of images, of their
             bytes or of paths; or a table in memory, or several by split.
         validation, limit: as of `splits`.
-        image, label: the columns, where they are not those of *spec* and cannot be told.
+        image, label: the columns, where they are not those of *spec* and the data does not show them.
 
     Returns:
         Splits whose ``label`` is a ClassLabel, so that it has the names of the classes.
@@ -184,51 +194,67 @@ def image_splits(
     Raises:
         DataError: there is nothing to read, no such column, or labels are no classes.
     """
-    folder = Path(data) if isinstance(data, str | Path) else None
-    beside = folder.parent if folder and folder.is_file() else folder
-    if folder and folder.is_dir() and not holds_tables(folder):
-        tables, beside = class_folders(folder), None
-    else:
-        tables = read(data, spec.hub, TESTS, all_three=True)
+    tables, base = _read_images(data, spec)
+    rows = tables.train
+    image = _image_column(rows, image, spec.image)
+    usual = spec.label if spec.label in rows.column_names else "label"
+    label = _checked_column(rows, label or usual)
 
-    train = tables.train
-    image = _image_column(train, image, spec.image)
-    usual = spec.label if spec.label in train.column_names else "label"
-    label = _known(train, label or usual)
-
-    classes = classes_of(train, label, scores=False)
+    classes = classes_of(rows, label, scores=False)
     if classes is None:
         raise DataError(
             f"column {label!r} holds scores; expected the number or the name of a class in every row"
         )
-    whole = _tidied(tables, image, label, classes, beside)
-    where = origin(data, spec.hub)
-    if whole.test is None:
-        whole = halved(whole.train, "label", where)
-    return cut(whole, validation=validation, limit=limit, origin=where)
+
+    uniform = {}
+    for role, split in labelled_splits(tables, label).items():
+        uniform[role] = _uniform(split, image, label, classes, base)
+    tables = Tables(**uniform)
+
+    source = origin(data, spec.hub)
+    if tables.test is None:
+        tables = split_off_test(tables.train, "label", source)
+    return cut(tables, validation=validation, limit=limit, origin=source)
 
 
-def _image_column(rows: Dataset, wanted: str | None, usual: str) -> str:
-    """The column that is asked for, the usual one, or the only one that holds images."""
-    if wanted:
-        return _known(rows, wanted)
-    holding: list[str] = [
-        name for name, feature in rows.features.items() if _holds_images(feature)
-    ]
-    if usual in rows.column_names or len(holding) != 1:
-        return _known(rows, usual)
-    return holding[0]
+def _read_images(data: Data | None, spec: ImageSpec) -> tuple[Tables, Path | None]:
+    """The tables of *data*, and the folder to which paths in them are relative; None where there is no such folder."""
+    if not isinstance(data, str | Path):
+        return read(data, spec.hub, TESTS, all_three=True), None
+
+    path = Path(data)
+    if path.is_dir() and not holds_tables(path):
+        # these paths are complete already
+        return class_folders(path), None
+
+    tables = read(data, spec.hub, TESTS, all_three=True)
+    return tables, path.parent if path.is_file() else path
+
+
+def _image_column(rows: Dataset, requested: str | None, usual: str) -> str:
+    """The column that is *requested*, or the *usual* one, or the only one that holds images."""
+    if requested:
+        return _checked_column(rows, requested)
+
+    candidates: list[str] = []
+    for name, feature in rows.features.items():
+        if _holds_images(feature):
+            candidates.append(name)
+    if usual in rows.column_names or len(candidates) != 1:
+        return _checked_column(rows, usual)
+    return candidates[0]
 
 
 def _holds_images(feature: Any) -> bool:
-    binary = ("binary", "large_binary")
+    if isinstance(feature, Image):
+        return True
+    # as Hugging Face stores images where its metadata is lost: the bytes of a file beside its path
     stored = feature.get("bytes") if isinstance(feature, dict) else feature
-    return isinstance(feature, Image) or (
-        isinstance(stored, Value) and stored.dtype in binary
-    )
+    return isinstance(stored, Value) and stored.dtype in ("binary", "large_binary")
 
 
-def _known(rows: Dataset, name: str) -> str:
+def _checked_column(rows: Dataset, name: str) -> str:
+    """*name*. Raises DataError where *rows* have no such column."""
     if name not in rows.column_names:
         raise DataError(
             f"no column {name!r} in the data; {nearest(name, rows.column_names)}"
@@ -236,49 +262,39 @@ def _known(rows: Dataset, name: str) -> str:
     return name
 
 
-def _tidied(
-    tables: Tables, image: str, label: str, classes: ClassLabel, folder: Path | None
-) -> Tables:
-    """Only images, not decoded, and the numbers of their classes."""
-    parts = {"train": tables.train, "validation": tables.validation, "test": tables.test}
-    if (
-        parts["test"] is not None
-        and tables.validation is not None
-        and are_hidden(parts["test"], label)
-    ):
-        parts = {"train": tables.train, "test": tables.validation}
-
-    tidy = {
-        name: _tidy(rows, image, label, classes, folder)
-        for name, rows in parts.items()
-        if rows is not None
-    }
-
-    return Tables(**tidy)
-
-
-def _tidy(
-    rows: Dataset, image: str, label: str, classes: ClassLabel, folder: Path | None
+def _uniform(
+    rows: Dataset, image: str, label: str, classes: ClassLabel, base: Path | None
 ) -> Dataset:
-    numbers = numbers_of(rows, _known(rows, label), classes)
-    bare = rows.select_columns(_known(rows, image))
-    if isinstance(bare.features[image], Image):
-        bare = bare.cast_column(image, Image(decode=False))
+    """*rows* with the columns ``image``, not decoded, and ``label``, the number of the class.
+
+    Args:
+        base: the folder to which paths of images are relative; None where they are complete.
+    """
+    numbers = numbers_of(rows, _checked_column(rows, label), classes)
+    images = rows.select_columns(_checked_column(rows, image))
+    if isinstance(images.features[image], Image):
+        # datasets would decode every image as it passes, at its full size
+        images = images.cast_column(image, Image(decode=False))
     if image != "image":
-        bare = bare.rename_column(image, "image")
-    if bare.features["image"] == Value("string") and folder:
-        # in tables they are relative to these
-        paths = [str(folder / path) for path in bare["image"][:]]
-        bare = bare.remove_columns("image").add_column("image", paths)
-    return bare.add_column("label", numbers, feature=classes)
+        images = images.rename_column(image, "image")
+
+    if images.features["image"] == Value("string") and base:
+        paths = [str(base / path) for path in images["image"][:]]
+        images = images.remove_columns("image").add_column("image", paths)
+    return images.add_column("label", numbers, feature=classes)
 
 
-def _affine(processor: BaseImageProcessor) -> tuple[Tensor, Tensor]:
-    """What turns uint8 into what the model wants: multiply by the first, subtract the second; [3, 1, 1] each."""
-    how: dict[str, Any] = processor.to_dict()
-    factor = how["rescale_factor"] if how.get("do_rescale") else 1.0
-    mean, std = (
-        (how["image_mean"], how["image_std"]) if how.get("do_normalize") else (0.0, 1.0)
-    )
-    spread = torch.tensor(std).reshape(-1, 1, 1)
-    return factor / spread, torch.tensor(mean).reshape(-1, 1, 1) / spread
+def _normalisation(processor: BaseImageProcessor) -> tuple[Tensor, Tensor]:
+    """Turns uint8 into what the model wants: multiply by the first, then subtract the second; [3, 1, 1] each."""
+    settings: dict[str, Any] = processor.to_dict()
+    factor = settings["rescale_factor"] if settings.get("do_rescale") else 1.0
+    mean: Any = 0.0
+    std: Any = 1.0
+    if settings.get("do_normalize"):
+        mean = settings["image_mean"]
+        std = settings["image_std"]
+
+    # (x * factor - mean) / std in two steps instead of three
+    deviation = torch.tensor(std).reshape(-1, 1, 1)
+    shift = torch.tensor(mean).reshape(-1, 1, 1) / deviation
+    return factor / deviation, shift

@@ -1,4 +1,4 @@
-"""Labels: a column of numbers or words -> the classes that it names, or scores.
+"""Labels: reads a column of numbers or words as the classes that it names, or as scores.
 
 The classes are read from all rows before any are drawn, so that they do not depend on a limit or a split.
 """
@@ -13,29 +13,37 @@ from datasets import ClassLabel, Dataset, Value
 
 from ..core.errors import DataError
 
-MOST = 50_000
-"""Classes at the most; a column of more names rows, not classes."""
-FEW = 100  # rows from which on a label of its own for each of them is an id
-_WHOLE = re.compile(r"-?(0|[1-9]\d*)")
-_CODE = re.compile(r"-?0\d+")  # 007 is a name
+MOST_CLASSES = 50_000
+"""A column of more names names rows, not classes."""
+ID_ROWS = 100  # rows from which on a label that differs in each of them is an id
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_LEADING_ZERO = re.compile(r"-?0\d+")  # 007 is a name
+_INT64_DIGITS = 19  # integers with so many digits need not fit into int64
 
 
-def typed(values: Sequence[Any], *, scores: bool) -> list[Any]:
-    """*values* as numbers, where all of them are numbers written out: whole ones, or any if they may be *scores*."""
+def parse_numbers(values: Sequence[Any], *, scores: bool) -> list[Any]:
+    """*values* as numbers, where all of them are numbers written out; otherwise as they are.
+
+    Args:
+        scores: whether fractions are numbers, too, and not only integers.
+    """
+    unchanged = list(values)
     if not values or not all(isinstance(value, str) for value in values):
-        return list(values)
-    if all(_WHOLE.fullmatch(value) and len(value) < 19 for value in values):
+        return unchanged
+
+    if all(_INTEGER.fullmatch(value) and len(value) < _INT64_DIGITS for value in values):
         return [int(value) for value in values]
-    if scores and not any(_CODE.match(value) for value in values):
+
+    if scores and not any(_LEADING_ZERO.match(value) for value in values):
         try:
             return [float(value) for value in values]
         except ValueError:
-            pass
-    return list(values)
+            return unchanged
+    return unchanged
 
 
 def classes_of(rows: Dataset, label: str, *, scores: bool) -> ClassLabel | None:
-    """The classes of the column *label*: named by the data, its words in order, or its numbers.
+    """The classes of the column *label*: those that the data names, its words in order, or its numbers.
 
     Numbers count from 0, or from 1 without a gap.
 
@@ -43,46 +51,47 @@ def classes_of(rows: Dataset, label: str, *, scores: bool) -> ClassLabel | None:
         scores: whether floats are scores, for which None is returned; otherwise they are an error.
 
     Raises:
-        DataError: there is a label that is neither, one class only, or more than `MOST`.
+        DataError: a label is neither, there is one class only, or there are more than `MOST_CLASSES`.
     """
     feature = rows.features[label]
     if isinstance(feature, ClassLabel):
-        return _checked(list(feature.names), label, len(rows))
+        return _class_label(list(feature.names), label, len(rows))
 
-    values = typed(rows[label][:], scores=scores)
-    odd = next(
-        (
-            value
-            for value in values
-            if not isinstance(value, str | int | float) or value == ""
-        ),
-        None,
-    )
-    if odd is not None or None in values:
-        raise _odd(label, odd, scores=scores)
+    values = parse_numbers(rows[label][:], scores=scores)
+    for value in values:
+        if not isinstance(value, str | int | float) or value == "":
+            raise _not_a_label(label, value, scores=scores)
 
-    different = set(values)
+    distinct = set(values)
     if all(isinstance(value, float) for value in values):
         if not scores:
-            raise _odd(label, values[0], scores=scores)
+            raise _not_a_label(label, values[0], scores=scores)
         return None
     if all(isinstance(value, str) for value in values):
-        return _checked(sorted(different), label, len(rows))
+        return _class_label(sorted(distinct), label, len(rows))
     if all(isinstance(value, int) for value in values):
-        return _checked(_numbers(different, label, gaps=scores), label, len(rows))
-    kinds = next(value for value in values if type(value) is not type(values[0]))
-    raise _odd(label, kinds, scores=scores)
+        names = _names_of_numbers(distinct, label, gaps=scores)
+        return _class_label(names, label, len(rows))
+
+    # kinds are mixed: name the first that differs from the first row
+    odd = next(value for value in values if type(value) is not type(values[0]))
+    raise _not_a_label(label, odd, scores=scores)
 
 
-def _numbers(different: set[int], label: str, *, gaps: bool) -> list[str]:
-    """The names of classes that are whole numbers."""
-    last = max(different, default=-1)
-    if last >= MOST:
-        raise _too_many(label, f"numbers up to {last:,}")
-    if different == set(range(1, last + 1)):
+def _names_of_numbers(numbers: set[int], label: str, *, gaps: bool) -> list[str]:
+    """The names of classes that are integers.
+
+    Args:
+        gaps: whether a number below the last may have no row.
+    """
+    last = max(numbers, default=-1)
+    # before any range is made, whose length an id could make enormous
+    if last >= MOST_CLASSES:
+        raise _too_many_classes(label, f"numbers up to {last:,}")
+    if numbers == set(range(1, last + 1)):
         return [str(number) for number in range(1, last + 1)]
 
-    missing = min(set(range(last + 1)) - different, default=None)
+    missing = min(set(range(last + 1)) - numbers, default=None)
     if missing is not None and not gaps:
         raise DataError(
             f"class {missing} of column {label!r} has no example; number the classes from 0 on"
@@ -90,24 +99,29 @@ def _numbers(different: set[int], label: str, *, gaps: bool) -> list[str]:
     return [str(number) for number in range(last + 1)]
 
 
-def _checked(names: list[str], label: str, rows: int) -> ClassLabel:
+def _class_label(names: list[str], label: str, rows: int) -> ClassLabel:
+    """The classes called *names*. Raises DataError where they are too few, or so many that they are ids."""
     if len(names) < 2:
         raise DataError(
             f"column {label!r} names {len(names)} classes; expected at least 2. Are its labels hidden?"
         )
-    if len(names) > MOST or (len(names) == rows and rows >= FEW):
-        raise _too_many(label, f"{len(names):,} different values in {rows:,} rows")
+
+    are_ids = len(names) == rows and rows >= ID_ROWS
+    if len(names) > MOST_CLASSES or are_ids:
+        raise _too_many_classes(
+            label, f"{len(names):,} different values in {rows:,} rows"
+        )
     return ClassLabel(names=names)
 
 
-def _too_many(label: str, found: str) -> DataError:
+def _too_many_classes(label: str, content: str) -> DataError:
     return DataError(
-        f"column {label!r} holds {found}; expected at most {MOST:,} classes, with examples of each: is it a column of "
-        f"ids? Name the column of labels"
+        f"column {label!r} holds {content}; expected at most {MOST_CLASSES:,} classes, with examples of each: is it a "
+        f"column of ids? Name the column of labels"
     )
 
 
-def _odd(label: str, value: Any, *, scores: bool) -> DataError:
+def _not_a_label(label: str, value: Any, *, scores: bool) -> DataError:
     expected = "class numbers 0, 1, .., names of classes, or scores as floats"
     if not scores:
         expected = "the number or the name of a class in every row"
@@ -115,65 +129,73 @@ def _odd(label: str, value: Any, *, scores: bool) -> DataError:
 
 
 def numbers_of(rows: Dataset, label: str, classes: ClassLabel) -> list[int]:
-    """The number of each row's class. Raises DataError at a label that is none of *classes*."""
+    """The number of each row's class, from 0 on. Raises DataError at a label that is none of *classes*."""
     names = classes.names
-    number: dict[Any, int] = {name: i for i, name in enumerate(names)}
-    from_one = names == [str(i) for i in range(1, len(names) + 1)] and not isinstance(
-        rows.features[label], ClassLabel
-    )
-    number |= {i + from_one: i for i in range(len(names))}
+    number_of: dict[Any, int] = {name: number for number, name in enumerate(names)}
+
+    # Labels may be numbers, too. A ClassLabel counts from 0, whatever its names are; plain numbers count from 1
+    # where the training rows do.
+    counts_from_one = names == [str(number) for number in range(1, len(names) + 1)]
+    if isinstance(rows.features[label], ClassLabel):
+        counts_from_one = False
+    first = 1 if counts_from_one else 0
+    number_of |= {first + number: number for number in range(len(names))}
 
     labels = rows[label][:]
-    wrong = next(
-        (i for i, value in enumerate(labels) if value is None or value not in number),
-        None,
-    )
-    if wrong is not None:
-        raise DataError(
-            f"label {labels[wrong]!r} in row {wrong} is none of the {len(names)} classes of the training rows, "
-            f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}; correct it or leave it out"
-        )
-    return [number[value] for value in labels]
+    numbers = []
+    for row, value in enumerate(labels):
+        if value is None or value not in number_of:
+            raise DataError(
+                f"label {value!r} in row {row} is none of the {len(names)} classes of the training rows, "
+                f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}; correct it or leave it out"
+            )
+        numbers.append(number_of[value])
+    return numbers
 
 
-def numbered(rows: Dataset, label: str, classes: ClassLabel) -> Dataset:
+def with_class_numbers(rows: Dataset, label: str, classes: ClassLabel) -> Dataset:
     """*rows* with the numbers of *classes* in the column *label*. Raises DataError at a label that is none of them."""
-    numbers = numbers_of(rows, label, classes)
-    return _replaced(rows, label, numbers, classes)
+    return _with_labels(rows, label, numbers_of(rows, label, classes), classes)
 
 
-def scored(rows: Dataset, label: str) -> Dataset:
-    """*rows* with scores in the column *label*, where these were written out."""
+def with_scores(rows: Dataset, label: str) -> Dataset:
+    """*rows* with scores in the column *label*, as float64 where they were written out."""
     if rows.features[label].dtype != "string":
         return rows
-    values = [float(value) for value in rows[label][:]]
-    return _replaced(rows, label, values, Value("float64"))
+    scores = [float(value) for value in rows[label][:]]
+    return _with_labels(rows, label, scores, Value("float64"))
 
 
 def are_hidden(rows: Dataset, label: str) -> bool:
-    """Whether no row says its label, as in the test sets of benchmarks."""
+    """Whether no row states its label, as in the test sets of benchmarks."""
     if label not in rows.column_names:
         return True
+    # the hub writes -1 where a benchmark keeps its labels to itself
     return all(value in (None, -1, "", "-1") for value in rows[label][:])
 
 
-def of_benchmark(rows: Dataset, label: str, names: Sequence[str]) -> Dataset:
+def with_numeric_labels(rows: Dataset, label: str, names: Sequence[str]) -> Dataset:
     """*rows* whose labels are numbers, where they are words, as in the original files of GLUE.
 
     Args:
-        names: of the classes in the order of their numbers; none for scores.
+        names: of the classes in the order of their numbers; empty for scores.
     """
     if label not in rows.column_names or rows.features[label] != Value("string"):
         return rows
-    values = typed(rows[label][:], scores=not names)
+
+    values = parse_numbers(rows[label][:], scores=not names)
     if names and all(value in names for value in values):
         values = [list(names).index(value) for value in values]
+
+    # words that are no classes are left for the check of labels, which names the row
     if any(isinstance(value, str) for value in values):
         return rows
-    return _replaced(rows, label, values, None)
+    return _with_labels(rows, label, values, None)
 
 
-def _replaced(rows: Dataset, label: str, values: list[Any], feature: Any) -> Dataset:
-    """*rows* with *values* in the column *label*, which may be the only one: without columns there are no rows."""
-    beside = rows.add_column(f"{label} anew", values, feature=feature)
-    return beside.remove_columns(label).rename_column(f"{label} anew", label)
+def _with_labels(rows: Dataset, label: str, values: list[Any], feature: Any) -> Dataset:
+    """*rows* with *values* in the column *label*."""
+    # added before the old column goes: a Dataset without columns has no rows either
+    interim = f"{label} anew"
+    extended = rows.add_column(interim, values, feature=feature)
+    return extended.remove_columns(label).rename_column(interim, label)

@@ -24,7 +24,9 @@ from ..core.table import Table
 
 PROTOCOL = "texts joined by blank lines, tokenised once, windows of L tokens without overlap, exp of the mean loss"
 SUFFIXES = (".txt", ".text", ".md")
-TRAIN, TEST = ("train",), ("test", "validation")
+TRAIN = ("train",)
+TEST = ("test", "validation")
+JUDGED_TOPICS = 4  # every fourth topic of the packaged text is judged on
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class LanguageSpec:
 
     Attributes:
         hub: repository and configuration; None for the text that comes with Python.
-        files: of the repository, where the whole is too large to be read, by split.
-        sizes: never known: windows depend on the tokenizer.
+        files: those files of the repository that are read, by split, where it is too large to be read in full.
+        metrics: figures to report.
+        sizes: never known, because the number of windows depends on the tokenizer.
     """
 
     hub: tuple[str, str | None] | None
@@ -43,13 +46,14 @@ class LanguageSpec:
     sizes: None = None
 
 
+# the first shards alone, as papers on pruning language models use them: all of C4 is hundreds of gigabytes
 _C4 = {
     "train": "en/c4-train.00000-of-01024.json.gz",
     "validation": "en/c4-validation.00000-of-00008.json.gz",
 }
 
 PACKAGED = "demo/language"
-"""English that every Python brings: what it says of itself, 79 topics and 465,000 letters in Python 3.11."""
+"""English that every Python brings: the help on its own language, 79 topics and 465,000 letters in Python 3.11."""
 
 LANGUAGE_TASKS: Mapping[str, LanguageSpec] = Table(
     "task",
@@ -65,7 +69,7 @@ class Windows:
     """Windows of tokens, int64 [n, L].
 
     Attributes:
-        lengths: L of each, so that costs are counted on one window.
+        lengths: L for each window.
         targets: None: there are no classes.
     """
 
@@ -107,7 +111,7 @@ def language_splits(
     """Read and cut the texts of a task.
 
     Args:
-        name: of the task; of a text of the hub where there is no folder.
+        name: the name of the task, which is that of a text of the hub where *folder* is None.
         window: L, tokens of a window.
         folder: the text to learn from: a folder or a file, or the name of a text of the hub.
         test: the text to be judged on, likewise; that of *folder*, or of *name*, if None.
@@ -120,50 +124,65 @@ def language_splits(
         DataError: there is nothing to read, or a text is shorter than a window, or than two to learn from.
     """
     source = str(folder or name)
-    whole = _windows(_texts(source, TRAIN), tokenizer, window, source)
-    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[
-        :limit
-    ]
-    chosen = max(1, round(validation * len(order)))
-    if len(order) <= chosen:
+    train = _windows(_texts(source, TRAIN), tokenizer, window, source)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(train), generator=generator)[:limit]
+
+    held_out = max(1, round(validation * len(order)))
+    if len(order) <= held_out:
         raise DataError(
-            f"the text of {source} has {len(order)} windows of {window} tokens, of which {chosen} are cut out for "
+            f"the text of {source} has {len(order)} windows of {window} tokens, of which {held_out} are cut out for "
             f"selection, and none is left to learn from; take a longer text, or lower data.window"
         )
 
-    judged = str(test or (folder if folder and name not in LANGUAGE_TASKS else name))
-    last = _windows(_texts(judged, TEST), tokenizer, window, judged)[:windows]
+    # a known task is judged on its own test text, whatever is learned from: figures stay comparable
+    test_source = str(folder) if folder and name not in LANGUAGE_TASKS else name
+    if test:
+        test_source = str(test)
+    # the first windows and not random ones: their number alone then says which they are
+    judged = _windows(_texts(test_source, TEST), tokenizer, window, test_source)[:windows]
+
     return LanguageSplits(
-        Windows(whole[order[chosen:]]), Windows(whole[order[:chosen]]), Windows(last)
+        train=Windows(train[order[held_out:]]),
+        validation=Windows(train[order[:held_out]]),
+        test=Windows(judged),
     )
 
 
 def calibration_windows(
     source: str | Path, tokenizer: PreTrainedTokenizerBase, window: int, count: int
 ) -> Tensor:
-    """*count* windows of the training text of *source*, drawn at random: int64 [count, window]. Raises DataError."""
-    whole = _windows(_texts(str(source), TRAIN), tokenizer, window, str(source))
-    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
-    if len(whole) < count:
+    """*count* windows of the training text of *source*, drawn at random by a fixed seed: int64 [count, window].
+
+    Raises:
+        DataError: there is nothing to read, or the text has fewer windows.
+    """
+    train = _windows(_texts(str(source), TRAIN), tokenizer, window, str(source))
+    if len(train) < count:
         raise DataError(
-            f"{source} has {len(whole)} windows of {window} tokens and {count} are asked for; take a longer text, "
+            f"{source} has {len(train)} windows of {window} tokens and {count} are asked for; take a longer text, "
             f"or fewer or shorter windows"
         )
-    return whole[order[:count]]
+
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(train), generator=generator)
+    return train[order[:count]]
 
 
 def _windows(
     texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, window: int, source: str
 ) -> Tensor:
-    """All windows of the joined *texts*, int64 [n, window]."""
+    """All windows of the joined *texts*: int64 [n, window]. Raises DataError where there is none."""
     joined = "\n\n".join(texts)
-    ids = (
-        tokenizer(joined, return_tensors="pt", verbose=False)["input_ids"][0].long()
-        if joined.strip()
-        else _NONE
-    )
+    ids = torch.empty(0, dtype=torch.int64)
+    # tokenizers make float tensors, or none, of an empty text
+    if joined.strip():
+        # not verbose: it warns that the text is longer than the model reads, and it is cut below
+        encoded = tokenizer(joined, return_tensors="pt", verbose=False)
+        ids = encoded["input_ids"][0].long()
 
-    if not (count := len(ids) // window):
+    count = len(ids) // window
+    if not count:
         raise DataError(
             f"the text of {source} has {len(ids)} tokens, fewer than a window of {window}; "
             f"take a longer text, or set data.window lower"
@@ -172,88 +191,98 @@ def _windows(
     return ids[: count * window].view(count, window)
 
 
-_NONE = torch.empty(0, dtype=torch.int64)
-
-
 def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
     """The texts of the first of *splits* that *source* has."""
     if source in LANGUAGE_TASKS:
         spec = LANGUAGE_TASKS[source]
-        return (
-            _topics(splits) if spec.hub is None else _hub(*spec.hub, spec.files, splits)
-        )
+        if spec.hub is None:
+            return _topics(splits)
+        repository, configuration = spec.hub
+        return _from_hub(repository, configuration, spec.files, splits)
 
     path = Path(source)
     if path.is_file():
-        return _read([path])
+        return _read_files([path])
     if not path.is_dir():
         raise DataError(
             f"no text at {source}; give a folder with {splits[0]}.parquet or text files, a file, or a text of the hub: "
             f"{unknown('text', source, LANGUAGE_TASKS)}"
         )
-    return _read(_files(path, splits))
+    return _read_files(_files_of_split(path, splits))
 
 
-def _files(folder: Path, splits: tuple[str, ...]) -> list[Path]:
-    """The files of a split: NAME.parquet, NAME.txt or what is in the folder NAME; or all files, if none is named so."""
+def _files_of_split(folder: Path, splits: tuple[str, ...]) -> list[Path]:
+    """The files of the first of *splits* that *folder* has.
+
+    They are NAME.parquet, NAME.txt or the files in the folder NAME; or all files, where none has such a name.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    in_folder = _text_files(folder)
     for name in splits:
-        inside = _of_text(folder / name) if (folder / name).is_dir() else []
-        named = [path for path in _of_text(folder) if path.stem == name]
-        if named or inside:
-            return named or inside
+        named = [path for path in in_folder if path.stem == name]
+        if named:
+            return named
+        inside = _text_files(folder / name) if (folder / name).is_dir() else []
+        if inside:
+            return inside
 
     # a folder without splits is one text, but never both what is learned and what is judged
-    others = [path for path in _of_text(folder) if path.stem not in (*TRAIN, *TEST)]
+    others = [path for path in in_folder if path.stem not in (*TRAIN, *TEST)]
     if not others or splits == TEST:
         content = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        setting = "data.test" if splits == TEST else "data.folder"
         raise DataError(
             f"{folder} holds no {splits[0]}.parquet and no {splits[0]}.txt, but {content}; put the text there, "
-            f"or set {'data.test' if splits == TEST else 'data.folder'} to where it is"
+            f"or set {setting} to where it is"
         )
     return others
 
 
-def _of_text(folder: Path) -> list[Path]:
+def _text_files(folder: Path) -> list[Path]:
+    suffixes = (".parquet", *SUFFIXES)
+    # a folder may have a name that ends like a file's
     return sorted(
-        path for path in folder.iterdir() if path.suffix in (".parquet", *SUFFIXES)
+        path for path in folder.iterdir() if path.suffix in suffixes and path.is_file()
     )
 
 
-def _read(files: Sequence[Path]) -> Iterator[str]:
+def _read_files(files: Sequence[Path]) -> Iterator[str]:
+    """The texts of *files*: of a parquet file one a row, of another the whole file."""
     for path in files:
         if path.suffix != ".parquet":
+            # a stray byte of another encoding is no reason to refuse a corpus
             yield path.read_text(encoding="utf-8", errors="replace")
             continue
 
         try:
-            yield from (
-                text
-                for text in pq.read_table(path, columns=["text"])
-                .column("text")
-                .to_pylist()
-                if text
-            )
+            rows = pq.read_table(path, columns=["text"]).column("text").to_pylist()
         except (pa.ArrowException, OSError, KeyError) as reason:
             raise DataError(
                 f"{path} is no parquet file with a column 'text' ({reason}); write it again"
             ) from reason
 
+        # empty rows would turn into runs of blank lines
+        yield from (text for text in rows if text)
+
 
 def _topics(splits: tuple[str, ...]) -> Iterator[str]:
-    """Every fourth topic is judged on, the others are learned from."""
+    """The packaged text: every fourth topic is judged on, the others are learned from."""
     try:
         topics: dict[str, str] = import_module("pydoc_data.topics").topics
     except ImportError as reason:
         raise DataError(
             f"{PACKAGED} is the text of pydoc_data, which this Python lacks ({reason}); give text of your own"
         ) from reason
-    names = sorted(topics)
-    yield from (
-        topics[name] for i, name in enumerate(names) if (i % 4 == 0) == (splits == TEST)
-    )
+
+    for position, name in enumerate(sorted(topics)):
+        is_judged = position % JUDGED_TOPICS == 0
+        if is_judged == (splits == TEST):
+            yield topics[name]
 
 
-def _hub(
+def _from_hub(
     repository: str,
     configuration: str | None,
     files: Mapping[str, str] | None,
@@ -263,9 +292,8 @@ def _hub(
     try:
         table = load_dataset(repository, configuration, **options)
         split = next(name for name in splits if name in table)
-    except (
-        Exception
-    ) as reason:  # whatever the hub's client raises: offline, not found, gated
+    # the hub's client raises many kinds: offline, not found, gated
+    except Exception as reason:
         raise DataError(
             f"could not load {repository} from the hub ({reason}); set data.folder, and data.test, to folders with "
             f"parquet files that have a column 'text'"

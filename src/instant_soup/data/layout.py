@@ -1,4 +1,4 @@
-"""Layout: which files of a folder are which split, under the names that the hub and its users give them."""
+"""Layout: finds out which files of a folder are which split, under the names that the hub and its users give them."""
 
 from __future__ import annotations
 
@@ -28,93 +28,108 @@ def split_of(name: str) -> str | None:
 
     ``train-00000-of-00001``, ``sst2_train``, ``Training`` and ``TRAIN`` are all of the training split.
     """
-    words = [word.lower() for word in _WORD.findall(name)]
-    splits = [
-        split for split, names in NAMES.items() if any(word in names for word in words)
-    ]
+    words = {word.lower() for word in _WORD.findall(name)}
+    splits = [split for split, names in NAMES.items() if words.intersection(names)]
     return splits[0] if len(splits) == 1 else None
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """The tables in *folder* and in the folders in it, hidden ones left out, in order."""
-    paths = sorted(folder.rglob("*"))
-    inside = [path for path in paths if len(path.relative_to(folder).parts) <= DEPTH + 1]
-    shown = [
-        path
-        for path in inside
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    return [path for path in shown if kind_of(path) and path.is_file()]
+    """The tables in *folder* and in the folders in it, in order, without hidden ones."""
+    tables = []
+    # sorted, because the order of a directory differs from one file system to the next
+    for path in sorted(folder.rglob("*")):
+        steps = path.relative_to(folder).parts
+        is_hidden = any(step.startswith(".") for step in steps)
+        if is_hidden or len(steps) > DEPTH + 1:
+            continue
+        if kind_of(path) and path.is_file():
+            tables.append(path)
+    return tables
 
 
 def files_by_split(folder: Path) -> dict[str, list[Path]]:
     """The files of each split in *folder*, by name; under "" those of a table that has no splits.
 
-    A file that is called as its split is goes before others; `validation_mismatched` of MNLI does not count.
+    A file whose name is that of its split has precedence over others.
 
     Raises:
         DataError: several files could be one split.
     """
-    named: dict[str, list[Path]] = {}
+    candidates: dict[str, list[Path]] = {}
     for path in tables_in(folder):
+        # MNLI has two validation sets; papers report the matched one
         if "mismatched" not in path.name.lower():
-            named.setdefault(_split_of_path(path, folder), []).append(path)
+            candidates.setdefault(_split_of_path(path, folder), []).append(path)
 
-    whole = named.pop("", [])
-    if named:
-        return {
-            split: _one_table(paths, f"the {split} split", folder)
-            for split, paths in named.items()
-        }
-    return {"": _one_table(whole, "the data", folder)} if whole else {}
+    # files without a split in their names count only where no file has one
+    unsplit = candidates.pop("", [])
+    if candidates:
+        files = {}
+        for split, paths in candidates.items():
+            files[split] = _shards_of_table(paths, f"the {split} split", folder)
+        return files
+    if unsplit:
+        return {"": _shards_of_table(unsplit, "the data", folder)}
+    return {}
 
 
 def _split_of_path(path: Path, folder: Path) -> str:
-    """The split of a file: what its own name says, or else that of the folder that it is in; "" without one."""
+    """The split that a file's own name states, or else the nearest folder above it; "" if none does."""
     above = reversed(path.relative_to(folder).parts[:-1])
-    return next(
-        (split for step in (_stem(path), *above) if (split := split_of(step))), ""
-    )
+    for step in (_stem(path), *above):
+        split = split_of(step)
+        if split:
+            return split
+    return ""
 
 
 def _stem(path: Path) -> str:
-    """The name of a file without what says its kind."""
+    """The name of a file, in lower case, without the suffixes that state its kind."""
     name = path.name.lower().removesuffix(".gz")
     return name.removesuffix(Path(name).suffix)
 
 
-def _one_table(paths: list[Path], what: str, folder: Path) -> list[Path]:
-    """*paths*, which have to be the parts of one table: of one folder, one kind and one name but for a number."""
-    plain = [
-        path for path in paths if any(_stem(path) in names for names in NAMES.values())
-    ]
+def _shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
+    """Those of *paths* that are the shards of one table: alike in folder, kind and name, but for a number.
+
+    Args:
+        role: what errors call the table.
+
+    Raises:
+        DataError: there are several such tables.
+    """
+    names_of_splits = {name for names in NAMES.values() for name in names}
+    plain = [path for path in paths if _stem(path) in names_of_splits]
+
     groups: dict[tuple[Path, str, str], list[Path]] = {}
     for path in plain or paths:
-        groups.setdefault(
-            (path.parent, _SHARD.sub("", _stem(path)), kind_of(path) or ""), []
-        ).append(path)
+        name = _SHARD.sub("", _stem(path))
+        kind = kind_of(path) or ""
+        groups.setdefault((path.parent, name, kind), []).append(path)
 
     if len(groups) > 1:
-        firsts = listed(str(group[0].relative_to(folder)) for group in groups.values())
+        firsts = listing(str(group[0].relative_to(folder)) for group in groups.values())
         raise DataError(
-            f"{folder} holds several files that could be {what}: {firsts}; leave one, or give its path"
+            f"{folder} holds several files that could be {role}: {firsts}; leave one, or give its path"
         )
     return next(iter(groups.values()))
 
 
 def content(folder: Path) -> str:
     """What is in *folder*, for errors."""
-    return listed(path.name for path in folder.iterdir())
+    return listing(path.name for path in folder.iterdir())
 
 
-def listed(names: Iterable[str], most: int = 10) -> str:
-    """Names in one line, the first ones if there are many."""
-    known = sorted(names)
-    return (
-        ", ".join(known[:most])
-        + (f" and {len(known) - most} more" if len(known) > most else "")
-        or "nothing"
-    )
+def listing(names: Iterable[str], most: int = 10) -> str:
+    """Names in one line, in order; the first *most* of them if there are more."""
+    ordered = sorted(names)
+    if not ordered:
+        return "nothing"
+
+    line = ", ".join(ordered[:most])
+    if len(ordered) > most:
+        line += f" and {len(ordered) - most} more"
+    return line
 
 
 SUFFIXES = ", ".join(KINDS)

@@ -1,7 +1,7 @@
 """Loader: the examples that a DataLoader would give, by index, so that they can be drawn in an order of our own.
 
-Batches are as large as the regime says and their order follows the seed. What else a loader asks for is kept, or
-refused: no row outside of its sampler is ever read, and none is read more or less often than it says.
+The regime sets the size of batches, and the seed their order. Everything else that a loader asks for is done, or
+refused: no row outside of its sampler is ever read, and none is read more or less often than the sampler says.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from torch.utils.data import (
 
 from ..core.errors import DataError
 
-MOST = 4  # times the size of its data set that a sampler may name rows
+MOST_PASSES = 4  # a sampler may name so many times the rows of its data set
 
 
 class LoaderExamples:
     """The examples behind a DataLoader, by index.
 
     Attributes:
-        lengths, targets: None; both are known only once an example is read.
+        lengths, targets: None, because both are known only once an example is read.
     """
 
     lengths: Sequence[int] | None = None
     targets: Tensor | None = None
 
     def __init__(self, loader: DataLoader[Any], split: str) -> None:
-        """Take what *loader* gives.
+        """Read the rows of *loader*.
 
         Args:
-            split: what errors call it.
+            split: what errors call the loader.
 
         Raises:
-            DataError: it is no DataLoader, its data set is empty or cannot be indexed, or what it asks for cannot be
-                kept: weights, replacement, a share of the rows anew in each pass, batches of its own making.
+            DataError: it is no DataLoader, its data set is empty or cannot be indexed, or it asks for what is not done
+                here: weights, replacement, a share of the rows anew in each pass, batches of its own making.
         """
         if not isinstance(loader, DataLoader):
             raise DataError(
@@ -72,7 +72,8 @@ class LoaderExamples:
             raise DataError(
                 f"the sampler of {split} names no row of its {size}; give it at least one"
             )
-        self._dataset, self._collate = loader.dataset, loader.collate_fn
+        self._dataset = loader.dataset
+        self._collate = loader.collate_fn
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -83,30 +84,40 @@ class LoaderExamples:
 
 
 def _rows(loader: DataLoader[Any], split: str, size: int) -> Sequence[Any]:
-    """The rows that one pass of *loader* reads, each as often as it does."""
+    """The rows that one pass of *loader* reads, each as often as the pass reads it."""
     sampler = _sampler(loader, split)
-    _refuse_chance(sampler, split, size)
-    drops = _drops_last(loader)
+    _refuse_random_choice(sampler, split, size)
+    drops_last = _drops_last(loader)
 
-    if not drops and type(sampler) in (SequentialSampler, RandomSampler):
+    # not isinstance: a subclass may name other rows
+    if not drops_last and type(sampler) in (SequentialSampler, RandomSampler):
         return range(size)
 
-    with _untouched(sampler):
-        first, second = (
-            _passed(loader.batch_sampler if drops else sampler, drops, split, size)
-            for _ in range(2)
-        )
+    # with drop_last the rows are those of full batches, which only the sampler of batches knows
+    source = loader.batch_sampler if drops_last else sampler
+    with _random_streams_restored(sampler):
+        first = _one_pass(source, drops_last, split, size)
+        second = _one_pass(source, drops_last, split, size)
+
     if Counter(first) != Counter(second):
+        remark = ""
+        advice = "choose the rows first, with a Subset"
+        if drops_last:
+            remark = " (drop_last leaves out those that fill no batch)"
+            advice = "set drop_last=False"
         raise DataError(
-            f"the loader of {split} reads other rows in each pass"
-            f"{' (drop_last leaves out those that fill no batch)' if drops else ''}; expected one that reads the same "
-            f"rows, in any order: {'set drop_last=False' if drops else 'choose the rows first, with a Subset'}"
+            f"the loader of {split} reads other rows in each pass{remark}; expected one that reads the same rows, in "
+            f"any order: {advice}"
         )
-    return sorted(first) if all(isinstance(row, int) for row in first) else first
+
+    # in order, so that what is drawn depends on the seed alone and not on how the sampler shuffles
+    if all(isinstance(row, int) for row in first):
+        return sorted(first)
+    return first
 
 
 def _sampler(loader: DataLoader[Any], split: str) -> Sampler[Any]:
-    """What names the rows of *loader*."""
+    """The sampler of the rows of *loader*. Raises DataError where batches are not made of single rows."""
     batches = loader.batch_sampler
     if batches is None:
         raise DataError(
@@ -123,8 +134,8 @@ def _sampler(loader: DataLoader[Any], split: str) -> Sampler[Any]:
     return batches.sampler  # type: ignore[return-value]
 
 
-def _refuse_chance(sampler: Any, split: str, size: int) -> None:
-    """Raise DataError at samplers that say more than which rows there are."""
+def _refuse_random_choice(sampler: Any, split: str, size: int) -> None:
+    """Raise DataError at a sampler whose rows are drawn: by weights, repeatedly, or some of them anew in each pass."""
     if isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1:
         raise DataError(
             f"the sampler of {split} is rank {sampler.rank}'s share of {sampler.num_replicas}; give the whole, which "
@@ -154,28 +165,38 @@ def _drops_last(loader: DataLoader[Any]) -> bool:
     return isinstance(batches, BatchSampler) and batches.drop_last
 
 
-def _passed(names: Any, batched: bool, split: str, size: int) -> list[Any]:
-    """The rows of one pass through a sampler, or through one of batches."""
-    most = MOST * size
-    rows = list(islice(chain.from_iterable(names) if batched else names, most + 1))
+def _one_pass(names: Any, batched: bool, split: str, size: int) -> list[Any]:
+    """The rows of one pass through a sampler.
+
+    Args:
+        names: the sampler, of rows or, if *batched*, of batches.
+        split: what errors call the loader.
+        size: of the data set, in rows.
+
+    Raises:
+        DataError: the pass does not end, or names a row that is not there.
+    """
+    rows_named = chain.from_iterable(names) if batched else names
+    # one row more than allowed, which tells a sampler without an end from a long one
+    most = MOST_PASSES * size
+    rows = list(islice(rows_named, most + 1))
     if len(rows) > most:
         raise DataError(
             f"the sampler of {split} names more than {most} rows of {size}; expected an end of each pass"
         )
 
-    outside = next(
-        (row for row in rows if isinstance(row, int) and not -size <= row < size), None
-    )
-    if outside is not None:
-        raise DataError(
-            f"the sampler of {split} names row {outside}, and its dataset has {size}"
-        )
+    # rows need not be numbers: a dataset may be indexed by names
+    for row in rows:
+        if isinstance(row, int) and not -size <= row < size:
+            raise DataError(
+                f"the sampler of {split} names row {row}, and its dataset has {size}"
+            )
     return rows
 
 
 @contextmanager
-def _untouched(sampler: Any) -> Iterator[None]:
-    """Let a sampler be gone through without a trace in random streams, its own included."""
+def _random_streams_restored(sampler: Any) -> Iterator[None]:
+    """Iterate a *sampler* in the block, and set torch's random stream and its own back to where they were."""
     own = getattr(sampler, "generator", None)
     streams = [own] if isinstance(own, torch.Generator) else []
     states = [stream.get_state() for stream in streams]

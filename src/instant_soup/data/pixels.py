@@ -1,4 +1,4 @@
-"""Pixels: encoded images of any kind -> uint8 at the size that a model wants."""
+"""Pixels: decodes images of any kind to uint8 at the size that a model wants."""
 
 from __future__ import annotations
 
@@ -15,50 +15,59 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError
 
-# what Pillow raises at broken files
+# what Pillow raises at broken files; SyntaxError is its word for a broken PNG
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def decode(values: Sequence[Any], processor: BaseImageProcessor) -> list[Tensor]:
-    """The pixels of images, resized and cropped by *processor*, not normalised.
+    """The pixels of images, resized and cropped by *processor*, but not normalised.
 
     Args:
         values: paths, bytes of files, or mappings with ``bytes`` or ``path``, as Hugging Face stores
             images.
 
     Returns:
-        uint8 [3, height, width] each.
+        For each image uint8 [3, height, width].
 
     Raises:
-        DataError: one is no image.
+        DataError: one of *values* is no image.
     """
-    images = [_upright(value) for value in values]
+    images = [_open_image(value) for value in values]
+    # not normalised, so that pixels can be kept as bytes, a quarter of the memory of floats
     sized = processor(images=images, do_rescale=False, do_normalize=False)["pixel_values"]
     return [torch.as_tensor(pixels).to(torch.uint8) for pixels in sized]
 
 
-def _upright(value: Any) -> Image.Image:
+def _open_image(value: Any) -> Image.Image:
+    """The image of a path or of bytes. Raises DataError where it cannot be read."""
     try:
-        with Image.open(_source(value)) as image:
+        with Image.open(_readable(value)) as image:
             return rgb(image)
     except UNREADABLE as reason:
         raise DataError(
-            f"{_named(value)} cannot be read as an image ({reason}); replace it or leave it out, and start again"
+            f"{_description(value)} cannot be read as an image ({reason}); replace it or leave it out, and start again"
         ) from reason
 
 
 def rgb(image: Image.Image) -> Image.Image:
     """*image* in red, green and blue, as it is meant to be seen.
 
-    Turned upright by its EXIF data; transparent parts on white; 16 bits of grey, and floats from 0 to 1, scaled to 8.
+    It is turned upright by its EXIF data. Transparent parts become white. Grey of 16 bits, and floats from 0 to 1, are
+    scaled to 8 bits.
 
-    Raises ValueError at numbers whose range is not known: other floats, and whole numbers of 32 bits or with a sign.
+    Raises:
+        ValueError: the range of its numbers is not known: other floats, and whole numbers of 32 bits or with a sign.
     """
-    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    # Pillow reads PGM of 16 bits into its mode of 32; the format is lost once the image is turned
+    has_16_bits = image.mode.startswith("I;16") or (
+        image.mode == "I" and image.format == "PPM"
+    )
     upright = ImageOps.exif_transpose(image)
 
-    if deep:
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    # convert("RGB") would clip all of these at 255, which turns most images white
+    if has_16_bits:
+        high_bytes = np.asarray(upright) >> 8
+        upright = Image.fromarray(high_bytes.astype(np.uint8))
     elif upright.mode == "I":
         low, high = upright.getextrema()
         raise ValueError(
@@ -70,7 +79,8 @@ def rgb(image: Image.Image) -> Image.Image:
 
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        white = Image.new("RGBA", layer.size, "white")
+        upright = Image.alpha_composite(white, layer)
     return upright.convert("RGB")
 
 
@@ -85,7 +95,8 @@ def _from_floats(values: np.ndarray[Any, Any]) -> Image.Image:
     return Image.fromarray(np.rint(values * 255).astype(np.uint8))
 
 
-def _source(value: Any) -> BytesIO | Path:
+def _readable(value: Any) -> BytesIO | Path:
+    """What Pillow can open of *value*. Raises ValueError where it is neither bytes nor a path."""
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
@@ -95,13 +106,15 @@ def _source(value: Any) -> BytesIO | Path:
     raise ValueError(f"found {value!r}, expected bytes or a path")
 
 
-def _named(value: Any) -> str:
-    path = value.get("path") if isinstance(value, dict) else value
+def _description(value: Any) -> str:
+    """What errors call an image: its path if it has one."""
+    path = data = value
+    if isinstance(value, dict):
+        path = value.get("path")
+        data = value.get("bytes")
+
     if isinstance(path, str):
         return path
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return (
-        f"an image of {len(data):,} bytes"
-        if isinstance(data, bytes)
-        else "a row without an image"
-    )
+    if isinstance(data, bytes):
+        return f"an image of {len(data):,} bytes"
+    return "a row without an image"

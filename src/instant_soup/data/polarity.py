@@ -1,8 +1,7 @@
-"""Polarity: is a word or phrase good or bad? The packaged demo, real labels without a download.
+"""Polarity: the packaged demo task, which asks whether a word or phrase is good or bad. It needs no download.
 
-The labels are the signs of mean human ratings in the lexicon of VADER (Hutto and Gilbert, 2014),
-as the package vaderSentiment ships it. Entries of letters, spaces, hyphens and apostrophes count;
-emoticons do not.
+The labels are the signs of mean human ratings in the lexicon of VADER (Hutto and Gilbert, 2014), as the package
+vaderSentiment ships it. Entries of letters, spaces, hyphens and apostrophes count; emoticons do not.
 """
 
 from __future__ import annotations
@@ -38,41 +37,39 @@ def polarity() -> Splits:
 
     Raises MissingExtra when the package with the lexicon is not installed.
     """
-    labels = _read(_lexicon())
+    labels = _read_labels(_lexicon())
     families: dict[str, list[str]] = {}
     for word, family in _families(sorted(labels)).items():
         families.setdefault(family, []).append(word)
+
+    # a word in training tells the label of its inflections, so a family never stands on two sides
     order = sorted(families)
     random.Random(0).shuffle(order)
-    rows: dict[str, list[str]] = {name: [] for name in ("test", "validation", "train")}
-
+    words: dict[str, list[str]] = {"test": [], "validation": [], "train": []}
     for family in order:
-        side = next(
-            (
-                name
-                for name, share in SHARES.items()
-                if len(rows[name]) < share * len(labels)
-            ),
-            "train",
-        )
-        rows[side] += families[family]
+        words[_open_split(words, len(labels))] += families[family]
 
-    sides = {
-        name: Dataset.from_dict(
-            {"text": words, "label": [labels[word] for word in words]}
-        )
-        for name, words in rows.items()
-    }
+    tables = {}
+    for split, texts in words.items():
+        columns = {"text": texts, "label": [labels[text] for text in texts]}
+        tables[split] = Dataset.from_dict(columns)
+    return Splits(tables["train"], tables["validation"], tables["test"])
 
-    return Splits(sides["train"], sides["validation"], sides["test"])
+
+def _open_split(words: dict[str, list[str]], total: int) -> str:
+    """The first split that has fewer words than its share of *total*; train, which has no bound, if there is none."""
+    for split, share in SHARES.items():
+        if len(words[split]) < share * total:
+            return split
+    return "train"
 
 
 def _lexicon() -> Path:
     return package("vaderSentiment", "demo", "demo/polarity") / "vader_lexicon.txt"
 
 
-def _read(lexicon: Path) -> dict[str, int]:
-    """1 for what people rate as good, 0 for bad; what is rated as neither is left out."""
+def _read_labels(lexicon: Path) -> dict[str, int]:
+    """The label of each entry: 1 where people rate it as good, 0 as bad. Entries rated as neither are left out."""
     labels = {}
     for line in lexicon.read_text(encoding="utf-8").splitlines():
         entry, rating, *_ = line.split("\t")
@@ -82,30 +79,32 @@ def _read(lexicon: Path) -> dict[str, int]:
 
 
 def _families(words: list[str]) -> dict[str, str]:
-    """A representative of each word's family: words alike in their first three letters or in their stem.
+    """The representative of each word's family: of words alike in their first three letters or in their stem.
 
-    That joins more than inflections, on purpose: what is joined in error only keeps similar words
-    on one side.
+    That joins more than inflections, on purpose: words that are joined in error only stay on one side.
     """
-    leader: dict[str, str] = {}
+    # a union-find (Galler and Fischer, 1964) over beginnings and stems
+    parent: dict[str, str] = {}
 
-    def find(key: str) -> str:
-        leader.setdefault(key, key)
-        while leader[key] != key:
-            key = leader[key]
+    def root(key: str) -> str:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            key = parent[key]
         return key
 
     for word in words:
-        plain = _plain(word)
-        leader[find(_beginning(plain))] = find(f"={_ENDING.sub('', plain)}")
-    return {word: find(_beginning(_plain(word))) for word in words}
+        regular = _regular(word)
+        # "=" keeps a stem apart from a beginning of the same letters
+        stem = f"={_ENDING.sub('', regular)}"
+        parent[root(_beginning(regular))] = root(stem)
+    return {word: root(_beginning(_regular(word))) for word in words}
 
 
-def _plain(word: str) -> str:
-    """The first word of a phrase, regular, with i for y, as inflections write it."""
+def _regular(word: str) -> str:
+    """The first word of a phrase, in its regular form, with i for y, as inflections write it."""
     first, *_ = re.split(r"[ '\-]", word)
     return _IRREGULAR.get(first, first).replace("y", "i")
 
 
-def _beginning(plain: str) -> str:
-    return f"{plain[:3]}*"
+def _beginning(regular: str) -> str:
+    return f"{regular[:3]}*"

@@ -1,7 +1,6 @@
 """Prompts: the words by which a zero-shot head knows its classes.
 
-The names of classes come from the data. Only where they are no words, as those of digits, are
-words given here.
+The names of classes come from the data. Words stand here only for data whose names are no words, such as digits.
 """
 
 from __future__ import annotations
@@ -29,45 +28,42 @@ HOUSES = (
     "a {} on a door plate.",
 )
 
-DIGITS = tuple(
-    f"number {digit}"
-    for digit in (
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-    )
+DIGITS = (
+    "number zero",
+    "number one",
+    "number two",
+    "number three",
+    "number four",
+    "number five",
+    "number six",
+    "number seven",
+    "number eight",
+    "number nine",
 )
 
 
-def wording(names: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+def class_words(names: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
     """The words for classes called *names* in the data: *classes*, or the names without underscores.
 
     Raises DataError when there are not as many words as classes, or two classes share theirs.
     """
-    words = tuple(classes) or tuple(
-        " ".join(name.replace("_", " ").split()) for name in names
-    )
-
+    words = tuple(classes) or tuple(_spaced(name) for name in names)
     if len(words) != len(names):
         raise DataError(
             f"{len(words)} class words for {len(names)} classes; give one for each of {', '.join(names)}, in this order"
         )
 
-    if (
-        twice := next((word for word in words if words.count(word) > 1), None)
-    ) is not None:
-        raise DataError(
-            f"two classes have the words {twice!r}; a zero-shot head cannot tell them apart: give others"
-        )
-
+    for word in words:
+        if words.count(word) > 1:
+            raise DataError(
+                f"two classes have the words {word!r}; a zero-shot head cannot tell them apart: give others"
+            )
     return words
+
+
+def _spaced(name: str) -> str:
+    """*name* with one space for each run of spaces and underscores."""
+    return " ".join(name.replace("_", " ").split())
 
 
 def sentences(word: str, templates: Sequence[str]) -> list[str]:
@@ -77,4 +73,5 @@ def sentences(word: str, templates: Sequence[str]) -> list[str]:
             raise DataError(
                 f"template {template!r} has {template.count('{}')} places for the class; expected one {{}}"
             )
+    # not format: words may hold braces of their own
     return [template.replace("{}", word) for template in templates]

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import wire
-from .worker import Make, Warm, place, portable_error, settle, threads_of_libraries
+from .child import child
+from .worker import Make, Warm, compute, place, portable_error, threads_of_libraries
 from .workers import Event
 
 
@@ -40,10 +41,10 @@ class Processes:
         return "is there memory enough for so many, and does the script that starts them guard its main part?"
 
     def start(self, hand: int) -> None:
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        arguments = (theirs, self._threads, self._make_file, self.folder)
-        process = context.Process(target=_serve, args=arguments, daemon=True)
+        ours, theirs = get_context("spawn").Pipe()
+        process = child(
+            _serve, theirs, self._threads, self._make_file, forget=self.folder
+        )
 
         with threads_of_libraries(self._threads):
             process.start()
@@ -102,9 +103,9 @@ class Processes:
         return path
 
 
-def _serve(connection: Connection, threads: int, make: Path, folder: Path) -> None:
+def _serve(connection: Connection, threads: int, make: Path) -> None:
     """A worker's life, whose *make* lies in a file."""
-    settle(threads, forget=folder)
+    compute(threads)
     # the other end is gone, and so is who waits for an answer
     with suppress(EOFError, OSError):
         try:

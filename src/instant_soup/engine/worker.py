@@ -1,18 +1,13 @@
-"""Worker: what a worker keeps between errands, and how it settles in a process of its own."""
+"""Worker: what a worker keeps between errands, and how it computes."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from multiprocessing import parent_process
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,14 +21,6 @@ Warm = Callable[[Any, Any], Any]
 Make = Callable[[], Warm]
 Facts = Mapping[str, Any]
 _THREADS = "OMP_NUM_THREADS"
-
-
-def settle(threads: int, *, forget: Path | None = None) -> None:
-    """Make this process a worker: it ends with its parent, and removes the folder *forget* then."""
-    # the parent hears it too, and ends its workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(forget,), daemon=True).start()
-    compute(threads)
 
 
 def compute(threads: int) -> None:
@@ -98,15 +85,3 @@ def portable_error(error: Exception) -> SoupError | str:
 
 def _in_words(versions: Mapping[str, str]) -> str:
     return " and ".join(f"{name} {number}" for name, number in versions.items())
-
-
-def _end_with_parent(forget: Path | None) -> None:
-    parent = parent_process()
-    if parent is None:
-        return
-
-    parent.join()
-    # nobody else is left to do it where the parent was killed
-    if forget is not None:
-        shutil.rmtree(forget, ignore_errors=True)
-    os._exit(1)

@@ -39,32 +39,45 @@ def agreements(folder: Path, runs: Sequence[Run]) -> tuple[Pair, ...]:
     What is measured is noted in ``agreement.json`` by the digests of the masks, for folders that
     records are copied to without their tickets. Raises StoreError when that file is damaged.
     """
-    noted = _noted(folder)
-    before = len(noted)
+    notes = _read_notes(folder)
+    noted_before = len(notes)
     masks = _Masks(folder)
-    pairs = []
-    for (task, sparsity, seed), members in _groups(runs).items():
-        for first, second in combinations(members, 2):
-            key = _key(first, second)
-            measured = noted.get(key) or masks.compare(first, second)
-            if measured is None:
-                continue
-            noted[key] = measured
-            alike = Agreement(**measured)
-            pairs.append(Pair(task, sparsity, seed, first.method, second.method, alike))
 
+    pairs = []
+    for (task, sparsity, seed), members in _comparable(runs).items():
+        for first, second in combinations(members, 2):
+            key = _pair_key(first, second)
+            note = notes.get(key) or masks.compare(first, second)
+            if note is None:
+                continue
+
+            notes[key] = note
+            pairs.append(
+                Pair(
+                    task=task,
+                    sparsity=sparsity,
+                    seed=seed,
+                    first=first.method,
+                    second=second.method,
+                    agreement=Agreement(**note),
+                )
+            )
+
+        # no later pair needs these masks, and a mask is as large as its model
         masks.forget()
 
-    if len(noted) > before:
+    if len(notes) > noted_before:
         # a folder that is only to be read is measured anew each time, which is slow but right
         with suppress(StoreError):
-            write_json(folder / _NOTES, noted)
+            write_json(folder / _NOTES, notes)
     return tuple(pairs)
 
 
-def _groups(runs: Sequence[Run]) -> dict[tuple[str, float, int], list[Run]]:
+def _comparable(runs: Sequence[Run]) -> dict[tuple[str, float, int], list[Run]]:
+    """The runs of tickets by task, sparsity and seed, and by method within each."""
     groups: dict[tuple[str, float, int], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.method):
+        # what prunes nothing has a mask of ones, and a control is no method of its own
         if run.sparsity and not run.control:
             groups[run.task, run.sparsity, run.seed].append(run)
     return groups
@@ -91,26 +104,30 @@ class _Masks:
 
     def _mask(self, run: Run) -> Mask | None:
         if run.key not in self._read:
-            cell = self._cells.get(short(run.key))
-            drawn = cell is not None and cell.ticket.exists()
-            self._read[run.key] = cell.load_ticket().mask if cell and drawn else None
+            self._read[run.key] = self._load(run)
         return self._read[run.key]
 
+    def _load(self, run: Run) -> Mask | None:
+        cell = self._cells.get(short(run.key))
+        if cell is None or not cell.ticket.exists():
+            return None
+        return cell.load_ticket().mask
 
-def _key(first: Run, second: Run) -> str:
-    """The pair's masks, which is all that agreement depends on; in a fixed order."""
+
+def _pair_key(first: Run, second: Run) -> str:
+    """The digests of both masks, on which agreement depends alone, in an order that does not depend on names."""
     return "-".join(sorted([first.record.ticket.mask, second.record.ticket.mask]))
 
 
-def _noted(folder: Path) -> dict[str, Any]:
+def _read_notes(folder: Path) -> dict[str, Any]:
+    """What was noted in *folder*: a pair's key -> the fields of its agreement. Raises StoreError."""
     path = folder / _NOTES
     notes = read_json(path) if path.exists() else {}
-    names = set(Agreement.__dataclass_fields__)
-    sound = all(
-        isinstance(note, dict) and note.keys() == names for note in notes.values()
-    )
-    if not sound:
-        raise StoreError(
-            f"{path} holds something else than agreements; remove it, and it is measured again"
-        )
+    fields = set(Agreement.__dataclass_fields__)
+    for note in notes.values():
+        # the file lies among records that are handed around, and an odd note would end in a TypeError
+        if not isinstance(note, dict) or note.keys() != fields:
+            raise StoreError(
+                f"{path} holds something else than agreements; remove it, and it is measured again"
+            )
     return notes

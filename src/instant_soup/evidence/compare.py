@@ -11,11 +11,20 @@ from ..core.errors import UnknownName, unknown
 from ..core.kinds import checked
 from ..store.record import LOWER_IS_BETTER
 from . import remarks
-from .comparison import Block, Blocks, Comparison, Difference, Line, Verdict, grouped
-from .offers import offers, ranks
+from .comparison import (
+    Block,
+    Blocks,
+    Comparison,
+    Difference,
+    Line,
+    Verdict,
+    grouped,
+    paired_by_seed,
+)
+from .offers import offers, ranks_over
 from .runs import Run
 from .silence import silent
-from .statistics import ENOUGH, Interval, Paired, holm, interval, paired
+from .statistics import ENOUGH, Interval, Paired, holm, interval
 
 LEVEL = 0.05
 ALIKE = 0.05  # costs that differ by less than this share are equal
@@ -31,16 +40,11 @@ def compare(
     Runs whose figure is not a number are left out, with a remark, and so is what is *damaged*. Raises UnknownName
     when no run is of the reference.
     """
-    drawn = [run for run in runs if not run.control]
-    methods = {run.method for run in drawn}
-    families = {run.family for run in drawn}
-    if reference not in methods | families:
-        raise UnknownName(
-            f"{unknown('reference', reference, methods)}; it is what the others are set against"
-        )
+    _check_reference(reference, runs)
 
-    last = newest(runs)
-    lines = _lines([run for run in last if isfinite(run.figure)])
+    # one run that diverged would make the mean of its line, and every test against it, no number
+    latest = newest(runs)
+    lines = _lines_of([run for run in latest if isfinite(run.figure)])
     blocks = grouped(lines)
 
     # each list is tested block by block: Holm's correction is for what stands in one table
@@ -51,43 +55,60 @@ def compare(
         base = _base(blocks, block, reference)
         differences += _differences(members, base)
         controls += _controls(members)
-        equal += _equal(members, base)
+        equal += _at_equal_cost(members, base)
 
     untelling = silent(blocks)
-    telling = {
-        block: members for block, members in blocks.items() if block not in untelling
-    }
+    telling = {}
+    for block, members in blocks.items():
+        if block not in untelling:
+            telling[block] = members
 
-    # remarks are about a comparison, so it is there before them
+    # remarks are about a comparison, so it is made before them
     comparison = Comparison(
         reference=reference,
         lines=lines,
         differences=tuple(differences),
-        ranks=ranks(telling),
+        ranks=ranks_over(telling),
         remarks=(),
         controls=tuple(controls),
         equal=tuple(equal),
         offers=offers(blocks, telling),
         silent=untelling,
     )
-    sentences = (*remarks.odd(last, damaged), *remarks.about(comparison))
+    sentences = (*remarks.left_out(latest, damaged), *remarks.about(comparison))
     return replace(comparison, remarks=sentences)
+
+
+def _check_reference(reference: str, runs: Sequence[Run]) -> None:
+    methods = set()
+    families = set()
+    for run in runs:
+        if not run.control:
+            methods.add(run.method)
+            families.add(run.family)
+
+    if reference not in methods | families:
+        raise UnknownName(
+            f"{unknown('reference', reference, methods)}; it is what the others are set against"
+        )
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:
     """Of several runs of one line and seed, such as one of an older schema, the last that was made."""
-    last: dict[tuple[str, float, str, str | None, int], Run] = {}
+    latest: dict[tuple[str, float, str, str | None, int], Run] = {}
     for run in runs:
-        name = (run.task, run.sparsity, run.method, run.control, run.seed)
-        if name not in last or run.record.made.at > last[name].record.made.at:
-            last[name] = run
-    return list(last.values())
+        place = (run.task, run.sparsity, run.method, run.control, run.seed)
+        # times are in ISO 8601 and UTC, so their texts are in the order of time
+        if place not in latest or run.record.made.at > latest[place].record.made.at:
+            latest[place] = run
+    return list(latest.values())
 
 
 # lines
 
 
-def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:
+def _lines_of(runs: Sequence[Run]) -> tuple[Line, ...]:
+    """A line for each task, sparsity, method and control, its *frontier* marked."""
     dense: dict[str, dict[int, float]] = defaultdict(dict)
     members: dict[tuple[str, float, str, str | None], list[Run]] = defaultdict(list)
     for run in runs:
@@ -98,7 +119,8 @@ def _lines(runs: Sequence[Run]) -> tuple[Line, ...]:
     lines = []
     for seeds in members.values():
         ordered = sorted(seeds, key=lambda run: run.seed)
-        lines.append(_line(ordered, dense.get(ordered[0].task, {})))
+        task = ordered[0].task
+        lines.append(_line(ordered, dense.get(task, {})))
     lines.sort(
         key=lambda line: (line.task, line.sparsity, line.method, line.control or "")
     )
@@ -128,16 +150,20 @@ def _line(runs: Sequence[Run], dense: Mapping[int, float]) -> Line:
 
 
 def _recovery(runs: Sequence[Run], dense: Mapping[int, float]) -> Interval | None:
-    if not dense or any(figure <= 0 for figure in dense.values()):
-        return None  # there is nothing to take a share of
+    """The mean share of the dense figure; None without a dense figure to take a share of."""
+    # a correlation may be negative, and a share of that says nothing
+    if not dense or min(dense.values()) <= 0:
+        return None
 
     # where the dense model was not run with a seed, its mean stands in for that seed
     usual = sum(dense.values()) / len(dense)
-    shares = [run.figure / dense.get(run.seed, usual) for run in runs]
-
-    # of a perplexity, twice as much is half as good
-    if runs[0].metric in LOWER_IS_BETTER:
-        shares = [1 / share for share in shares]
+    shares = []
+    for run in runs:
+        share = run.figure / dense.get(run.seed, usual)
+        # of a perplexity, twice as much is half as good
+        if run.metric in LOWER_IS_BETTER:
+            share = 1 / share
+        shares.append(share)
     return interval(shares)
 
 
@@ -145,8 +171,8 @@ def _with_frontier(block: Sequence[Line]) -> Iterable[Line]:
     tickets = [line for line in block if not line.control]
     for line in block:
         # a control says what its ticket is worth; nobody would use it for its cost
-        beaten = line.control is not None or any(_beats(other, line) for other in tickets)
-        yield replace(line, frontier=not beaten)
+        beaten = any(_beats(other, line) for other in tickets)
+        yield replace(line, frontier=not beaten and line.control is None)
 
 
 def _beats(other: Line, line: Line) -> bool:
@@ -163,24 +189,31 @@ def _beats(other: Line, line: Line) -> bool:
 def _base(blocks: Blocks, block: Block, reference: str) -> Line | None:
     """What the lines of a block are set against."""
     task, sparsity = block
-    own = _named(blocks[block], reference)
+    own = _line_named(blocks[block], reference)
     if own:
         return own
 
     # `dense` prunes nothing, so as a reference it stands in the task's other table
     unpruned = blocks.get((task, 0.0), ())
-    return _named(unpruned, reference if sparsity else "dense")
+    return _line_named(unpruned, reference if sparsity else "dense")
 
 
-def _named(lines: Sequence[Line], reference: str) -> Line | None:
-    """The line of that name; where there are only runs of other budgets, the one whose budget is nearest to T."""
+def _line_named(lines: Sequence[Line], reference: str) -> Line | None:
+    """The line of the method *reference*; where it has other budgets only, the line whose budget is nearest to T."""
     tickets = [line for line in lines if not line.control]
     for line in tickets:
         if line.method == reference:
             return line
 
-    family = [line for line in tickets if line.family == reference and line.budget != 1]
-    return min(family, key=lambda line: abs(line.budget - 1), default=None)
+    family = []
+    for line in tickets:
+        if line.family == reference and line.budget != 1:
+            family.append(line)
+    return min(family, key=_distance_from_plain, default=None)
+
+
+def _distance_from_plain(line: Line) -> float:
+    return abs(line.budget - 1)
 
 
 def _differences(block: Sequence[Line], base: Line | None) -> list[Difference]:
@@ -204,7 +237,7 @@ def _controls(block: Sequence[Line]) -> list[Difference]:
     return _tested(pairs)
 
 
-def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
+def _at_equal_cost(block: Sequence[Line], base: Line | None) -> list[Difference]:
     """Each method against the reference with as much to spend, the nearest where several are near."""
     if base is None:
         return []
@@ -220,35 +253,42 @@ def _equal(block: Sequence[Line], base: Line | None) -> list[Difference]:
     for line in block:
         if line.control or line.knobs == base.knobs:
             continue
-        near = min(longer, key=lambda other: abs(line.cost.mean - other.cost.mean))
-        if abs(line.cost.mean - near.cost.mean) <= ALIKE * line.cost.mean:
-            pairs.append((line, near))
+        cost = line.cost.mean
+        nearest = _nearest_in_cost(longer, cost)
+        if abs(cost - nearest.cost.mean) <= ALIKE * cost:
+            pairs.append((line, nearest))
     return _tested(pairs)
+
+
+def _nearest_in_cost(lines: Sequence[Line], cost: float) -> Line:
+    return min(lines, key=lambda line: abs(cost - line.cost.mean))
 
 
 def _tested(pairs: Sequence[tuple[Line, Line]]) -> list[Difference]:
     """Each pair of lines with its test, adjusted for all of them together."""
     tests: list[tuple[Line, Line, Paired]] = []
+    p_values: list[float] = []
     for line, other in pairs:
-        mine = line.by_seed
-        theirs = other.by_seed
-        seeds = sorted(mine.keys() & theirs.keys())
-        if seeds:
-            test = paired(
-                [mine[seed] for seed in seeds], [theirs[seed] for seed in seeds]
-            )
-            tests.append((line, other, test))
+        test = paired_by_seed(line, other)
+        if test is None:
+            continue
 
-    # what could not be tested is no test, and costs the others no power
-    adjusted = iter(holm([test.p for _, _, test in tests if test.p is not None]))
-    judged = []
+        tests.append((line, other, test))
+        # what could not be tested is no test, and costs the others no power
+        if test.p is not None:
+            p_values.append(test.p)
+
+    adjusted = iter(holm(p_values))
+    differences = []
     for line, other, test in tests:
         p = None if test.p is None else next(adjusted)
-        judged.append(_judged(line, other, test, p))
-    return judged
+        differences.append(_difference(line, other, test, p))
+    return differences
 
 
-def _judged(line: Line, other: Line, test: Paired, adjusted: float | None) -> Difference:
+def _difference(
+    line: Line, other: Line, test: Paired, adjusted: float | None
+) -> Difference:
     verdict: Verdict = "within noise"
     # without a spread there is no telling what noise is
     if test.difference.n < ENOUGH or adjusted is None:

@@ -11,11 +11,15 @@ from typing import Literal
 from ..core.notebook import table
 from ..store.record import LOWER_IS_BETTER
 from .runs import Run
-from .statistics import Interval
+from .statistics import Interval, Paired, paired
 
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
 Block = tuple[str, float]
 """A task and a sparsity: what one table is about."""
+
+
+_Place = tuple[str, float, str]
+"""A task, a sparsity and the title of a line."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Line:
     @property
     def budget(self) -> float:
         """The budget of its runs in multiples of T, the mean over seeds."""
+        # runs that are as long as another method's have a budget of their own for each seed
         budgets = [run.record.recipe.budget for run in self.runs]
         return sum(budgets) / len(budgets)
 
@@ -224,10 +229,18 @@ class Comparison:
                 best = offer.best.get((task, sparsity))
                 if best is None:
                     continue
-                asked = [task, f"{sparsity:.0%}", f"{offer.budget:g}"]
-                figure = f"{best.figure.mean:.3f}"
-                cost = f"{best.cost.mean:.2f}"
-                rows.append([*asked, best.method, figure, str(best.figure.n), cost])
+
+                rows.append(
+                    [
+                        task,
+                        f"{sparsity:.0%}",
+                        f"{offer.budget:g}",
+                        best.method,
+                        f"{best.figure.mean:.3f}",
+                        str(best.figure.n),
+                        f"{best.cost.mean:.2f}",
+                    ]
+                )
 
         return table(repr(self), head, rows)
 
@@ -248,19 +261,29 @@ class Comparison:
     def _ordered(self) -> dict[Block, tuple[Line, ...]]:
         return {block: _in_families(lines) for block, lines in self._by_block.items()}
 
-    # reversed, for of several that would have one key the first is meant
+    # where several pairs share a key, the first of them counts
 
     @cached_property
     def _bases(self) -> dict[Block, str]:
-        return {pair.block: pair.reference for pair in reversed(self.differences)}
+        bases: dict[Block, str] = {}
+        for pair in self.differences:
+            bases.setdefault(pair.block, pair.reference)
+        return bases
 
     @cached_property
-    def _against_reference(self) -> dict[tuple[str, float, str], Difference]:
-        return {(*pair.block, pair.method): pair for pair in reversed(self.differences)}
+    def _against_reference(self) -> dict[_Place, Difference]:
+        pairs: dict[_Place, Difference] = {}
+        for pair in self.differences:
+            pairs.setdefault((*pair.block, pair.method), pair)
+        return pairs
 
     @cached_property
-    def _against_tickets(self) -> dict[tuple[str, float, str], Difference]:
-        return {(*pair.block, pair.reference): pair for pair in reversed(self.controls)}
+    def _against_tickets(self) -> dict[_Place, Difference]:
+        # the ticket was set against its control, so the control is the reference of that pair
+        pairs: dict[_Place, Difference] = {}
+        for pair in self.controls:
+            pairs.setdefault((*pair.block, pair.reference), pair)
+        return pairs
 
     @cached_property
     def _equal_by_block(self) -> dict[Block, list[Difference]]:
@@ -268,6 +291,18 @@ class Comparison:
         for pair in self.equal:
             pairs[pair.block].append(pair)
         return dict(pairs)
+
+
+def paired_by_seed(line: Line, other: Line) -> Paired | None:
+    """*line* against *other* on the seeds that both have; None where they share no seed."""
+    figures = []
+    references = []
+    # a seed fixes the data order and the new head of both runs, so their difference is free of that noise
+    for seed, figure in sorted(line.by_seed.items()):
+        if seed in other.by_seed:
+            figures.append(figure)
+            references.append(other.by_seed[seed])
+    return paired(figures, references) if figures else None
 
 
 def grouped(lines: Sequence[Line]) -> dict[Block, list[Line]]:
@@ -279,7 +314,7 @@ def grouped(lines: Sequence[Line]) -> dict[Block, list[Line]]:
 
 
 def _in_families(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """The method whose best variant is best comes first, its other variants after it, controls beneath their ticket."""
+    """Methods by their best variant, best first; a method's variants stay together, controls follow their ticket."""
     tickets = [line for line in lines if not line.control]
     tickets.sort(key=lambda line: -line.merit)
 
@@ -288,6 +323,7 @@ def _in_families(lines: Sequence[Line]) -> tuple[Line, ...]:
         if line.control:
             controls[line.method].append(line)
 
+    # tickets come best first, so a family takes the place of its best variant
     families: dict[str, list[Line]] = defaultdict(list)
     for ticket in tickets:
         families[ticket.family] += [ticket, *controls.pop(ticket.method, [])]

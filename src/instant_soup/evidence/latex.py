@@ -8,6 +8,7 @@ from . import tables
 from .comparison import Comparison, Line
 from .overview import Overview, overviews
 
+# a pipe or an angle bracket is another letter in LaTeX's usual font encoding, so they are spelled out as well
 _ESCAPED = str.maketrans(
     {letter: f"\\{letter}" for letter in "&%$#_{}"}
     | {
@@ -29,38 +30,40 @@ def latex(comparison: Comparison) -> str:
 
     Bold is what is better than the reference beyond noise.
     """
-    parts = [_overview(comparison, overview) for overview in overviews(comparison)]
+    parts = [_overview_table(comparison, overview) for overview in overviews(comparison)]
     for task, sparsity in comparison.blocks:
         lines = comparison.of(task, sparsity)
         metric = lines[0].metric
         base = comparison.base(task, sparsity)
 
         caption = (
-            f"{task}, {tables.share(sparsity)} pruned: {metric}, mean and 95% interval over seeds. "
+            f"{task}, {tables.percentage(sparsity)} pruned: {metric}, mean and 95% interval over seeds. "
             f"Bold: better than {base} beyond noise."
         )
         silent = comparison.why_silent(task, sparsity)
+        # a table in a paper stands without the remarks, so its caption says it
         if silent:
             caption += f" This table cannot tell good masks from bad ones: {silent}."
 
         head = rf"method & {escaped(metric)} & seeds & \% of dense & cost in $T$"
-        rows = [_row(comparison, line) for line in lines]
+        rows = [_line_row(comparison, line) for line in lines]
         parts.append(_table("lrrrr", head, rows, caption))
 
     return "\n".join(parts)
 
 
-def _overview(comparison: Comparison, overview: Overview) -> str:
+def _overview_table(comparison: Comparison, overview: Overview) -> str:
     def figure(line: Line) -> str:
-        return _figure(comparison, line)
+        return _figure_cell(comparison, line)
 
     rows = []
-    for method, figures, cost in tables.glance_rows(overview, figure, "--"):
-        rows.append(_cells([escaped(method), *figures, cost]))
+    for method, figures, cost in tables.overview_cells(overview, figure, "--"):
+        rows.append(_row([escaped(method), *figures, cost]))
 
-    *heads, _ = tables.glance_heads(overview)
+    # the last head is the cost in T, and T is a formula in LaTeX
+    *heads, _ = tables.overview_head(overview)
     head = " & ".join([*map(escaped, heads), "cost in $T$"])
-    glance = tables.glance(comparison, overview)
+    glance = tables.overview_note(comparison, overview)
     caption = f"{overview.task}: {overview.metric} by pruned share, mean and 95% interval over seeds. {glance}"
     return _table("l" + "r" * len(heads), head, rows, caption)
 
@@ -84,25 +87,34 @@ def _table(columns: str, head: str, rows: Sequence[str], caption: str) -> str:
     return "\n".join(parts)
 
 
-def _row(comparison: Comparison, line: Line) -> str:
+def _line_row(comparison: Comparison, line: Line) -> str:
     if line.control:
         title = rf"\quad {escaped(f'{line.control} control')}"
     else:
         title = escaped(line.title)
 
-    recovery = f"{100 * line.recovery.mean:.0f}" if line.recovery else "--"
-    figure = _figure(comparison, line)
-    return _cells([title, figure, str(line.figure.n), recovery, f"{line.cost.mean:.2f}"])
+    cells = [
+        title,
+        _figure_cell(comparison, line),
+        str(line.figure.n),
+        f"{100 * line.recovery.mean:.0f}" if line.recovery else "--",
+        f"{line.cost.mean:.2f}",
+    ]
+    return _row(cells)
 
 
-def _cells(cells: Sequence[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     """One row of a table."""
     return rf"    {' & '.join(cells)} \\"
 
 
-def _figure(comparison: Comparison, line: Line) -> str:
-    half = rf" \pm {line.figure.half:.3f}" if line.figure.half is not None else ""
-    bold = r"\boldmath " if tables.ahead(comparison, line) else ""
+def _figure_cell(comparison: Comparison, line: Line) -> str:
+    half = ""
+    if line.figure.half is not None:
+        half = rf" \pm {line.figure.half:.3f}"
+
+    # \textbf does not reach into a formula
+    bold = r"\boldmath " if tables.beats_reference(comparison, line) else ""
     return f"{bold}${line.figure.mean:.3f}{half}$"
 
 

@@ -57,54 +57,72 @@ def bill(line: Line) -> Bill:
         if item is not None:
             items[purpose] = item
 
-    ahead = items["look-ahead"].share if "look-ahead" in items else 0.0
+    look_aheads = 0.0
+    if "look-ahead" in items:
+        look_aheads = items["look-ahead"].share
+
+    reused = []
+    for run in line.runs:
+        reused.append(run.record.cost.reused.passes / run.full.passes)
+
+    # times and memory came with one schema, so a record that has the one has the other
     seconds = None
     memory = None
     timed = _timed(line.runs)
     if timed:
-        seconds = _mean(_seconds(run) for run in timed)
-        memory = _mean(float(run.memory or 0) for run in timed)
+        seconds = _mean(map(_seconds, timed))
+        memory = _mean(run.memory or 0 for run in timed)
 
     return Bill(
         items=items,
         total=line.cost.mean,
-        uncounted=line.cost.mean - ahead,
-        reused=_mean(
-            run.record.cost.reused.passes / run.full.passes for run in line.runs
-        ),
+        uncounted=line.cost.mean - look_aheads,
+        reused=_mean(reused),
         seconds=seconds,
         memory=memory,
     )
 
 
 def _item(runs: Sequence[Run], purpose: str) -> Item | None:
-    """None where no run had work of this purpose."""
-    if not any(purpose in stage for run in runs for stage in run.bill.values()):
+    """What one purpose cost; None where no run had work of it."""
+    if not any(_has(run, purpose) for run in runs):
         return None
 
-    work = [spent_on(purpose, run) for run in runs]
-    passes = [cost.passes / run.full.passes for cost, run in zip(work, runs, strict=True)]
+    costs = [spent_on(purpose, run) for run in runs]
+    shares = []
+    for cost, run in zip(costs, runs, strict=True):
+        # each run by its own T, as its whole cost is
+        shares.append(cost.passes / run.full.passes)
 
     seconds = None
     timed = _timed(runs)
     if timed:
-        seconds = _mean(
-            sum(stage.get(purpose, 0.0) for stage in run.clock.values()) for run in timed
-        )
+        seconds = _mean(_seconds_on(purpose, run) for run in timed)
 
     return Item(
-        steps=_mean(cost.steps for cost in work),
-        examples=_mean(cost.examples for cost in work),
-        flops=_mean(cost.flops for cost in work),
-        share=_mean(passes),
+        steps=_mean(cost.steps for cost in costs),
+        examples=_mean(cost.examples for cost in costs),
+        flops=_mean(cost.flops for cost in costs),
+        share=_mean(shares),
         seconds=seconds,
     )
 
 
+def _has(run: Run, purpose: str) -> bool:
+    return any(purpose in stage for stage in run.bill.values())
+
+
 def spent_on(purpose: str, run: Run) -> Cost:
     """The work of one purpose in all stages of a run."""
-    stages = run.bill.values()
-    return sum((stage[purpose] for stage in stages if purpose in stage), Cost())
+    total = Cost()
+    for stage in run.bill.values():
+        total += stage.get(purpose, Cost())
+    return total
+
+
+def _seconds_on(purpose: str, run: Run) -> float:
+    """Wall time of one purpose in all stages of a run."""
+    return sum(stage.get(purpose, 0.0) for stage in run.clock.values())
 
 
 def _timed(runs: Iterable[Run]) -> list[Run]:
@@ -117,6 +135,7 @@ def _seconds(run: Run) -> float:
     own = 0.0
     for stage in run.clock.values():
         for purpose, seconds in stage.items():
+            # every run pays for the test reading alike, so it is in no cost either
             if purpose != "test":
                 own += seconds
     return own + run.reused_seconds

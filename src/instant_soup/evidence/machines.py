@@ -20,39 +20,49 @@ _FORMULA = ("=", "+", "-", "@")
 """Letters that make a spreadsheet take a text for a formula."""
 
 
-def tidy(runs: Iterable[Run]) -> str:
-    """One row a run, as CSV."""
-    columns = [
-        "task",
-        "sparsity",
-        "method",
-        "control",
-        "seed",
-        "metric",
-        "figure",
-        "validation",
-        "cost_in_T",
-    ]
-    for purpose in (*PURPOSES, "test"):
-        columns += [
-            f"{purpose}_{unit}" for unit in ("steps", "examples", "flops", "seconds")
-        ]
-    columns += [
-        "seconds",
-        "reused_seconds",
-        "memory",
-        "kept",
-        "prunable",
-        "key",
-        "ticket",
-    ]
+_BEFORE_PURPOSES = (
+    "task",
+    "sparsity",
+    "method",
+    "control",
+    "seed",
+    "metric",
+    "figure",
+    "validation",
+    "cost_in_T",
+)
+_BILLED = (*PURPOSES, "test")
+_AFTER_PURPOSES = (
+    "seconds",
+    "reused_seconds",
+    "memory",
+    "kept",
+    "prunable",
+    "key",
+    "ticket",
+)
 
+
+def as_csv(runs: Iterable[Run]) -> str:
+    """One row a run, as CSV."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    # the csv module ends lines as Windows does, which tools that go by lines stumble over
+    writer = csv.DictWriter(out, _columns(), lineterminator="\n")
     writer.writeheader()
     for run in runs:
-        writer.writerow({name: _harmless(value) for name, value in _row(run).items()})
+        row = _run_row(run)
+        for name, value in row.items():
+            row[name] = _harmless(value)
+        writer.writerow(row)
     return out.getvalue()
+
+
+def _columns() -> list[str]:
+    columns = list(_BEFORE_PURPOSES)
+    for purpose in _BILLED:
+        for unit in ("steps", "examples", "flops", "seconds"):
+            columns.append(f"{purpose}_{unit}")
+    return [*columns, *_AFTER_PURPOSES]
 
 
 def _harmless(value: Any) -> Any:
@@ -60,10 +70,11 @@ def _harmless(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = printable(value)
+    # spreadsheets take what follows an apostrophe as text, and do not show the apostrophe
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run) -> dict[str, Any]:
     ticket = run.record.ticket
     row: dict[str, Any] = {
         "task": run.task,
@@ -84,12 +95,13 @@ def _row(run: Run) -> dict[str, Any]:
         "ticket": ticket.digest,
     }
 
-    for purpose in (*PURPOSES, "test"):
-        work = spent_on(purpose, run)
+    for purpose in _BILLED:
+        cost = spent_on(purpose, run)
         seconds = [stage[purpose] for stage in run.clock.values() if purpose in stage]
-        row[f"{purpose}_steps"] = work.steps
-        row[f"{purpose}_examples"] = work.examples
-        row[f"{purpose}_flops"] = work.flops
+        row[f"{purpose}_steps"] = cost.steps
+        row[f"{purpose}_examples"] = cost.examples
+        row[f"{purpose}_flops"] = cost.flops
+        # an empty cell is what no record says, a zero what took no time
         row[f"{purpose}_seconds"] = sum(seconds) if seconds else ""
 
     return row
@@ -97,28 +109,28 @@ def _row(run: Run) -> dict[str, Any]:
 
 def as_json(comparison: Comparison, transfers: Sequence[Matrix] = ()) -> str:
     """Everything, as JSON."""
-    silent = [
-        {"task": task, "sparsity": sparsity, "why": why}
-        for (task, sparsity), why in (comparison.silent or {}).items()
-    ]
-    whole = {
+    silent = []
+    for (task, sparsity), why in (comparison.silent or {}).items():
+        silent.append({"task": task, "sparsity": sparsity, "why": why})
+
+    facts = {
         "reference": comparison.reference,
-        "offers": [_offer(offer) for offer in comparison.offers],
-        "lines": [_line(line) for line in comparison.lines],
+        "offers": [_offer_facts(offer) for offer in comparison.offers],
+        "lines": [_line_facts(line) for line in comparison.lines],
         "differences": [asdict(pair) for pair in comparison.differences],
         "controls": [asdict(pair) for pair in comparison.controls],
         "equal": [asdict(pair) for pair in comparison.equal],
         "ranks": comparison.ranks and asdict(comparison.ranks),
         "silent": silent,
         "remarks": comparison.remarks,
-        "transfers": [_matrix(matrix) for matrix in transfers],
+        "transfers": [_matrix_facts(matrix) for matrix in transfers],
     }
 
-    # NaN is no JSON, and figures that are not numbers are no lines of a comparison: one would be a fault of ours
-    return json.dumps(whole, indent=2, allow_nan=False)
+    # NaN is no JSON; lines hold finite figures only, so a NaN would be a fault of ours and is not written
+    return json.dumps(facts, indent=2, allow_nan=False)
 
 
-def _offer(offer: Offer) -> dict[str, Any]:
+def _offer_facts(offer: Offer) -> dict[str, Any]:
     best = []
     for (task, sparsity), line in offer.best.items():
         best.append(
@@ -133,10 +145,11 @@ def _offer(offer: Offer) -> dict[str, Any]:
 
     # JSON has no infinity
     budget = None if isinf(offer.budget) else offer.budget
-    return {"budget": budget, "best": best, "ranks": offer.ranks and asdict(offer.ranks)}
+    ranks = offer.ranks and asdict(offer.ranks)
+    return {"budget": budget, "best": best, "ranks": ranks}
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line_facts(line: Line) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "task": line.task,
         "sparsity": line.sparsity,
@@ -157,19 +170,22 @@ def _line(line: Line) -> dict[str, Any]:
     return facts
 
 
-def _matrix(matrix: Matrix) -> dict[str, Any]:
+def _matrix_facts(matrix: Matrix) -> dict[str, Any]:
     return {
         "method": matrix.method,
         "sparsity": matrix.sparsity,
         "metrics": dict(matrix.targets),
-        "figures": _figures(matrix),
+        "figures": _mean_figures(matrix),
     }
 
 
-def _figures(matrix: Matrix) -> Mapping[str, Mapping[str, float]]:
+def _mean_figures(matrix: Matrix) -> Mapping[str, Mapping[str, float]]:
     """Row -> target -> mean figure."""
     figures: dict[str, dict[str, float]] = {}
     for row in matrix.rows:
-        cells = {target: matrix.at(row, target) for target in matrix.targets}
-        figures[row] = {target: cell.mean for target, cell in cells.items() if cell}
+        figures[row] = {}
+        for target in matrix.targets:
+            figure = matrix.at(row, target)
+            if figure is not None:
+                figures[row][target] = figure.mean
     return figures

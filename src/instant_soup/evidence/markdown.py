@@ -21,29 +21,39 @@ def markdown(
 ) -> str:
     """What to use, remarks, ranks, transfers, and a section for each task and sparsity."""
     runs = sum(line.figure.n for line in comparison.lines)
-    parts = [f"# Comparison of {runs} runs", "", *textwrap.wrap(tables.LEGEND, 118), ""]
+    parts = [f"# Comparison of {runs} runs", ""]
+    parts += textwrap.wrap(tables.LEGEND, 118)
+    parts += [""]
 
-    offered = tables.offered(comparison)
-    if len(offered) > 1:  # there is more than a head
+    offers = tables.offer_rows(comparison)
+    # a table of its head alone has nothing to offer
+    if len(offers) > 1:
         parts += ["## What to use at your budget", ""]
-        parts += [*grid(offered), "", tables.OFFERED, ""]
+        parts += pipe_table(offers)
+        parts += ["", tables.OFFERED, ""]
 
-    remarks = [f"- {escaped(remark)}" for remark in comparison.remarks]
-    parts += ["## What the numbers do not show", "", *remarks, ""]
+    parts += ["## What the numbers do not show", ""]
+    parts += _bullets(comparison.remarks)
+    parts += [""]
 
     ranks = comparison.ranks
     if ranks:
-        rows = [tables.RANKED, *tables.ranked(ranks)]
-        parts += ["## Ranks", "", *grid(rows), "", tables.ranks_in_words(ranks), ""]
+        parts += ["## Ranks", ""]
+        parts += pipe_table([tables.RANKED, *tables.rank_rows(ranks)])
+        parts += ["", tables.ranks_in_words(ranks), ""]
 
     for overview in overviews(comparison):
+        # figures are ours and may be bold; the names of methods are anybody's
+        rows = tables.overview_rows(comparison, overview, "**{}**")
         parts += [f"## {escaped(overview.task)} at a glance", ""]
-        parts += [*grid(tables.glanced(comparison, overview, "**{}**"), names=1)]
-        parts += ["", escaped(tables.glance(comparison, overview)), ""]
+        parts += pipe_table(rows, names=1)
+        parts += ["", escaped(tables.overview_note(comparison, overview)), ""]
 
     for matrix in transfers:
+        # a figure in brackets is the task's own ticket, not the text of a link
         parts += [f"## Transfer: {escaped(matrix.title)}", "", tables.TRANSFERRED, ""]
-        parts += [*grid(tables.moved(matrix), names=1), "", escaped(matrix.summary), ""]
+        parts += pipe_table(tables.transfer_rows(matrix), names=1)
+        parts += ["", escaped(matrix.summary), ""]
 
     for task, sparsity in comparison.blocks:
         parts += _section(comparison, task, sparsity, costs=costs)
@@ -54,31 +64,41 @@ def _section(
     comparison: Comparison, task: str, sparsity: float, *, costs: bool
 ) -> list[str]:
     lines = comparison.of(task, sparsity)
-    heads = [lines[0].metric if head == "figure" else head for head in tables.HEADS]
-    body = [tables.cells(comparison, line) for line in lines]
-    notes = tables.notes(comparison, task, sparsity)
+    rows = [tables.line_heads(lines[0].metric)]
+    for line in lines:
+        rows.append(tables.line_cells(comparison, line))
 
     parts = [f"## {escaped(tables.title(comparison, task, sparsity))}", ""]
-    parts += grid([heads, *body])
-    parts += ["", *(f"- {escaped(sentence)}" for sentence in notes), ""]
+    parts += pipe_table(rows)
+    parts += [""]
+    parts += _bullets(tables.notes(comparison, task, sparsity))
+    parts += [""]
 
     if costs:
-        rows = [["what it cost", *tables.BILLED]]
-        rows += [
-            [line.title, *tables.billed(bill(line))] for line in lines if not line.control
-        ]
-        parts += [*grid(rows), ""]
+        bills = [["what it cost", *tables.BILLED]]
+        for line in lines:
+            # a control costs what its ticket does
+            if not line.control:
+                bills.append([line.title, *tables.bill_cells(bill(line))])
+        parts += [*pipe_table(bills), ""]
 
     return parts
 
 
-def grid(rows: Sequence[Sequence[str]], names: int | None = None) -> list[str]:
+def _bullets(sentences: Iterable[str]) -> list[str]:
+    return [f"- {escaped(sentence)}" for sentence in sentences]
+
+
+def pipe_table(rows: Sequence[Sequence[str]], names: int | None = None) -> list[str]:
     """A table, its head first. Markup is escaped in all cells, or beneath the head in the first *names* columns."""
     head, *body = rows
-    lines = [_row(map(escaped, head)), "|" + "---|" * len(head)]
+    rule = "|" + "---|" * len(head)
+    lines = [_row(map(escaped, head)), rule]
     for row in body:
         until = len(row) if names is None else names
-        lines.append(_row([*map(escaped, row[:until]), *row[until:]]))
+        cells = list(row)
+        cells[:until] = map(escaped, row[:until])
+        lines.append(_row(cells))
     return lines
 
 

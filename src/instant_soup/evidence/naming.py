@@ -33,21 +33,28 @@ def names_of(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
         by_task[record.recipe.task.name].append(record)
 
     names: dict[str, tuple[str, str]] = {}
-    for task, members in by_task.items():
-        settings = {record.key: _setting(record.recipe) for record in members}
-        titles = _told_apart(task, settings)
-
-        # by settings and not by titles: two settings may bear one title, where one has a knob that the other lacks
-        comparable: dict[str, list[Record]] = defaultdict(list)
-        for record in members:
-            comparable[setting_of(record.recipe)].append(record)
-
-        for group in comparable.values():
-            methods = _methods(group)
-            for record in group:
-                names[record.key] = (titles[record.key], methods[record.key])
+    for task, of_task in by_task.items():
+        titles = _titles(
+            task, {record.key: _setting(record.recipe) for record in of_task}
+        )
+        methods = _method_titles(of_task)
+        for record in of_task:
+            names[record.key] = (titles[record.key], methods[record.key])
 
     return names
+
+
+def _method_titles(records: Sequence[Record]) -> dict[str, str]:
+    """The name of each record's method among the records that it can be compared with, by the record's key."""
+    # by settings and not by titles: two settings may bear one title, where one has a knob that the other lacks
+    comparable: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        comparable[setting_of(record.recipe)].append(record)
+
+    titles: dict[str, str] = {}
+    for group in comparable.values():
+        titles |= _methods(group)
+    return titles
 
 
 def setting_of(recipe: AskedFor) -> str:
@@ -80,14 +87,14 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
 
     names: dict[str, str] = {}
     for method, variants in by_method.items():
-        names |= _told_apart(method, variants)
+        names |= _titles(method, variants)
     return names
 
 
 def _worded_budgets(records: Sequence[Record]) -> dict[str, str]:
     """How each run's budget is worded, by its key: not at all where it is T."""
-    longer = _as_long_as_another(records) | _budget_of_its_own(records)
-    swept = _swept(records)
+    longer = _lines_as_long_as_another(records) | _lines_with_own_budgets(records)
+    swept = _lines_with_swept_budgets(records)
     words: dict[str, str] = {}
 
     for record in records:
@@ -112,7 +119,7 @@ def _line_of(record: Record) -> str:
     return _as_text({**knobs, "sparsity of the line": recipe.sparsity})
 
 
-def _as_long_as_another(records: Sequence[Record]) -> set[str]:
+def _lines_as_long_as_another(records: Sequence[Record]) -> set[str]:
     """Lines with a run whose budget is what another method's run of the same sparsity and seed spent."""
     spent: dict[tuple[float, int], set[tuple[float, str]]] = defaultdict(set)
     for record in records:
@@ -131,7 +138,7 @@ def _as_long_as_another(records: Sequence[Record]) -> set[str]:
     return lines
 
 
-def _budget_of_its_own(records: Sequence[Record]) -> set[str]:
+def _lines_with_own_budgets(records: Sequence[Record]) -> set[str]:
     """Lines in which each seed has a budget of its own, as only the costs of another method's runs are."""
     seeds: dict[str, dict[float, set[int]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
@@ -141,13 +148,14 @@ def _budget_of_its_own(records: Sequence[Record]) -> set[str]:
 
     lines = set()
     for line, by_budget in seeds.items():
+        # two seeds hardly ever cost the same to the last digit, so a budget that two share was chosen
         never_shared = all(len(group) == 1 for group in by_budget.values())
         if len(by_budget) > 1 and never_shared:
             lines.add(line)
     return lines
 
 
-def _swept(records: Sequence[Record]) -> set[str]:
+def _lines_with_swept_budgets(records: Sequence[Record]) -> set[str]:
     """Lines in which one seed has several budgets other than T."""
     budgets: dict[tuple[str, int, str | None], set[float]] = defaultdict(set)
     for record in records:
@@ -157,8 +165,8 @@ def _swept(records: Sequence[Record]) -> set[str]:
     return {line for (line, _, _), several in budgets.items() if len(several) > 1}
 
 
-def _told_apart(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
-    """A title for each of *variants*, which are by key: *name* for the most frequent, with what differs for the others.
+def _titles(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
+    """A title for each of *variants*, by its key: *name* for the most frequent, and where the others differ from it.
 
     A budget other than T is always named, so that what was given more is never taken for the plain method.
     """
@@ -171,30 +179,36 @@ def _told_apart(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
 
     # sorted, so that among equals it is the same whatever order records are read in
     usual = kinds[max(sorted(kinds), key=plainness)]
-    knobs = {kind: _differences(fields, usual) for kind, fields in kinds.items()}
-    whole = {kind: _title(name, knobs[kind], kinds[kind]) for kind in kinds}
-    short = {kind: _title(name, _shortened(knobs[kind]), kinds[kind]) for kind in kinds}
 
-    # what is left out may be all that sets two of them apart
+    full: dict[str, str] = {}
+    short: dict[str, str] = {}
+    for kind, fields in kinds.items():
+        differences = _knobs_that_differ(fields, usual)
+        full[kind] = _title(name, differences, fields)
+        short[kind] = _title(name, _shortened(differences), fields)
+
+    # what a short title leaves out may be all that sets two kinds apart
     shared = Counter(short.values())
-    titles = {
-        kind: short[kind] if shared[short[kind]] == 1 else whole[kind] for kind in kinds
-    }
-    return {key: titles[kind] for key, kind in kind_of.items()}
+    titles = {}
+    for key, kind in kind_of.items():
+        unique = shared[short[kind]] == 1
+        titles[key] = short[kind] if unique else full[kind]
+    return titles
 
 
-def _differences(fields: Fields, usual: Fields) -> list[str]:
+def _knobs_that_differ(fields: Fields, usual: Fields) -> list[str]:
     """Where *fields* differ from the *usual* ones, in words, the budget left out."""
-    differs = []
+    differences = []
     for knob, value in usual.items():
         # a knob that one of the two lacks came with a later version, and sets nothing apart
         if knob != "budget" and knob in fields and fields[knob] != value:
-            differs.append(_worded(knob, fields[knob]))
-    return differs
+            differences.append(_worded(knob, fields[knob]))
+    return differences
 
 
 def _shortened(differences: Sequence[str]) -> list[str]:
     """The first of many *differences*, and how many more there are."""
+    # "1 more" is no shorter than most knobs
     if len(differences) <= SHOWN + 1:
         return [*differences]
     return [*differences[:SHOWN], f"{len(differences) - SHOWN} more"]
@@ -216,10 +230,11 @@ def _flat(fields: Fields) -> dict[str, Any]:
     for name, value in fields.items():
         if isinstance(value, Mapping):
             flat.update(_flat(value))
+        # fields that came later are missing in old records and empty in new ones: both mean unset
         elif value not in (None, []):
             flat[name] = value
 
-    # a linear line has no share that is flat, whatever its field says
+    # a linear learning-rate line has no flat share, whatever its field says
     if flat.get("line") == "linear":
         flat.pop("flat", None)
     return flat

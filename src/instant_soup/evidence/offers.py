@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence, Set
 from itertools import combinations
 from math import inf
@@ -12,8 +12,8 @@ from .statistics import critical_difference, friedman, mean_ranks
 
 BUDGETS = (1.0, 1.5, 2.0, 4.0, inf)
 """Whole costs in T that a reader may have to spend."""
-# a run of T costs a little more, for its validation: so much more is within the budget
 WITHIN = 0.05
+"""How much more may be spent, as a share of the budget: a run of T costs a little more, for its validation."""
 FEWEST = 3
 """Methods that ranks take: of two, a paired test says more."""
 RANKED = 4
@@ -34,10 +34,13 @@ def _offer(
     for block, lines in blocks.items():
         affordable = _affordable(lines, budget)
         if affordable:
-            best[block] = max(affordable, key=lambda line: (line.merit, -line.cost.mean))
+            best[block] = max(affordable, key=_merit_and_thrift)
 
-    ranked = {block: _affordable(lines, budget) for block, lines in telling.items()}
-    return Offer(budget, best, ranks(ranked))
+    # ranked anew among what can be paid for: a method that is out of reach must not push others down
+    ranked = {}
+    for block, lines in telling.items():
+        ranked[block] = _affordable(lines, budget)
+    return Offer(budget, best, ranks_over(ranked))
 
 
 def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
@@ -45,7 +48,12 @@ def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
     return [line for line in lines if not line.control and line.cost.mean <= most]
 
 
-def ranks(blocks: Blocks) -> Ranks | None:
+def _merit_and_thrift(line: Line) -> tuple[float, float]:
+    """What decides which line is best: its figure, then its cost where figures are equal."""
+    return line.merit, -line.cost.mean
+
+
+def ranks_over(blocks: Blocks) -> Ranks | None:
     """Ranks over blocks with something pruned; None where fewer than three methods share two of them.
 
     Lines with records of older schemas are not ranked.
@@ -53,9 +61,9 @@ def ranks(blocks: Blocks) -> Ranks | None:
     tables: list[dict[str, Line]] = []
     for (_, sparsity), lines in blocks.items():
         if sparsity:
-            ranked = [line for line in lines if not line.control and _of_today(line)]
-            tables.append({line.method: line for line in ranked})
+            tables.append(_ranked_lines(lines))
 
+    # Friedman's test takes every method on every block, so blocks that lack one are left out
     methods = _shared([table.keys() for table in tables])
     tables = [table for table in tables if methods <= table.keys()]
     if len(methods) < FEWEST or len(tables) < 2:
@@ -64,9 +72,9 @@ def ranks(blocks: Blocks) -> Ranks | None:
     figures: dict[str, list[float]] = {}
     costs: dict[str, tuple[float, float]] = {}
     for method in sorted(methods):
-        row = [table[method] for table in tables]
-        figures[method] = [line.merit for line in row]
-        spent = [line.cost.mean for line in row]
+        lines = [table[method] for table in tables]
+        spent = [line.cost.mean for line in lines]
+        figures[method] = [line.merit for line in lines]
         costs[method] = (min(spent), max(spent))
 
     return Ranks(
@@ -78,25 +86,29 @@ def ranks(blocks: Blocks) -> Ranks | None:
     )
 
 
-def _of_today(line: Line) -> bool:
-    return all(run.record.version >= RANKED for run in line.runs)
+def _ranked_lines(lines: Sequence[Line]) -> dict[str, Line]:
+    """The lines of one block that are ranked, by their method."""
+    ranked = {}
+    for line in lines:
+        current = all(run.record.version >= RANKED for run in line.runs)
+        if current and not line.control:
+            ranked[line.method] = line
+    return ranked
 
 
 def _shared(blocks: Sequence[Set[str]]) -> Set[str]:
     """The methods of the largest full table of methods and blocks, so that one small block does not end all ranks."""
-    kinds: dict[frozenset[str], int] = defaultdict(int)
-    for block in blocks:
-        # of many tasks most have the same methods: the pairs of kinds are few
-        kinds[frozenset(block)] += 1
+    # most tasks have the same methods: there are few kinds of blocks, and so few pairs of kinds
+    kinds = Counter(frozenset(block) for block in blocks)
 
-    # only what some blocks have in common can be shared by two of them
+    # ranks take two blocks: both of one kind, or of two kinds that have these methods in common
     candidates = {methods for methods, count in kinds.items() if count > 1}
     candidates |= {first & second for first, second in combinations(kinds, 2)}
-    wide = [methods for methods in candidates if len(methods) >= FEWEST]
+    rankable = [methods for methods in candidates if len(methods) >= FEWEST]
 
     def size(methods: Set[str]) -> tuple[int, list[str]]:
         complete = sum(count for kind, count in kinds.items() if methods <= kind)
         # names decide between tables of one size, so that the choice does not depend on the order of sets
         return len(methods) * complete, sorted(methods)
 
-    return max(wide, key=size, default=frozenset())
+    return max(rankable, key=size, default=frozenset())

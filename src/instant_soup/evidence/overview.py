@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from .comparison import Comparison, Line
 
@@ -35,30 +34,44 @@ class Overview:
 
 def overviews(comparison: Comparison) -> Iterator[Overview]:
     """One of each task on which some method was run at two sparsities or more, in the order of their names."""
-    ordered = sorted(
-        comparison.lines, key=lambda line: (line.task, line.method, line.sparsity)
-    )
-    for task, lines in groupby(ordered, key=lambda line: line.task):
-        members = [line for line in lines if not line.control]
-
-        rows: dict[str, dict[float, Line]] = defaultdict(dict)
-        for line in members:
-            if line.sparsity:
-                rows[line.method][line.sparsity] = line
-
-        wide = {method: row for method, row in rows.items() if len(row) > 1}
-        if not wide:
+    for task in comparison.tasks:
+        lines = [line for line in comparison.of_task(task) if not line.control]
+        # by name first, so that methods that are equally good stand in a fixed order
+        lines.sort(key=_method_and_sparsity)
+        rows = _rows(lines)
+        if not rows:
             continue
+
+        sparsities: set[float] = set()
+        for row in rows.values():
+            sparsities.update(row)
+
         yield Overview(
             task=task,
-            metric=members[0].metric,
-            dense=dense_of(comparison, task),
-            sparsities=tuple(sorted(set().union(*wide.values()))),
-            rows=dict(sorted(wide.items(), key=_place)),
+            metric=lines[0].metric,
+            dense=dense_line(comparison, task),
+            sparsities=tuple(sorted(sparsities)),
+            rows=rows,
         )
 
 
-def dense_of(comparison: Comparison, task: str) -> Line | None:
+def _rows(lines: Sequence[Line]) -> dict[str, dict[float, Line]]:
+    """Method -> its line at each sparsity, in the order of an overview."""
+    rows: dict[str, dict[float, Line]] = defaultdict(dict)
+    for line in lines:
+        if line.sparsity:
+            rows[line.method][line.sparsity] = line
+
+    # what stands at one sparsity only is in the table of that sparsity already
+    compared = {method: row for method, row in rows.items() if len(row) > 1}
+    return dict(sorted(compared.items(), key=_place))
+
+
+def _method_and_sparsity(line: Line) -> tuple[str, float]:
+    return line.method, line.sparsity
+
+
+def dense_line(comparison: Comparison, task: str) -> Line | None:
     """The plain fine-tune of all weights on *task*, if it was run."""
     for line in comparison.of_task(task):
         if line.method == "dense":
@@ -67,5 +80,7 @@ def dense_of(comparison: Comparison, task: str) -> Line | None:
 
 
 def _place(row: tuple[str, dict[float, Line]]) -> tuple[int, float]:
-    merits = [line.merit for line in row[1].values()]
+    """Where a row stands: means over unequally many sparsities are not comparable, so the longest rows come first."""
+    _, lines = row
+    merits = [line.merit for line in lines.values()]
     return -len(merits), -sum(merits) / len(merits)

@@ -51,43 +51,50 @@ class Published:
     def matches(self, run: Run) -> bool:
         """Whether *run* is of the same model, method, sparsity and pattern, and judged by the same metric."""
         recipe = run.record.recipe.facts()
+        task = recipe["task"]
         method = recipe["method"]
-        return (
-            run.metric == self.metric
-            and recipe["task"]["name"] == self.task
-            and recipe["task"]["model"] == self.model
-            and method["name"] == self.method
-            and method.get("pattern", UNSTRUCTURED) == self.pattern
-            and abs(run.sparsity - self.sparsity) < 1e-9
-            and not run.control
-        )
+
+        if run.control or run.metric != self.metric:
+            return False
+        if task["name"] != self.task or task["model"] != self.model:
+            return False
+        # records from before there were patterns have none
+        pattern = method.get("pattern", UNSTRUCTURED)
+        if method["name"] != self.method or pattern != self.pattern:
+            return False
+        return abs(run.sparsity - self.sparsity) < 1e-9
 
 
-def read(path: Path) -> list[Published]:
+def read_published(path: Path) -> list[Published]:
     """The figures in the file at *path*. Raises StoreError when it cannot be read, or a figure lacks something."""
+    # reading a pipe would wait for ever
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no regular file; give a file of published figures")
     try:
-        whole = tomllib.loads(path.read_text(encoding="utf-8"))
-        tables: list[dict[str, Any]] = whole["figure"]
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables: list[dict[str, Any]] = content["figure"]
         return [Published(**table) for table in tables]
     except (OSError, ValueError, KeyError, TypeError) as reason:
+        # no file, no TOML, no table [[figure]], and a figure with other fields, in this order
         expected = ", ".join(field.name for field in fields(Published))
         raise StoreError(
             f"{path} holds no published figures ({reason}); expected [[figure]] with {expected}"
         ) from reason
 
 
-def beside(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]:
+def published_rows(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]:
     """A table of cells, its head first: each figure, what was reached here in as many seeds, and both protocols."""
-    known = list(runs)
+    all_runs = list(runs)
     rows = [HEADS]
     for figure in figures:
-        own = [run for run in known if figure.matches(run)]
+        matching = [run for run in all_runs if figure.matches(run)]
         pattern = "" if figure.pattern == UNSTRUCTURED else f", {figure.pattern}"
         reached = "not run"
         protocol = ""
-        if own:
-            reached = f"{sum(run.figure for run in own) / len(own):.2f}"
-            protocol = _protocol(own[0])
+        if matching:
+            mean = sum(run.figure for run in matching) / len(matching)
+            reached = f"{mean:.2f}"
+            protocol = _protocol(matching[0])
 
         rows.append(
             [

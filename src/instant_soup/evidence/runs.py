@@ -34,6 +34,7 @@ class Run:
     @classmethod
     def of(cls, record: Record, task: str, method: str) -> Self:
         """*record* under names that are safe to show anywhere."""
+        # records may come from anybody, and a name could hold what moves a terminal's cursor
         return cls(printable(task), printable(method), record)
 
     @property
@@ -46,6 +47,7 @@ class Run:
         """The method's bare name, which all its variants share."""
         return printable(self.record.recipe.method.name)
 
+    # kept once made: each line is compared with every other by it
     @cached_property
     def knobs(self) -> str:
         """The method and its knobs, as one text."""
@@ -54,9 +56,10 @@ class Run:
     @property
     def steps(self) -> int:
         """Optimiser steps in all, look-aheads included."""
-        return sum(
-            work.steps for purposes in self.bill.values() for work in purposes.values()
-        )
+        steps = 0
+        for purposes in self.bill.values():
+            steps += sum(cost.steps for cost in purposes.values())
+        return steps
 
     @property
     def sparsity(self) -> float:
@@ -160,6 +163,7 @@ def gather(folder: Path) -> Collection:
         except StoreError as reason:
             damaged.append(str(reason))
             continue
+        # a JSON file of something else is passed over; a run that is there twice counts once
         if record is not None:
             records[record.key] = record
 
@@ -179,11 +183,13 @@ def collect(folder: Path) -> list[Run]:
 
 def named(records: Iterable[Record]) -> list[Run]:
     """*records* with names for their tasks and methods that set apart what differs, in a fixed order."""
-    known = list(records)
-    names = names_of(known)
+    all_records = list(records)
+    # names are given to all at once, because they say how one record differs from the others
+    names = names_of(all_records)
+    runs = [Run.of(record, *names[record.key]) for record in all_records]
+    return sorted(runs, key=_place)
 
-    runs = [Run.of(record, *names[record.key]) for record in known]
-    return sorted(
-        runs,
-        key=lambda run: (run.task, run.sparsity, run.method, run.control or "", run.seed),
-    )
+
+def _place(run: Run) -> tuple[str, float, str, str, int]:
+    """Where a run stands among others; a ticket before its controls."""
+    return run.task, run.sparsity, run.method, run.control or "", run.seed

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import stdev
 
-from .comparison import Block, Blocks, Line
-from .statistics import ENOUGH, paired
+from .comparison import Block, Blocks, Line, paired_by_seed
+from .statistics import ENOUGH
 
 LEVEL = 0.05
 SPREADS = 3  # spreads of the dense figure over seeds that one-shot pruning has to lose
@@ -24,42 +24,41 @@ def silent(blocks: Blocks) -> dict[Block, str]:
         task, sparsity = block
         if not sparsity:
             continue
-        one_shot = _plain(lines, "magnitude")
-        dense = _plain(blocks.get((task, 0.0), ()), "dense")
-        reason = _as_random(one_shot, _plain(lines, "random")) or _loses_nothing(
-            one_shot, dense
-        )
+        one_shot = _ticket_line(lines, "magnitude")
+        random = _ticket_line(lines, "random")
+        dense = _ticket_line(blocks.get((task, 0.0), ()), "dense")
+        reason = _as_random(one_shot, random) or _loses_nothing(one_shot, dense)
         if reason:
             reasons[block] = reason
 
     return reasons
 
 
-def _plain(lines: Sequence[Line], method: str) -> Line | None:
-    return next(
-        (line for line in lines if line.method == method and not line.control), None
-    )
+def _ticket_line(lines: Sequence[Line], method: str) -> Line | None:
+    for line in lines:
+        if line.method == method and not line.control:
+            return line
+    return None
 
 
 def _as_random(one_shot: Line | None, random: Line | None) -> str:
     if one_shot is None or random is None:
         return ""
 
-    mine = one_shot.by_seed
-    theirs = random.by_seed
-    seeds = sorted(mine.keys() & theirs.keys())
-    if len(seeds) < ENOUGH:
+    test = paired_by_seed(one_shot, random)
+    if test is None or test.difference.n < ENOUGH:
         return ""
-    test = paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+    # without a p every seed differs by the same, which is no sign that the two are alike
     if test.p is None or test.p < LEVEL:
         return ""
-    return f"random pruning is not told from one-shot (p = {test.p:.2g} over {len(seeds)} seeds)"
+    return f"random pruning is not told from one-shot (p = {test.p:.2g} over {test.difference.n} seeds)"
 
 
 def _loses_nothing(one_shot: Line | None, dense: Line | None) -> str:
     if one_shot is None or dense is None or dense.figure.n < ENOUGH:
         return ""
 
+    # merits, so that a perplexity that rises is a loss too
     spread = stdev(dense.by_seed.values())
     loss = dense.merit - one_shot.merit
     if loss >= SPREADS * spread:

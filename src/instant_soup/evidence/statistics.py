@@ -21,6 +21,10 @@ ENOUGH = 3
 _ALIKE = 1e-9
 
 
+Figures = Mapping[str, Sequence[float]]
+"""Method -> one figure for each block."""
+
+
 class FigureError(SoupError, ValueError):
     """Figures that no statistic can be made of."""
 
@@ -61,10 +65,10 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
     Raises FigureError where there are none, or one is not a number.
     """
-    n, mean, spread = _moments(values)
+    n, mean, deviation = _moments(values)
     if n == 1:
         return Interval(mean, None, None, n)
-    half = _quantile(level, n - 1) * spread / math.sqrt(n)
+    half = _quantile(level, n - 1) * deviation / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -77,21 +81,22 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
         raise FigureError(
             f"{len(values)} values for {len(reference)} of the reference; give as many of both"
         )
-    _moments(reference)
+    _moments(reference)  # it refuses what is not a number
     differences = [value - other for value, other in zip(values, reference, strict=True)]
-    n, mean, spread = _moments(differences)
+    n, mean, deviation = _moments(differences)
     size = max(map(abs, (*values, *reference)))
 
     # by rounding alone the spread would be some tiny number, and t an enormous one
     if max(differences) - min(differences) <= _ALIKE * size:
         return _constant(mean, n, zero=abs(mean) <= _ALIKE * size)
 
+    # scipy.special alone: scipy.stats takes far longer to import
     from scipy import special
 
-    t = abs(mean) / spread * math.sqrt(n)
+    t = abs(mean) / deviation * math.sqrt(n)
     p = 2 * float(special.stdtr(n - 1, -t))
     # for two pairs the correction is 0 / 0
-    effect = mean / spread * _hedges(n - 1) if n > 2 else None
+    effect = mean / deviation * _hedges(n - 1) if n > 2 else None
     return Paired(interval(differences), p, effect)
 
 
@@ -111,12 +116,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     highest = 0.0
     for place, index in enumerate(rising):
         # never below a smaller one's, or the order of the values would change
-        highest = max(highest, min(1.0, (count - place) * p_values[index]))
+        raised = (count - place) * p_values[index]
+        highest = max(highest, min(1.0, raised))
         adjusted[index] = highest
     return adjusted
 
 
-def mean_ranks(figures: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def mean_ranks(figures: Figures) -> dict[str, float]:
     """The average rank of each method over blocks, best first; 1 is the highest figure, ties share their ranks.
 
     *figures* holds one figure a block for each method. Raises FigureError where one is not a number.
@@ -127,7 +133,7 @@ def mean_ranks(figures: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
-def friedman(figures: Mapping[str, Sequence[float]]) -> float | None:
+def friedman(figures: Figures) -> float | None:
     """The p of Friedman's test that all methods are alike, ties allowed for.
 
     None with fewer than three methods or two blocks.
@@ -160,7 +166,9 @@ def critical_difference(methods: int, blocks: int, level: float = 0.05) -> float
     from scipy import stats
 
     studentized = float(stats.studentized_range.ppf(1 - level, methods, math.inf))
-    return studentized / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
+    # the table of q in the paper is the studentized range over the square root of 2
+    q = studentized / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
 
 
 def alike(ranks: Mapping[str, float], within: float) -> list[tuple[str, ...]]:
@@ -168,10 +176,16 @@ def alike(ranks: Mapping[str, float], within: float) -> list[tuple[str, ...]]:
     names = sorted(ranks, key=lambda name: ranks[name])
     groups: list[tuple[str, ...]] = []
     for start, best in enumerate(names):
-        near = [name for name in names[start:] if ranks[name] - ranks[best] <= within]
+        near = []
+        for name in names[start:]:
+            if ranks[name] - ranks[best] <= within:
+                near.append(name)
+        if len(near) < 2:
+            continue
+
         # names are in order, so a group can lie within the last one only
         inside = bool(groups) and set(near) <= set(groups[-1])
-        if len(near) > 1 and not inside:
+        if not inside:
             groups.append(tuple(near))
     return groups
 
@@ -187,6 +201,7 @@ def _moments(values: Sequence[float]) -> tuple[int, float, float]:
             f"{odd[0]} among {len(values)} values; leave out the runs that did not end in a number"
         )
 
+    # fsum rounds once, so a mean does not depend on the order of seeds
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:
@@ -196,7 +211,7 @@ def _moments(values: Sequence[float]) -> tuple[int, float, float]:
     return n, mean, math.sqrt(squares / (n - 1))
 
 
-def _ranked(figures: Mapping[str, Sequence[float]]) -> list[list[float]]:
+def _ranked(figures: Figures) -> list[list[float]]:
     """The ranks of each method, block by block."""
     columns = list(figures.values())
     if len({len(column) for column in columns}) > 1:

@@ -19,6 +19,9 @@ REFERENCES = ("magnitude", "random", "dense")
 """Methods of the target that transferred tickets are set against; `dense` prunes nothing."""
 
 
+Cells = Mapping[tuple[str, str], Interval]
+"""(source or method, target) -> what was reached on the target, over seeds."""
+
 _Transfer = tuple[AskedFor, TransferRecord]
 """What a ticket was drawn by, and what it reached on another task."""
 
@@ -38,8 +41,8 @@ class Matrix:
     sparsity: float
     sources: tuple[str, ...]
     targets: Mapping[str, str]
-    cells: Mapping[tuple[str, str], Interval]
-    references: Mapping[tuple[str, str], Interval]
+    cells: Cells
+    references: Cells
 
     @property
     def title(self) -> str:
@@ -49,8 +52,9 @@ class Matrix:
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of all rows: tasks, then methods."""
-        known = {method for method, _ in self.references}
-        return (*self.sources, *(method for method in REFERENCES if method in known))
+        drawn_by = {method for method, _ in self.references}
+        references = [method for method in REFERENCES if method in drawn_by]
+        return (*self.sources, *references)
 
     def label(self, row: str) -> str:
         """A row, as a person reads it: a task, or the method that drew on each target itself."""
@@ -58,9 +62,10 @@ class Matrix:
 
     def onto(self, tasks: Collection[str]) -> Matrix | None:
         """Only what was judged on *tasks*; None where nothing was."""
-        targets = {
-            target: metric for target, metric in self.targets.items() if target in tasks
-        }
+        targets = {}
+        for target, metric in self.targets.items():
+            if target in tasks:
+                targets[target] = metric
         if not targets:
             return None
 
@@ -73,7 +78,8 @@ class Matrix:
 
     def at(self, row: str, target: str) -> Interval | None:
         """A figure, of a task's ticket or of another method."""
-        return self.cells.get((row, target)) or self.references.get((row, target))
+        place = (row, target)
+        return self.cells.get(place) or self.references.get(place)
 
     @property
     def summary(self) -> str:
@@ -86,11 +92,11 @@ class Matrix:
             else:
                 foreign[source, target] = cell.mean
 
-        one_shot = {
-            target: cell.mean
-            for (method, target), cell in self.references.items()
-            if method == "magnitude"
-        }
+        one_shot: dict[str, float] = {}
+        for (method, target), figure in self.references.items():
+            if method == "magnitude":
+                one_shot[target] = figure.mean
+
         parts = [
             *_reaching(foreign, own, "the task's own ticket"),
             *_reaching(foreign, one_shot, "one-shot magnitude pruning"),
@@ -103,19 +109,28 @@ class Matrix:
 
 
 def _judged_on(
-    targets: Collection[str], figures: Mapping[tuple[str, str], Interval]
+    targets: Collection[str], figures: Cells
 ) -> dict[tuple[str, str], Interval]:
-    return {key: figure for key, figure in figures.items() if key[1] in targets}
+    judged = {}
+    for (row, target), figure in figures.items():
+        if target in targets:
+            judged[row, target] = figure
+    return judged
 
 
 def _reaching(
     foreign: Mapping[tuple[str, str], float], bar: Mapping[str, float], name: str
 ) -> Iterator[str]:
     """How many of the *foreign* figures reach that of *bar* for their target; nothing where no target has one."""
-    compared = [key for key in foreign if key[1] in bar]
+    compared = 0
+    reaching = 0
+    for (_, target), figure in foreign.items():
+        if target in bar:
+            compared += 1
+            reaching += figure >= bar[target]
+
     if compared:
-        reaching = sum(foreign[key] >= bar[key[1]] for key in compared)
-        yield f"{reaching} of {len(compared)} reach at least what {name} does"
+        yield f"{reaching} of {compared} reach at least what {name} does"
 
 
 def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:
@@ -123,7 +138,7 @@ def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:
 
     Raises StoreError when a record cannot be read.
     """
-    return matrices_of(records(folder), runs)
+    return matrices_of(transfer_records(folder), runs)
 
 
 def matrices_of(
@@ -135,18 +150,19 @@ def matrices_of(
     """
     groups: dict[tuple[str, float], list[_Transfer]] = defaultdict(list)
     for record in records:
-        asked = record.source.recipe
-        if asked and isfinite(record.figure):
-            groups[asked.method.name, asked.sparsity].append((asked, record))
+        recipe = record.source.recipe
+        # one transfer that diverged would make the mean of its cell no number
+        if recipe and isfinite(record.figure):
+            groups[recipe.method.name, recipe.sparsity].append((recipe, record))
 
     names = {setting_of(run.record.recipe): run.task for run in runs}
-    return tuple(
-        _matrix(method, sparsity, transfers, runs, names)
-        for (method, sparsity), transfers in sorted(groups.items())
-    )
+    matrices = []
+    for (method, sparsity), transfers in sorted(groups.items()):
+        matrices.append(_matrix(method, sparsity, transfers, runs, names))
+    return tuple(matrices)
 
 
-def records(folder: Path) -> list[TransferRecord]:
+def transfer_records(folder: Path) -> list[TransferRecord]:
     """Every record of a transfer in *folder*. Raises StoreError when one cannot be read."""
     readable, damaged = gather_transfers(folder)
     if damaged:
@@ -164,6 +180,7 @@ def gather_transfers(folder: Path) -> tuple[list[TransferRecord], tuple[str, ...
         except StoreError as reason:
             damaged.append(str(reason))
         else:
+            # by key, for a folder of results may hold one transfer under two names
             records[record.key] = record
     return list(records.values()), tuple(damaged)
 
@@ -179,9 +196,9 @@ def _matrix(
     seeds: dict[str, set[int]] = defaultdict(set)
     metrics: dict[str, str] = {}
 
-    for asked, record in transfers:
-        source = _name(asked, names)
-        target = _name(record.recipe, names)
+    for recipe, record in transfers:
+        source = _task_name(recipe, names)
+        target = _task_name(record.recipe, names)
         # a ticket brought back to its own task says nothing that its ordinary run does not
         if source != target:
             figures[source, target].append(record.figure)
@@ -191,51 +208,59 @@ def _matrix(
     sources = tuple(sorted({source for source, _ in figures}))
     drawn = {record.source.key for _, record in transfers if record.source.key}
 
-    for run in _own(method, sparsity, runs, {*sources, *metrics}, drawn):
+    for run in _ordinary_runs(method, sparsity, runs, {*sources, *metrics}, drawn):
+        # the same seeds as the transfers to that task, or a column would compare luck
         if run.task in metrics and run.seed in seeds[run.task]:
             figures[run.task, run.task].append(run.figure)
 
+    cells = {pair: interval(values) for pair, values in figures.items()}
     return Matrix(
         method=method,
         sparsity=sparsity,
         sources=sources,
         targets=dict(sorted(metrics.items())),
-        cells={key: interval(values) for key, values in figures.items()},
-        references=_references(runs, sparsity, seeds),
+        cells=cells,
+        references=_reference_figures(runs, sparsity, seeds),
     )
 
 
-def _name(asked: AskedFor, names: Mapping[str, str]) -> str:
-    """What the ordinary runs of the same setting call the task."""
-    return names.get(setting_of(asked), asked.task.name)
+def _task_name(recipe: AskedFor, names: Mapping[str, str]) -> str:
+    """What the ordinary runs of the same setting call the task; its bare name where there are none."""
+    return names.get(setting_of(recipe), recipe.task.name)
 
 
-def _own(
+def _ordinary_runs(
     method: str, sparsity: float, runs: Iterable[Run], tasks: set[str], drawn: set[str]
 ) -> list[Run]:
-    """The ordinary runs of the method: of its variant that the tickets are of, or else its plain one."""
-    alike = []
+    """The ordinary runs of the variant of the method that the tickets are of, or of the plain method."""
+    candidates = []
+    variants: dict[str, str] = {}
     for run in runs:
         if run.task in tasks and run.sparsity == sparsity and not run.control:
-            alike.append(run)
+            candidates.append(run)
+            if run.key in drawn:
+                variants[run.task] = run.method
 
-    variants = {run.task: run.method for run in alike if run.key in drawn}
-    return [run for run in alike if run.method == variants.get(run.task, method)]
+    # records whose runs were not carried along say nothing of variants
+    return [run for run in candidates if run.method == variants.get(run.task, method)]
 
 
-def _references(
+def _reference_figures(
     runs: Sequence[Run], sparsity: float, seeds: Mapping[str, set[int]]
 ) -> dict[tuple[str, str], Interval]:
     """(method, target) -> what the methods of the target itself reach, over the seeds of the transfers to it."""
+    by_line: dict[tuple[str, str, float], list[Run]] = defaultdict(list)
+    for run in runs:
+        if not run.control and isfinite(run.figure):
+            by_line[run.method, run.task, run.sparsity].append(run)
+
     intervals = {}
     for method in REFERENCES:
-        level = 0.0 if method == "dense" else sparsity
-        for target in seeds:
-            wanted = (method, target, level, None)
+        pruned = 0.0 if method == "dense" else sparsity
+        for target, transferred in seeds.items():
             figures = []
-            for run in runs:
-                named = (run.method, run.task, run.sparsity, run.control)
-                if named == wanted and run.seed in seeds[target] and isfinite(run.figure):
+            for run in by_line.get((method, target, pruned), ()):
+                if run.seed in transferred:
                     figures.append(run.figure)
 
             if figures:

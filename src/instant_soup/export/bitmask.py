@@ -32,7 +32,7 @@ SCHEMA = 1
 BITS = "bits/"
 KEPT = "kept/"
 _JUMP = 255  # a gap that ends at no survivor
-_DEFLATE = 1040  # no deflated byte unfolds into more
+_MOST_EXPANSION = 1040  # no deflated byte unfolds into more bytes
 # what a file of any content may make its reader raise
 _UNSOUND = (
     SoupError,
@@ -49,12 +49,12 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class Bitmask:
-    """What a bitmask file holds.
+    """The content of a bitmask file.
 
     Attributes:
         mask: which weights are kept.
         tensors: all tensors of the model by name, dense, made when asked for.
-        facts: what its writer said of it.
+        facts: plain data that its writer put beside.
     """
 
     mask: Mask
@@ -85,7 +85,8 @@ def write(
         stored[KEPT + name] = tensors[name].detach().cpu()[mask[name]]
         parameters.append([name, list(shape), coding])
 
-    tied = _tied(tensors, mask)
+    # one tensor under two names is stored once, and the other name is noted
+    tied = _find_tied(tensors, mask)
     for name in tensors:
         if name not in mask and name not in tied:
             stored[name] = tensors[name]
@@ -101,21 +102,21 @@ def write(
 
 
 def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
-    """Read what `write` wrote. Nothing is unfolded before it is asked for but the mask, at one bit a weight.
+    """Read what `write` wrote. Only the mask is unfolded at once, at one bit a weight; a tensor when it is asked for.
 
     Args:
         limit: bytes that the tensors may unfold into. By default 1 GiB or 256 times the file, whichever is more: a
             small file that claims to be a huge model is refused.
 
     Raises:
-        DataError: it is no such file, is damaged, or unfolds into more than *limit*.
+        DataError: the file is no bitmask file, is damaged, or unfolds into more than *limit*.
     """
     path = Path(path)
-    parts, metadata = header(path)
+    stored, metadata = header(path)
     most = limit_of(path, limit)
 
     try:
-        return _read(parts, json.loads(metadata["instant_soup"]), most)
+        return _parse(stored, json.loads(metadata["instant_soup"]), most)
     except _UNSOUND as reason:
         raise DataError(
             f"{path} is not a sound bitmask file: {reason}; export it again"
@@ -125,11 +126,13 @@ def read(path: str | Path, *, limit: int | None = None) -> Bitmask:
 def encode(packed: Bytes, count: int) -> tuple[str, Bytes]:
     """The shortest coding of *count* bits, and what to store: uint8 [n]."""
     kept = bits.count(torch.from_numpy(packed))
-    codings = [("raw", packed), ("bits", _deflated(packed, zlib.Z_HUFFMAN_ONLY))]
-    if kept <= count // 4:  # of more survivors, bits are shorter than gaps
-        gaps = _gaps(bits.positions(torch.from_numpy(packed)).numpy())
+    # Huffman codes alone: random masks repeat nothing that a search for matches could find
+    codings = [("raw", packed), ("bits", _deflate(packed, zlib.Z_HUFFMAN_ONLY))]
+    # of more survivors, bits are shorter than gaps
+    if kept <= count // 4:
+        gaps = _to_gaps(bits.positions(torch.from_numpy(packed)).numpy())
         for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE):
-            codings.append(("gaps", _deflated(gaps, strategy)))
+            codings.append(("gaps", _deflate(gaps, strategy)))
     return min(codings, key=lambda coding: len(coding[1]))
 
 
@@ -139,9 +142,10 @@ def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
     if coding == "raw":
         packed = code
     elif coding == "bits":
-        packed = _inflated(code, size)
+        packed = _inflate(code, size)
     elif coding == "gaps":
-        packed = _from_gaps(_inflated(code, kept + count // _JUMP), count)
+        # a gap for each survivor, and a jump for every 255 weights without one
+        packed = _from_gaps(_inflate(code, kept + count // _JUMP), count)
     else:
         raise ValueError(
             f"its bits are coded as {coding!r}; expected raw, bits or gaps; upgrade instant-soup"
@@ -154,18 +158,19 @@ def decode(coding: str, code: Bytes, count: int, kept: int) -> Bytes:
     return packed
 
 
-def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> Bitmask:
+def _parse(stored: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> Bitmask:
+    """The content of a file from its *stored* tensors and the *facts* in its header. Raises what `_UNSOUND` lists."""
     if facts["format"] != "bitmask" or facts["schema"] != SCHEMA:
         raise ValueError(
             f"it is {facts['format']!r} of schema {facts['schema']!r} and this version reads {SCHEMA}"
         )
 
     scope = Scope({name: tuple(shape) for name, shape, _ in facts["parameters"]})
-    survivors = {name: parts[KEPT + name] for name in scope}
+    survivors = {name: stored[KEPT + name] for name in scope}
     plain = {}
-    for name, part in parts.items():
+    for name, tensor in stored.items():
         if not name.startswith((BITS, KEPT)):
-            plain[name] = part
+            plain[name] = tensor
     tied = {}
     for name, other in facts["tied"].items():
         if other in plain or other in scope:
@@ -173,23 +178,19 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
 
     # before anything is unfolded: a small file may claim to be a huge model
     size = 0
-    for name, part in survivors.items():
-        size += scope.numel(name) * part.dtype.itemsize
+    for name, tensor in survivors.items():
+        size += scope.numel(name) * tensor.dtype.itemsize
     check_room(size, limit)
 
-    if len(parts) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
+    # every tensor has to be accounted for: what no reader looks at could hide anything
+    if len(stored) != len(plain) + 2 * len(scope) or len(tied) != len(facts["tied"]):
         raise ValueError("it holds tensors that no bitmask file has")
 
-    packed: dict[str, Tensor] = {}
-    for name, _, coding in facts["parameters"]:
-        unfolded = _bits(parts[BITS + name], coding, scope.numel(name), survivors[name])
-        packed[name] = torch.from_numpy(unfolded)
-
-    mask = Mask.from_packed(scope, packed)
-    for name, part in survivors.items():
-        if part.shape != (mask.kept_by_name[name],):
+    mask = Mask.from_packed(scope, _unpack(stored, facts["parameters"], scope))
+    for name, tensor in survivors.items():
+        if tensor.shape != (mask.kept_by_name[name],):
             raise ValueError(
-                f"it keeps {mask.kept_by_name[name]:,} weights of {name!r} and has {part.shape} values"
+                f"it keeps {mask.kept_by_name[name]:,} weights of {name!r} and has {tensor.shape} values"
             )
 
     def dense(name: str) -> Tensor:
@@ -201,16 +202,30 @@ def _read(parts: Mapping[str, Stored], facts: Mapping[str, Any], limit: int) -> 
     return Bitmask(mask, Lazy([*scope, *plain, *tied], dense), facts["facts"])
 
 
-def _bits(part: Stored, coding: str, count: int, survivors: Stored) -> Bytes:
-    if part.dtype != torch.uint8 or len(part.shape) != 1:
+def _unpack(
+    stored: Mapping[str, Stored], parameters: list[list[Any]], scope: Scope
+) -> dict[str, Tensor]:
+    """The packed bits of each parameter in scope."""
+    packed: dict[str, Tensor] = {}
+    for name, _, coding in parameters:
+        survivors = stored[KEPT + name].numel
+        code = _read_bits(stored[BITS + name], coding, scope.numel(name), survivors)
+        packed[name] = torch.from_numpy(code)
+    return packed
+
+
+def _read_bits(code: Stored, coding: str, count: int, survivors: int) -> Bytes:
+    """The packed bits of *count* weights. Raises ValueError."""
+    if code.dtype != torch.uint8 or len(code.shape) != 1:
         raise ValueError(
-            f"its bits are {part.dtype} of shape {part.shape}; expected torch.uint8 [n]"
+            f"its bits are {code.dtype} of shape {code.shape}; expected torch.uint8 [n]"
         )
-    return decode(coding, part.read().numpy(), count, survivors.numel)
+    return decode(coding, code.read().numpy(), count, survivors)
 
 
-def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
-    """Names of tensors that are stored under another name. Tensors made when asked for are never the same."""
+def _find_tied(tensors: Weights, mask: Mask) -> dict[str, str]:
+    """The names of tensors that are stored under another name, and that name."""
+    # tensors that are made when asked for share no memory
     if not isinstance(tensors, dict):
         return {}
 
@@ -219,6 +234,7 @@ def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
     # a name in scope is never stored under another
     for name in dict.fromkeys([*mask, *tensors]):
         tensor = tensors[name]
+        # all tensors without an element have one address
         if not tensor.numel():
             continue
         # views of one memory are one tensor only if they see it alike
@@ -230,6 +246,7 @@ def _tied(tensors: Weights, mask: Mask) -> dict[str, str]:
 
 
 def _check_shape(name: str, shape: tuple[int, ...], tensors: Weights) -> None:
+    """Raise ScopeError unless *tensors* have *name* in this *shape*."""
     if name not in tensors:
         raise ScopeError(f"{name!r} is missing; the mask expects shape {shape}")
     if tuple(tensors[name].shape) != shape:
@@ -238,7 +255,8 @@ def _check_shape(name: str, shape: tuple[int, ...], tensors: Weights) -> None:
         )
 
 
-def _gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
+def _to_gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
+    """How many weights lie before each survivor, with jumps of 255 in between, from positions in order."""
     jumps, rest = np.divmod(np.diff(positions, prepend=-1) - 1, _JUMP)
     gaps = np.full(len(positions) + int(jumps.sum()), _JUMP, np.uint8)
     gaps[np.arange(len(positions)) + jumps.cumsum()] = rest
@@ -246,7 +264,9 @@ def _gaps(positions: np.ndarray[Any, np.dtype[np.int64]]) -> Bytes:
 
 
 def _from_gaps(gaps: Bytes, count: int) -> Bytes:
-    ends = gaps != _JUMP  # gaps that end at a survivor
+    """The packed bits of *count* weights. Raises ValueError where a survivor lies beyond them."""
+    # gaps that end at a survivor
+    ends = gaps != _JUMP
     steps = gaps.astype(np.int64) + ends
     positions = (steps.cumsum() - 1)[ends]
 
@@ -258,23 +278,24 @@ def _from_gaps(gaps: Bytes, count: int) -> Bytes:
 
     byte_of = positions >> 3
     flags = (1 << (positions & 7)).astype(np.uint8)
-    # where the survivors of another byte begin
+    # one value for each byte: assigning flag by flag would keep the last one of a byte alone
     starts = np.flatnonzero(np.diff(byte_of, prepend=-1))
     packed[byte_of[starts]] = np.bitwise_or.reduceat(flags, starts)
     return packed
 
 
-def _deflated(data: Bytes, strategy: int) -> Bytes:
+def _deflate(data: Bytes, strategy: int) -> Bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
     code = deflate.compress(data.tobytes()) + deflate.flush()
-    # of a bytearray, for torch takes no memory that cannot be written to
+    # a bytearray, because torch warns of memory that cannot be written to
     return np.frombuffer(bytearray(code), np.uint8)
 
 
-def _inflated(code: Bytes, most: int) -> Bytes:
-    """What was deflated, if that is *most* bytes at the most."""
+def _inflate(code: Bytes, most: int) -> Bytes:
+    """The bytes that were deflated. Raises ValueError where they are damaged, or more than *most*."""
     inflate = zlib.decompressobj()
-    data = inflate.decompress(code.tobytes(), min(most, _DEFLATE * len(code)) + 1)
+    # a byte more than allowed is asked for, and no more: a small file may unfold into all of the memory
+    data = inflate.decompress(code.tobytes(), min(most, _MOST_EXPANSION * len(code)) + 1)
     if not inflate.eof or len(data) > most or inflate.unused_data:
         raise ValueError(
             f"its deflated bits are damaged, or more than the {most:,} bytes that they can be"

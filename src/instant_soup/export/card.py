@@ -1,4 +1,4 @@
-"""Card: what a model is, where it comes from and what it cost, as the README.md of a Hugging Face folder."""
+"""Card: writes what a model is, where it comes from and what it cost, as the README.md of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def card(portable: Portable) -> str:
     else:
         state = "It is not fine-tuned yet: it is where training starts."
 
-    return _page(
+    return _render(
         "card.md.jinja",
         portable.ticket,
         metadata,
@@ -43,7 +43,11 @@ def card(portable: Portable) -> str:
 
 
 def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> str:
-    """The card of a ticket that travels without its model; *dataset* is the hub's name for what it was tested on."""
+    """The card of a ticket without its model.
+
+    Args:
+        dataset: the name on the hub of the data that it was tested on, if it is there.
+    """
     if ticket.ready:
         state = "It is trained to the end."
     else:
@@ -51,21 +55,23 @@ def ticket_card(ticket: Ticket, record: Record | None, dataset: str | None) -> s
 
     datasets = [dataset] if dataset else None
     metadata = {"library_name": "instant-soup", "datasets": datasets}
-    return _page("ticket.md.jinja", ticket, metadata, state=state, record=record)
+    return _render("ticket.md.jinja", ticket, metadata, state=state, record=record)
 
 
-def _page(
+def _render(
     template: str, ticket: Ticket, metadata: Mapping[str, Any], **facts: Any
 ) -> str:
+    """The page of *template* about *ticket*, with *metadata* at its top."""
     mask = ticket.mask
-    base, hub = base_of(ticket)
+    base, is_on_hub = base_of(ticket)
     layers = []
     for name, kept in mask.kept_by_name.items():
         layers.append((name, kept, mask.scope.numel(name)))
 
     head = {
         **metadata,
-        "base_model": ticket.base.name if hub else None,
+        # the hub refuses a card whose base_model is no id
+        "base_model": ticket.base.name if is_on_hub else None,
         "tags": ["lottery-ticket", "pruned", "sparse"],
     }
 
@@ -83,7 +89,7 @@ def _page(
 
 
 def provenance(portable: Portable) -> dict[str, Any]:
-    """The same as plain data, for files that hold no page."""
+    """Where a model comes from and what it cost, as plain data, for files that hold no page."""
     ticket = portable.ticket
     test = dict(portable.record.test) if portable.record else {}
     made_by = f"instant-soup {version('instant-soup')}"
@@ -104,11 +110,17 @@ def provenance(portable: Portable) -> dict[str, Any]:
 def base_of(ticket: Ticket) -> tuple[str, bool]:
     """The base model's name without the folders of this machine, and whether it is a hub id."""
     name = ticket.base.name
-    local = os.path.isabs(name) or os.path.exists(name) or name == "packaged"  # noqa: PTH110, PTH117 - never raise
-    return (Path(name).name if local else name), not local and ":" not in name
+    is_local = os.path.isabs(name) or os.path.exists(name) or name == "packaged"  # noqa: PTH110, PTH117 - never raise
+    if is_local:
+        # where it lies on this machine is nobody's concern
+        return Path(name).name, False
+    # the colon of open_clip:ARCHITECTURE/PRETRAINED
+    return name, ":" not in name
 
 
 def _pipeline(portable: Portable, classifier: Classifier | None) -> str:
+    """The hub's name for what a model does."""
+    # a folder holds the tower of a CLIP, whose outputs are features
     if classifier:
         return "image-feature-extraction"
     if portable.shape is not None:

@@ -1,4 +1,4 @@
-"""Compare: what was exported must do what the model does."""
+"""Compare: checks that an export gives the outputs of the model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Runner = Callable[[Mapping[str, Tensor]], Tensor]
 
 
 SHAPES = ((1, 8), (1, 31), (2, 17), (5, 64))
-"""Batch sizes and lengths that outputs are compared at; images have no length."""
+"""Batch sizes and lengths at which outputs are compared; images have no length."""
 
 LEAST = 1e-4
-"""Share of the largest output, or of 1 if that is more, by which outputs may differ however small the model is."""
+"""The difference that is allowed in any case, as a share of the largest output, or of 1 if that is more."""
 
 
 def runner_of(model: Any) -> Runner:
-    """What runs a *model* of torch that gives ``logits``."""
+    """The function that runs a *model* of torch that gives ``logits``."""
 
     @torch.inference_mode()
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
@@ -37,9 +37,14 @@ def runner_of(model: Any) -> Runner:
 def largest_difference(portable: Portable, run: Runner, what: str) -> float:
     """The largest difference between the outputs of *run* and those of the model, over several batches.
 
-    Raises ExportError, naming it, where it is more than `allowed`.
+    Args:
+        what: what errors call the export.
+
+    Raises:
+        ExportError: a difference is more than `allowed`, or outputs have another shape.
     """
     worst = 0.0
+    # several shapes: a graph may be traced for one, and padding matters only where lengths differ
     for seed, (batch, length) in enumerate(SHAPES):
         inputs = portable.inputs(batch, min(length, portable.longest), seed)
         expected = portable.logits(inputs)
@@ -51,7 +56,8 @@ def largest_difference(portable: Portable, run: Runner, what: str) -> float:
             )
 
         difference = float((outputs - expected).abs().max())
-        if not difference <= allowed(portable, expected):  # so that NaN is refused too
+        # not "greater than", which is false of NaN
+        if not difference <= allowed(portable, expected):
             raise ExportError(
                 f"outputs of {what} differ from the model's by up to {difference:.3g} at batch {batch}, where the "
                 f"largest output is {float(expected.abs().max()):.3g}; nothing was written"
@@ -62,6 +68,6 @@ def largest_difference(portable: Portable, run: Runner, what: str) -> float:
 
 
 def allowed(portable: Portable, expected: Tensor) -> float:
-    """How far outputs may lie from those that are *expected*: what rounding explains, and `LEAST` in any case."""
+    """How far outputs may lie from the *expected* ones: as far as rounding explains, and `LEAST` in any case."""
     size = max(1.0, float(expected.abs().max()))
     return max(LEAST * size, rounding_of(portable.model, expected))

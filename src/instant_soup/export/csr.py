@@ -1,4 +1,4 @@
-"""CSR: compressed sparse rows for CPUs, and the model that multiplies by them."""
+"""CSR: writes a model as compressed sparse rows, and loads it to multiply by them on a CPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .limits import check_room, limit_of
 from .pick import LENGTHS, pick
 from .portable import Portable
 from .skeleton import build, describe
-from .sparse import SparseLinear, compressed, owners, put
+from .sparse import SparseLinear, compress, owners, replace_layers
 
 SCHEMA = 1
 # what a file of any content may make its reader raise
@@ -34,8 +34,8 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     """Write one safetensors file.
 
     For a matrix NAME in scope: ``NAME/crow`` int32 [rows + 1], ``NAME/col`` int32 [survivors] and ``NAME/values``
-    [survivors]; for anything else ``NAME``, whole. What is in scope and no matrix is stored as a matrix of its first
-    dimension by the others.
+    [survivors]; for any other tensor ``NAME``, dense. A tensor in scope that is no matrix is stored as a matrix of its
+    first dimension by the others.
     """
     mask = portable.ticket.mask
     tensors: dict[str, Tensor] = {}
@@ -43,8 +43,9 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
         if name not in mask:
             tensors[name] = tensor
             continue
+
         keep = mask[name]
-        crow, col = compressed(keep.flatten(1))
+        crow, col = compress(keep.flatten(1))
         tensors[f"{name}/crow"] = crow.int()
         tensors[f"{name}/col"] = col.int()
         tensors[f"{name}/values"] = tensor[keep]
@@ -63,13 +64,14 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
 def read(
     path: Path, *, limit: int | None = None
 ) -> tuple[dict[str, Tensor], Mask, dict[str, Any]]:
-    """The tensors as they were before `write`, the mask, and what the file says of them.
+    """The tensors as they were before `write`, the mask, and the facts beside them.
 
     Args:
         limit: bytes that the tensors may unfold into. By default 1 GiB or 256 times the file, whichever is more: a
             small file that claims to be a huge model is refused.
 
-    Raises ExportError when the file is damaged, of another kind, or unfolds into more than *limit*.
+    Raises:
+        ExportError: the file is damaged, of another kind, or unfolds into more than *limit*.
     """
     tensors, facts = read_tensors(path, ExportError, "CSR file")
     if facts.get("format") != "csr" or facts.get("schema") != SCHEMA:
@@ -78,7 +80,7 @@ def read(
         )
 
     try:
-        dense, mask = _dense(tensors, facts["shapes"], limit_of(path, limit))
+        dense, mask = _make_dense(tensors, facts["shapes"], limit_of(path, limit))
     except _UNSOUND as reason:
         raise ExportError(
             f"{path} is not a sound CSR file: {reason}; export it again or restore a copy"
@@ -86,11 +88,12 @@ def read(
     return dense, mask, facts
 
 
-def _dense(
+def _make_dense(
     tensors: dict[str, Tensor], shapes: Sequence[tuple[str, Sequence[int]]], limit: int
 ) -> tuple[dict[str, Tensor], Mask]:
     """The tensors of a file with its matrices made dense, and where their survivors are."""
     scope = Scope({name: tuple(shape) for name, shape in shapes})
+    # before anything is unfolded: a small file may claim to be a huge model
     size = 0
     for name in scope:
         size += scope.numel(name) * tensors[f"{name}/values"].element_size()
@@ -115,15 +118,16 @@ def load(
     lengths: Sequence[int] = LENGTHS,
     limit: int | None = None,
 ) -> nn.Module:
-    """The model in the CSR file at *path*, for inference, multiplying by the survivors where that is faster here.
+    """Load the model in the CSR file at *path* for inference. It multiplies by the survivors where that is faster.
 
     Args:
-        model: of the same architecture, at any weights; it is changed. By default it is built from what the file says.
+        model: of the same architecture, at any weights; it is changed. By default it is built as the file describes it.
         lengths: numbers of tokens (batch times length) at which the kernels of each layer are timed, so that the
             fastest is chosen; none are timed if it is empty.
         limit: bytes that the file may unfold into, see `read`.
 
-    Raises ExportError when the file is damaged, or the model has no place for what is in it.
+    Raises:
+        ExportError: the file is damaged, or holds a tensor that the model has not.
     """
     path = Path(path)
     tensors, mask, facts = read(path, limit=limit)
@@ -131,15 +135,16 @@ def load(
         model = build(facts["model"], limit=limit_of(path, limit))
     model = model.eval().requires_grad_(False)
 
-    places = named(model)
+    own = named(model)
     for name, tensor in tensors.items():
-        if name not in places or places[name].shape != tensor.shape:
+        if name not in own or own[name].shape != tensor.shape:
             raise ExportError(
                 f"{path} has {name!r} of shape {tuple(tensor.shape)}, for which the model has no place "
-                f"({nearest(name, places)}); give a model of the architecture that was exported"
+                f"({nearest(name, own)}); give a model of the architecture that was exported"
             )
-        places[name].data.copy_(tensor)
+        own[name].data.copy_(tensor)
 
+    # after the weights: a sparse layer takes its survivors from the dense one
     return sparsify(model, mask, lengths)
 
 
@@ -148,20 +153,22 @@ def sparsify(model: nn.Module, mask: Mask, lengths: Sequence[int] = LENGTHS) -> 
     layers = {}
     for name, layer in owners(model).items():
         if name in mask:
-            layers[name] = _sparse(layer, mask[name])
+            layers[name] = _sparse_layer(layer, mask[name])
 
-    put(model, layers)
+    replace_layers(model, layers)
     pick(layers.values(), lengths)
     return model
 
 
 def runner(path: Path) -> Runner:
-    """Run the model in the file at *path*."""
+    """The function that runs the model in the file at *path*."""
     return runner_of(load(path, lengths=(8, 64)))
 
 
-def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
+def _sparse_layer(layer: Any, keep: Tensor) -> SparseLinear:
+    """The sparse layer in place of *layer*, of whose matrix *keep* survives."""
     weight: Tensor = layer.weight.detach()
+    # its matrix has inputs first
     if isinstance(layer, Conv1D):
         return SparseLinear.of(weight.t(), keep.t(), layer.bias)
     return SparseLinear.of(weight, keep, layer.bias)
@@ -170,7 +177,11 @@ def _sparse(layer: Any, keep: Tensor) -> SparseLinear:
 def _survivors(
     tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Where the survivors of one matrix are, flat and in order, and their values. Taken out of *tensors*."""
+    """The positions of one matrix's survivors, flat and in order, and their values. They are taken out of *tensors*.
+
+    Raises:
+        ExportError: they make no matrix of *shape*.
+    """
     crow = tensors.pop(f"{name}/crow")
     col = tensors.pop(f"{name}/col")
     values = tensors.pop(f"{name}/values")
@@ -186,6 +197,7 @@ def _survivors(
     if bool(((col < 0) | (col >= width)).any()):
         raise unsound
 
+    # columns out of order, or twice, would be summed by one reader and overwritten by another
     rows = torch.repeat_interleave(torch.arange(height), counts)
     positions = rows * width + col
     if bool((positions.diff() <= 0).any()):

@@ -1,4 +1,4 @@
-"""What goes wrong with exports."""
+"""Errors: the one kind of error of exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Escape: names from files and recipes, as Markdown that shows them and does nothing else."""
+"""Escape: turns names from files and recipes into Markdown that shows them and does nothing else."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-_UNSEEN = re.compile(
+_INVISIBLE = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 )
-"""Spaces, newlines, control characters, what turns the direction of writing, and halves of characters."""
+"""Spaces, newlines, control characters, marks that turn the direction of writing, and halves of surrogate pairs."""
 _MARKUP = re.compile(r"([\\`*_<>\[\]|&#~@])")
-# what readers make links of without being asked
+# addresses that readers of Markdown make links of without being asked
 _LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)
 
 
 class Ready(str):
-    """Markdown that is to stay as it is."""
+    """Markdown that is escaped already, or that is meant as markup."""
 
     __slots__ = ()
 
@@ -33,27 +33,32 @@ def prose(text: str) -> Ready:
 
 def line(text: str) -> Ready:
     """*text* on one line, for a block of code, where nothing is markup."""
-    return Ready(_UNSEEN.sub(" ", text))
+    return Ready(_INVISIBLE.sub(" ", text))
 
 
 def code(text: str) -> Ready:
     """*text* on one line, as code in a cell of a table."""
     flat = line(text).strip().replace("|", r"\|")
-    longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
+    # a run of backticks ends code that began with as many
+    runs = [len(run) for run in re.findall(r"`+", flat)]
+    longest = max(runs, default=0)
     fence = "`" * (longest + 1)
-    room = " " if longest else ""
-    return Ready(f"{fence}{room}{flat}{room}{fence}")
+    # keeps a backtick at an end apart from the fence
+    space = " " if longest else ""
+    return Ready(f"{fence}{space}{flat}{space}{fence}")
 
 
 def page(template: Path, metadata: Mapping[str, Any], **facts: Any) -> str:
-    """The Markdown page of *template*, with *metadata* at its top. Text among *facts* is escaped unless it is `Ready`.
+    """Render the Markdown page of *template*.
 
-    *metadata* without a value is left out.
+    Args:
+        metadata: what the hub reads at the top of the page; fields without a value are left out.
+        facts: values for the template; text among them is escaped unless it is `Ready`.
     """
     head = {key: value for key, value in metadata.items() if value}
     environment = Environment(
-        autoescape=False,  # noqa: S701 - that is for HTML; `_shown` escapes for Markdown
-        finalize=_shown,
+        autoescape=False,  # noqa: S701 - that is for HTML; `_escaped` escapes for Markdown
+        finalize=_escaped,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -63,7 +68,7 @@ def page(template: Path, metadata: Mapping[str, Any], **facts: Any) -> str:
     return body.render(metadata=Ready(ModelCardData(**head).to_yaml() + "\n"), **facts)
 
 
-def _shown(value: Any) -> Any:
+def _escaped(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Ready):
         return prose(value)
     return value

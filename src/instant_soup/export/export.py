@@ -1,4 +1,4 @@
-"""Export: a ticket in its model, written for others to use, and read back before success is reported."""
+"""Export: writes a ticket in its model for others to use, and reads it back before success is reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..core.weights import first_not_finite
 from ..recipes.recipe import Recipe
 from .compare import largest_difference
 from .errors import ExportError
-from .formats import known
+from .formats import format_of
 from .portable import Portable
 from .source import portable
 from .staging import refuse_existing, staged
@@ -22,15 +22,15 @@ from .staging import refuse_existing, staged
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An export that was written and checked.
 
     Attributes:
-        format: its name.
+        format: the name of the format.
         out: the file or folder.
         size: bytes, of all files that belong to it.
         difference: the largest between outputs of the file and of the model, over several batches; None where nothing
             runs the file itself.
-        facts: what else the format says of it.
+        facts: what the format adds, such as the share of zeros in the file.
     """
 
     format: str
@@ -71,8 +71,14 @@ def export_ticket(
 
 
 def check_out(to: str, out: Path) -> None:
-    """Refuse a name before anything is loaded. Raises UnknownName, KnobError or StoreError."""
-    suffix = known(to).suffix
+    """Check the format *to* and the path *out* before anything is loaded.
+
+    Raises:
+        UnknownName: there is no such format.
+        KnobError: *out* does not end as the format needs.
+        StoreError: there is something at *out*.
+    """
+    suffix = format_of(to).suffix
     if not out.name.endswith(suffix):
         raise KnobError(
             f"output {out} does not end in {suffix}, as {to} needs; try {out.with_suffix(suffix)}"
@@ -81,8 +87,8 @@ def check_out(to: str, out: Path) -> None:
 
 
 def export_model(source: Portable, to: str, out: Path) -> Exported:
-    """What `export_ticket` does once the model is loaded."""
-    form = known(to)
+    """Write *source* in the format *to* to *out*, and check it; as `export_ticket`, once the model is loaded."""
+    target = format_of(to)
     diverged = first_not_finite(source.tensors)
     if diverged is not None:
         raise ExportError(
@@ -90,13 +96,16 @@ def export_model(source: Portable, to: str, out: Path) -> Exported:
         )
 
     with staged(out) as path:
-        facts = form.write(source, path)
+        facts = target.write(source, path)
 
+        # before it moves to its place, so that nothing wrong is ever seen there
         difference = None
-        if form.runs:
-            difference = largest_difference(source, form.runner(path), f"the {to} export")
+        if target.runs:
+            runner = target.runner(path)
+            difference = largest_difference(source, runner, f"the {to} export")
 
-        written = [part for part in path.parent.rglob("*") if part.is_file()]
-        size = sum(part.stat().st_size for part in written)
+        # weights may lie in files beside it
+        files = [file for file in path.parent.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
 
     return Exported(to, out, size, difference, facts)

@@ -1,4 +1,4 @@
-"""Formats: what a ticket can be exported to, by name."""
+"""Formats: the formats that a ticket can be exported to, by name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .portable import Portable
 
 @dataclass(frozen=True)
 class Format:
-    """One way out.
+    """A format of exports.
 
     Attributes:
         summary: what it is, in a few words.
-        module: which file of this room knows it; loaded when it is used.
+        module: the module of this package that writes it; imported when it is used.
         suffix: what the name of the file must end in; anything if empty.
-        runs: whether something runs the file itself, whose outputs can be compared.
+        runs: whether something runs the file itself, so that its outputs can be compared.
     """
 
     summary: str
@@ -31,17 +31,18 @@ class Format:
     runs: bool = True
 
     def write(self, portable: Portable, out: Path) -> Mapping[str, Any]:
-        """Write to *out* and return what is to be said of it."""
-        facts: Mapping[str, Any] = self._home.write(portable, out)
+        """Write *portable* to *out*, and return facts about it for people."""
+        facts: Mapping[str, Any] = self._implementation.write(portable, out)
         return facts
 
     def runner(self, out: Path) -> Runner:
-        """What runs the file at *out*."""
-        run: Runner = self._home.runner(out)
+        """The function that runs the file at *out*."""
+        run: Runner = self._implementation.runner(out)
         return run
 
     @property
-    def _home(self) -> Any:
+    def _implementation(self) -> Any:
+        # imported late: some formats bring packages that take seconds, or that are not installed
         return import_module(f".{self.module}", __package__)
 
 
@@ -65,8 +66,8 @@ FORMATS: Mapping[str, Format] = Table(
 )
 
 
-def known(name: str) -> Format:
-    """The format *name*. Raises UnknownName."""
+def format_of(name: str) -> Format:
+    """The format called *name*. Raises UnknownName where there is none."""
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
     return FORMATS[name]

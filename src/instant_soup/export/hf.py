@@ -1,6 +1,6 @@
-"""HF: a plain Hugging Face folder with zeros in place.
+"""HF: writes a plain Hugging Face folder with zeros in place.
 
-No key about sparsity is written into config.json: what reads such keys expects kernels or formats of its own, and vLLM
+No key about sparsity is written into config.json: libraries that read such keys expect formats of their own, and vLLM
 refuses the checkpoint.
 """
 
@@ -32,7 +32,7 @@ from .portable import Portable
 from .skeleton import tower_config
 
 HEAD = "zero_shot_head.safetensors"
-_REFUSED = ("sparsity_config", "compression_config", "quantization_config")
+_SPARSITY_KEYS = ("sparsity_config", "compression_config", "quantization_config")
 
 
 def write(portable: Portable, out: Path) -> dict[str, Any]:
@@ -41,9 +41,10 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     A CLIP becomes its vision tower with projection; its head goes into ``zero_shot_head.safetensors``: ``head`` float32
     [classes, width], each of length one, and ``scale``.
 
-    Raises ExportError when transformers has no place for the model.
+    Raises:
+        ExportError: the model is none of transformers.
     """
-    model = _plain(portable)
+    model = _transformers_model(portable)
     with quiet():
         model.save_pretrained(out)
         if portable.processor is not None:
@@ -53,41 +54,43 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
         head = {"head": portable.model.head, "scale": portable.model.scale}
         save_file(head, out / HEAD)
 
-    # read and written again, for save_pretrained writes what the base's configuration said of sparsity
+    # read and written again, because save_pretrained writes what the base's configuration said of sparsity
     path = out / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in config.items() if key not in _REFUSED}
-    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for key in _SPARSITY_KEYS:
+        config.pop(key, None)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(portable), encoding="utf-8")
 
     return {}
 
 
 def runner(out: Path) -> Runner:
-    """Run the model in the folder *out* as anyone would who has transformers."""
+    """The function that runs the model in the folder *out*, as anyone would who has transformers."""
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     with quiet():
         if (out / HEAD).exists():
             tower: Any = CLIPVisionModelWithProjection.from_pretrained(out)
             return _zero_shot(tower.eval(), load_file(out / HEAD))
 
-        ending = _ending(config["architectures"][0])
-        auto: Any = _AUTO.get(ending, AutoModelForImageClassification)
-        return runner_of(auto.from_pretrained(out).eval())
+        loader = _loader_of(config["architectures"][0])
+        model = loader.from_pretrained(out, trust_remote_code=False)
+        return runner_of(model.eval())
 
 
-_AUTO: Mapping[str, Any] = {
-    "SequenceClassification": AutoModelForSequenceClassification,
-    "CausalLM": AutoModelForCausalLM,
-    "LMHeadModel": AutoModelForCausalLM,
-}
-
-
-def _ending(architecture: str) -> str:
-    return next((ending for ending in _AUTO if architecture.endswith(ending)), "")
+def _loader_of(architecture: str) -> Any:
+    """The class of transformers that loads models of this *architecture*."""
+    if architecture.endswith("SequenceClassification"):
+        return AutoModelForSequenceClassification
+    # LMHeadModel ends the name of GPT-2's class
+    if architecture.endswith(("CausalLM", "LMHeadModel")):
+        return AutoModelForCausalLM
+    return AutoModelForImageClassification
 
 
 def _zero_shot(tower: Any, head: Mapping[str, Tensor]) -> Runner:
+    """The function that runs a vision tower under a zero-shot *head*, in transformers alone."""
+
     @torch.inference_mode()
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
         images = F.normalize(tower(**inputs).image_embeds, dim=-1)
@@ -96,13 +99,14 @@ def _zero_shot(tower: Any, head: Mapping[str, Tensor]) -> Runner:
     return run
 
 
-def _plain(portable: Portable) -> PreTrainedModel:
-    """The model as transformers has it."""
+def _transformers_model(portable: Portable) -> PreTrainedModel:
+    """The model as a class of transformers. Raises ExportError where it is none."""
     model = portable.model
     if isinstance(model, PreTrainedModel):
         return model
 
     if isinstance(model, Classifier) and isinstance(model.visual, Tower):
+        # without memory of its own: the weights are put in as they are
         with quiet(), torch.device("meta"):
             tower = CLIPVisionModelWithProjection(tower_config(model.visual))
         tower.load_state_dict(model.visual.state_dict(), assign=True)

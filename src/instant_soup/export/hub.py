@@ -1,6 +1,6 @@
-"""Hub: a ticket as a repository on the Hugging Face hub, and back. Nothing is reached before it is asked for.
+"""Hub: writes a ticket to a repository on the Hugging Face hub, and reads it back.
 
-What a repository holds:
+A repository holds:
 
     ticket.safetensors         the ticket, as `Ticket.save` writes it
     config.json                what it is, for machines; the hub counts a download where this file is read
@@ -45,11 +45,11 @@ from .card import base_of, ticket_card
 
 TICKET = "ticket.safetensors"
 CONFIG = "config.json"
-_DENIED = (401, 403)
+_NOT_ALLOWED = (401, 403)
 
 
 class HubError(SoupError, OSError):
-    """The hub cannot be reached, refuses, or does not hold what was asked for."""
+    """The hub cannot be reached, refuses, or holds no ticket at that name."""
 
 
 @checked
@@ -79,28 +79,32 @@ def push_to_hub(
         HubError: the hub cannot be reached, or refuses.
     """
     if record is not None:
-        _check(record, ticket)
-    source = _source(record)
+        _check_record(record, ticket)
+
+    source = _dataset_of(record)
     dataset = source[0] if source else None
+    description = json.dumps(config(ticket, record), indent=2, sort_keys=True)
     files = {
-        CONFIG: json.dumps(config(ticket, record), indent=2, sort_keys=True).encode(),
+        CONFIG: description.encode(),
         "README.md": ticket_card(ticket, record, dataset).encode(),
         **evaluation_results(ticket, record),
     }
 
     api = HfApi(token=token)
-    with TemporaryDirectory() as folder, _reaching(repo):
+    with TemporaryDirectory() as folder, _telling_errors(repo):
         ticket.save(Path(folder) / TICKET)
         operations = []
         for name, content in files.items():
             operations.append(CommitOperationAdd(name, io.BytesIO(content)))
         operations.append(CommitOperationAdd(TICKET, Path(folder) / TICKET))
 
+        method = ticket.method.get("name", "an unknown method")
         address = api.create_repo(repo, private=private, exist_ok=True)
+        # one commit, so that nobody downloads a ticket beside the description of another
         api.create_commit(
             address.repo_id,
             operations,
-            commit_message=f"{ticket.sparsity:.1%} pruned by {ticket.method.get('name', 'an unknown method')}",
+            commit_message=f"{ticket.sparsity:.1%} pruned by {method}",
             revision=revision,
         )
     return str(address)
@@ -122,12 +126,12 @@ def pull_from_hub(
         TicketError: the ticket is damaged, or not the one that the repository describes.
     """
     api = HfApi(token=token)
-    with _reaching(repo):
-        described = Path(api.hf_hub_download(repo, CONFIG, revision=revision))
+    with _telling_errors(repo):
+        description = Path(api.hf_hub_download(repo, CONFIG, revision=revision))
         path = Path(api.hf_hub_download(repo, TICKET, revision=revision))
 
     ticket = Ticket.load(path)
-    digest = _digest(described)
+    digest = _described_digest(description)
     if digest != ticket.digest:
         raise TicketError(
             f"{repo} describes ticket {str(digest)[:16]} in its {CONFIG} and holds {ticket.digest[:16]}; "
@@ -138,16 +142,19 @@ def pull_from_hub(
 
 def config(ticket: Ticket, record: Record | None) -> dict[str, Any]:
     """What a ticket is and what it reached, as plain data."""
+    base, _ = base_of(ticket)
+    identity = {
+        "file": TICKET,
+        "digest": ticket.digest,
+        "mask": ticket.mask.digest,
+        "trained": ticket.ready,
+    }
+
     return {
         "library_name": "instant-soup",
         "made_by": f"instant-soup {version('instant-soup')}",
-        "ticket": {
-            "file": TICKET,
-            "digest": ticket.digest,
-            "mask": ticket.mask.digest,
-            "trained": ticket.ready,
-        },
-        "base": {"name": base_of(ticket)[0], "digest": ticket.base.digest},
+        "ticket": identity,
+        "base": {"name": base, "digest": ticket.base.digest},
         "method": dict(ticket.method),
         "sparsity": ticket.sparsity,
         "kept": ticket.mask.kept,
@@ -162,8 +169,11 @@ def config(ticket: Ticket, record: Record | None) -> dict[str, Any]:
 
 def evaluation_results(ticket: Ticket, record: Record | None) -> dict[str, bytes]:
     """The file that shows the record's figure on the hub, by its path; none where the data set is not on the hub."""
-    source = _source(record)
-    if record is None or source is None or record.recipe.data.get("limit") is not None:
+    source = _dataset_of(record)
+    if record is None or source is None:
+        return {}
+    # trained on part of the data, a figure is none of this data set's
+    if record.recipe.data.get("limit") is not None:
         return {}
 
     task = record.recipe.task.name
@@ -174,18 +184,19 @@ def evaluation_results(ticket: Ticket, record: Record | None) -> dict[str, bytes
         date=record.made.at,
         notes=f"{record.metric} on the split kept for tests; {ticket.sparsity:.1%} of the prunable weights are zero",
     )
-    # the hub wants YAML, and JSON is that too
+    # the hub expects YAML, of which JSON is a part
     content = json.dumps(eval_result_entries_to_yaml([entry]), indent=2)
     return {f".eval_results/{task.replace('/', '-')}.yaml": content.encode()}
 
 
-def _source(record: Record | None) -> tuple[str, str | None] | None:
-    """Repository and configuration of the data set on the hub, where it is there."""
+def _dataset_of(record: Record | None) -> tuple[str, str | None] | None:
+    """Repository and configuration of the record's data set on the hub; None where it is not there."""
     task = TASKS.get(record.recipe.task.name) if record else None
     return task.hub if task else None
 
 
-def _check(record: Record, ticket: Ticket) -> None:
+def _check_record(record: Record, ticket: Ticket) -> None:
+    """Raise TicketError unless *record* is of *ticket*."""
     if record.ticket.digest != ticket.digest:
         raise TicketError(
             f"the record is of ticket {record.ticket.digest[:16]} and this is {ticket.digest[:16]}; "
@@ -193,9 +204,10 @@ def _check(record: Record, ticket: Ticket) -> None:
         )
 
 
-def _digest(described: Path) -> Any:
+def _described_digest(description: Path) -> Any:
+    """The digest of the ticket that a repository describes. Raises HubError where it describes none."""
     try:
-        return json.loads(described.read_text(encoding="utf-8"))["ticket"]["digest"]
+        return json.loads(description.read_text(encoding="utf-8"))["ticket"]["digest"]
     except (OSError, ValueError, KeyError, TypeError) as reason:
         raise HubError(
             f"the {CONFIG} describes no ticket ({reason}); expected a repository that `instant-soup push` wrote"
@@ -203,10 +215,12 @@ def _digest(described: Path) -> Any:
 
 
 @contextmanager
-def _reaching(repo: str) -> Iterator[None]:
-    """Say in one sentence what is wrong with the hub or with *repo*. Raises HubError."""
+def _telling_errors(repo: str) -> Iterator[None]:
+    """Turn errors of the hub's client in the block into HubError, with a sentence on what is wrong with *repo*."""
     try:
         yield
+
+    # from the special to the general: most of these inherit from HfHubHTTPError
     except HFValidationError as reason:
         raise HubError(
             f"{repo!r} is no name of a repository ({reason}); expected 'owner/name'"
@@ -228,21 +242,24 @@ def _reaching(repo: str) -> Iterator[None]:
         ) from reason
     except HfHubHTTPError as reason:
         raise HubError(_refused(repo, reason)) from reason
+    # RuntimeError is an upload that broke off
     except (HTTPError, ConnectionError, RuntimeError) as reason:
-        # RuntimeError: an upload that broke off
         raise HubError(_unreachable(repo, reason)) from reason
 
 
 def _refused(repo: str, reason: HfHubHTTPError) -> str:
-    if reason.response.status_code in _DENIED:
+    """The sentence on a request that the hub answers with an error."""
+    if reason.response.status_code in _NOT_ALLOWED:
         return f"the hub does not let this account do that with {repo!r}; log in as its owner: hf auth login"
     return f"the hub refused {repo!r} ({_first_line(reason)}); try again later"
 
 
 def _unreachable(repo: str, reason: Exception) -> str:
+    """The sentence on a request that the hub does not answer."""
     cause = _first_line(reason)
     return f"could not reach the hub for {repo!r} ({cause}); check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
 
 
 def _first_line(reason: Exception) -> str:
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    lines = str(reason).strip().splitlines()
+    return lines[0] if lines else type(reason).__name__

@@ -1,4 +1,4 @@
-"""Importing: a ticket out of a sparse model that another tool has written, and what became of each of its tensors."""
+"""Importing: makes a ticket of a sparse model that another tool wrote, and says what became of each of its tensors."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..models import pretrained
 from .foreign import read
 from .layouts import Foreign
 
-LEAST = 0.01  # below such a sparsity there are a few zeros by chance, and no mask
+LEAST_SPARSITY = 0.01  # with fewer zeros they are there by chance, and no mask
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A ticket and how it came about.
+    """A ticket that was imported, and how its tensors were found.
 
     Attributes:
-        kind: what the source is.
-        renamed: what was taken off or put before the names of the source, if anything.
-        remarks: why a tensor of the source, or a parameter in scope, did not match.
+        kind: what the source is, in words.
+        renamed: how the names of the source were changed; "" where they were not.
+        remarks: why a tensor of the source, or a parameter in scope, did not match, by its name.
     """
 
     ticket: Ticket
@@ -40,24 +40,25 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Renaming:
-    """How names of the source become names of the model: something is taken off, then something is put before.
+    """A change of the source's names into names of the model: a prefix is removed, and another is added.
 
     Attributes:
-        known: how many parameters in scope are found by it.
+        known: how many parameters in scope it finds.
     """
 
-    off: str = ""
-    on: str = ""
+    removed: str = ""
+    added: str = ""
     known: int = 0
 
     def __call__(self, name: str) -> str:
-        rest = name.removeprefix(self.off) if name.startswith(self.off) else name
-        return self.on + rest
+        return self.added + name.removeprefix(self.removed)
 
     def __str__(self) -> str:
-        if self.off:
-            return f"without {self.off!r}"
-        return f"with {self.on!r} before them" if self.on else ""
+        if self.removed:
+            return f"without {self.removed!r}"
+        if self.added:
+            return f"with {self.added!r} before them"
+        return ""
 
 
 @checked
@@ -69,13 +70,14 @@ def import_ticket(
     pooler: bool = False,
     pickle: bool = False,
 ) -> Imported:
-    """The ticket of the sparse model *source*, as a ticket of the pre-trained *model*.
+    """Make a ticket of the pre-trained *model* out of the sparse model *source*.
 
-    Pruned are the weights in the model's scope that the source's masks drop or, where there is none, that are zero in
-    it. Tensors in which the source differs from the masked *model* are the ticket's start weights, its head included.
+    The ticket prunes the weights in the model's scope that the source's masks drop. Where the source has no mask, it
+    prunes those that are zero in it. Tensors in which the source differs from the masked *model*, its head included,
+    are the ticket's start weights.
 
     Args:
-        source: what `instant_soup.export.foreign.read` knows.
+        source: a file or folder that `instant_soup.export.foreign.read` can read.
         model: ``"packaged"``, a folder or a hub id: the dense model that the source was pruned from.
         ready: whether the source is trained to the end for the task it will be judged on. Files do not say so,
             and a ticket that is not ready is fine-tuned before it is judged, as all are; so the default is no.
@@ -89,36 +91,38 @@ def import_ticket(
     """
     foreign = read(source, pickle=pickle)
     base = pretrained.load(model, pooler=pooler)
-    live = {name: tensor.detach() for name, tensor in base.model.state_dict().items()}
+    state = base.model.state_dict()
+    dense = {name: tensor.detach() for name, tensor in state.items()}
 
     try:
-        names, renaming = _matched(base.scope, live, foreign)
+        names, renaming = _match(base.scope, dense, foreign)
     except ScopeError:
+        # transformers renames tensors from one release to the next, and converts the names of a whole model alone
         if foreign.masks or not Path(source, "config.json").is_file():
             raise
-        foreign = _converted(source, pooler=pooler)
-        names, renaming = _matched(base.scope, live, foreign)
+        foreign = _convert(source, pooler=pooler)
+        names, renaming = _match(base.scope, dense, foreign)
 
     remarks = {}
-    for theirs, ours in names.items():
-        if ours is None:
-            remarks[theirs] = "the model has no such tensor"
-    weights = _called(foreign.weights, names)
-    masks = _called(foreign.masks, names)
+    for source_name, own_name in names.items():
+        if own_name is None:
+            remarks[source_name] = "the model has no such tensor"
+    weights = _under_names(foreign.weights, names)
+    masks = _under_names(foreign.masks, names)
 
     _check_finite(source, weights)
     mask = _mask(base.scope, weights, masks, remarks)
-    if mask.sparsity < LEAST:
+    if mask.sparsity < LEAST_SPARSITY:
         raise TicketError(
             f"nothing is pruned in {source}: {mask.scope.size - mask.kept:,} of {mask.scope.size:,} prunable weights "
             f"are zero; is it a dense model?"
         )
 
-    start = _start(weights, live, mask, base.fresh, remarks)
-    lacking = sorted(base.fresh - start.keys())
-    if ready and lacking:
+    start = _start(weights, dense, mask, base.fresh, remarks)
+    missing = sorted(base.fresh - start.keys())
+    if ready and missing:
         raise TicketError(
-            f"{source} lacks {lacking[0]!r} and so is not trained to the end; import it untrained"
+            f"{source} lacks {missing[0]!r} and so is not trained to the end; import it untrained"
         )
 
     # the name of the folder alone: where it lies on this machine is nobody's concern
@@ -128,20 +132,25 @@ def import_ticket(
     return Imported(ticket, foreign.kind, str(renaming), remarks)
 
 
-def _converted(source: str | Path, *, pooler: bool) -> Foreign:
-    """A checkpoint whose names are of another age than the library's, under the names that transformers gives it."""
-    theirs = pretrained.load(str(source), pooler=pooler)
-    state = theirs.model.state_dict()
-    # what is fresh was not in the checkpoint, and was drawn just now
-    stored = [name for name in state if name not in theirs.fresh]
-    tensors = {name: state[name].detach() for name in stored}
+def _convert(source: str | Path, *, pooler: bool) -> Foreign:
+    """The checkpoint at *source* under the names that this release of transformers gives its tensors."""
+    loaded = pretrained.load(str(source), pooler=pooler)
+    tensors = {}
+    for name, tensor in loaded.model.state_dict().items():
+        # a fresh parameter was not in the checkpoint, and was drawn just now
+        if name not in loaded.fresh:
+            tensors[name] = tensor.detach()
     return Foreign("dense checkpoint, its names converted by transformers", tensors)
 
 
-def _matched(
-    scope: Scope, live: Weights, foreign: Foreign
+def _match(
+    scope: Scope, dense: Weights, foreign: Foreign
 ) -> tuple[dict[str, str | None], _Renaming]:
-    """Which tensor of the model each name of the source is, and how names were changed for it."""
+    """The model's name for each name of the source, None where it has no such tensor, and the change that finds most.
+
+    Raises:
+        ScopeError: no name of the source is a parameter in scope, whatever is removed from it or added to it.
+    """
     names = [*dict.fromkeys([*foreign.weights, *foreign.masks])]
     renaming = _best_renaming(scope, names)
     if not renaming.known:
@@ -153,60 +162,67 @@ def _matched(
     matched: dict[str, str | None] = {}
     for name in names:
         # heads are often outside the prefix of the others, so a name may fit as it is
-        candidates = (renaming(name), name, _weight(renaming(name)), _weight(name))
-        known = [candidate for candidate in candidates if candidate in live]
+        candidates = (
+            renaming(name),
+            name,
+            _weight_name(renaming(name)),
+            _weight_name(name),
+        )
+        known = [candidate for candidate in candidates if candidate in dense]
         matched[name] = known[0] if known else None
     return matched, renaming
 
 
 def _best_renaming(scope: Scope, names: list[str]) -> _Renaming:
-    """The change of names by which most parameters in scope are found; none where that is as good as any."""
+    """The change of names that finds most parameters in scope; no change where that finds as many."""
     best = _Renaming(known=sum(_in_scope(name, scope) for name in names))
-    for off, on in _changes(scope, names):
-        renaming = _Renaming(off, on)
+    for removed, added in _candidate_changes(scope, names):
+        renaming = _Renaming(removed, added)
         known = sum(_in_scope(renaming(name), scope) for name in names)
         if known > best.known:
-            best = _Renaming(off, on, known)
+            best = _Renaming(removed, added, known)
     return best
 
 
-def _changes(scope: Scope, names: list[str]) -> list[tuple[str, str]]:
-    """What could be taken off or put before *names*, as far as the first parameter shows that is among them."""
-    forms = dict.fromkeys([*names, *map(_weight, names)])
-    for ours in scope:
+def _candidate_changes(scope: Scope, names: list[str]) -> list[tuple[str, str]]:
+    """The prefixes that could be removed from or added to *names*, as pairs with one of them empty."""
+    forms = dict.fromkeys([*names, *map(_weight_name, names)])
+    for parameter in scope:
         changes: list[tuple[str, str]] = []
         for name in forms:
-            if name.endswith(f".{ours}"):
-                changes.append((name.removesuffix(ours), ""))
+            if name.endswith(f".{parameter}"):
+                changes.append((name.removesuffix(parameter), ""))
 
         for name in forms:
-            if ours.endswith(f".{name}"):
-                changes.append(("", ours.removesuffix(name)))
+            if parameter.endswith(f".{name}"):
+                changes.append(("", parameter.removesuffix(name)))
+        # one parameter shows the prefix of all
         if changes:
             return changes
     return []
 
 
 def _in_scope(name: str, scope: Scope) -> bool:
-    return name in scope or _weight(name) in scope
+    return name in scope or _weight_name(name) in scope
 
 
-def _weight(name: str) -> str:
-    """The name of a module's weight: masks go by the one or the other."""
+def _weight_name(name: str) -> str:
+    """The name of a module's weight, from its own or the module's: masks go by either."""
     return name if name.endswith(".weight") else f"{name}.weight"
 
 
-def _called(tensors: Weights, names: Mapping[str, str | None]) -> Weights:
-    """The tensors that the model has too, under its names."""
-    theirs: dict[str, str] = {}
+def _under_names(tensors: Weights, names: Mapping[str, str | None]) -> Weights:
+    """The tensors of the source that the model has too, under the names of the model."""
+    source_names: dict[str, str] = {}
     for name in tensors:
-        ours = names[name]
-        if ours is not None:
-            theirs[ours] = name
-    return Lazy(theirs, lambda name: tensors[theirs[name]])
+        own_name = names[name]
+        if own_name is not None:
+            source_names[own_name] = name
+    return Lazy(source_names, lambda name: tensors[source_names[name]])
 
 
 def _check_finite(source: str | Path, weights: Weights) -> None:
+    """Raise DataError where *weights* hold NaN or infinity."""
     name = first_not_finite(weights)
     if name is not None:
         raise DataError(
@@ -217,7 +233,11 @@ def _check_finite(source: str | Path, weights: Weights) -> None:
 def _mask(
     scope: Scope, weights: Weights, masks: Weights, remarks: dict[str, str]
 ) -> Mask:
-    """What of *scope* the *masks* keep, or where there is none, what is not zero in *weights*."""
+    """The mask of *scope*: what *masks* keep, or what is not zero in *weights* where there is no mask.
+
+    Raises:
+        ScopeError: the source lacks a parameter, or has it in another shape.
+    """
     kept: dict[str, Tensor] = {}
     for name, shape in scope.shapes.items():
         if name in masks:
@@ -225,6 +245,7 @@ def _mask(
         elif name in weights:
             kept[name] = weights[name] != 0
         elif len(masks):
+            # who prunes only some layers writes masks of these alone
             remarks[name] = "the source has no mask of it: kept whole"
             kept[name] = torch.ones(shape, dtype=torch.bool)
         else:
@@ -241,14 +262,14 @@ def _mask(
 
 def _start(
     weights: Weights,
-    live: Weights,
+    dense: Weights,
     mask: Mask,
     fresh: frozenset[str],
     remarks: dict[str, str],
 ) -> dict[str, Tensor]:
     """The tensors in which the source differs from the masked model, masked, in the model's dtypes."""
     start: dict[str, Tensor] = {}
-    for name, base in live.items():
+    for name, base in dense.items():
         if name not in weights:
             if name in fresh:
                 remarks[name] = "the source has none: the task draws a new one"
@@ -261,10 +282,11 @@ def _start(
             )
             continue
 
+        # compared under the mask: what is pruned starts nowhere
         if name in mask:
-            dead = ~mask[name]
-            tensor = tensor.masked_fill(dead, 0)
-            base = base.masked_fill(dead, 0)
+            pruned = ~mask[name]
+            tensor = tensor.masked_fill(pruned, 0)
+            base = base.masked_fill(pruned, 0)
         if name in fresh or not torch.equal(tensor, base):
             start[name] = tensor.contiguous()
     return start

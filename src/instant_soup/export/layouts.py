@@ -1,6 +1,6 @@
-"""Layouts: which of a file's tensors are weights and which are masks, by their names and by what is in them.
+"""Layouts: tells weights from masks among a file's tensors, by their names and by their values.
 
-Known are dense weights with zeros; the ``weight_orig`` and ``weight_mask`` of torch's pruning, and ``weight_mask``
+The layouts: dense weights with zeros; the ``weight_orig`` and ``weight_mask`` of torch's pruning, and ``weight_mask``
 beside ``weight`` or alone; masks by name, as open_lth writes them, and the ``mask_NAME`` buffers of its models; and
 the ``sparse-bitmask`` of SparseML, llm-compressor and compressed-tensors.
 """
@@ -31,12 +31,12 @@ _BUFFER = "mask_"  # the beginning of a mask's name in open_lth
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a file of another tool holds.
+    """A sparse model of another tool.
 
     Attributes:
-        kind: in words, for the report.
+        kind: what wrote it, in words.
         weights: dense tensors, made when asked for.
-        masks: bool or 0 and 1, of the parameters whose masks are there; of others the zeros are what is pruned.
+        masks: bool or 0 and 1, by parameter; a parameter without a mask is pruned where its weights are zero.
     """
 
     kind: str
@@ -44,37 +44,49 @@ class Foreign:
     masks: Weights = field(default_factory=dict)
 
 
-def foreign(tensors: Weights) -> Foreign:
-    """Tell weights from masks among *tensors*. Raises DataError where a mask holds what is neither 0 nor 1."""
-    for layout in (_of_torch, _sparse_bitmask, _of_open_lth, _masks_beside, _masks_alone):
-        source = layout(tensors)
-        if source is not None:
-            return source
+def interpret(tensors: Weights) -> Foreign:
+    """Tell weights from masks among *tensors*. Raises DataError where a mask holds anything but 0 and 1."""
+    # names that say most come first; what is told by values alone comes last
+    for layout in (
+        _torch_pruning,
+        _sparse_bitmask,
+        _open_lth,
+        _masks_beside,
+        _masks_alone,
+    ):
+        model = layout(tensors)
+        if model is not None:
+            return model
     return Foreign("dense checkpoint", tensors)
 
 
-def beside(weights: Weights, masks: Weights) -> Foreign:
-    """What a dictionary of *masks* and one of *weights* say together. Raises DataError as `foreign` does."""
-    shorter = {name.removesuffix(_MASK): name for name in masks}
-    checked = Lazy(shorter, lambda name: _flags(shorter[name], masks[shorter[name]]))
+def interpret_pairs(weights: Weights, masks: Weights) -> Foreign:
+    """The model of a dictionary of *weights* and one of *masks*. Raises DataError as `interpret` does."""
+    # the same parameter may be called NAME in one and NAME_mask in the other
+    mask_names = {name.removesuffix(_MASK): name for name in masks}
+
+    def mask_of(name: str) -> Tensor:
+        return _as_bool(mask_names[name], masks[mask_names[name]])
+
+    checked = Lazy(mask_names, mask_of)
     if not weights:
         return Foreign("masks by name", {}, checked)
-    return Foreign("weights with masks beside them", foreign(weights).weights, checked)
+    return Foreign("weights with masks beside them", interpret(weights).weights, checked)
 
 
-def _of_torch(tensors: Weights) -> Foreign | None:
+def _torch_pruning(tensors: Weights) -> Foreign | None:
     """``NAME_orig`` is the weight, and ``NAME_mask`` says where it is zero."""
     names = _stems(tensors, _ORIGINAL, _MASK)
     if not names:
         return None
 
-    masks = Lazy(names, lambda name: _flags(name + _MASK, tensors[name + _MASK]))
+    masks = Lazy(names, lambda name: _as_bool(name + _MASK, tensors[name + _MASK]))
 
     def masked(name: str) -> Tensor:
         return tensors[name + _ORIGINAL].masked_fill(~masks[name], 0)
 
-    taken = [name + end for name in names for end in (_ORIGINAL, _MASK)]
-    weights = _joined(names, masked, _without(tensors, taken))
+    others = _without(tensors, names, _ORIGINAL, _MASK)
+    weights = _merge(names, masked, others)
     return Foreign("state dict with weight_orig and weight_mask", weights, masks)
 
 
@@ -90,14 +102,13 @@ def _sparse_bitmask(tensors: Weights) -> Foreign | None:
         names[stem if stem.endswith(".weight") else f"{stem}.weight"] = stem
 
     def dense(name: str) -> Tensor:
-        return _decompressed(tensors, names[name])
+        return _decompress(tensors, names[name])
 
-    ends = (_COMPRESSED, _BITMASK, _SHAPE, _ROWS)
-    taken = [stem + end for stem in stems for end in ends]
-    return Foreign("sparse-bitmask", _joined(names, dense, _without(tensors, taken)))
+    others = _without(tensors, stems, _COMPRESSED, _BITMASK, _SHAPE, _ROWS)
+    return Foreign("sparse-bitmask", _merge(names, dense, others))
 
 
-def _of_open_lth(tensors: Weights) -> Foreign | None:
+def _open_lth(tensors: Weights) -> Foreign | None:
     """A model whose buffers ``mask_a___b`` are the masks of ``a.b``."""
     buffers = {}
     for buffer in tensors:
@@ -108,7 +119,7 @@ def _of_open_lth(tensors: Weights) -> Foreign | None:
         return None
 
     masks = Lazy(buffers, lambda name: tensors[buffers[name]] != 0)
-    weights = _without(tensors, buffers.values())
+    weights = _without(tensors, buffers.values(), "")
     return Foreign("open_lth model with masks", weights, masks)
 
 
@@ -117,13 +128,13 @@ def _masks_beside(tensors: Weights) -> Foreign | None:
     names = []
     for name in tensors:
         stem = name.removesuffix(_MASK)
-        if name != stem and (_belongs(stem, tensors) or _is_mask(tensors[name])):
+        if name != stem and (_has_weight(stem, tensors) or _is_mask(tensors[name])):
             names.append(stem)
     if not names:
         return None
 
-    masks = Lazy(names, lambda name: _flags(name + _MASK, tensors[name + _MASK]))
-    weights = _without(tensors, [name + _MASK for name in names])
+    masks = Lazy(names, lambda name: _as_bool(name + _MASK, tensors[name + _MASK]))
+    weights = _without(tensors, names, _MASK)
     kind = "weights with weight_mask" if len(weights) else "masks by name"
     return Foreign(kind, weights, masks)
 
@@ -142,14 +153,15 @@ def _stems(tensors: Weights, *ends: str) -> list[str]:
     return [stem for stem in stems if all(stem + end in tensors for end in ends)]
 
 
-def _without(tensors: Weights, taken: Iterable[str]) -> Lazy:
-    left_out = set(taken)
-    return Lazy(
-        [name for name in tensors if name not in left_out], lambda name: tensors[name]
-    )
+def _without(tensors: Weights, stems: Iterable[str], *ends: str) -> Lazy:
+    """*tensors* without those whose names are one of *stems* with one of *ends*."""
+    left_out = {stem + end for stem in stems for end in ends}
+    names = [name for name in tensors if name not in left_out]
+    return Lazy(names, lambda name: tensors[name])
 
 
-def _joined(names: Iterable[str], make: Callable[[str], Tensor], others: Lazy) -> Lazy:
+def _merge(names: Iterable[str], make: Callable[[str], Tensor], others: Lazy) -> Lazy:
+    """The tensors that *make* makes of *names*, and the *others*; each made when it is asked for."""
     own = dict.fromkeys(names)
 
     def tensor(name: str) -> Tensor:
@@ -158,18 +170,19 @@ def _joined(names: Iterable[str], make: Callable[[str], Tensor], others: Lazy) -
     return Lazy([*own, *others], tensor)
 
 
-def _belongs(stem: str, tensors: Weights) -> bool:
-    """Whether ``NAME_mask`` has a weight of its shape beside it, and so is meant for it, whatever it holds."""
+def _has_weight(stem: str, tensors: Weights) -> bool:
+    """Whether ``NAME_mask`` has a weight of its shape beside it, and so is a mask, whatever its values are."""
     return stem in tensors and tensors[stem].shape == tensors[stem + _MASK].shape
 
 
 def _is_mask(tensor: Tensor) -> bool:
+    """Whether *tensor* holds nothing but 0 and 1."""
     if tensor.ndim == 0 or tensor.is_complex():
         return False
     return bool(((tensor == 0) | (tensor == 1)).all())
 
 
-def _flags(name: str, mask: Tensor) -> Tensor:
+def _as_bool(name: str, mask: Tensor) -> Tensor:
     """*mask* as bool. Raises DataError where it holds anything but 0 and 1."""
     odd = mask[(mask != 0) & (mask != 1)]
     if odd.numel():
@@ -180,24 +193,23 @@ def _flags(name: str, mask: Tensor) -> Tensor:
     return mask != 0
 
 
-def _decompressed(tensors: Weights, stem: str) -> Tensor:
-    """A tensor from its non-zero values in order and, row by row, its bits: lowest first, rows filled up to bytes."""
-    shape = _shape(stem, tensors[stem + _SHAPE])
+def _decompress(tensors: Weights, stem: str) -> Tensor:
+    """The dense tensor of non-zero values in order and bits, lowest first, in rows that are filled up to bytes."""
+    shape = _read_shape(stem, tensors[stem + _SHAPE])
     packed = tensors[stem + _BITMASK]
     values = tensors[stem + _COMPRESSED].reshape(-1)
 
     rows = prod(shape[:-1])
-    sound = bool(shape) and min(shape) > 0 and packed.dtype == torch.uint8
+    is_sound = bool(shape) and min(shape) > 0 and packed.dtype == torch.uint8
     # rows end at a byte: ceil(width / 8) bytes each
-    if not sound or packed.numel() != rows * -(-shape[-1] // 8):
+    if not is_sound or packed.numel() != rows * -(-shape[-1] // 8):
         raise DataError(
             f"the bitmask of {stem!r} is {packed.dtype} with {packed.numel():,} bytes; "
             f"expected torch.uint8 that holds rows of shape {shape}"
         )
 
-    flags = np.unpackbits(
-        packed.reshape(rows, -1).numpy(), axis=1, count=shape[-1], bitorder="little"
-    )
+    by_row = packed.reshape(rows, -1).numpy()
+    flags = np.unpackbits(by_row, axis=1, count=shape[-1], bitorder="little")
     kept = torch.from_numpy(flags.view(np.bool_)).reshape(shape)
     if int(kept.sum()) != len(values):
         raise DataError(
@@ -206,9 +218,11 @@ def _decompressed(tensors: Weights, stem: str) -> Tensor:
     return scatter(values, kept)
 
 
-def _shape(stem: str, lengths: Tensor) -> list[int]:
+def _read_shape(stem: str, lengths: Tensor) -> list[int]:
+    """The shape that is stored as a tensor. Raises DataError where it holds no integers."""
     if lengths.is_floating_point() or lengths.is_complex():
         raise DataError(
             f"the shape of {stem!r} is {lengths.dtype}; expected whole numbers"
         )
+    # no tensor of a network has more dimensions; a damaged file may claim millions
     return [int(length) for length in lengths.reshape(-1)[:8]]

@@ -1,4 +1,4 @@
-"""Limits: how much memory a file may make its reader ask for."""
+"""Limits: bounds the memory that a file may make its reader ask for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FACTOR = 256  # bytes that each byte of a larger file may unfold into
 
 
 def limit_of(path: Path, limit: int | None = None) -> int:
-    """Bytes that the file at *path* may unfold into; *limit* itself where there is one."""
+    """Bytes that the file at *path* may unfold into: *limit*, or what follows from the file's size if it is None."""
     if limit is not None:
         return limit
     return max(ROOM, _FACTOR * path.stat().st_size)

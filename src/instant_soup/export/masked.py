@@ -1,4 +1,4 @@
-"""Masked: a bitmask file of everything that an export knows."""
+"""Masked: writes an export as a bitmask file, with its model's description and its provenance."""
 
 from __future__ import annotations
 

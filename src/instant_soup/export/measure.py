@@ -1,7 +1,7 @@
-"""Measure: what a sparse model gains on this machine, in bytes and in time; and where it gains nothing.
+"""Measure: measures what a sparse model gains on this machine, in bytes and in time, and says where it gains nothing.
 
-What is compared differs in its zeros and in nothing else: sparse layers of torch with dense ones of torch, and a sparse
-model in another runtime with a dense one in that runtime.
+Two models that are compared differ in their zeros and in nothing else: sparse layers of torch with dense ones of torch,
+and a sparse model in another runtime with a dense one in that runtime.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RUNTIMES: Mapping[str, Callable[[Portable, Path], None]] = {
     "onnx": onnx.convert,
     "openvino": openvino.convert,
 }
-"""What writes a model as it is, for the formats that have a runtime of their own."""
+"""The functions that write a model as it is, for the formats that have a runtime of their own."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured.
+    """The sizes and times of a sparse model.
 
     Attributes:
-        threads: that everything was computed with.
+        threads: how many torch and the other runtimes computed with.
         picked: layer by layer, at the numbers of tokens that the latencies were measured at.
     """
 
@@ -72,7 +72,7 @@ class Measured:
     latencies: tuple[Latency, ...]
 
     def sentences(self) -> Iterator[str]:
-        """What is to be said of the times in words: each gain, and plainly where there is none."""
+        """The times in words: a sentence for each gain, and for each comparison without one."""
         for latency in self.latencies:
             for name in latency.paces:
                 if reference_of(name) != name:
@@ -80,21 +80,26 @@ class Measured:
 
 
 def reference_of(contender: str) -> str:
-    """What a contender is compared with: what differs from it in its zeros alone."""
+    """The contender that differs from *contender* in its zeros alone; itself, if it is dense."""
     if contender == SPARSE:
         return DENSE
-    return contender if contender.startswith(DENSE) else f"{DENSE} {contender}"
+    if contender.startswith(DENSE):
+        return contender
+    return f"{DENSE} {contender}"
 
 
 def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measured:
-    """Measure the dense model of torch, the sparse one, and what runs *exported* if that is a runtime of its own.
+    """Measure the dense model of torch, the sparse one, and *exported* in its own runtime, if it has one.
 
-    The contenders take turns; those with many tokens fewer of them, and at least 8.
+    Args:
+        turns: how often each contender runs; fewer times, but at least 8, for inputs of many tokens.
     """
+    # no kernel is timed yet: the tokens to time them at are known below
     sparse = sparsify(deepcopy(source.model), source.ticket.mask, ())
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
 
-    lengths = [1]  # of an image
+    # an image has no length
+    lengths = [1]
     if source.shape is None:
         lengths = [min(length, source.longest) for length in TEXTS]
 
@@ -107,8 +112,9 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
     with _contenders(source, sparse, exported) as runs:
         latencies = []
         for (batch, length), count in tokens.items():
-            fewer = max(8, min(turns, turns * 512 // count))
-            latencies.append(_latency(source, runs, batch, length, fewer))
+            # about as much work for each; 8 turns are the fewest that an interval can be made of
+            repetitions = max(8, min(turns, turns * 512 // count))
+            latencies.append(_latency(source, runs, batch, length, repetitions))
 
     return Measured(
         threads=torch.get_num_threads(),
@@ -122,6 +128,7 @@ def measure(source: Portable, exported: Exported, *, turns: int = 30) -> Measure
 def _contenders(
     source: Portable, sparse: nn.Module, exported: Exported
 ) -> Iterator[dict[str, Runner]]:
+    """Yield the functions to be timed, by name; files that they run are there as long as the block takes."""
     runs: dict[str, Runner] = {DENSE: source.logits, SPARSE: runner_of(sparse)}
     name = exported.format
     if name not in _RUNTIMES:
@@ -138,28 +145,31 @@ def _contenders(
 
 @torch.no_grad()
 def without_zeros(source: Portable) -> Portable:
-    """The same model with numbers like the others where the ticket prunes: as costly as before it was pruned."""
-    twin = replace(source, model=deepcopy(source.model))
-    dice = torch.Generator().manual_seed(0)
+    """The same model with survivors' values where the ticket prunes: as costly as before it was pruned."""
+    dense = replace(source, model=deepcopy(source.model))
+    generator = torch.Generator().manual_seed(0)
     for name, mask in source.ticket.mask.items():
-        matrix = twin.tensors[name]
-        matrix[~mask] = _like(matrix[mask], int((~mask).sum()), dice)
-    return twin
+        matrix = dense.tensors[name]
+        # values of the usual size: very small numbers are slow on CPUs, and huge ones overflow
+        matrix[~mask] = _sample(matrix[mask], int((~mask).sum()), generator)
+    return dense
 
 
-def _like(survivors: Tensor, count: int, dice: torch.Generator) -> Tensor:
+def _sample(survivors: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """*count* of the *survivors*, drawn with replacement; ones where nothing survives."""
     if not len(survivors):
         return survivors.new_ones(count)
-    return survivors[torch.randint(len(survivors), (count,), generator=dice)]
+    return survivors[torch.randint(len(survivors), (count,), generator=generator)]
 
 
 @torch.inference_mode()
 def _latency(
     source: Portable, runs: Mapping[str, Runner], batch: int, length: int, turns: int
 ) -> Latency:
+    """Time one forward pass of every contender."""
     inputs = source.inputs(batch, length)
-    seconds = in_turns({name: partial(run, inputs) for name, run in runs.items()}, turns)
+    contenders = {name: partial(run, inputs) for name, run in runs.items()}
+    seconds = in_turns(contenders, turns)
 
     measured: dict[str, Pace] = {}
     for name in runs:
@@ -169,7 +179,8 @@ def _latency(
 
 @torch.inference_mode()
 def _tokens(source: Portable, sparse: nn.Module, length: int) -> int:
-    """How many tokens the layers see of one example at most: of an image, its patches."""
+    """The most tokens that a layer sees of one example; of an image, its patches."""
+    # counted and not computed: architectures cut images into patches in many ways
     seen: list[int] = [1]
     layers = [layer for layer in sparse.modules() if isinstance(layer, SparseLinear)]
 
@@ -184,6 +195,7 @@ def _tokens(source: Portable, sparse: nn.Module, length: int) -> int:
 
 
 def _sentence(latency: Latency, name: str) -> str:
+    """The sentence on the contender *name* at one batch size and length."""
     pace = latency.paces[name]
     reference = reference_of(name)
     where = f"at batch {latency.batch}"

@@ -1,4 +1,4 @@
-"""ONNX: by torch's own exporter, for any runtime that reads it."""
+"""ONNX: writes a model by torch's own exporter, for any runtime that reads ONNX."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ _LARGE = 1 << 30
 def write(portable: Portable, out: Path) -> dict[str, Any]:
     """Write an ONNX model with zeros in its initialisers, for any batch size and length.
 
-    Above 1 GiB the weights go into a file beside it. Raises ExportError when torch cannot export the model, when a
-    matrix of the ticket is not found again in the file, or when an extra is missing.
+    Above 1 GiB the weights go into a file beside it.
+
+    Raises:
+        ExportError: torch cannot export the model, or a matrix of the ticket is not found again in the file.
+        MissingExtra: a package is not installed.
     """
     convert(portable, out)
     if len(matrices(out, portable)) < len(portable.ticket.mask):
-        # what the exporter worked out beforehand swallowed a matrix
+        # the exporter folded a matrix into another constant
         convert(portable, out, fold=False)
     return {"sparsity": _sparsity(portable, out)}
 
@@ -36,17 +39,20 @@ def convert(portable: Portable, out: Path, *, fold: bool = True) -> None:
     """Write the model as it is, whatever its zeros.
 
     Args:
-        fold: whether what is always the same is worked out beforehand, and stored in place of what it is made of.
+        fold: whether constants are computed beforehand, and stored in place of the tensors that they are made of.
 
-    Raises ExportError when torch cannot export the model, or an extra is missing.
+    Raises:
+        ExportError: torch cannot export the model.
+        MissingExtra: a package is not installed.
     """
     for module in ("onnxscript", "onnx", "onnxruntime"):
         extra(module, "onnx", "format 'onnx'")
 
+    # two texts: torch takes a dimension of 1 for a constant
     inputs = portable.inputs(2, min(8, portable.longest))
     axes = {}
-    for name, part in inputs.items():
-        axes[name] = {0: "batch", 1: "sequence"} if part.ndim == 2 else {0: "batch"}
+    for name, tensor in inputs.items():
+        axes[name] = {0: "batch", 1: "sequence"} if tensor.ndim == 2 else {0: "batch"}
 
     def trace() -> Any:
         return torch.onnx.export(
@@ -61,23 +67,28 @@ def convert(portable: Portable, out: Path, *, fold: bool = True) -> None:
         )
 
     program = traced(portable.model, trace, "ONNX")
-    del program.model.graph.outputs[1:]  # what encoder-decoders give beside the logits
-    large = sum(tensor.nbytes for tensor in portable.tensors.values()) > _LARGE
-    program.save(out, external_data=large)
+    # encoder-decoders give more than the logits
+    del program.model.graph.outputs[1:]
+    size = sum(tensor.nbytes for tensor in portable.tensors.values())
+    program.save(out, external_data=size > _LARGE)
 
 
 def runner(out: Path) -> Runner:
-    """Run the model in *out* with ONNX Runtime, on as many threads as torch computes with."""
+    """The function that runs the model in *out* with ONNX Runtime, on as many threads as torch computes with."""
     runtime = extra("onnxruntime", "onnx", "format 'onnx'")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # errors; its warnings are coloured and meant for those who maintain it
+    # errors alone: its warnings are meant for those who maintain it
     options.log_severity_level = 3
     session = runtime.InferenceSession(out, options, providers=["CPUExecutionProvider"])
-    wanted = {part.name for part in session.get_inputs()}
+    # the exporter drops inputs that change nothing, and the runtime refuses them
+    names = {node.name for node in session.get_inputs()}
 
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
-        arrays = {name: part.numpy() for name, part in inputs.items() if name in wanted}
+        arrays = {}
+        for name, tensor in inputs.items():
+            if name in names:
+                arrays[name] = tensor.numpy()
         return torch.from_numpy(session.run(["logits"], arrays)[0])
 
     return run
@@ -103,21 +114,25 @@ def _sparsity(portable: Portable, out: Path) -> float:
 
 
 def matrices(out: Path, portable: Portable) -> dict[str, Tensor]:
-    """The parameters in scope as the file has them, by their names in the model; some are transposed there.
-
-    The exporter drops names of what it transposes, so they are found by what is in them.
-    """
+    """The parameters in scope as the file has them, in the shape of the model, by their names in the model."""
     onnx = extra("onnx", "onnx", "format 'onnx'")
     stored: dict[tuple[int, ...], list[Tensor]] = {}
-    for part in onnx.load(out).graph.initializer:
-        array = onnx.numpy_helper.to_array(part)
-        stored.setdefault(tuple(part.dims), []).append(torch.from_numpy(array.copy()))
+    for initializer in onnx.load(out).graph.initializer:
+        array = onnx.numpy_helper.to_array(initializer)
+        # a copy, because the array cannot be written to
+        tensor = torch.from_numpy(array.copy())
+        stored.setdefault(tuple(initializer.dims), []).append(tensor)
 
-    matrices_of: dict[str, Tensor] = {}
+    # by their values: the exporter drops the names of tensors that it transposes
+    by_name: dict[str, Tensor] = {}
     for name, shape in portable.ticket.mask.scope.shapes.items():
-        turned = [part.t() for part in stored.get(shape[::-1], ()) if part.ndim == 2]
-        for candidate in [*stored.get(shape, ()), *turned]:
+        candidates = list(stored.get(shape, ()))
+        for tensor in stored.get(shape[::-1], ()):
+            if tensor.ndim == 2:
+                candidates.append(tensor.t())
+
+        for candidate in candidates:
             if torch.equal(candidate, portable.tensors[name]):
-                matrices_of[name] = candidate
+                by_name[name] = candidate
                 break
-    return matrices_of
+    return by_name

@@ -1,4 +1,4 @@
-"""OpenVINO: by its own converter, for Intel's runtime."""
+"""OpenVINO: writes a model by OpenVINO's own converter, for Intel's runtime."""
 
 from __future__ import annotations
 
@@ -18,42 +18,52 @@ from .tracing import traced
 def write(portable: Portable, out: Path) -> dict[str, Any]:
     """Write *out*, which ends in .xml, and the weights beside it, in .bin, as float32. Zeros stay zeros.
 
-    Raises ExportError when OpenVINO cannot convert the model, or the extra is missing.
+    Raises:
+        ExportError: OpenVINO cannot convert the model.
+        MissingExtra: OpenVINO is not installed.
     """
     convert(portable, out)
     return {}
 
 
 def convert(portable: Portable, out: Path) -> None:
-    """What `write` does."""
+    """Write the model as it is, whatever its zeros; as `write`."""
     openvino = extra("openvino", "openvino", "format 'openvino'")
+    # two texts: torch takes a dimension of 1 for a constant
     inputs = portable.inputs(2, min(8, portable.longest))
     auto = torch.export.Dim.AUTO
     axes = {}
-    for name, part in inputs.items():
-        axes[name] = {0: auto, 1: auto} if part.ndim == 2 else {0: auto}
+    for name, tensor in inputs.items():
+        axes[name] = {0: auto, 1: auto} if tensor.ndim == 2 else {0: auto}
 
     def trace() -> Any:
         program = torch.export.export(portable.model, (), inputs, dynamic_shapes=axes)
         return openvino.convert_model(program)
 
-    # float16 is its default, and what is written has to do what the model does
     model = traced(portable.model, trace, "OpenVINO")
+    # float16 is the default, and its outputs would differ from the model's
     openvino.save_model(model, out, compress_to_fp16=False)
 
 
 def runner(out: Path) -> Runner:
-    """Run the model in *out* on the CPU in float32, on as many threads as torch computes with."""
+    """The function that runs the model in *out* on the CPU in float32, on as many threads as torch computes with."""
     openvino = extra("openvino", "openvino", "format 'openvino'")
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "f32",
     }
     compiled = openvino.Core().compile_model(out, "CPU", settings)
-    wanted = {name for part in compiled.inputs for name in part.get_names()}
+    names: set[str] = set()
+    for node in compiled.inputs:
+        names |= node.get_names()
 
     def run(inputs: Mapping[str, Tensor]) -> Tensor:
-        arrays = {name: part.numpy() for name, part in inputs.items() if name in wanted}
+        arrays = {}
+        for name, tensor in inputs.items():
+            # the converter drops inputs that change nothing, and the runtime refuses them
+            if name in names:
+                arrays[name] = tensor.numpy()
+        # a copy, because the runtime uses its memory again
         return torch.from_numpy(compiled(arrays)[0].copy())
 
     return run

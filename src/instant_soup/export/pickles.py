@@ -1,4 +1,4 @@
-"""Pickles: the tensors in a file of torch, read by its loader that knows nothing but tensors, and looked at one by one.
+"""Pickles: reads the tensors in a file of torch, by torch's loader that knows nothing but tensors, and checks each.
 
 Weights and masks may lie in dictionaries within dictionaries, under the names that training scripts give them.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,57 +19,50 @@ from .limits import check_room, limit_of
 WEIGHTS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 MASKS = ("mask", "masks", "mask_dict")
 _DEPTH = 8  # dictionaries within one another
-_ERRORS = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    UnpicklingError,
-)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def read(
     path: Path, limit: int | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights and the masks in the pickle at *path*, by name. Nothing in it is run.
+    """The weights and the masks in the pickle at *path*, by name. No code in it is run.
 
     Args:
         limit: bytes that its tensors may unfold into; by default 1 GiB or 256 times the file, whichever is more.
 
     Raises:
-        DataError: it holds what is no tensor, no tensors by name, or tensors that cannot be taken as they are.
+        DataError: it holds other objects than tensors, no tensors by name, or tensors that are not plain numbers.
     """
-    content = _loaded(path)
-    weights, masks = _told_apart(content)
+    content = _load(path)
+    weights, masks = _separate(content)
     if not weights and not masks:
         raise DataError(
             f"{path} holds no tensors by name; expected a state dict or masks"
         )
 
     try:
-        return _plain(weights, masks, limit_of(path, limit))
+        return _make_plain(weights, masks, limit_of(path, limit))
     except DataError as reason:
         raise DataError(f"{path} cannot be taken as it is: {reason}") from reason
 
 
-def _loaded(path: Path) -> Any:
+def _load(path: Path) -> Any:
+    """The content of the pickle at *path*. Raises DataError where it cannot be read as tensors alone."""
     try:
-        # torch goes by the name of a path, so it is given the open file
+        # the open file, because torch reads some suffixes of a path in another way; and the check of sparse tensors,
+        # because indices out of range would read beyond their memory
         with path.open("rb") as file, torch.sparse.check_sparse_tensor_invariants(True):  # type: ignore[no-untyped-call]
             return torch.load(file, map_location="cpu", weights_only=True)
-    except _ERRORS as reason:
+    except Exception as reason:
+        # of bytes that are no sound pickle, its machine raises whatever its stack gives
         raise DataError(
-            f"{path} could not be read as tensors alone ({_why(reason)}); save its state dict as safetensors"
+            f"{path} could not be read as tensors alone ({_reason_line(reason)}); save its state dict as safetensors"
         ) from reason
 
 
-def _why(reason: Exception) -> str:
-    """What torch objects to, without its advice to allow it."""
+def _reason_line(reason: Exception) -> str:
+    """The object that torch refuses, without its advice to allow it; or the first line of another error."""
     kind = re.search(r"GLOBAL ([\w.]+)", str(reason))
     if kind:
         return f"it holds a {kind[1]}"
@@ -78,8 +70,8 @@ def _why(reason: Exception) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", lines[0])
 
 
-def _told_apart(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights and masks, from the outermost dictionary that has any of them inwards."""
+def _separate(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of the innermost dictionary, and the masks of the outermost one that has any."""
     masks: dict[str, Tensor] = {}
     seen: set[int] = set()
     while _is_dictionary(content) and id(content) not in seen and len(seen) < _DEPTH:
@@ -89,7 +81,7 @@ def _told_apart(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             if not masks and _is_dictionary(content.get(key)):
                 masks = _tensors(content[key])
 
-        inner = _next_inwards(content, seen)
+        inner = _inner_weights(content, seen)
         if inner is None:
             return _tensors(content), masks
         content = inner
@@ -97,8 +89,8 @@ def _told_apart(content: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return {}, masks
 
 
-def _next_inwards(content: Mapping[str, Any], seen: set[int]) -> Any:
-    """The dictionary of weights within *content* that was not looked at yet: one may hold itself. None without any."""
+def _inner_weights(content: Mapping[str, Any], seen: set[int]) -> Any:
+    """The dictionary of weights in *content*; None without one that was not *seen* before: one may hold itself."""
     for key in WEIGHTS:
         inner = content.get(key)
         if _is_dictionary(inner) and id(inner) not in seen:
@@ -114,23 +106,24 @@ def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _plain(
+def _make_plain(
     weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], limit: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The same as plain, dense tensors. Raises DataError where one cannot become that, or all of them are too large."""
+    """Weights and masks as plain, dense tensors. Raises DataError where one cannot be, or all are too large."""
     size = 0
     for name, tensor in [*weights.items(), *masks.items()]:
         _check(name, tensor)
+        # as large as it is when dense: a sparse or expanded tensor takes next to nothing in the file
         size += tensor.numel() * tensor.element_size()
     check_room(size, limit)
 
-    return (
-        {name: _dense(tensor) for name, tensor in weights.items()},
-        {name: _dense(tensor) for name, tensor in masks.items()},
-    )
+    dense_weights = {name: _make_dense(tensor) for name, tensor in weights.items()}
+    dense_masks = {name: _make_dense(tensor) for name, tensor in masks.items()}
+    return dense_weights, dense_masks
 
 
 def _check(name: str, tensor: Tensor) -> None:
+    """Raise DataError unless *tensor* holds plain numbers."""
     if tensor.is_quantized:
         raise DataError(
             f"{name!r} is quantised ({tensor.dtype}); give the model before it was quantised"
@@ -144,12 +137,14 @@ def _check(name: str, tensor: Tensor) -> None:
     if tensor.is_nested:
         raise DataError(f"{name!r} is a nested tensor; expected one of a single shape")
 
-    if tensor.dtype not in _FLOATS + _WHOLE:
+    if tensor.dtype not in _FLOATS + _INTEGERS:
         raise DataError(
             f"{name!r} is {tensor.dtype}; expected {', '.join(map(str, _FLOATS))}, or whole numbers"
         )
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    dense = tensor.detach()
-    return dense.to_dense() if dense.layout is not torch.strided else dense
+def _make_dense(tensor: Tensor) -> Tensor:
+    detached = tensor.detach()
+    if detached.layout is torch.strided:
+        return detached
+    return detached.to_dense()

@@ -18,22 +18,22 @@ from ..core.ticket import Ticket
 from ..core.weights import Weights
 from ..store.record import Record
 
-_CHARACTERS = 128  # of models that read characters and have no table of tokens
+_CHARACTERS = 128  # ids for models that read characters and have no table of tokens
 
 
 @dataclass(frozen=True)
 class Portable:
-    """What is exported.
+    """A model that is ready to be exported.
 
     Attributes:
         model: on the CPU, in evaluation mode and float32, zero where the ticket prunes. It takes `inputs` by name and
             gives an output with ``logits``.
-        ticket: what it is made of.
+        ticket: the ticket that is in the model.
         processor: the tokenizer or image processor that makes its inputs; None where that is not transformers' own.
         shape: of one image, (channels, height, width); None for text.
         trained: whether the weights are fine-tuned.
         record: of the run that fine-tuned them, if it is known.
-        classes: in words, in the order of their numbers; none where they are not known.
+        classes: their names, in the order of their numbers; empty where they are not known.
         positions: how many tokens the model can read at most; None without a limit, and for images.
     """
 
@@ -48,12 +48,13 @@ class Portable:
 
     @property
     def config(self) -> Any:
-        """Of transformers' models."""
+        """The configuration, which models of transformers have."""
         return self.model.config
 
     @cached_property
     def tensors(self) -> Weights:
         """The parameters and the buffers that belong to a checkpoint, each tensor once, and a zero-shot head."""
+        # head and scale are in no state dict, so that nothing trains or averages them, but an export needs them
         stored = {*self.model.state_dict(), "head", "scale"}
         tensors: dict[str, Tensor] = {}
         seen: set[int] = set()
@@ -65,14 +66,15 @@ class Portable:
 
     @property
     def longest(self) -> int:
-        """How many tokens a text may have; 1 for images."""
+        """The most tokens that a text may have; 1 for images."""
         if self.shape is not None:
             return 1
         if not isinstance(self.processor, PreTrainedTokenizerBase):
             return 1
 
+        # very large where a tokenizer states no limit
         most = int(self.processor.model_max_length)
-        # some count positions from the padding on
+        # RoBERTa and its kind count positions from the pad id on
         return min(self.positions or most, most) - 2
 
     def inputs(self, batch: int, length: int = 1, seed: int = 0) -> dict[str, Tensor]:
@@ -81,41 +83,43 @@ class Portable:
         ``pixel_values`` float32 [batch, channels, height, width]; or ``input_ids``, ``attention_mask`` and, where the
         model wants them, ``token_type_ids``, int64 [batch, length]. The last of several texts is half as long.
         """
-        dice = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         if self.shape is not None:
-            return {"pixel_values": torch.randn((batch, *self.shape), generator=dice)}
+            pixels = torch.randn((batch, *self.shape), generator=generator)
+            return {"pixel_values": pixels}
 
         config = self.config.get_text_config()
-        padding = getattr(config, "pad_token_id", None) or 0
+        pad = getattr(config, "pad_token_id", None) or 0
         vocabulary = getattr(config, "vocab_size", None) or _CHARACTERS
-        words = torch.randint(vocabulary - 1, (batch, length), generator=dice)
-        words += (words >= padding).long()  # no word is padding
+        ids = torch.randint(vocabulary - 1, (batch, length), generator=generator)
+        # the pad id is left out, because classifiers find the last token of a text by it
+        ids += (ids >= pad).long()
 
-        shown = torch.ones_like(words)
+        attended = torch.ones_like(ids)
         if batch > 1:
-            shown[-1, (length + 1) // 2 :] = 0
+            attended[-1, (length + 1) // 2 :] = 0
         if getattr(self.config, "is_encoder_decoder", False):
-            words = _ended(words, shown, config.eos_token_id, padding)
-        words = words.masked_fill(shown == 0, padding)
+            ids = _end_texts(ids, attended, config.eos_token_id, pad)
+        ids = ids.masked_fill(attended == 0, pad)
 
         tensors = {
-            "input_ids": words,
-            "attention_mask": shown,
-            "token_type_ids": torch.zeros_like(words),
+            "input_ids": ids,
+            "attention_mask": attended,
+            "token_type_ids": torch.zeros_like(ids),
         }
         return {key: tensors[key] for key in self.takes}
 
     @cached_property
     def takes(self) -> tuple[str, ...]:
-        """The names of its inputs."""
+        """The names of the model's inputs."""
         if self.shape is not None or self.processor is None:
             return ("pixel_values",)
 
-        # processors give what some models of their kind do not take
+        # a tokenizer may make token types that not every model of its kind takes
         offered = self.processor.model_input_names
-        taken = signature(self.model.forward).parameters
-        keys = ("input_ids", "attention_mask", "token_type_ids")
-        return tuple(key for key in keys if key in offered and key in taken)
+        accepted = signature(self.model.forward).parameters
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        return tuple(name for name in names if name in offered and name in accepted)
 
     @torch.inference_mode()
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -124,9 +128,10 @@ class Portable:
         return outputs
 
 
-def _ended(words: Tensor, shown: Tensor, end: int, padding: int) -> Tensor:
-    """The same texts, each with one end of text, as its last word: that is where encoder-decoders read their answer."""
-    other = next(number for number in range(3) if number not in (end, padding))
-    words = words.masked_fill(words == end, other)
-    last = shown.sum(1, keepdim=True) - 1
-    return words.scatter(1, last, end)
+def _end_texts(ids: Tensor, attended: Tensor, end: int, pad: int) -> Tensor:
+    """The same texts, each with *end* as its last token and nowhere else."""
+    # encoder-decoders read their answer at the end of text, and refuse texts with several of them
+    other = next(number for number in range(3) if number not in (end, pad))
+    ids = ids.masked_fill(ids == end, other)
+    last = attended.sum(1, keepdim=True) - 1
+    return ids.scatter(1, last, end)

@@ -1,4 +1,4 @@
-"""Sizes: what a sparse model takes to store, beside what no format can go under."""
+"""Sizes: the bytes that a sparse model takes in each format, beside the fewest that any format could take."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .formats import FORMATS
 from .portable import Portable
 
 COMPACT = ("bitmask", "csr")
-_CHUNK = 1 << 24
+_CHUNK = 1 << 24  # bytes that are compressed at a time
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes.
+    """The sizes of one model, in bytes.
 
     Attributes:
         dense: of all tensors, zeros included.
@@ -36,7 +36,11 @@ class Sizes:
 
 
 def sizes(source: Portable, others: dict[str, int]) -> Sizes:
-    """The sizes of *source*: its compact formats are written to a temporary folder, *others* are known."""
+    """The sizes of *source*, whose compact formats are written to a temporary folder.
+
+    Args:
+        others: sizes by format that are known already.
+    """
     formats = dict(others)
     with TemporaryDirectory() as folder:
         for name in COMPACT:
@@ -46,17 +50,18 @@ def sizes(source: Portable, others: dict[str, int]) -> Sizes:
                 formats[name] = path.stat().st_size
 
     dense = sum(tensor.nbytes for tensor in source.tensors.values())
-    return Sizes(dense, _zipped(source), formats, math.ceil(bound(source)))
+    return Sizes(dense, _zipped_size(source), formats, math.ceil(bound(source)))
 
 
 def bound(source: Portable) -> float:
-    """Bytes under which no format can go that knows nothing of the values: see `Sizes`."""
+    """The fewest bytes of any format that does not compress values: see `Sizes`."""
     mask = source.ticket.mask
     total = 0.0
     for name, tensor in source.tensors.items():
         if name in mask:
             kept = mask.kept_by_name[name]
-            total += tensor.numel() * _entropy(kept / tensor.numel()) / 8
+            share = kept / tensor.numel()
+            total += tensor.numel() * _entropy(share) / 8
             total += kept * tensor.element_size()
         else:
             total += tensor.nbytes
@@ -64,18 +69,20 @@ def bound(source: Portable) -> float:
 
 
 def _entropy(share: float) -> float:
-    """Bits of one flag that is set in *share* of the cases."""
+    """The entropy in bits of a flag that is set in *share* of the cases (Shannon, 1948)."""
+    # 0 log 0 is 0
     return -sum(p * math.log2(p) for p in (share, 1 - share) if p)
 
 
-def _zipped(source: Portable) -> int:
-    return sum(len(part) for part in _deflated(source))
+def _zipped_size(source: Portable) -> int:
+    return sum(len(chunk) for chunk in _deflate(source))
 
 
-def _deflated(source: Portable) -> Iterable[bytes]:
-    squeeze = zlib.compressobj()
+def _deflate(source: Portable) -> Iterable[bytes]:
+    """All tensors through deflate, chunk by chunk, so that no second copy of the model is in memory."""
+    deflate = zlib.compressobj()
     for tensor in source.tensors.values():
         content = tensor.contiguous().reshape(-1).view(uint8).numpy()
         for start in range(0, len(content), _CHUNK):
-            yield squeeze.compress(content[start : start + _CHUNK].data)
-    yield squeeze.flush()
+            yield deflate.compress(content[start : start + _CHUNK].data)
+    yield deflate.flush()

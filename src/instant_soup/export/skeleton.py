@@ -1,4 +1,4 @@
-"""Skeleton: what a file has to say of a model so that it can be built again without its base."""
+"""Skeleton: describes a model in a file, so that it can be built again without its base."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from .portable import Portable
 _KINDS = ("text", "images", "language", "zero-shot")
 _LANGUAGE = ("ForCausalLM", "LMHeadModel")
 # the folder that it was read from, and code that lies there
-_LOCAL = ("_name_or_path", "auto_map")
-_COUNTED = ("layer", "depth", "block", "expert", "stage")
-"""Words in the names of fields that say how many modules there are."""
+_OF_THIS_MACHINE = ("_name_or_path", "auto_map")
+_COUNTS = ("layer", "depth", "block", "expert", "stage")
+"""Words in the names of configuration fields that say how many modules there are."""
 _MOST_CLASSES = 1_000_000
 _MOST_PARAMETERS = 100_000  # tensors; large mixtures of experts have some 50,000
 
 
 def describe(portable: Portable) -> dict[str, Any]:
-    """Plain data of which `build` makes a model; without a ``kind`` where transformers does not know the model."""
+    """Plain data of which `build` makes the model; empty where transformers does not know the model."""
     model = portable.model
     if isinstance(model, Classifier):
         if not isinstance(model.visual, Tower):
             return {}
         return {
             "kind": "zero-shot",
-            "config": _plain(tower_config(model.visual)),
+            "config": _config_facts(tower_config(model.visual)),
             "classes": len(model.head),
         }
 
     if isinstance(model, PreTrainedModel):
         return {
             "kind": _kind(portable),
-            "config": _plain(portable.config),
+            "config": _config_facts(portable.config),
             "classes": portable.config.num_labels,
         }
 
@@ -60,20 +60,22 @@ def describe(portable: Portable) -> dict[str, Any]:
 
 
 def _kind(portable: Portable) -> str:
+    """Which of `_KINDS` a model of transformers is."""
     if portable.shape is not None:
         return "images"
     return "language" if type(portable.model).__name__.endswith(_LANGUAGE) else "text"
 
 
 def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
-    """The model that *facts* describe, in evaluation mode, its weights of no account.
+    """The model that *facts* describe, in evaluation mode, at random weights.
 
     It is first built without memory for its weights, so that a file that asks for a huge model is refused at once.
 
     Args:
         limit: bytes that its weights may take.
 
-    Raises ExportError where the facts describe no model, or one that is larger than *limit*.
+    Raises:
+        ExportError: the facts describe no model, or one that is larger than *limit*.
     """
     if "kind" not in facts:
         raise ExportError(
@@ -87,13 +89,13 @@ def build(facts: Mapping[str, Any], *, limit: int = ROOM) -> nn.Module:
     try:
         config = _config(facts)
         with quiet(), torch.random.fork_rng():
-            with torch.device("meta"), _no_more_than(limit):
-                _built(facts["kind"], config, facts["classes"])
-            return _built(facts["kind"], config, facts["classes"]).eval()
+            with torch.device("meta"), _bounded(limit):
+                _make_model(facts["kind"], config, facts["classes"])
+            return _make_model(facts["kind"], config, facts["classes"]).eval()
     except ExportError:
         raise
+    # configurations and models of transformers raise many kinds at values that they do not expect
     except Exception as reason:
-        # whatever configurations and models of transformers raise
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
         raise ExportError(
             f"the file describes no model that transformers can build ({lines[0]})"
@@ -108,13 +110,18 @@ def _config(facts: Mapping[str, Any]) -> Any:
             f"the file says that its model has {classes!r} classes; expected 1 to {_MOST_CLASSES:,}"
         )
 
-    fields = {key: value for key, value in facts["config"].items() if key not in _LOCAL}
+    fields = {
+        key: value
+        for key, value in facts["config"].items()
+        if key not in _OF_THIS_MACHINE
+    }
     for key, value in fields.items():
         # layers are made one by one, so a huge number of them takes long even without memory for weights
-        counts = any(word in key for word in _COUNTED)
+        counts = any(word in key for word in _COUNTS)
         most = _MOST_PARAMETERS if counts else 1 << 40
         numbers = value if isinstance(value, list) else [value]
         for number in numbers:
+            # not isinstance: True is an int, too
             if type(number) is int and number > most:
                 raise ExportError(
                     f"the file says that {key} of its model is {number:,}; expected at most {most:,}"
@@ -122,32 +129,33 @@ def _config(facts: Mapping[str, Any]) -> Any:
     return AutoConfig.for_model(**fields)
 
 
-def _built(kind: str, config: Any, classes: int) -> nn.Module:
+def _make_model(kind: str, config: Any, classes: int) -> nn.Module:
+    """A model of *config* with a head for so many *classes*."""
     if kind == "zero-shot":
         vision = CLIPVisionModelWithProjection(config)
         tower = Tower(vision.vision_model, vision.visual_projection)
         head = torch.zeros(classes, config.projection_dim)
         return Classifier(tower, head, torch.ones(()))
 
-    config.num_labels = classes
-    auto: Any = {
+    loaders: dict[str, Any] = {
         "text": AutoModelForSequenceClassification,
         "images": AutoModelForImageClassification,
         "language": AutoModelForCausalLM,
-    }[kind]
-    model: nn.Module = auto.from_config(
+    }
+    config.num_labels = classes
+    model: nn.Module = loaders[kind].from_config(
         config, dtype=torch.float32, trust_remote_code=False
     )
     return model
 
 
 @contextmanager
-def _no_more_than(limit: int) -> Iterator[None]:
-    """Raise ExportError as soon as the parameters of what is built take more than *limit* bytes, or are too many."""
+def _bounded(limit: int) -> Iterator[None]:
+    """Raise ExportError in the block once parameters that are made take more than *limit* bytes, or are too many."""
     size = 0
     count = 0
 
-    def registered(_: nn.Module, name: str, parameter: Tensor | None) -> None:
+    def count_parameter(_: nn.Module, name: str, parameter: Tensor | None) -> None:
         nonlocal size, count
         if parameter is None:
             return
@@ -166,7 +174,7 @@ def _no_more_than(limit: int) -> Iterator[None]:
                 f"the file describes a model of more than {_MOST_PARAMETERS:,} parameters, such as {name}"
             )
 
-    handle = register_module_parameter_registration_hook(registered)
+    handle = register_module_parameter_registration_hook(count_parameter)
     try:
         yield
     finally:
@@ -175,12 +183,13 @@ def _no_more_than(limit: int) -> Iterator[None]:
 
 def tower_config(tower: Tower) -> Any:
     """The configuration of a CLIP's vision tower, with the width that its projection really has."""
+    # a vision configuration on its own states a default width, whatever the whole CLIP's is
     config: Any = deepcopy(tower.vision_model.config)
     config.projection_dim = tower.visual_projection.out_features
     return config
 
 
-def _plain(config: Any) -> dict[str, Any]:
-    """A configuration as data, without what is of this machine alone."""
+def _config_facts(config: Any) -> dict[str, Any]:
+    """A configuration as plain data, without fields that hold on this machine alone."""
     fields: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return {key: value for key, value in fields.items() if key not in _LOCAL}
+    return {key: value for key, value in fields.items() if key not in _OF_THIS_MACHINE}

@@ -1,4 +1,4 @@
-"""Source: from a ticket and the name of its model, or a recipe, to the model that is exported."""
+"""Source: loads the model that is exported, from a ticket and the name of its model or a recipe."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ _EXPECTED = f"give a folder with config.json and model.safetensors, a hub id tha
 def portable(
     ticket: Ticket, model: str | Recipe, weights: Path | None = None
 ) -> Portable:
-    """The *model* of *ticket* with the ticket in it, ready to be exported.
+    """Load the *model* of *ticket* and apply the ticket, so that the model can be exported.
 
     Args:
         model: the name of a classifier of text or images, whose number of classes is that of the ticket's head; or a
-            recipe, which says everything, and which a CLIP needs for its zero-shot head.
+            recipe, which a CLIP needs for its zero-shot head.
         weights: fine-tuned weights; by default those that the ticket starts from.
 
     Raises:
         TicketError: the ticket belongs to another model, or the weights to another ticket.
         DataError: there is no such model.
-        ExportError: the model is none that can be exported.
+        ExportError: the model is of a kind that cannot be exported.
     """
     if isinstance(model, str):
         source = _from_name(ticket, model)
@@ -66,6 +66,8 @@ def portable(
 
 
 def _from_name(ticket: Ticket, name: str) -> Portable:
+    """The model called *name* with *ticket* in it. Raises ExportError for kinds that cannot be exported by name."""
+    # names of open_clip are no places that transformers could read
     config = None if name.startswith(clip.OPEN_CLIP) else _config(name)
     if config is None or config.model_type == "clip":
         raise ExportError(
@@ -74,19 +76,20 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
 
     if decoder.is_language_model(config):
         return _language(ticket, name)
+
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        labels = _classes(AutoModelForSequenceClassification, config, ticket)
-        words = text.load(name, labels=labels, seed=0)
-        source = _applied(ticket, words.model, words.tokenizer, None, words.fresh)
-        classes = _own_names(words.model.config)
-        return replace(source, positions=words.positions, classes=classes)
+        labels = _class_count(AutoModelForSequenceClassification, config, ticket)
+        texts = text.load(name, labels=labels, seed=0)
+        source = _put_in(ticket, texts.model, texts.tokenizer, None, texts.fresh)
+        classes = _names_in_config(texts.model.config)
+        return replace(source, positions=texts.positions, classes=classes)
 
     if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        count = _classes(AutoModelForImageClassification, config, ticket)
+        count = _class_count(AutoModelForImageClassification, config, ticket)
         images = vision.load(name, classes=count, seed=0)
-        shape = _seen(images.processor)
-        source = _applied(ticket, images.model, images.processor, shape, images.fresh)
-        return replace(source, classes=_own_names(images.model.config))
+        shape = _image_shape(images.processor)
+        source = _put_in(ticket, images.model, images.processor, shape, images.fresh)
+        return replace(source, classes=_names_in_config(images.model.config))
 
     raise ExportError(
         f"model {name!r} is a {config.model_type}; expected a classifier of text or images, or a decoder"
@@ -94,22 +97,25 @@ def _from_name(ticket: Ticket, name: str) -> Portable:
 
 
 def _from_recipe(ticket: Ticket, recipe: Recipe) -> Portable:
+    """The model of *recipe* with *ticket* in it."""
     name = recipe.task.model
     if recipe.task.language:
         return _language(ticket, name)
 
-    if not (recipe.task.images and clip.is_clip(name)):
-        return _called(_from_name(ticket, name), _class_names(recipe))
+    is_clip = recipe.task.images and clip.is_clip(name)
+    if not is_clip:
+        return _with_class_names(_from_name(ticket, name), _class_names(recipe))
 
+    # the head is made from the words of the classes, which are in the data
     course = build(recipe).course
     processor = None if name.startswith(clip.OPEN_CLIP) else vision.processor(name)
     shape = tuple(course.train.batch([0])["pixel_values"].shape[1:])
-    source = _applied(ticket, course.model, processor, shape, ())
+    source = _put_in(ticket, course.model, processor, shape, ())
     return replace(source, classes=recipe.task.classes or course.classes)
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:
-    """What the classes of the task are called, in the order of their numbers; nothing where that is not known."""
+    """The names of the task's classes, in the order of their numbers; empty where they are not known."""
     spec = TASKS.get(recipe.task.name)
     if isinstance(spec, TextSpec):
         return spec.labels
@@ -118,40 +124,48 @@ def _class_names(recipe: Recipe) -> tuple[str, ...]:
 
     try:
         return build(recipe).course.classes
+    # the data is elsewhere, and the model can be exported without it
     except SoupError:
-        return ()  # the data is elsewhere, and the model can be exported without it
+        return ()
 
 
-def _called(source: Portable, names: tuple[str, ...]) -> Portable:
-    """*source* with *names* for its classes, in its configuration too, if it has as many."""
-    if not len(names) == source.config.num_labels > 1:
+def _with_class_names(source: Portable, names: tuple[str, ...]) -> Portable:
+    """*source* with *names* for its classes, in its configuration, too; unchanged where it has more or fewer."""
+    count = source.config.num_labels
+    # a single class is a score to regress, which has no name
+    if len(names) != count or count < 2:
         return source
+
     source.config.id2label = dict(enumerate(names))
     source.config.label2id = {label: number for number, label in enumerate(names)}
     return replace(source, classes=names)
 
 
-def _own_names(config: Any) -> tuple[str, ...]:
-    """What the model's own configuration calls its classes; nothing where it merely numbers them."""
-    names = tuple(
-        str(config.id2label.get(number, "")) for number in range(config.num_labels)
-    )
-    numbered = all(name == f"LABEL_{number}" for number, name in enumerate(names))
-    return () if numbered or len(names) < 2 else names
+def _names_in_config(config: Any) -> tuple[str, ...]:
+    """The names of the classes in the model's own configuration; empty where it merely numbers them."""
+    numbers = range(config.num_labels)
+    names = tuple(str(config.id2label.get(number, "")) for number in numbers)
+    # the default of transformers
+    defaults = tuple(f"LABEL_{number}" for number in numbers)
+    if names == defaults or len(names) < 2:
+        return ()
+    return names
 
 
 def _language(ticket: Ticket, name: str) -> Portable:
+    """The language model called *name* with *ticket* in it."""
     loaded = decoder.load(name)
-    return _applied(ticket, loaded.model, loaded.tokenizer, None, ())
+    return _put_in(ticket, loaded.model, loaded.tokenizer, None, ())
 
 
-def _applied(
+def _put_in(
     ticket: Ticket, model: nn.Module, processor: Any, shape: Any, fresh: Iterable[str]
 ) -> Portable:
-    lacking = sorted(set(fresh) - set(ticket.start))
-    if lacking:
+    """Apply *ticket* to *model*. Raises TicketError where neither of them has trained values of a *fresh* parameter."""
+    missing = sorted(set(fresh) - set(ticket.start))
+    if missing:
         raise TicketError(
-            f"the checkpoint of {ticket.base.name!r} has no {lacking[0]}, and neither has the ticket; "
+            f"the checkpoint of {ticket.base.name!r} has no {missing[0]}, and neither has the ticket; "
             f"draw it again on the task that it is for"
         )
     ticket.apply(model)
@@ -164,32 +178,33 @@ def _config(name: str) -> Any:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
-def _classes(auto: Any, config: Any, ticket: Ticket) -> int:
-    """How many classes the head in *ticket* tells apart; as many as the model's own where it has none."""
-    for name, changes in _heads(auto, config).items():
-        if changes and name in ticket.start:
+def _class_count(auto: Any, config: Any, ticket: Ticket) -> int:
+    """How many classes the head in *ticket* has; as many as the model's own head where the ticket has none."""
+    for name in _head_names(auto, config):
+        if name in ticket.start:
             return len(ticket.start[name])
     return int(config.num_labels)
 
 
-def _heads(auto: Any, config: Any) -> dict[str, bool]:
-    """The parameters of the model, and whether their shape changes with the number of classes."""
-    of_two = _shapes(auto, config, 2)
-    of_three = _shapes(auto, config, 3)
-    return {name: shape != of_three[name] for name, shape in of_two.items()}
+def _head_names(auto: Any, config: Any) -> list[str]:
+    """The parameters whose shape changes with the number of classes: architectures name their heads in many ways."""
+    for_two = _shapes(auto, config, 2)
+    for_three = _shapes(auto, config, 3)
+    return [name for name, shape in for_two.items() if shape != for_three[name]]
 
 
 def _shapes(auto: Any, config: Any, classes: int) -> dict[str, torch.Size]:
+    """The shapes of the parameters of a model with a head for so many *classes*."""
     changed = deepcopy(config)
     changed.num_labels = classes
+    # without memory for weights
     with torch.device("meta"):
-        return {
-            name: parameter.shape
-            for name, parameter in auto.from_config(changed).named_parameters()
-        }
+        model = auto.from_config(changed, trust_remote_code=False)
+    return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
-def _seen(processor: BaseImageProcessor) -> tuple[int, ...]:
-    """The shape of an image when *processor* is done with it."""
-    pixels = processor(Image.new("RGB", (256, 256)), return_tensors="pt")["pixel_values"]
+def _image_shape(processor: BaseImageProcessor) -> tuple[int, ...]:
+    """The shape of an image that *processor* has resized and cropped."""
+    blank = Image.new("RGB", (256, 256))
+    pixels = processor(blank, return_tensors="pt")["pixel_values"]
     return tuple(pixels.shape[1:])

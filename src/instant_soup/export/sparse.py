@@ -22,13 +22,13 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 Kernel = Callable[["SparseLinear", Tensor], Tensor]
-"""(layer, inputs [tokens, width]) -> outputs [tokens, height]."""
+"""From a layer and inputs [tokens, width] to outputs [tokens, height]."""
 
 
 class SparseLinear(nn.Module):
     """x W^T + b, with W held as CSR. For inference on a CPU, in float32.
 
-    Which kernel multiplies depends on how many tokens there are; `choose` sets it.
+    The number of tokens decides which kernel multiplies; `choose` sets the bounds.
 
     Args:
         crow, col: int64 [height + 1] and [survivors], of a matrix of *shape* (height, width).
@@ -56,13 +56,19 @@ class SparseLinear(nn.Module):
 
     @classmethod
     def of(cls, matrix: Tensor, keep: Tensor, bias: Tensor | None) -> Self:
-        """The layer of a dense *matrix* [height, width] of which *keep*, bool of the same shape, survives."""
-        crow, col = compressed(keep)
+        """The layer of a dense *matrix* [height, width], of which *keep*, bool of the same shape, survives."""
+        crow, col = compress(keep)
         return cls(crow, col, matrix[keep], (matrix.shape[0], matrix.shape[1]), bias)
 
     def choose(self, kernels: Mapping[int, str]) -> None:
-        """Multiply up to so many tokens by the kernel of that name; more by the last one. ``gather`` if empty."""
+        """Multiply up to so many tokens by the kernel of that name.
+
+        Args:
+            kernels: from the largest number of tokens to the kernel; the last one multiplies more tokens, too. With
+                none ``gather`` multiplies always.
+        """
         self._choices = tuple(sorted(kernels.items())) or ((1, "gather"),)
+        # copies of the matrix that no kernel needs any longer
         used = {name for _, name in self._choices}
         if "csr" not in used:
             self._matrix = None
@@ -71,7 +77,7 @@ class SparseLinear(nn.Module):
 
     @property
     def choices(self) -> dict[int, str]:
-        """What was chosen."""
+        """The kernel for each largest number of tokens."""
         return dict(self._choices)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,6 +101,7 @@ class SparseLinear(nn.Module):
     def matrix(self) -> Tensor:
         """As a CSR tensor of torch with int32 indices, which MKL takes without a copy."""
         if self._matrix is None:
+            # torch warns at the first CSR tensor of a process that support is in beta
             with warnings.catch_warnings():
                 warnings.filterwarnings(
                     "ignore", "Sparse CSR tensor support", UserWarning
@@ -121,12 +128,12 @@ class SparseLinear(nn.Module):
         return self._dense
 
     def extra_repr(self) -> str:
-        """For who prints the model."""
+        """What print shows of the layer."""
         kept = len(self.values) / (self.out_features * self.in_features)
         return f"{self.in_features} -> {self.out_features}, {kept:.1%} kept, kernels {self.choices}"
 
 
-def compressed(keep: Tensor) -> tuple[Tensor, Tensor]:
+def compress(keep: Tensor) -> tuple[Tensor, Tensor]:
     """Where *keep*, bool [height, width], is set: int64 row starts [height + 1] and columns [set]."""
     starts = torch.zeros(len(keep) + 1, dtype=torch.int64)
     starts[1:] = keep.sum(1).cumsum(0)
@@ -138,6 +145,7 @@ def _dense(layer: SparseLinear, x: Tensor) -> Tensor:
 
 
 def _gather(layer: SparseLinear, x: Tensor) -> Tensor:
+    # inputs transposed, so that a row of the bag is an input feature over all tokens
     columns = F.embedding_bag(
         layer.col,
         x.t().contiguous(),
@@ -184,8 +192,8 @@ def owners(model: nn.Module) -> dict[str, nn.Module]:
     return layers
 
 
-def put(model: nn.Module, sparse: Mapping[str, SparseLinear]) -> None:
-    """Put *sparse* layers into *model*, by the names of the matrices that they replace."""
-    for name, layer in sparse.items():
+def replace_layers(model: nn.Module, layers: Mapping[str, SparseLinear]) -> None:
+    """Put sparse *layers* into *model*, by the names of the matrices that they replace."""
+    for name, layer in layers.items():
         parent, _, child = name.removesuffix(".weight").rpartition(".")
         setattr(model.get_submodule(parent), child, layer)

@@ -1,4 +1,4 @@
-"""Timing: contenders take turns in one process, and what is compared is what happened side by side."""
+"""Timing: times contenders that take turns in one process, and compares times of the same turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-Act = Callable[[], object]
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Pace:
 
     Attributes:
         seconds: median.
-        ratio: median over the turns of its time by that of the reference in the same turn; under 1 is faster.
+        ratio: its time divided by that of the reference in the same turn, median over the turns; under 1 is faster.
         low, high: an interval of 95 % for that median, from the order of the ratios alone.
     """
 
@@ -28,35 +28,44 @@ class Pace:
 
     @property
     def gain(self) -> bool:
-        """Whether it is faster, beyond what chance may do."""
+        """Whether it is faster by more than chance explains."""
         return self.high < 1
 
 
 def in_turns(
-    contenders: Mapping[str, Act], turns: int, warm: int = 2
+    contenders: Mapping[str, Call], turns: int, warm: int = 2
 ) -> dict[str, list[float]]:
-    """Seconds of each call. All take their turn, every other time in reverse order, after *warm* rounds to warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    """The seconds of each call, by contender.
+
+    Args:
+        turns: how often each contender is called and timed.
+        warm: how often each is called before that, without being timed.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(-warm, turns):
         order = list(contenders)
+        # every other time in reverse, because a call leaves caches to the next one
         if turn % 2:
             order.reverse()
+
         for name in order:
             start = time.perf_counter()
             contenders[name]()
+            elapsed = time.perf_counter() - start
             if turn >= 0:
-                taken[name].append(time.perf_counter() - start)
-    return taken
+                seconds[name].append(elapsed)
+    return seconds
 
 
-def paces(taken: Mapping[str, Sequence[float]], reference: str) -> dict[str, Pace]:
-    """What `in_turns` found, beside *reference*."""
-    return {name: _pace(times, taken[reference]) for name, times in taken.items()}
+def paces(seconds: Mapping[str, Sequence[float]], reference: str) -> dict[str, Pace]:
+    """The pace of each contender beside *reference*, from the *seconds* of `in_turns`."""
+    return {name: _pace(times, seconds[reference]) for name, times in seconds.items()}
 
 
 def _pace(times: Sequence[float], reference: Sequence[float]) -> Pace:
-    ratios = sorted(own / other for own, other in zip(times, reference, strict=True))
+    pairs = zip(times, reference, strict=True)
+    ratios = sorted(own / other for own, other in pairs)
     count = len(ratios)
-    # the sign test's interval, by the normal approximation
-    off = max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
-    return Pace(median(times), median(ratios), ratios[off], ratios[count - 1 - off])
+    # the interval of the sign test, by the normal approximation: 0.98 is half of 1.96
+    rank = max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
+    return Pace(median(times), median(ratios), ratios[rank], ratios[count - 1 - rank])

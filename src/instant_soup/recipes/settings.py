@@ -60,6 +60,7 @@ class TaskSettings(Strict):
     @property
     def images(self) -> bool:
         """Whether the examples are images."""
+        # here and below: torch is imported only once a task is looked at
         from ..data.images import ImageSpec
 
         spec = TASKS.get(self.name)
@@ -89,6 +90,7 @@ class TaskSettings(Strict):
                 "the packaged model reads text; set task.model to a CLIP or an image classifier"
             )
 
+        # a field that has no effect would still change the key
         for knob in ("classes", "templates"):
             if getattr(self, knob) and not self.images:
                 raise RecipeError(

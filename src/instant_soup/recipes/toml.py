@@ -9,13 +9,18 @@ from typing import Any
 
 from ..core.errors import RecipeError
 from ..core.filetype import NAMED, file_type
+from ..core.places import real
 
 _MOST_BYTES = 5_000_000  # of one file
 _MOST_FILES = 100  # that one recipe stands on
 _DEEPEST = 20  # tables within tables, lists included
 _LARGEST = 2**63 - 1  # of whole numbers
 
-_PATHS = (("task", "model"), ("data", "folder"), ("data", "test"))
+_PATHS = (
+    ("task", "model"),
+    ("data", "folder"),
+    ("data", "test"),
+)
 """Fields that may name files."""
 
 
@@ -37,10 +42,11 @@ class _Reader:
 
     def read(self, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         """The whole of *path*, which the last of *below* extends."""
+        # the system would raise a ValueError at the first use of such a path
         if "\0" in str(path):
             raise RecipeError(f"{str(path)!r} is no path; remove the zero character")
 
-        place = path.resolve()
+        place = real(path)
         if place in below:
             raise RecipeError(
                 f"{path} extends itself by way of {below[-1]}; take one of them out"
@@ -56,23 +62,25 @@ class _Reader:
         bases = fields.pop("extends", [])
         if isinstance(bases, str):
             bases = [bases]
-        all_paths = isinstance(bases, list) and all(
-            isinstance(base, str) for base in bases
-        )
-        if not all_paths:
+        if not _are_texts(bases):
             raise RecipeError(
                 f"{path}: extends is {bases!r}; expected a path, from where this file is, or some"
             )
 
-        whole: dict[str, Any] = {}
+        extended: dict[str, Any] = {}
         for base in bases:
-            whole = merged(whole, self.read(path.parent / base, (*below, place)))
-        self._known[place] = merged(whole, fields)
+            inherited = self.read(path.parent / base, (*below, place))
+            extended = merged(extended, inherited)
+        self._known[place] = merged(extended, fields)
         return self._known[place]
 
 
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
 def _loaded(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """The fields of one file."""
+    """The fields of one file, which the last of *below* extends."""
     _refuse_odd(path)
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -172,17 +180,21 @@ def _anchor(fields: dict[str, Any], folder: Path) -> None:
 def _anchored(value: Any, folder: Path) -> Any:
     """The path *value*, or each of several, from *folder*; as it stands where that leads nowhere or to the same."""
     if isinstance(value, list):
-        return [_anchored(each, folder) for each in value]
+        return [_anchored(item, folder) for item in value]
     if not isinstance(value, str) or value == "packaged" or Path(value).is_absolute():
         return value
 
     place = folder / value
     try:
-        if not place.exists() or (Path(value).exists() and place.samefile(value)):
+        if not place.exists():
+            return value
+        # the text is part of the key, so it stays as it is written where it leads to the same from here
+        if Path(value).exists() and place.samefile(value):
             return value
     except OSError:
+        # a name that is too long, or a folder that may not be read
         return value
-    return str(place.resolve())
+    return str(real(place))
 
 
 def cells(fields: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
@@ -215,7 +227,8 @@ def _is_another_method(
     name: str, below: Mapping[str, Any], value: Mapping[str, Any]
 ) -> bool:
     """Whether the table *name* is that of the method, and *value* names another one than *below* does."""
-    return name == "method" and value.get("name", below.get("name")) != below.get("name")
+    name_below = below.get("name")
+    return name == "method" and value.get("name", name_below) != name_below
 
 
 def change(fields: dict[str, Any], change: str) -> None:
@@ -226,7 +239,7 @@ def change(fields: dict[str, Any], change: str) -> None:
             f"--set {change!r} is not key=value; write for example --set method.denoisers=8"
         )
 
-    *tables, last = (part.strip() for part in path.split("."))
+    *tables, last = [part.strip() for part in path.split(".")]
     if len(tables) > _DEEPEST:
         raise RecipeError(
             f"--set {change[:60]}... is more than {_DEEPEST} tables deep; see `instant-soup plan`"
@@ -240,6 +253,7 @@ def change(fields: dict[str, Any], change: str) -> None:
             )
 
     fields[last] = _value(text)
+    # all of it once more: the change may be too large or nest too deep
     check(whole, f"--set {change[:60]}")
 
 
@@ -248,15 +262,16 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
+        # nobody quotes a word twice, once for TOML and once for the shell
         return text.strip()
 
 
 def without_none(fields: dict[str, Any]) -> dict[str, Any]:
-    """TOML has no null: a field that is not set is left out."""
-    kept = {}
+    """*fields* without those that are None, for TOML has no null."""
+    set_fields = {}
     for name, value in fields.items():
         if isinstance(value, dict):
-            kept[name] = without_none(value)
+            set_fields[name] = without_none(value)
         elif value is not None:
-            kept[name] = value
-    return kept
+            set_fields[name] = value
+    return set_fields

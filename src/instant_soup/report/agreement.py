@@ -27,7 +27,8 @@ Values = Mapping[tuple[str, str], float]
 def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
     """The cosine between masks of each two methods, corrected for chance where *beyond*. None without a pair."""
     values = _values(pairs, beyond=beyond)
-    methods = {name for key in values for name in key}
+    # both ways around, so every method is the first of some pair
+    methods = {first for first, _ in values}
     names = sorted(methods, key=lambda name: looks[name].number)
     if len(names) < 2:
         return None
@@ -37,8 +38,9 @@ def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
     rows: list[Row] = []
     for i, name in enumerate(names):
         parts.append(_head(looks[name], i, size))
-        parts += _cells(values, names, i, size, looks)
-        rows.append((looks[name].number, _numbers(values, names, name)))
+        parts += _heat_row(values, names, i, size, looks)
+        cells = _table_row(values, names, name)
+        rows.append((looks[name].number, cells))
 
     if beyond:
         kind = "beyond chance, within layers"
@@ -52,7 +54,7 @@ def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
     return Chart(
         title=f"{first.task}, {pruned(first.sparsity)}: cosine of masks, {kind}",
         caption=caption,
-        finding=_finding(values, names),
+        finding=_extremes(values, names),
         parts=parts,
         head=("method", *names),
         rows=tuple(rows),
@@ -64,16 +66,26 @@ def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
 def _head(look: Look, i: int, size: float) -> Markup:
     """The name of row *i* with its number, and that number above the column of the same method."""
     y = FIRST + i * size + size / 2 + 4
-    label = text(NAMES - 10, y, f"{shortened(look.name, 22)}  {i + 1}", "end", "name")
-    above = text(NAMES + (i + 0.5) * size, 17, str(i + 1))
-    return Markup('<g data-m="{}">{}{}</g>').format(look.number, label, above)
+    title = f"{shortened(look.name, 22)}  {i + 1}"
+    beside = text(NAMES - 10, y, title, "end", "name")
+
+    # names are too long to stand above columns as narrow as these
+    middle = NAMES + (i + 0.5) * size
+    above = text(middle, 17, str(i + 1))
+    return Markup('<g data-m="{}">{}{}</g>').format(look.number, beside, above)
 
 
-def _cells(
-    values: Values, names: Sequence[str], i: int, size: float, looks: Looks
+def _heat_row(
+    values: Values,
+    names: Sequence[str],
+    i: int,
+    size: float,
+    looks: Looks,
 ) -> Iterator[Markup]:
     """The cells of row *i*. Each bears the numbers of both methods, so that the page hides it with either."""
     name = names[i]
+    number = looks[name].number
+    y = FIRST + i * size
     group = Markup('<g data-m="{}" data-n="{}">{}</g>')
     for j, other in enumerate(names):
         value = values.get((name, other))
@@ -84,11 +96,11 @@ def _cells(
         shown = f"{value:z.2f}" if size > LEGIBLE else ""
         words = f"{name} and {other}: {value:z.3f}"
         x = NAMES + j * size
-        drawn = cell(x, FIRST + i * size, size, size - 1, value, words, shown)
-        yield group.format(looks[name].number, looks[other].number, drawn)
+        drawn = cell(x, y, size, size - 1, value, words, shown)
+        yield group.format(number, looks[other].number, drawn)
 
 
-def _numbers(values: Values, names: Sequence[str], name: str) -> tuple[str, ...]:
+def _table_row(values: Values, names: Sequence[str], name: str) -> tuple[str, ...]:
     """A row of the table."""
     cells = [name]
     for other in names:
@@ -108,10 +120,10 @@ def _values(pairs: Sequence[Pair], *, beyond: bool) -> Values:
     return {key: mean(seeds) for key, seeds in cosines.items()}
 
 
-def _finding(values: Values, names: Sequence[str]) -> str:
-    known = [key for key in combinations(names, 2) if key in values]
-    most = max(known, key=values.__getitem__)
-    least = min(known, key=values.__getitem__)
+def _extremes(values: Values, names: Sequence[str]) -> str:
+    measured = [key for key in combinations(names, 2) if key in values]
+    most = max(measured, key=values.__getitem__)
+    least = min(measured, key=values.__getitem__)
     return (
         f"Most alike: {most[0]} and {most[1]}, {values[most]:z.2f}. "
         f"Least: {least[0]} and {least[1]}, {values[least]:z.2f}."

@@ -37,7 +37,8 @@ class Scale:
         """Where *value* is."""
         measure = log10 if self.log else float
         low = measure(self.low)
-        share = (measure(value) - low) / (measure(self.high) - low)
+        high = measure(self.high)
+        share = (measure(value) - low) / (high - low)
         return self.start + share * (self.end - self.start)
 
     @property
@@ -56,11 +57,13 @@ class Scale:
 
     def _powers(self) -> list[float]:
         """Powers of ten between the ends; over few of them their double and their fivefold, too."""
-        steps = (1, 2, 5) if self.high / self.low < 200 else (1,)
+        ratio = self.high / self.low
+        steps = (1, 2, 5) if ratio < 200 else (1,)
         powers = []
         for exponent in range(-6, 9):
             for step in steps:
                 value = step * 10.0**exponent
+                # a thousandth more at both ends, which powers of ten may miss by rounding
                 if self.low <= value * 1.001 and value <= self.high * 1.001:
                     powers.append(value)
         return powers
@@ -83,8 +86,14 @@ def upwards(values: Iterable[float], *, room: float = 0.06) -> Scale:
 
 
 def _scale(
-    values: Iterable[float], start: float, end: float, *, log: bool, room: float
+    values: Iterable[float],
+    start: float,
+    end: float,
+    *,
+    log: bool,
+    room: float,
 ) -> Scale:
+    # what is not above zero has no logarithm
     shown = [value for value in values if not log or value > 0]
     low = min(shown, default=1.0)
     high = max(shown, default=2.0)
@@ -105,21 +114,26 @@ def _step(least: float) -> float:
     return next(step * power for step in _STEPS if step * power >= least * 0.999)
 
 
-def label(value: float, ticks: Sequence[float]) -> str:
+def tick_label(value: float, ticks: Sequence[float]) -> str:
     """A tick's value with as many digits as its neighbours need."""
-    gap = min(
-        (right - left for left, right in pairwise(ticks)), default=abs(value) or 1.0
-    )
-    digits = max(0, ceil(-log10(gap) - _SLACK)) if gap > 0 else 0
+    gaps = [right - left for left, right in pairwise(ticks)]
+    gap = min(gaps, default=abs(value) or 1.0)
+    digits = 0
+    if gap > 0:
+        digits = max(0, ceil(-log10(gap) - _SLACK))
     # steps of 2.5 take one digit more than their size says
     digits += round(gap * 10**digits, 6) % 1 != 0
 
+    # a zero that rounding has missed would be shown with a minus
     rounded = 0.0 if abs(value) < gap / 1e6 else value
     return f"{rounded:.{digits}f}"
 
 
 def kept_apart(
-    places: Sequence[float], gap: float, low: float, high: float
+    places: Sequence[float],
+    gap: float,
+    low: float,
+    high: float,
 ) -> list[float]:
     """*places*, in rising order, moved apart until no two are nearer than *gap*, and between *low* and *high*."""
     moved: list[float] = []

@@ -9,17 +9,13 @@ from ..evidence.ledger import PURPOSES, Bill, bill
 from .axes import RIGHT, WIDTH, Scale
 from .drawing import Chart, Row, bar, row
 from .figures import pruned
-from .marks import Looks, shortened, text
+from .marks import Looks, label, text
 
 NAMES = 142  # width of the names
 TALL = 24  # height of a row
 FIRST = 34  # where the first row begins, beneath the legend
-LEGEND = (
-    -64,
-    14,
-    116,
-    190,
-)  # where each purpose stands in the legend, from where bars begin
+LEGEND = (-64, 14, 116, 190)
+"""Where each purpose stands in the legend, from where bars begin."""
 MEANING = {
     "train": "training",
     "look-ahead": "look-aheads",
@@ -29,10 +25,14 @@ MEANING = {
 
 
 def by_purpose(
-    task: str, sparsity: float, comparison: Comparison, looks: Looks
+    task: str,
+    sparsity: float,
+    comparison: Comparison,
+    looks: Looks,
 ) -> Chart | None:
     """What each method's cost was for, the cheapest on top. None with fewer than two methods."""
-    lines = [line for line in comparison.of(task, sparsity) if not line.control]
+    all_lines = comparison.of(task, sparsity)
+    lines = [line for line in all_lines if not line.control]
     if len(lines) < 2:
         return None
     bills = [(line, bill(line)) for line in lines]
@@ -40,16 +40,21 @@ def by_purpose(
     cheap, cheapest = bills[0]
     dear, dearest = bills[-1]
 
-    x = Scale(0.0, dearest.total or 1.0, NAMES, WIDTH - RIGHT - 32)
+    # 32 for the total behind the longest bar
+    end = WIDTH - RIGHT - 32
+    x = Scale(0.0, dearest.total or 1.0, NAMES, end)
     parts: list[Markup] = _legend()
     rows: list[Row] = []
     for i, (line, costs) in enumerate(bills):
         look = looks[line.method]
-        name = text(NAMES - 10, 15, shortened(line.title, 18), "end", "name")
-        total = text(x(costs.total) + 7, 15, f"{costs.total:.2f}", "start", "name")
+        name = label(NAMES - 10, 15, line.title, 18)
+        behind = x(costs.total) + 7
+        total = text(behind, 15, f"{costs.total:.2f}", "start", "name")
         stack = _stack(costs, x, line.title)
         parts.append(row(look, i, FIRST, TALL, [name, stack, total]))
-        rows.append((look.number, (line.title, *_cells(costs))))
+
+        cells = (line.title, *_table_cells(costs))
+        rows.append((look.number, cells))
 
     return Chart(
         title=f"{task}, {pruned(sparsity)}: what the cost was for",
@@ -81,7 +86,7 @@ def _legend() -> list[Markup]:
     return parts
 
 
-def _cells(costs: Bill) -> tuple[str, ...]:
+def _table_cells(costs: Bill) -> tuple[str, ...]:
     """A bill as a row of the table."""
     shares = []
     for purpose in PURPOSES:
@@ -97,10 +102,12 @@ def _stack(costs: Bill, x: Scale, title: str) -> Markup:
     words = []
     spent = 0.0
     for purpose, item in costs.items.items():
-        end = spent + item.share
-        bars.append(bar(f"p-{purpose}", x(spent), 2, x(end) - x(spent), TALL - 7))
+        left = x(spent)
+        # ends are sums of shares, not of widths: a bar that is widened to be seen pushes none along
+        spent += item.share
+        width = x(spent) - left
+        bars.append(bar(f"p-{purpose}", left, 2, width, TALL - 7))
         words.append(f"{MEANING[purpose]} {item.share:.2f} T")
-        spent = end
 
     tip = f"{title}, {costs.total:.2f} T: {', '.join(words)}"
     stack = Markup('<g class="mark" data-tip="{}">{}</g>')

@@ -9,12 +9,17 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from .axes import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Scale, label
+from .axes import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Scale, tick_label
 from .marks import Look, shortened, text
 
 Row = tuple[int | None, tuple[str, ...]]
 """The number of the method that a row is about, and its cells."""
+Named = tuple[Look, float, float]
+"""What bears the name of a method, and where it is."""
 LETTER = 6.3  # width of a letter of a label, at most
+
+Place = tuple[float, float]
+"""Across and down, in the units of the drawing."""
 
 
 class Box(NamedTuple):
@@ -78,29 +83,35 @@ def frame(
     grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
     ticks = y.ticks
     for value in ticks:
-        parts.append(grid.format(LEFT, x.end, y(value), y(value)))
-        parts.append(text(LEFT - 8, y(value) + 4, label(value, ticks), "end"))
+        height = y(value)
+        parts.append(grid.format(LEFT, x.end, height, height))
+        # 4 lower than the line, so that letters have their middle on it
+        parts.append(text(LEFT - 8, height + 4, tick_label(value, ticks), "end"))
 
-    for value, name in (marks or {tick: f"{tick:g}" for tick in x.ticks}).items():
+    names = marks or {tick: f"{tick:g}" for tick in x.ticks}
+    for value, name in names.items():
         parts.append(text(x(value), HEIGHT - BOTTOM + 18, name))
+
+    middle = (LEFT + x.end) / 2
+    parts.append(text(middle, HEIGHT - 8, across_title, kind="title"))
 
     upright = Markup(
         '<text class="title" transform="translate(11,{:.0f}) rotate(-90)" text-anchor="middle">{}</text>'
     )
-    parts.append(text((LEFT + x.end) / 2, HEIGHT - 8, across_title, kind="title"))
-    parts.append(upright.format((TOP + HEIGHT - BOTTOM) / 2, up_title))
+    half_way = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(upright.format(half_way, up_title))
     parts.append(Markup("</g>"))
     return parts
 
 
-def path(look: Look, places: Sequence[tuple[float, float]]) -> Markup:
+def path(look: Look, places: Sequence[Place]) -> Markup:
     """A line through *places*."""
     return Markup('<polyline class="line {}" data-m="{}" points="{}"/>').format(
         look.colour, look.number, _points(places)
     )
 
 
-def stairs(places: Sequence[tuple[float, float]]) -> Markup:
+def stairs(places: Sequence[Place]) -> Markup:
     """A line that goes right before it goes up, through *places*; the page draws it anew when methods are left out."""
     steps = list(places[:1])
     for (_, last), (x, y) in pairwise(places):
@@ -108,12 +119,20 @@ def stairs(places: Sequence[tuple[float, float]]) -> Markup:
     return Markup('<polyline class="front" points="{}"/>').format(_points(steps))
 
 
-def bar(kind: str, x: float, y: float, width: float, height: float) -> Markup:
+def bar(
+    kind: str,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+) -> Markup:
     """A rectangle, never so thin that it cannot be seen."""
     rect = Markup(
         '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
     )
-    return rect.format(kind, x, y, max(width, 0.5), max(height, 0.5))
+    width = max(width, 0.5)
+    height = max(height, 0.5)
+    return rect.format(kind, x, y, width, height)
 
 
 def whisker(x: float, low: float, high: float) -> Markup:
@@ -125,38 +144,60 @@ def whisker(x: float, low: float, high: float) -> Markup:
 
 
 def row(
-    look: Look | None, number: int, top: float, step: float, parts: Iterable[str]
+    look: Look | None,
+    number: int,
+    top: float,
+    step: float,
+    parts: Iterable[str],
 ) -> Markup:
     """Row *number* of a chart that is made of rows."""
+    # the page's script shows and hides what bears a method's number
     which = Markup(' data-m="{}"').format(look.number) if look else ""
     group = Markup('<g class="row"{} transform="translate(0,{:.0f})">{}</g>')
-    return group.format(which, top + number * step, Markup("").join(parts))
+    # moved as a group, so that the page can close up rows by moving groups
+    y = top + number * step
+    return group.format(which, y, Markup("").join(parts))
 
 
-def beside(
-    marks: Sequence[tuple[Look, float, float]], taken: Sequence[Box] = ()
-) -> list[Markup]:
+def beside(marks: Sequence[Named], taken: Sequence[Box] = ()) -> list[Markup]:
     """Names beside *marks*, most important first, as far as there is room without covering anything."""
-    boxes = [*taken, *(_around(x, y) for _, x, y in marks)]
-    parts = []
+    boxes = list(taken)
+    for _, x, y in marks:
+        boxes.append(_around(x, y))
 
+    parts = []
+    group = Markup('<g data-m="{}">{}</g>')
     for look, x, y in marks:
         name = shortened(look.name, 22)
-        wide = LETTER * len(name)
-        own = _around(x, y)  # a name may touch the mark that it is of
+        # a name may touch the mark that it is of
+        own = _around(x, y)
+        others = [box for box in boxes if box != own]
         for start, line, anchor in _places(x, y):
-            left = start - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
-            box = Box(left, line - 10, left + wide, line + 3)
-            covered = any(box.overlaps(other) for other in boxes if other != own)
+            box = _box_of(name, start, line, anchor)
+            covered = any(box.overlaps(other) for other in others)
             if covered or not _within(box, line):
                 continue
 
+            # the first free place is the best, for they come in that order
             boxes.append(box)
             label = text(start, line, name, anchor, "name")
-            parts.append(Markup('<g data-m="{}">{}</g>').format(look.number, label))
+            parts.append(group.format(look.number, label))
             break
 
     return parts
+
+
+def _box_of(
+    name: str,
+    start: float,
+    line: float,
+    anchor: str,
+) -> Box:
+    """The room that a name takes. No font can be measured here, so every letter counts as a wide one."""
+    width = LETTER * len(name)
+    before = {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+    left = start - before
+    return Box(left, line - 10, left + width, line + 3)
 
 
 def _places(x: float, y: float) -> tuple[tuple[float, float, str], ...]:
@@ -184,5 +225,5 @@ def _within(box: Box, line: float) -> bool:
     return fits_across and TOP + 4 <= line <= HEIGHT - BOTTOM - 2
 
 
-def _points(places: Iterable[tuple[float, float]]) -> str:
+def _points(places: Iterable[Place]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

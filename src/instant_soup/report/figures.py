@@ -9,47 +9,66 @@ from markupsafe import Markup
 
 from ..evidence import tables
 from ..evidence.comparison import Comparison, Line
-from ..evidence.overview import dense_of
+from ..evidence.overview import dense_line
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, kept_apart, upwards
-from .drawing import Box, Chart, Row, bar, beside, frame, path, stairs, whisker
-from .marks import Look, Looks, mark, shortened, text
+from .drawing import (
+    Box,
+    Chart,
+    Named,
+    Place,
+    Row,
+    bar,
+    beside,
+    frame,
+    path,
+    stairs,
+    whisker,
+)
+from .marks import Look, Looks, label, mark, text
 
 MARGIN = 132  # for names at the ends of lines
 NAMED = 22  # lines whose names fit there
-# the most that two neighbouring marks of one sparsity stand apart: they are of one place
 BESIDE = 40.0
+"""The most that two neighbouring marks of one sparsity stand apart: they belong to one place."""
 COLUMNS = ("seeds", "cost in T")
 
 
 def by_sparsity(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
     """The figure against sparsity, a line for each method, and the dense model. None where nothing is pruned."""
-    cut = []
+    tickets = []
     for line in comparison.of_task(task):
         if line.sparsity and not line.control:
-            cut.append(line)
-    if not cut:
+            tickets.append(line)
+    if not tickets:
         return None
 
-    dense = dense_of(comparison, task)
-    metric = cut[0].metric
-    levels = sorted({line.sparsity for line in cut})
+    dense = dense_line(comparison, task)
+    metric = tickets[0].metric
+    levels = sorted({line.sparsity for line in tickets})
     several = len(levels) > 1
-    x = across(levels, right=MARGIN if several else RIGHT, room=0.1)
-    y = upwards(_ends(cut, dense))
+    # of one sparsity there are no lines whose ends could be named
+    right = MARGIN if several else RIGHT
+    x = across(levels, right=right, room=0.1)
+    y = upwards(_extent(tickets, dense))
 
-    methods = _methods(cut, looks)
-    apart = min(BESIDE, _room(x, levels) / max(len(methods) - 1, 1))
+    methods = _methods(tickets, looks)
+    gaps = len(methods) - 1
+    apart = min(BESIDE, _group_width(x, levels) / max(gaps, 1))
     marks: list[Markup] = []
-    dots: list[tuple[float, float]] = []
-    ends: list[tuple[Look, float, float]] = []
+    dots: list[Place] = []
+    ends: list[Named] = []
 
     for i, method in enumerate(methods):
-        own = [line for line in cut if line.method == method]
+        own = [line for line in tickets if line.method == method]
         look = looks[method]
-        # so that intervals stand side by side
-        aside = (i - (len(methods) - 1) / 2) * apart
-        places = [(x(line.sparsity) + aside, y(line.figure.mean)) for line in own]
+        # side by side around their sparsity, so that intervals do not cover each other
+        offset = (i - gaps / 2) * apart
+        places = []
+        for line in own:
+            across_at = x(line.sparsity) + offset
+            places.append((across_at, y(line.figure.mean)))
 
+        # the line before its marks, for what comes later is drawn on top
         marks.append(path(look, places))
         for line, place in zip(own, places, strict=True):
             marks.append(_point(look, line, *place, y))
@@ -63,10 +82,10 @@ def by_sparsity(task: str, comparison: Comparison, looks: Looks) -> Chart | None
     )
     names = _names(ends, x.end) if several else beside(ends, taken)
 
-    best = max(cut, key=lambda line: line.merit)
+    best = max(tickets, key=lambda line: line.merit)
     at = f"{len(levels)} sparsities" if several else f"{100 * levels[0]:.4g}%"
     dashes = " Dashes: the dense model, its interval as a band." if dense else ""
-    head, rows = _table(cut, looks)
+    head, rows = _table(tickets, looks)
     return Chart(
         title=f"{task}: {metric} against sparsity",
         caption=f"Means over seeds; 95 % intervals where there are two seeds or more.{dashes}",
@@ -78,7 +97,10 @@ def by_sparsity(task: str, comparison: Comparison, looks: Looks) -> Chart | None
 
 
 def by_cost(
-    task: str, sparsity: float, comparison: Comparison, looks: Looks
+    task: str,
+    sparsity: float,
+    comparison: Comparison,
+    looks: Looks,
 ) -> Chart | None:
     """The figure against the whole cost, with the line that no method is above. None with fewer than two methods."""
     lines = []
@@ -89,26 +111,33 @@ def by_cost(
         return None
 
     # where nothing is pruned, the dense model is one of the lines
-    dense = dense_of(comparison, task) if sparsity else None
+    dense = dense_line(comparison, task) if sparsity else None
     metric = lines[0].metric
     x = across([line.cost.mean for line in lines], log=True)
-    y = upwards(_ends(lines, dense))
+    y = upwards(_extent(lines, dense))
 
     front = [line for line in lines if line.frontier]
     front.sort(key=lambda line: line.cost.mean)
     rest = [line for line in lines if not line.frontier]
 
-    places = {line.method: (x(line.cost.mean), y(line.figure.mean)) for line in lines}
+    places: dict[str, Place] = {}
+    marks = []
+    for line in lines:
+        look = looks[line.method]
+        place = (x(line.cost.mean), y(line.figure.mean))
+        places[line.method] = place
+        marks.append(_point(look, line, *place, y))
+
     beneath, taken = _dense(dense, x, y, list(places.values()))
     axes = frame(x, y, "whole cost in full fine-tunes T (log scale)", f"test {metric}")
-    steps = stairs([places[line.method] for line in front])
-    marks = [_point(looks[line.method], line, *places[line.method], y) for line in lines]
+    corners = [places[line.method] for line in front]
+    steps = stairs(corners)
 
     # names of the front first: where there is no room for all, those are what one looks for
-    ordered = [*front, *rest]
-    names = beside(
-        [(looks[line.method], *places[line.method]) for line in ordered], taken
-    )
+    ends = []
+    for line in (*front, *rest):
+        ends.append((looks[line.method], *places[line.method]))
+    names = beside(ends, taken)
 
     head, rows = _table(lines, looks)
     return Chart(
@@ -127,8 +156,10 @@ def by_cost(
 def sentence(line: Line) -> str:
     """A line of the comparison in words."""
     at = f" at {line.sparsity:.0%}" if line.sparsity else ""
-    figure = f"{line.metric} {tables.shown(line.figure)}"
-    return f"{line.title}{at}: {figure}, {line.cost.mean:.2f} T, {tables.seeds(line)}"
+    figure = f"{line.metric} {tables.with_interval(line.figure)}"
+    return (
+        f"{line.title}{at}: {figure}, {line.cost.mean:.2f} T, {tables.seeds_text(line)}"
+    )
 
 
 def _short(line: Line) -> str:
@@ -141,7 +172,8 @@ def pruned(sparsity: float) -> str:
 
 
 def _methods(lines: Sequence[Line], looks: Looks) -> list[str]:
-    return sorted({line.method for line in lines}, key=lambda name: looks[name].number)
+    names = {line.method for line in lines}
+    return sorted(names, key=lambda name: looks[name].number)
 
 
 def _levels(x: Scale, levels: Sequence[float]) -> dict[float, str]:
@@ -153,15 +185,16 @@ def _levels(x: Scale, levels: Sequence[float]) -> dict[float, str]:
     return ticks
 
 
-def _room(x: Scale, levels: Sequence[float]) -> float:
+def _group_width(x: Scale, levels: Sequence[float]) -> float:
     """How wide the marks of one sparsity may stand, all together."""
     if len(levels) == 1:
         return (x.end - x.start) * 0.8
     gaps = [x(right) - x(left) for left, right in pairwise(levels)]
+    # half of the narrowest gap, so that groups of marks stay apart
     return min(40.0, 0.5 * min(gaps))
 
 
-def _ends(lines: Sequence[Line], dense: Line | None) -> list[float]:
+def _extent(lines: Sequence[Line], dense: Line | None) -> list[float]:
     """Means, and intervals as far as they are near the means: a very wide one must not press all else flat."""
     figures = [line.figure for line in lines]
     if dense:
@@ -171,46 +204,61 @@ def _ends(lines: Sequence[Line], dense: Line | None) -> list[float]:
     lowest = min(means)
     highest = max(means)
     far = (highest - lowest) or abs(means[0]) or 1.0
+    least = lowest - far / 4
+    most = highest + far / 4
 
     ends = list(means)
     for figure in figures:
         for bound in (figure.low, figure.high):
             if bound is not None:
-                ends.append(min(max(bound, lowest - far / 4), highest + far / 4))
+                ends.append(min(max(bound, least), most))
     return ends
 
 
-def _point(look: Look, line: Line, x: float, y_mean: float, y: Scale) -> Markup:
+def _point(
+    look: Look,
+    line: Line,
+    x: float,
+    y_mean: float,
+    y: Scale,
+) -> Markup:
     """A mark with its interval, cut off where the chart ends."""
     low = line.figure.low
     high = line.figure.high
     extra = ""
     if low is not None and high is not None:
-        extra = whisker(x, min(y(low), HEIGHT - BOTTOM), max(y(high), TOP))
+        # heights in SVG grow downwards
+        bottom = min(y(low), HEIGHT - BOTTOM)
+        top = max(y(high), TOP)
+        extra = whisker(x, bottom, top)
     return mark(look, x, y_mean, sentence(line), extra)
 
 
-def _names(ends: Sequence[tuple[Look, float, float]], start: float) -> list[Markup]:
+def _names(ends: Sequence[Named], start: float) -> list[Markup]:
     """The name of each line, beside its end, and a thin line to there."""
     if len(ends) > NAMED:
         return []
     ends = sorted(ends, key=lambda end: end[2])
-    places = kept_apart([y for _, _, y in ends], 12.5, TOP + 4, HEIGHT - BOTTOM)
+    heights = [y for _, _, y in ends]
+    # 12.5 is the height of a name
+    places = kept_apart(heights, 12.5, TOP + 4, HEIGHT - BOTTOM)
     lead = Markup(
         '<g data-m="{}"><polyline class="lead {}" points="{:.1f},{:.1f} {:.1f},{:.1f} {:.1f},{:.1f}"/>{}</g>'
     )
 
     parts = []
     for (look, x, y), place in zip(ends, places, strict=True):
-        name = shortened(look.name, 18)
-        label = text(start + 13, place + 4, name, "start", "name")
+        name = label(start + 13, place + 4, look.name, 18, "start")
         bend = (x, y, start + 4, place, start + 10, place)
-        parts.append(lead.format(look.number, look.colour, *bend, label))
+        parts.append(lead.format(look.number, look.colour, *bend, name))
     return parts
 
 
 def _dense(
-    line: Line | None, x: Scale, y: Scale, dots: Sequence[tuple[float, float]]
+    line: Line | None,
+    x: Scale,
+    y: Scale,
+    dots: Sequence[Place],
 ) -> tuple[list[Markup], list[Box]]:
     """The dense model as a line with a band, and the box of its name, which is where few of the *dots* are."""
     if line is None:
@@ -221,7 +269,8 @@ def _dense(
     if figure.low is not None and figure.high is not None:
         top = max(y(figure.high), TOP)
         bottom = min(y(figure.low), HEIGHT - BOTTOM)
-        parts.append(bar("band", LEFT, top, x.end - LEFT, bottom - top))
+        width = x.end - LEFT
+        parts.append(bar("band", LEFT, top, width, bottom - top))
 
     height = y(figure.mean)
     dashes = Markup('<line class="dense" x1="{}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>')
@@ -233,8 +282,8 @@ def _dense(
         return sum(_near(box, dot) for dot in dots) + outside
 
     box = min(_boxes(height, x.end), key=crowd)
-    label = f"dense {figure.mean:.3f}"
-    parts.append(text(box.right, box.bottom - 3, label, "end", "note"))
+    name = f"dense {figure.mean:.3f}"
+    parts.append(text(box.right, box.bottom - 3, name, "end", "note"))
     return parts, [box]
 
 
@@ -251,15 +300,22 @@ def _boxes(height: float, end: float) -> list[Box]:
 
 
 def _near(box: Box, dot: tuple[float, float]) -> bool:
+    """Whether a mark at *dot*, which reaches 7 to each side, touches the box."""
     x, y = dot
-    return box.left - 7 < x < box.right + 7 and box.top - 7 < y < box.bottom + 7
+    across = box.left - 7 < x < box.right + 7
+    upwards = box.top - 7 < y < box.bottom + 7
+    return across and upwards
+
+
+def _sparsity_and_merit(line: Line) -> tuple[float, float]:
+    return line.sparsity, -line.merit
 
 
 def _table(
     lines: Sequence[Line], looks: Looks
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     rows: list[Row] = []
-    for line in sorted(lines, key=lambda line: (line.sparsity, -line.merit)):
+    for line in sorted(lines, key=_sparsity_and_merit):
         figure = line.figure
         cells = (
             line.title,
@@ -270,7 +326,8 @@ def _table(
             str(figure.n),
             f"{line.cost.mean:.2f}",
         )
-        rows.append((looks[line.method].number, cells))
+        look = looks[line.method]
+        rows.append((look.number, cells))
 
     head = ("method", "sparsity", lines[0].metric, "from", "to", *COLUMNS)
     return head, tuple(rows)

@@ -13,7 +13,7 @@ from ..evidence.runs import Run
 from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row
 from .figures import pruned
-from .marks import Looks, shortened, text
+from .marks import Looks, label, text
 
 NAMES = 178  # width of the names
 TALL = 22  # height of a row
@@ -52,66 +52,73 @@ def cell(
         kind = "middling"
     else:
         kind = "deep"
-    label = text(x + width / 2, y + height / 2 + 4, shown, kind=kind)
+    middle = y + height / 2 + 4
+    number = text(x + width / 2, middle, shown, kind=kind)
     group = Markup('<g class="mark heat" data-tip="{}">{}{}</g>')
-    return group.format(words, rect.format("", *place), label)
+    return group.format(words, rect.format("", *place), number)
 
 
-def layers(lines: Sequence[Line], looks: Looks, *, whole: bool = False) -> Chart | None:
+def layers(
+    lines: Sequence[Line], looks: Looks, *, by_layer: bool = False
+) -> Chart | None:
     """What share each method keeps where. None where no record says.
 
-    Shown is every parameter, or with *whole* every numbered layer as one, as also where parameters are very many.
+    Shown is every parameter, or with *by_layer* every numbered layer as one, as also where parameters are very many.
     """
-    known = [line for line in lines if not line.control and _noted(line)]
-    if not known:
+    noted = [line for line in lines if not line.control and _with_layers(line)]
+    if not noted:
         return None
 
-    names = list(_noted(known[0])[0].layers)
-    whole = whole or len(names) > MOST
-    groups = _groups(names) if whole else {name: [name] for name in names}
-    shares = {line.method: _shares(line, groups) for line in known}
+    names = list(_with_layers(noted[0])[0].layers)
+    by_layer = by_layer or len(names) > MOST
+    if by_layer:
+        groups = _by_layer(names)
+    else:
+        groups = {name: [name] for name in names}
+    shares = {line.method: _shares(line, groups) for line in noted}
     low, high = _range(shares)
 
-    wide = (WIDE - NAMES - RIGHT) / len(groups)
-    parts = _numbers(list(groups), wide)
+    width_of_column = (WIDE - NAMES - RIGHT) / len(groups)
+    parts = _layer_numbers(list(groups), width_of_column)
     rows: list[Row] = []
-    for i, line in enumerate(known):
+    for i, line in enumerate(noted):
         look = looks[line.method]
-        drawn = [text(NAMES - 10, 14, shortened(line.title, 24), "end", "name")]
+        drawn = [label(NAMES - 10, 14, line.title, 24)]
         cells = [line.title]
         for j, (group, share) in enumerate(shares[line.method].items()):
             depth = (share - low) / (high - low)
-            words = f"{line.title}, {brief(group)}: {share:.1%} kept"
-            drawn.append(cell(NAMES + j * wide, 1, wide, TALL - 3, depth, words))
+            words = f"{line.title}, {short_name(group)}: {share:.1%} kept"
+            x = NAMES + j * width_of_column
+            drawn.append(cell(x, 1, width_of_column, TALL - 3, depth, words))
             cells.append(f"{share:.1%}")
 
         parts.append(row(look, i, FIRST, TALL, drawn))
         rows.append((look.number, tuple(cells)))
 
-    first = known[0]
-    what = "layer" if whole else "parameter"
+    first = noted[0]
+    what = "layer" if by_layer else "parameter"
     return Chart(
         title=f"{first.task}, {pruned(first.sparsity)}: share kept of each {what}",
         caption=(
             f"A column is one {what}, in the order of the model; numbers on top say which layer. The palest cell keeps "
             f"{low:.0%}, the deepest {high:.0%}. The method with the best figure is on top."
         ),
-        finding=_finding(shares),
+        finding=_most_uneven(shares),
         parts=parts,
-        head=("method", *map(brief, groups)),
+        head=("method", *map(short_name, groups)),
         rows=tuple(rows),
-        height=FIRST + TALL * len(known) + 6,
+        height=FIRST + TALL * len(noted) + 6,
         stack=TALL,
         width=WIDE,
     )
 
 
-def _noted(line: Line) -> list[Run]:
+def _with_layers(line: Line) -> list[Run]:
     """The runs whose records say how much was kept of each parameter; those of schema 1 and 2 do not."""
     return [run for run in line.runs if run.layers]
 
 
-def brief(name: str) -> str:
+def short_name(name: str) -> str:
     """The end of a parameter's name, from its layer's number on."""
     place = in_layer(name)
     end = f"{place.number}.{place.rest}" if place and place.rest else name
@@ -123,38 +130,42 @@ def _number(name: str) -> str:
     return str(place.number) if place else ""
 
 
-def _groups(names: Sequence[str]) -> dict[str, list[str]]:
+def _by_layer(names: Sequence[str]) -> dict[str, list[str]]:
     """Parameters by numbered layer; what is in none stays by itself."""
     groups: dict[str, list[str]] = {}
     for name in names:
         place = in_layer(name)
-        groups.setdefault(place.layer if place else name, []).append(name)
+        layer = place.layer if place else name
+        groups.setdefault(layer, []).append(name)
     return groups
 
 
 def _shares(line: Line, groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """The mean over seeds of what each group keeps of its weights."""
-    runs = _noted(line)
-    return {
-        group: fmean(_share(run, names) for run in runs)
-        for group, names in groups.items()
-    }
+    runs = _with_layers(line)
+    shares = {}
+    for group, names in groups.items():
+        shares[group] = fmean(_share(run, names) for run in runs)
+    return shares
 
 
 def _share(run: Run, names: Sequence[str]) -> float:
-    kept = 0
+    survived = 0
     size = 0
     for name in names:
+        # the names are those of another line, whose runs may list other parameters
         if name in run.layers:
             survivors, weights = run.layers[name]
-            kept += survivors
+            survived += survivors
             size += weights
-    return kept / (size or 1)
+    return survived / (size or 1)
 
 
 def _range(shares: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
     """The shares of the palest and of the deepest colour."""
-    values = [share for row in shares.values() for share in row.values()]
+    values: list[float] = []
+    for by_group in shares.values():
+        values += by_group.values()
     low = min(values)
     high = max(values)
     if high - low > 0.005:
@@ -165,14 +176,14 @@ def _range(shares: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
     return low, low + 1.0
 
 
-def _numbers(names: Sequence[str], wide: float) -> list[Markup]:
+def _layer_numbers(names: Sequence[str], width_of_column: float) -> list[Markup]:
     """The number of each layer, above its first column, as far as there is room."""
     parts: list[Markup] = []
     last = ""
     end = 0.0
     for i, name in enumerate(names):
         number = _number(name)
-        x = NAMES + i * wide
+        x = NAMES + i * width_of_column
         if number and number != last and x > end:
             parts.append(text(x + 1, 16, number, "start"))
             end = x + 8 * len(number) + 4
@@ -180,12 +191,16 @@ def _numbers(names: Sequence[str], wide: float) -> list[Markup]:
     return parts
 
 
-def _finding(shares: Mapping[str, Mapping[str, float]]) -> str:
+def _most_uneven(shares: Mapping[str, Mapping[str, float]]) -> str:
     def unevenness(method: str) -> float:
-        return max(shares[method].values()) - min(shares[method].values())
+        values = shares[method].values()
+        return max(values) - min(values)
 
     widest = max(shares, key=unevenness)
-    row = shares[widest]
-    least = min(row, key=row.__getitem__)
-    most = max(row, key=row.__getitem__)
-    return f"Most uneven: {widest}, from {row[least]:.0%} of {brief(least)} to {row[most]:.0%} of {brief(most)}."
+    by_group = shares[widest]
+    least = min(by_group, key=by_group.__getitem__)
+    most = max(by_group, key=by_group.__getitem__)
+    return (
+        f"Most uneven: {widest}, from {by_group[least]:.0%} of {short_name(least)} "
+        f"to {by_group[most]:.0%} of {short_name(most)}."
+    )

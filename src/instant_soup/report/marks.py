@@ -50,7 +50,7 @@ Looks = Mapping[str, Look]
 """The look of each method, by its name."""
 
 
-def looks(methods: Iterable[str]) -> Looks:
+def assign_looks(methods: Iterable[str]) -> Looks:
     """A look for each method, in the order given."""
     return {name: Look(i, name) for i, name in enumerate(methods)}
 
@@ -59,6 +59,7 @@ def symbols() -> Markup:
     """The shapes, once a page; marks refer to them."""
     path = Markup('<path id="s{}" d="{}"/>')
     paths = [path.format(i, shape) for i, shape in enumerate(SHAPES)]
+    # without a size it would take the 300 by 150 pixels that browsers give an svg
     symbols = Markup(
         '<svg width="0" height="0" class="symbols" aria-hidden="true"><defs>{}</defs></svg>'
     )
@@ -66,7 +67,12 @@ def symbols() -> Markup:
 
 
 def mark(
-    look: Look, x: float, y: float, words: str, extra: str = "", kind: str = ""
+    look: Look,
+    x: float,
+    y: float,
+    words: str,
+    extra: str = "",
+    kind: str = "",
 ) -> Markup:
     """A mark at a place, which says *words* to who points at it or listens."""
     group = Markup(
@@ -77,13 +83,29 @@ def mark(
 
 
 def text(
-    x: float, y: float, content: str, anchor: str = "middle", kind: str = ""
+    x: float,
+    y: float,
+    content: str,
+    anchor: str = "middle",
+    kind: str = "",
 ) -> Markup:
     """A word in a drawing. *anchor* is start, middle or end."""
+    # a Markup's format escapes what it is given, so names from elsewhere cannot become tags
     word = Markup('<text{} x="{:.1f}" y="{:.1f}"{}>{}</text>')
     style = Markup(' class="{}"').format(kind) if kind else ""
     place = Markup(' text-anchor="{}"').format(anchor) if anchor != "start" else ""
     return word.format(style, x, y, place, content)
+
+
+def label(
+    x: float,
+    y: float,
+    name: str,
+    most: int,
+    anchor: str = "end",
+) -> Markup:
+    """A name in at most *most* letters, by default one that ends at *x*."""
+    return text(x, y, shortened(name, most), anchor, "name")
 
 
 def shortened(name: str, most: int) -> str:

@@ -20,7 +20,7 @@ from ..evidence.compare import compare
 from ..evidence.comparison import Comparison, Line, Offer
 from ..evidence.runs import gather
 from ..evidence.transfers import Matrix, gather_transfers, matrices_of
-from .marks import Look, Looks, looks, symbols
+from .marks import Look, Looks, assign_looks, symbols
 from .recipes import recipes
 from .sections import sections
 
@@ -72,7 +72,11 @@ class Written:
 
 @checked
 def report(
-    folder: Path, output: Path, *, reference: str = "magnitude", title: str = ""
+    folder: Path,
+    output: Path,
+    *,
+    reference: str = "magnitude",
+    title: str = "",
 ) -> Written:
     """Write the page of all runs in *folder* to *output*.
 
@@ -80,13 +84,14 @@ def report(
     """
     collection = gather(folder)
     runs = collection.runs
-    moved, unread = gather_transfers(folder)
+    transfers, unread = gather_transfers(folder)
     damaged = (*collection.damaged, *unread)
 
     comparison = compare(runs, reference, damaged)
     pairs = agreements(folder, runs)
     title = title or f"Lottery tickets in {folder.resolve().name}"
-    write_text(output, render(comparison, pairs, title, matrices_of(moved, runs)))
+    page = render(comparison, pairs, title, matrices_of(transfers, runs))
+    write_text(output, page)
     return Written(len(runs), damaged)
 
 
@@ -98,55 +103,60 @@ def render(
 ) -> str:
     """The page itself."""
     room = files(__package__)
-    # escaped everywhere: names of tasks and methods are from files that anybody may have written
+    # escaped everywhere: names of tasks and methods are from files that anybody may have written;
+    # strict, so that a name that the template misspells ends in an error and not in a gap
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
-    known = looks(_methods(comparison))
-    shown = recipes(comparison, known)
+    looks = assign_looks(_ordered_methods(comparison))
+    shown = recipes(comparison, looks)
 
     page = template.render(
         title=printable(title),
         style=(room / "page.css").read_text(encoding="utf-8"),
         script=(room / "page.js").read_text(encoding="utf-8"),
         symbols=symbols(),
-        looks=list(known.values()),
-        families=_families(known),
-        plain={look.number for look in known.values() if not _variant(look.name)},
+        looks=list(looks.values()),
+        families=_families(looks),
+        plain=_plain(looks),
         comparison=comparison,
         counts=_counts(comparison),
-        budgets=[tables.budget(offer) for offer in comparison.offers],
-        advice=_advice(comparison, known),
+        budgets=list(map(tables.budget_text, comparison.offers)),
+        advice=_advice(comparison, looks),
         offered=tables.OFFERED,
         heads=HEADS,
-        sheets=[_sheet(comparison, *block, known) for block in comparison.blocks],
-        sections=sections(comparison, pairs, known, transfers),
+        sheets=_sheets(comparison, looks),
+        sections=sections(comparison, pairs, looks, transfers),
         recipes=shown,
         hidden=len(comparison.lines) - len(shown),
         version=version("instant-soup"),
     )
 
-    # half a surrogate pair is no letter
+    # half a surrogate pair is no letter, and cannot be written as UTF-8
     return page.encode("utf-8", "backslashreplace").decode()
 
 
-def _methods(comparison: Comparison) -> list[str]:
+def _ordered_methods(comparison: Comparison) -> list[str]:
     """Plain methods before their variants, so that they have the looks that differ most."""
-    return sorted(
-        {line.method for line in comparison.lines},
-        key=lambda name: (_variant(name), name),
-    )
+    names = {line.method for line in comparison.lines}
+    return sorted(names, key=lambda name: (_variant(name), name))
 
 
 def _variant(name: str) -> bool:
+    # a plain method that was only given more steps is what others are set against
     return name.endswith(")") and not name.endswith("(longer)")
 
 
-def _families(known: Looks) -> list[tuple[str, list[Look]]]:
+def _plain(looks: Looks) -> set[int]:
+    """The numbers of what the page's picker leaves when variants are hidden."""
+    return {look.number for look in looks.values() if not _variant(look.name)}
+
+
+def _families(looks: Looks) -> list[tuple[str, list[Look]]]:
     """The looks of each method and of its variants together, by the method's bare name."""
     families: dict[str, list[Look]] = defaultdict(list)
-    for look in sorted(known.values(), key=lambda look: look.number):
+    for look in sorted(looks.values(), key=lambda look: look.number):
         families[_bare(look.name)].append(look)
     return sorted(families.items())
 
@@ -157,12 +167,19 @@ def _bare(name: str) -> str:
 
 def _counts(comparison: Comparison) -> Mapping[str, str]:
     """How many there are of what, in words."""
-    runs = [run for line in comparison.lines for run in line.runs]
+    runs = 0
+    methods: set[str] = set()
+    seeds: set[int] = set()
+    for line in comparison.lines:
+        runs += len(line.runs)
+        methods.add(line.family)
+        seeds.update(run.seed for run in line.runs)
+
     counts = {
-        "run": len(runs),
-        "method": len({line.family for line in comparison.lines}),
+        "run": runs,
+        "method": len(methods),
         "task": len(comparison.tasks),
-        "seed": len({run.seed for run in runs}),
+        "seed": len(seeds),
     }
 
     words = {}
@@ -172,44 +189,63 @@ def _counts(comparison: Comparison) -> Mapping[str, str]:
     return words
 
 
-def _advice(comparison: Comparison, known: Looks) -> list[Advice]:
+def _advice(comparison: Comparison, looks: Looks) -> list[Advice]:
     """What to use on each task and sparsity with something pruned, and on the mean rank."""
     rows = []
     for task, sparsity in comparison.blocks:
         if sparsity:
-            bests = [offer.best.get((task, sparsity)) for offer in comparison.offers]
-            choices = tuple(_choice(line, known) for line in bests)
-            rows.append(Advice(tables.title(comparison, task, sparsity), choices))
+            choices = []
+            for offer in comparison.offers:
+                best = offer.best.get((task, sparsity))
+                choices.append(_choice(best, looks))
+            title = tables.title(comparison, task, sparsity)
+            rows.append(Advice(title, tuple(choices)))
 
     if any(offer.ranks for offer in comparison.offers):
-        choices = tuple(_first(offer, known) for offer in comparison.offers)
-        rows.append(Advice("mean rank", choices))
+        leaders = []
+        for offer in comparison.offers:
+            leaders.append(_best_ranked(offer, looks))
+        rows.append(Advice("mean rank", tuple(leaders)))
     return rows
 
 
-def _choice(line: Line | None, known: Looks) -> Choice | None:
+def _choice(line: Line | None, looks: Looks) -> Choice | None:
     if line is None:
         return None
-    facts = f"{tables.seeds(line)}, {line.cost.mean:.2f} T"
-    return Choice(known[line.method], line.method, tables.shown(line.figure), facts)
+    facts = f"{tables.seeds_text(line)}, {line.cost.mean:.2f} T"
+    figure = tables.with_interval(line.figure)
+    return Choice(looks[line.method], line.method, figure, facts)
 
 
-def _first(offer: Offer, known: Looks) -> Choice | None:
+def _best_ranked(offer: Offer, looks: Looks) -> Choice | None:
     ranks = offer.ranks
     if ranks is None:
         return None
+    # ranks come best first
     method, mean = next(iter(ranks.ranks.items()))
     rank = f"{mean:.2f} of {len(ranks.ranks)}"
-    facts = f"{ranks.blocks} tables, {tables.span(ranks.costs[method])} T"
-    return Choice(known[method], method, rank, facts)
+    facts = f"{ranks.blocks} tables, {tables.cost_range(ranks.costs[method])} T"
+    return Choice(looks[method], method, rank, facts)
 
 
-def _sheet(comparison: Comparison, task: str, sparsity: float, known: Looks) -> Sheet:
+def _sheets(comparison: Comparison, looks: Looks) -> list[Sheet]:
+    sheets = []
+    for task, sparsity in comparison.blocks:
+        sheets.append(_sheet(comparison, task, sparsity, looks))
+    return sheets
+
+
+def _sheet(
+    comparison: Comparison,
+    task: str,
+    sparsity: float,
+    looks: Looks,
+) -> Sheet:
     lines = comparison.of(task, sparsity)
     rows = []
     for line in lines:
-        cells = tuple(tables.cells(comparison, line))
-        rows.append((line, known[line.method], cells))
+        cells = tuple(tables.line_cells(comparison, line))
+        rows.append((line, looks[line.method], cells))
 
     compared = any(comparison.against(line) for line in lines)
 

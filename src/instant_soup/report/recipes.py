@@ -35,35 +35,45 @@ class Shown:
 
 def recipes(comparison: Comparison, looks: Looks) -> tuple[Shown, ...]:
     """A recipe for each line, the first `MOST` of them in the order of the tables."""
-    lines = [line for block in comparison.blocks for line in comparison.of(*block)]
-    return tuple(_shown(line, looks) for line in lines[:MOST])
+    lines: list[Line] = []
+    for block in comparison.blocks:
+        lines += comparison.of(*block)
+    del lines[MOST:]
+    return tuple(_shown(line, looks) for line in lines)
 
 
 def _shown(line: Line, looks: Looks) -> Shown:
     run = line.runs[0]
-    made = run.record.made
-    seeds = [str(other.seed) for other in line.runs]
-    plural = "s" if len(seeds) > 1 else ""
-    packages = ", ".join(f"{name} {number}" for name, number in made.packages.items())
+    origin = run.record.made
+    seeds = ", ".join(str(other.seed) for other in line.runs)
+    plural = "s" if len(line.runs) > 1 else ""
+    packages = ", ".join(" ".join(package) for package in origin.packages.items())
+    machine = ", ".join(filter(None, (origin.machine, origin.device)))
     facts = {
         "key": run.key,
         "ticket": run.record.ticket.digest,
-        "seed": f"{run.seed}; run with seed{plural} {', '.join(seeds)}",
-        "made": made.at,
-        "with": f"Python {made.python}, {packages}" if made.python else packages,
-        "on": ", ".join(filter(None, (made.machine, made.device))),
-        "threads": "" if made.threads is None else str(made.threads),
+        "seed": f"{run.seed}; run with seed{plural} {seeds}",
+        "made": origin.at,
+        "with": f"Python {origin.python}, {packages}" if origin.python else packages,
+        "on": machine,
+        "threads": "" if origin.threads is None else str(origin.threads),
     }
-    known = {name: fact for name, fact in facts.items() if fact}
+    # what an older record does not say has no row
+    stated = {name: fact for name, fact in facts.items() if fact}
 
-    title = f"{line.task}, {pruned(line.sparsity)}: {line.title}"
-    return Shown(title, looks[line.method], _toml(run.record.recipe), known)
+    return Shown(
+        title=f"{line.task}, {pruned(line.sparsity)}: {line.title}",
+        look=looks[line.method],
+        toml=_toml(run.record.recipe),
+        facts=stated,
+    )
 
 
-def _toml(asked: AskedFor) -> str:
+def _toml(noted: AskedFor) -> str:
     """The recipe with every default; as it was noted, where today's version would not take it."""
-    recipe = asked.facts()
+    fields = noted.facts()
+    # what an older version wrote may have fields that have gone since; it is still what was run
     try:
-        return Recipe.parse(recipe).toml()
+        return Recipe.parse(fields).toml()
     except SoupError:
-        return tomli_w.dumps(toml.without_none(recipe))
+        return tomli_w.dumps(toml.without_none(fields))

@@ -53,10 +53,10 @@ def sections(
 ) -> tuple[Section, ...]:
     """Every section, also those that have nothing to show; that of transfers only where there are some."""
     tasks = comparison.tasks[:CHARTED]
-    blocks = [block for block in _some(comparison) if block[0] in tasks]
+    blocks = [block for block in _charted_blocks(comparison) if block[0] in tasks]
     by_task: dict[str, list[Line]] = {task: [] for task in tasks}
-    for block in blocks:
-        by_task[block[0]] += comparison.of(*block)
+    for task, sparsity in blocks:
+        by_task[task] += comparison.of(task, sparsity)
 
     # what is left out is said where it is left out
     less = ""
@@ -70,10 +70,12 @@ def sections(
 
     soups = []
     for task in tasks:
-        soups += [chosen(task, comparison, looks), barriers(task, comparison, looks)]
+        soups.append(chosen(task, comparison, looks))
+        soups.append(barriers(task, comparison, looks))
     rounds = []
     for task, lines in by_task.items():
-        rounds += [votes(task, fact, lines, looks) for fact in FACTS]
+        for fact in FACTS:
+            rounds.append(votes(task, fact, lines, looks))
 
     return (
         _sparsity(comparison, looks, tasks, few),
@@ -102,7 +104,10 @@ def sections(
 
 
 def _sparsity(
-    comparison: Comparison, looks: Looks, tasks: Sequence[str], few: str
+    comparison: Comparison,
+    looks: Looks,
+    tasks: Sequence[str],
+    few: str,
 ) -> Section:
     return _section(
         "sparsity",
@@ -114,7 +119,10 @@ def _sparsity(
 
 
 def _cost(
-    comparison: Comparison, looks: Looks, blocks: Sequence[Block], few: str
+    comparison: Comparison,
+    looks: Looks,
+    blocks: Sequence[Block],
+    few: str,
 ) -> Section:
     return _section(
         "cost",
@@ -137,7 +145,10 @@ def _ranks(comparison: Comparison, looks: Looks) -> Section:
 
 
 def _bill(
-    comparison: Comparison, looks: Looks, blocks: Sequence[Block], less: str
+    comparison: Comparison,
+    looks: Looks,
+    blocks: Sequence[Block],
+    less: str,
 ) -> Section:
     return _section(
         "bill",
@@ -149,14 +160,18 @@ def _bill(
 
 
 def _layers(
-    comparison: Comparison, looks: Looks, blocks: Sequence[Block], less: str
+    comparison: Comparison,
+    looks: Looks,
+    blocks: Sequence[Block],
+    less: str,
 ) -> Section:
-    whole = _cells(comparison, blocks) > CELLS
+    by_layer = _count_cells(comparison, blocks) > CELLS
     charts = []
     for task, sparsity in blocks:
+        # where nothing is pruned, every layer is whole
         if sparsity:
             lines = comparison.of(task, sparsity)
-            charts.append(layers(lines, looks, whole=whole))
+            charts.append(layers(lines, looks, by_layer=by_layer))
 
     return _section(
         "layers",
@@ -169,8 +184,9 @@ def _layers(
 
 def _agreement(pairs: Sequence[Pair], looks: Looks) -> Section:
     charts = []
-    for group in _groups(pairs):
-        charts += [alike(group, looks, beyond=beyond) for beyond in (True, False)]
+    for group in _charted_pairs(pairs):
+        charts.append(alike(group, looks, beyond=True))
+        charts.append(alike(group, looks, beyond=False))
 
     return _section(
         "alike",
@@ -198,23 +214,25 @@ def _transfers(matrices: Sequence[Matrix]) -> tuple[Section, ...]:
 
 
 def _section(
-    ident: str, title: str, lead: str, charts: Iterable[Chart | None], nothing: str
+    ident: str,
+    title: str,
+    lead: str,
+    charts: Iterable[Chart | None],
+    nothing: str,
 ) -> Section:
     drawn = tuple(chart for chart in charts if chart is not None)
     return Section(ident, title, lead, drawn, "" if drawn else nothing)
 
 
-def _some(comparison: Comparison) -> list[Block]:
+def _charted_blocks(comparison: Comparison) -> list[Block]:
     """All pairs of task and sparsity, or for each task the one that has most methods, the sparsest of several."""
     if len(comparison.blocks) <= MANY:
         return list(comparison.blocks)
 
     fullest: dict[str, Block] = {}
     methods: dict[str, int] = {}
-    for (
-        task,
-        sparsity,
-    ) in comparison.blocks:  # in rising order, so that of equals the sparsest stays
+    # in rising order, so that of equals the sparsest stays
+    for task, sparsity in comparison.blocks:
         count = len(comparison.of(task, sparsity))
         if count >= methods.get(task, 0):
             fullest[task] = (task, sparsity)
@@ -222,19 +240,21 @@ def _some(comparison: Comparison) -> list[Block]:
     return list(fullest.values())
 
 
-def _cells(comparison: Comparison, blocks: Iterable[Block]) -> int:
+def _count_cells(comparison: Comparison, blocks: Iterable[Block]) -> int:
     cells = 0
     for block in blocks:
-        cells += sum(len(line.runs[0].layers) for line in comparison.of(*block))
+        for line in comparison.of(*block):
+            cells += len(line.runs[0].layers)
     return cells
 
 
-def _groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
+def _charted_pairs(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Pairs by task and sparsity; where those are many, for each task at the sparsity that has most pairs."""
     groups: dict[Block, list[Pair]] = defaultdict(list)
     for pair in pairs:
         groups[pair.task, pair.sparsity].append(pair)
-    if len(groups) <= MANY // 2:  # each group makes two charts
+    # each group makes two charts
+    if len(groups) <= MANY // 2:
         return list(groups.values())
 
     fullest: dict[str, list[Pair]] = {}

@@ -37,7 +37,7 @@ class Ingredient:
 
 def chosen(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
     """The validation figure of each ingredient, hollow where it was left out. None where no soup was made."""
-    ingredients = _of(task, comparison)
+    ingredients = _ingredients_of(task, comparison)
     taken = sum(ingredient.taken for ingredient in ingredients)
 
     return _chart(
@@ -56,7 +56,7 @@ def chosen(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
 def barriers(task: str, comparison: Comparison, looks: Looks) -> Chart | None:
     """The loss barrier between the soup so far and each ingredient. None where none was measured."""
     points = []
-    for ingredient in _of(task, comparison):
+    for ingredient in _ingredients_of(task, comparison):
         if ingredient.barrier is not None:
             points.append((ingredient, ingredient.barrier))
     high = sum(barrier > 0 for _, barrier in points)
@@ -89,58 +89,70 @@ def _chart(
 
     longest = max(ingredient.number for ingredient, _ in points)
     values = [value for _, value in points]
+    # with zero in the chart one sees on which side of it barriers are
     if axis == BARRIER:
-        values.append(0.0)  # so that one sees on which side of it barriers are
+        values.append(0.0)
     x = across([0.5, longest + 0.5], room=0.0)
     y = upwards(values)
 
-    every = longest // 20 + 1
-    ticks = {float(i): str(i) for i in range(1, longest + 1, every)}
+    # more than twenty numbers would run into each other
+    step_of_ticks = longest // 20 + 1
+    numbers = range(1, longest + 1, step_of_ticks)
+    ticks = {float(number): str(number) for number in numbers}
     parts = frame(x, y, "ingredient", axis, ticks)
     if axis == BARRIER:
         zero = Markup(
             '<line class="axis" x1="{}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        parts.append(zero.format(LEFT, x.end, y=y(0.0)))
+        height = y(0.0)
+        parts.append(zero.format(LEFT, x.end, y=height))
 
     lines: list[Line] = []
     for ingredient, _ in points:
         if ingredient.line not in lines:
             lines.append(ingredient.line)
+    # the soups stand side by side at each ingredient, within four fifths of the way to the next
     if longest > 1:
-        apart = min(12.0, (x(2) - x(1)) * 0.8 / len(lines))
+        step = x(2) - x(1)
+        apart = min(12.0, step * 0.8 / len(lines))
     else:
         apart = min(24.0, WIDTH / 2 / len(lines))
+    middle = (len(lines) - 1) / 2
 
     rows: list[Row] = []
     for ingredient, value in points:
         line = ingredient.line
         look = looks[line.method]
-        aside = (lines.index(line) - (len(lines) - 1) / 2) * apart
-        at = f" at {line.sparsity:.0%}" if line.sparsity else ""
-        soup = f"{line.title}{at}"
+        offset = (lines.index(line) - middle) * apart
+        place = x(ingredient.number) + offset
+        sparsity = f" at {line.sparsity:.0%}" if line.sparsity else ""
+        soup = f"{line.title}{sparsity}"
         words = f"{soup}, ingredient {ingredient.number}: {axis} {value:.3f}, {ingredient.fate}"
         kind = "" if ingredient.taken else "hollow"
-        parts.append(mark(look, x(ingredient.number) + aside, y(value), words, kind=kind))
-        rows.append((look.number, (soup, *_cells(ingredient))))
+        parts.append(mark(look, place, y(value), words, kind=kind))
+        cells = (soup, *_ingredient_cells(ingredient))
+        rows.append((look.number, cells))
 
     head = ("soup", "ingredient", "validation", "barrier", "what became of it")
     return Chart(title, caption, finding, parts, head, tuple(rows))
 
 
-def _cells(ingredient: Ingredient) -> tuple[str, ...]:
+def _ingredient_cells(ingredient: Ingredient) -> tuple[str, ...]:
     """An ingredient as a row of the table, but for its soup."""
     barrier = "" if ingredient.barrier is None else f"{ingredient.barrier:.3f}"
     validation = f"{ingredient.validation:.3f}"
     return str(ingredient.number), validation, barrier, ingredient.fate
 
 
-def _of(task: str, comparison: Comparison) -> list[Ingredient]:
-    lines = [line for line in comparison.of_task(task) if not line.control]
-    return [ingredient for line in lines for ingredient in _ingredients(line)]
+def _ingredients_of(task: str, comparison: Comparison) -> list[Ingredient]:
+    ingredients: list[Ingredient] = []
+    for line in comparison.of_task(task):
+        if not line.control:
+            ingredients += _ingredients_in(line)
+    return ingredients
 
 
-def _ingredients(line: Line) -> Iterator[Ingredient]:
+def _ingredients_in(line: Line) -> Iterator[Ingredient]:
     notes = line.runs[0].record.ticket.notes
     for number, note in enumerate(notes.ingredients or notes.pool, 1):
         fate, taken = _fate(note)
@@ -149,6 +161,7 @@ def _ingredients(line: Line) -> Iterator[Ingredient]:
 
 def _fate(note: IngredientNote) -> tuple[str, bool]:
     """What became of an ingredient, and whether it went into the soup, from either way of noting it."""
+    # greedy soups take an ingredient or leave it, pools give it a share
     if note.taken is not None:
         return ("taken" if note.taken else "left out"), note.taken
 

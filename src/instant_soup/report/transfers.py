@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from ..evidence.tables import moved, shown
+from ..evidence.tables import transfer_rows, with_interval
 from ..evidence.transfers import Matrix
 from .axes import RIGHT, WIDE, WIDTH
 from .drawing import Chart, Row
 from .layers import cell
-from .marks import shortened, text
+from .marks import label, shortened, text
 
 NAMES = 178  # width of the names
 FIRST = 40  # where the first row begins, beneath the names of the columns
@@ -20,21 +20,24 @@ MOST = 104.0  # width of a cell, at most
 
 def travel(matrix: Matrix) -> Chart:
     """Figures of each ticket on each task, deep where they come near the best of their column."""
-    wide = min(MOST, (WIDE - NAMES - RIGHT) / len(matrix.targets))
-    parts = _heads(matrix, wide)
+    width = min(MOST, (WIDE - NAMES - RIGHT) / len(matrix.targets))
+    parts = _heads(matrix, width)
 
     for i, row in enumerate(matrix.rows):
         y = FIRST + i * TALL
         if row not in matrix.sources:
             y += APART
-        title = shortened(matrix.label(row).split("/")[-1], 24)
-        parts.append(text(NAMES - 10, y + TALL / 2 + 4, title, "end", "name"))
+        # "glue/rte" is "rte": the suite takes room and tells nothing apart
+        *_, title = matrix.label(row).split("/")
+        middle = y + TALL / 2 + 4
+        parts.append(label(NAMES - 10, middle, title, 24))
 
         for j, target in enumerate(matrix.targets):
-            parts += _cell(matrix, row, target, NAMES + j * wide, y, wide)
+            x = NAMES + j * width
+            parts += _cell(matrix, row, target, x, y, width)
 
     # methods that the rows are about are of other tasks, too: no row goes with one of them
-    head, *cells = moved(matrix)
+    head, *cells = transfer_rows(matrix)
     rows: list[Row] = [(None, tuple(row)) for row in cells]
     return Chart(
         title=f"{matrix.title}: tickets on each other's tasks",
@@ -47,22 +50,29 @@ def travel(matrix: Matrix) -> Chart:
         head=tuple(head),
         rows=tuple(rows),
         height=FIRST + TALL * len(matrix.rows) + APART + 6,
-        width=max(WIDTH, NAMES + wide * len(matrix.targets) + RIGHT),
+        width=max(WIDTH, NAMES + width * len(matrix.targets) + RIGHT),
     )
 
 
-def _heads(matrix: Matrix, wide: float) -> list[Markup]:
+def _heads(matrix: Matrix, width: float) -> list[Markup]:
     """The task and the metric above each column."""
     parts = []
     for j, (target, metric) in enumerate(matrix.targets.items()):
-        x = NAMES + (j + 0.5) * wide
-        name = shortened(target.split("/")[-1], int(wide / 7))
-        parts += [text(x, 15, name), text(x, 31, metric)]
+        x = NAMES + (j + 0.5) * width
+        *_, name = target.split("/")
+        letters = int(width / 7)
+        parts.append(text(x, 15, shortened(name, letters)))
+        parts.append(text(x, 31, metric))
     return parts
 
 
 def _cell(
-    matrix: Matrix, row: str, target: str, x: float, y: float, wide: float
+    matrix: Matrix,
+    row: str,
+    target: str,
+    x: float,
+    y: float,
+    width: float,
 ) -> list[Markup]:
     """One figure; the task's own ticket in a frame."""
     figure = matrix.at(row, target)
@@ -71,15 +81,17 @@ def _cell(
 
     column = [matrix.at(name, target) for name in matrix.rows]
     best = max(other.mean for other in column if other)
+    # correlations may all be negative, and there is no share of the best then
     depth = figure.mean / best if best > 0 else 0.0
-    who = f"ticket of {row}" if row in matrix.sources else matrix.label(row)
-    words = f"{who} on {target}: {matrix.targets[target]} {shown(figure)}"
-    parts = [cell(x, y, wide, TALL - 1, depth, words, f"{figure.mean:.3f}")]
+    ticket = f"ticket of {row}" if row in matrix.sources else matrix.label(row)
+    words = f"{ticket} on {target}: {matrix.targets[target]} {with_interval(figure)}"
+    shown = f"{figure.mean:.3f}"
+    parts = [cell(x, y, width, TALL - 1, depth, words, shown)]
 
     if row == target:
         frame = Markup(
             '<rect class="frame" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
         )
-        parts.append(frame.format(x + 1, y + 1, wide - 2.8, TALL - 3))
+        parts.append(frame.format(x + 1, y + 1, width - 2.8, TALL - 3))
 
     return parts

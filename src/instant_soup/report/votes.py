@@ -47,11 +47,17 @@ FACTS = (
 )
 
 
-def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Looks) -> Chart | None:
+def votes(
+    task: str,
+    fact: Fact,
+    lines: Sequence[Line],
+    looks: Looks,
+) -> Chart | None:
     """*fact* of *lines* of one task against the sparsity after each round. None where none has rounds."""
     curves: list[tuple[Line, dict[float, float]]] = []
     for line in lines:
         rounds = _rounds(line, fact)
+        # a control is made of a ticket that is drawn already, and repeats its rounds
         if rounds and not line.control:
             curves.append((line, rounds))
     if not curves:
@@ -65,19 +71,20 @@ def votes(task: str, fact: Fact, lines: Sequence[Line], looks: Looks) -> Chart |
 
     x = across(targets)
     y = upwards(values)
-    parts = frame(x, y, "sparsity after the round", fact.axis, _ticks(x, targets))
+    ticks = _ticks(x, targets)
+    parts = frame(x, y, "sparsity after the round", fact.axis, ticks)
     rows: list[Row] = []
     for line, rounds in curves:
         look = looks[line.method]
         places = [(x(target), y(value)) for target, value in rounds.items()]
         parts.append(path(look, places))
 
-        for target, value in rounds.items():
-            words = (
-                f"{line.title} to {line.sparsity:.0%}, round to {target:.0%}: {value:.2%}"
-            )
-            cells = (line.title, f"{line.sparsity:.0%}", f"{target:.0%}", f"{value:.3%}")
-            parts.append(mark(look, x(target), y(value), words))
+        final = f"{line.sparsity:.0%}"
+        for place, (target, value) in zip(places, rounds.items(), strict=True):
+            words = f"{line.title} to {final}, round to {target:.0%}: {value:.2%}"
+            parts.append(mark(look, *place, words))
+
+            cells = (line.title, final, f"{target:.0%}", f"{value:.3%}")
             rows.append((look.number, cells))
 
     return Chart(

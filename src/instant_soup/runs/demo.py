@@ -52,5 +52,6 @@ def demo(sparsity: float, store: Store, begin: Begin) -> Iterator[Row]:
     # all of them before any is run, so that a sparsity that cannot be is refused at once
     recipes = {title: recipe(method, sparsity) for title, method in lines.items()}
 
-    for title, asked in recipes.items():
-        yield Row(title, asked, run(asked, store, partial(begin, title, asked)))
+    for title, line in recipes.items():
+        record = run(line, store, partial(begin, title, line))
+        yield Row(title, line, record)

@@ -9,10 +9,16 @@ from typing import Any
 from ..data.language import PACKAGED
 from ..recipes.recipe import Recipe
 from ..store.store import Store
+from ..tasks import CourseTask
 from .demo import Begin, Row
 from .run import build, run
 
-DATA: dict[str, Any] = {"window": 512, "windows": 8, "limit": 64, "validation": 0.02}
+DATA: dict[str, Any] = {
+    "window": 512,
+    "windows": 8,
+    "limit": 64,
+    "validation": 0.02,
+}
 SAMPLES = 16
 PATTERN = "2:4"
 LINES: dict[str, dict[str, Any]] = {
@@ -40,12 +46,19 @@ def demo_language(store: Store, begin: Begin, model: str = "packaged") -> Iterat
     """Run what the table shows, one line at a time. The model is loaded once."""
     task = None
     for title, method in LINES.items():
-        asked = recipe(method, model)
-        done = store.cell(asked).record.is_file()
-        if task is None and not done:
-            task = build(asked)
+        line = recipe(method, model)
+        # what is done is read back without the model, which takes long to load
+        recorded = store.cell(line).record.is_file()
+        if task is None and not recorded:
+            task = build(line)
 
         # all lines are of one task, so what was loaded for the first serves the others
-        loaded = task
-        load = (lambda _, loaded=loaded: loaded) if loaded is not None else None
-        yield Row(title, asked, run(asked, store, partial(begin, title, asked), load))
+        load = None if task is None else partial(_loaded, task)
+        record = run(line, store, partial(begin, title, line), load)
+        yield Row(title, line, record)
+
+
+def _loaded(task: CourseTask, recipe: Recipe) -> CourseTask:
+    """*task*, whatever *recipe* is to be loaded for."""
+    del recipe
+    return task

@@ -37,6 +37,7 @@ def environment() -> dict[str, Any]:
 
 def forget_peaks() -> None:
     """Let `peaks` see what comes from here on, where the system can (Linux; CUDA)."""
+    # 5 resets the peak of resident memory and leaves the counts of pages alone (man 5 proc)
     with contextlib.suppress(OSError):
         (_PROC / "clear_refs").write_text("5")
     if torch.cuda.is_available():
@@ -55,6 +56,7 @@ def _resident() -> int:
     """The most memory that the process had since `forget_peaks`, or ever where the system does not tell."""
     with contextlib.suppress(OSError):
         for line in (_PROC / "status").read_text().splitlines():
+            # the high-water mark of resident memory, in kibibytes
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
 

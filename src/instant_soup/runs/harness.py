@@ -48,10 +48,11 @@ def harness(
 
 
 def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The numbers among what the harness says, without their errors; ``acc,none`` becomes ``TASK/acc``."""
+    """The numbers in the harness's *results*, without their standard errors; ``acc,none`` becomes ``TASK/acc``."""
     numbers = {}
     for task, entries in results.items():
         for name, value in entries.items():
+            # behind the comma stands the harness's filter of answers
             figure = name.partition(",")[0]
             if isinstance(value, float) and not figure.endswith("_stderr"):
                 numbers[f"{task}/{figure}"] = value

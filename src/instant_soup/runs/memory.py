@@ -22,19 +22,24 @@ def memory(recipe: Recipe, store: Store) -> int | None:
 
     None for a checkpoint of the hub of which nothing was run yet.
     """
-    seen = list(_seen(recipe, store))
-    if seen:
-        return round(SPARE * max(seen))
+    peaks = list(_peaks_on(recipe, store))
+    if peaks:
+        return round(SPARE * max(peaks))
 
-    folder = packaged() if recipe.task.model == PACKAGED else Path(recipe.task.model)
+    model = recipe.task.model
+    folder = packaged() if model == PACKAGED else Path(model)
     if not folder.is_dir():
         return None
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    weights = 0
+    for path in folder.glob("*.safetensors"):
+        weights += path.stat().st_size
+    if not weights:
+        return None
     # as if all of it were trained and might be pruned
-    return LIBRARIES + tensors(weights, weights, weights) if weights else None
+    return LIBRARIES + tensors(weights, weights, weights)
 
 
-def _seen(recipe: Recipe, store: Store) -> Iterator[int]:
+def _peaks_on(recipe: Recipe, store: Store) -> Iterator[int]:
     """Bytes that finished runs on the same task took; a record that cannot be read says nothing."""
     task = recipe.task.model_dump(mode="json")
     for cell in store.cells():
@@ -42,5 +47,7 @@ def _seen(recipe: Recipe, store: Store) -> Iterator[int]:
             continue
         with suppress(StoreError):
             record = read_run(cell.record)
-            if record.memory.process is not None and record.recipe.task.facts() == task:
-                yield record.memory.process
+            peak = record.memory.process
+            # records of schema 1 and 2 say nothing of memory
+            if peak is not None and record.recipe.task.facts() == task:
+                yield peak

@@ -64,7 +64,8 @@ class Plan:
     @property
     def ratio(self) -> float:
         """The whole cost as a multiple of T, the test reading left out."""
-        return (self.total.passes - self.train["test"].passes) / self.full.passes
+        passes = self.total.passes - self.train["test"].passes
+        return passes / self.full.passes
 
 
 def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
@@ -82,7 +83,8 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
     if recipe.budget and (not method.trains or recipe.control):
         learner.train(budget)
     learner.evaluate()
-    train.charge("test", Cost(examples=sizes.test, passes=sizes.test))
+    test = Cost(examples=sizes.test, passes=sizes.test)
+    train.charge("test", test)
     return draw, train
 
 
@@ -124,6 +126,7 @@ class Planner:
             return untimed
 
         task = self._task_of(recipe)
+        # a step takes as long whatever the method, so each task is timed once
         if recipe.setting not in self._paces:
             self._paces[recipe.setting] = Pace.of(task)
         timing = _timing(untimed, task, self._paces[recipe.setting])
@@ -131,13 +134,15 @@ class Planner:
 
     def _sizes_of(self, recipe: Recipe) -> Sizes:
         if recipe.setting not in self._sizes:
+            # what is timed has to be loaded anyway, and a loaded task says its sizes itself
             known = None if self._timed else Sizes.known(recipe)
             self._sizes[recipe.setting] = known or Sizes.of(self._task_of(recipe))
         return self._sizes[recipe.setting]
 
     def _task_of(self, recipe: Recipe) -> CourseTask:
         if self._task is None or self._setting != recipe.setting:
-            self._task = None  # before the next is loaded, so that there is one in memory
+            # let go before the next is loaded, so that there is one in memory at a time
+            self._task = None
             self._task = self._build(recipe)
             self._setting = recipe.setting
         return self._task
@@ -166,7 +171,9 @@ class Pace:
     def of(cls, task: CourseTask) -> Pace:
         """Time a few steps of *task*."""
         meter = Meter()
-        learner = task.learner(meter, horizon=max(task.horizon, 2 * TIMED))
+        # long enough for all steps that are taken, also where T is shorter
+        horizon = max(task.horizon, 2 * TIMED)
+        learner = task.learner(meter, horizon=horizon)
         # the first steps are slower: memory is new and shapes have not been counted
         learner.train(TIMED)
         start = time.perf_counter()

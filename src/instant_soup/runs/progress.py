@@ -28,6 +28,7 @@ def progress(
     """
     full = Sizes.of(task).full.passes
     columns = (
+        # titles are the user's, and brackets in them are no markup of rich
         TextColumn("{task.description}", markup=False),
         BarColumn(24),
         TextColumn("{task.fields[state]}"),
@@ -45,6 +46,9 @@ def progress(
                 parts.append(f"sparsity {pulse.sparsity:.1%}")
             spent = pulse.spent.passes
             parts.append(f"spent {spent / full:.2f} T")
-            bars.update(bar, completed=min(spent, full), state="  ".join(parts))
+
+            # a bar beyond its end would say more than 100 %
+            completed = min(spent, full)
+            bars.update(bar, completed=completed, state="  ".join(parts))
 
         yield Meter(watch=watch)

@@ -69,8 +69,9 @@ def _costs(
     full = Sizes.of(task).full
     tuned = meter.dump()
 
-    drawing = [Cost(**cost) for cost in drawn["bill"].values()]
-    total = sum(drawing, result.cost)
+    total = result.cost
+    for cost_of_purpose in drawn["bill"].values():
+        total += Cost(**cost_of_purpose)
     reused = Cost(**drawn["reused"]) + Cost(**trained["reused"])
 
     cost = {
@@ -97,16 +98,18 @@ def _costs(
 def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
     """What records say of a ticket."""
     scope = ticket.mask.scope
-    layers = {
-        name: [kept, scope.numel(name)] for name, kept in ticket.mask.kept_by_name.items()
-    }
+    layers = {}
+    for name, kept in ticket.mask.kept_by_name.items():
+        layers[name] = [kept, scope.numel(name)]
+
+    parameters = task.course.model.parameters()
     return {
         "digest": ticket.digest,
         "mask": ticket.mask.digest,
         "base": asdict(ticket.base),
         "kept": ticket.mask.kept,
         "prunable": scope.size,
-        "parameters": sum(p.numel() for p in task.course.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in parameters),
         "sparsity": ticket.sparsity,
         "layers": layers,
     }
@@ -115,6 +118,8 @@ def ticket_facts(ticket: Ticket, task: CourseTask) -> dict[str, Any]:
 def circumstances(task: CourseTask) -> dict[str, Any]:
     """What records say of what they were made on, when and with what."""
     course = task.course
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+
     return {
         "memory": peaks(),
         "examples": {
@@ -122,5 +127,5 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
             "validation": len(course.validation),
             "test": len(course.test),
         },
-        "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()},
+        "made": {"at": now, **environment()},
     }

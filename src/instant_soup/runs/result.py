@@ -40,6 +40,5 @@ class Result:
         drawing = f"{self.drawing.passes:,} of them to draw"
         cost = f"{self.cost.steps:,} steps, {self.cost.passes:,} passes, {drawing}"
 
-        return facts(
-            "Result", {**figures, "validation": f"{self.validation:.4f}", "cost": cost}
-        )
+        rows = {**figures, "validation": f"{self.validation:.4f}", "cost": cost}
+        return facts("Result", rows)

@@ -214,6 +214,7 @@ def draw(
 def _ticket(
     recipe: Recipe, task: CourseTask, store: Store, cell: Cell, watch: Watch | None
 ) -> Ticket:
+    # drawing takes long, so whoever asks for the same ticket meanwhile waits for this one
     with cell.hold():
         if cell.has(cell.ticket):
             # a run that was killed right after it drew has left its place behind

@@ -1,6 +1,7 @@
 """Scaling: what a number of workers makes of a draw: time, bytes moved, memory. docs/scaling.md explains and checks it.
 
-Only look-aheads are spread. What lies between them goes on in one place, so it bounds what workers can save.
+Only look-aheads are shared out among workers. What lies between them goes on in one place, so it bounds what workers
+can save.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Load:
         weights: bytes of the model's weights.
         scope: how many of them may be pruned.
         step: seconds of one training step of one worker.
-        alone: seconds of all that is not spread.
+        alone: seconds of all that is not shared out.
     """
 
     rounds: Sequence[Round]
@@ -55,7 +56,7 @@ class Load:
         parameters = task.course.model.parameters()
         return cls(
             rounds=rounds,
-            weights=sum(p.numel() * p.element_size() for p in parameters),
+            weights=sum(tensor.nbytes for tensor in parameters),
             scope=task.course.scope.size,
             step=step,
             alone=max(0.0, plan.timing.seconds - ahead),
@@ -68,7 +69,7 @@ class Forecast:
 
     Attributes:
         steps: of look-aheads that come one after the other.
-        seconds: in all, what is not spread included.
+        seconds: in all, what is not shared out included.
         out: bytes that a round sends out, at most: one snapshot to each worker, as if each had a node of its own.
         back: bytes that a round gets back.
         memory: bytes that one worker holds, activations left out.
@@ -101,8 +102,9 @@ def forecast(
         turns = chunks(list(round_.steps), used)
         # a turn takes as long as the longest look-ahead in it
         in_a_row = sum(max(turn) for turn in turns)
-        # the optimiser remembers two moments of each weight
-        snapshot = load.weights * (3 if round_.carried else 1) + load.scope // 8
+        # the optimiser remembers two moments of each weight, and the mask takes a bit
+        copies = 3 if round_.carried else 1
+        snapshot = load.weights * copies + load.scope // 8
         returned = len(round_.steps) * _returned(round_, load)
 
         steps += in_a_row
@@ -138,5 +140,6 @@ def numbers(most: int) -> list[int]:
     """1, 2, 4 and so on up to *most*, which is the last."""
     if most <= 1:
         return [1]
-    powers = [2**i for i in range(ceil(log2(most)))]
+    doublings = ceil(log2(most))
+    powers = [2**exponent for exponent in range(doublings)]
     return [*powers, most]

@@ -91,13 +91,14 @@ class Sizes:
     @property
     def epoch(self) -> int:
         """Steps of one pass over the training split."""
+        # rounded up: the last batch of an epoch may be smaller
         return -(-self.train // self.batch)
 
     @property
     def full(self) -> Cost:
         """T as a cost: one full fine-tune, validation left out."""
-        whole, rest = divmod(self.horizon, self.epoch)
-        examples = whole * self.train + min(rest * self.batch, self.train)
+        epochs, further_steps = divmod(self.horizon, self.epoch)
+        examples = epochs * self.train + min(further_steps * self.batch, self.train)
         return Cost(self.horizon, examples, 3 * examples)
 
 

@@ -80,9 +80,10 @@ class StandIn:
         return stream(0, *purpose)
 
     def view(self) -> Weights:
-        return {
-            name: tensor * self.mask[name] for name, tensor in self._drifted().items()
-        }
+        masked = {}
+        for name, tensor in self._drifted().items():
+            masked[name] = tensor * self.mask[name]
+        return masked
 
     weights = view
 
@@ -113,6 +114,8 @@ class StandIn:
             )
             self._rounds.append(noted)
 
+        # charged one by one, because a method may stop before it has asked for all
+
         for brief in briefs:
             self._charge(brief.steps, "look-ahead")
             yield look(self)
@@ -127,6 +130,7 @@ class StandIn:
         self._value += 1
         return self._value
 
+    # charged alike: both read the validation split once
     loss = evaluate
 
     def gradient(self, sample: Sample) -> Weights:
@@ -149,7 +153,9 @@ class StandIn:
     ) -> Iterator[Weights]:
         del seed
         index, count = subset
-        in_subset = len(range(index, min(examples, self._sizes.train), count))
+        available = min(examples, self._sizes.train)
+        # every count-th example from the index-th on, as the learner takes them
+        in_subset = len(range(index, available, count))
         self.meter.charge("score", Cost(0, in_subset, PASSES * in_subset))
 
         for name, (_, width) in _SCOPE.shapes.items():
@@ -169,6 +175,7 @@ class StandIn:
 
     def _charge(self, steps: int, purpose: Purpose) -> None:
         examples = steps * self._sizes.batch
+        # a step passes forward once, and backward at twice the cost
         self.meter.charge(purpose, Cost(steps, examples, 3 * examples))
         self._drift += 1
 

@@ -45,8 +45,12 @@ class Tracked:
             "passes": pulse.spent.passes,
         }
 
-        known = {name: value for name, value in values.items() if value is not None}
-        self._log({f"{stage}/{name}": value for name, value in known.items()})
+        # not every piece of work has a loss or a sparsity, and trackers take numbers only
+        stated = {}
+        for name, value in values.items():
+            if value is not None:
+                stated[f"{stage}/{name}"] = value
+        self._log(stated)
 
     def finish(self, record: Record) -> None:
         """Log what came of the run."""
@@ -67,12 +71,15 @@ class Tracked:
         self._each("finish", lambda tracker: tracker.finish())
 
     def _log(self, values: Mapping[str, float]) -> None:
-        self._each("log", lambda tracker: tracker.log(dict(values), step=self._step))
+        # a copy for each, because trackers add to what they are given
+        step = self._step
+        self._each("log", lambda tracker: tracker.log(dict(values), step=step))
 
-    def _each(self, act: str, do: Callable[[Any], object]) -> None:
+    def _each(self, act: str, action: Callable[[Any], object]) -> None:
+        # a list, because a tracker that fails is taken out of the table meanwhile
         for name, tracker in list(self._trackers.items()):
             try:
-                do(tracker)
+                action(tracker)
             except Exception as reason:
                 # whatever a tracker raises, the run is worth more
                 del self._trackers[name]
@@ -88,8 +95,10 @@ def tracked(names: Iterable[str], recipe: Recipe, folder: Path) -> Iterator[Trac
 
     Raises UnknownName for a tracker there is none of, MissingExtra where its package is not installed.
     """
-    each_once = dict.fromkeys(names)
-    trackers = Tracked({name: _tracker(name, recipe, folder) for name in each_once})
+    by_name = {}
+    for name in dict.fromkeys(names):
+        by_name[name] = _tracker(name, recipe, folder)
+    trackers = Tracked(by_name)
     trackers.begin(_flat(recipe.model_dump(mode="json")))
 
     try:
@@ -108,6 +117,7 @@ def _tracker(name: str, recipe: Recipe, folder: Path) -> Any:
     PartialState()
 
     title = f"{recipe.label} {recipe.key[:8]}"
+    # the title names a folder, and a task's name has a slash
     if name == "tensorboard":
         return tracking.TensorBoardTracker(
             title.replace("/", "-"), logging_dir=folder / "tensorboard"

@@ -25,6 +25,7 @@ from .recording import circumstances, ticket_facts
 from .run import Watch, build, judge, meter_of, tuned
 from .sizes import Sizes
 
+# method and sparsity are the ticket's own, and the ticket is in the key already
 _TARGET = ("task", "data", "training", "budget", "seed")
 
 
@@ -81,7 +82,7 @@ def transfer(
                 "source": _source(ticket, store),
                 "map": dict(names or {}),
                 "contents": dict(made_with),
-                **_carried_out(fitted, recipe, task, cell, watch),
+                **_outcome(fitted, recipe, task, cell, watch),
             }
             write(place, TransferRecord.model_validate(facts))
 
@@ -104,8 +105,8 @@ def _read_back(place: Path, made_with: Mapping[str, str]) -> TransferRecord:
 
 def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = None) -> str:
     """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
-    whole = recipe.model_dump(mode="json")
-    target = {name: whole[name] for name in _TARGET}
+    fields = recipe.model_dump(mode="json")
+    target = {name: fields[name] for name in _TARGET}
     facts = {
         "schema": TRANSFER_SCHEMA,
         "ticket": ticket.digest,
@@ -115,9 +116,14 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     return content_key(facts)
 
 
-def _carried_out(
-    fitted: Transfer, recipe: Recipe, task: CourseTask, cell: Cell, watch: Watch | None
+def _outcome(
+    fitted: Transfer,
+    recipe: Recipe,
+    task: CourseTask,
+    cell: Cell,
+    watch: Watch | None,
 ) -> dict[str, Any]:
+    """Fine-tune and judge the fitted ticket, and return what the record says of that."""
     meter = meter_of("fine-tune", watch)
     learner, spent = tuned(fitted.ticket, recipe, task, cell, meter)
     result = judge(learner, meter)

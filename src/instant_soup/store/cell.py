@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import RankError, SoupError, StoreError
-from ..core.files import left_behind, write_text
+from ..core.files import forget, left_behind, write_text
 from ..core.ranks.team import ALONE, Team
 from ..core.ticket import Ticket
 from ..core.weights import Weights
@@ -223,8 +223,7 @@ class Cell:
 
     def tidy(self) -> None:
         """Remove the half-written files that a killed run left beside those it was writing. For who holds the cell."""
-        for path in self.litter():
-            path.unlink(missing_ok=True)
+        forget(self.litter())
 
     def litter(self) -> list[Path]:
         """What killed processes left half-written here."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.content import content_key
 from ..core.errors import StoreError
+from ..core.places import real
 from ..models.text import PACKAGED
 from ..recipes.recipe import Recipe
 from .cell import Cell
@@ -160,7 +161,7 @@ class _Digests:
     def _digest(self, path: Path) -> str:
         try:
             state = path.stat()
-            name = str(path.resolve())
+            name = str(real(path))
             size, changed, digest = self._known.get(name, (None, None, ""))
             if (size, changed) == (state.st_size, state.st_mtime_ns):
                 return str(digest)
@@ -186,7 +187,7 @@ def _data_files(place: Path | None, store: Path) -> Iterator[Path]:
         yield place
         return
 
-    ours = store.resolve()
+    ours = real(store)
     for path in sorted(place.rglob("*")):
         inside = path.relative_to(place).parts
         suffix = path.suffix.lower()
@@ -196,7 +197,7 @@ def _data_files(place: Path | None, store: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in inside)
         if not is_data or hidden or not path.is_file():
             continue
-        if not path.resolve().is_relative_to(ours):
+        if not real(path).is_relative_to(ours):
             yield path
 
 

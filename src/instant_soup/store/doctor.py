@@ -5,8 +5,6 @@ Nothing is ever deleted: what is damaged, and what was made from it, goes to ``D
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,18 +12,14 @@ from pathlib import Path
 
 from ..core.content import short
 from ..core.errors import StoreError
-from ..core.files import half_written
+from ..core.files import HALF, half_written, is_abandoned
 from . import checks, index
 from .cell import Cell
 from .locks import Locks
 from .quarantine import Quarantine
 from .store import ROOMS, Store
 
-# as files and exports are named until they are whole
-_HALF = re.compile(r"\..+\.[0-9a-f]{32}", re.DOTALL)
 HALF_WRITTEN = "half-written: its writer was killed"
-# seconds after which nobody writes to a half-written file any more
-_OLD = 600
 
 _AFTER = {
     "recipe.toml": (),
@@ -146,7 +140,7 @@ def _litter(store: Store) -> Iterator[Finding]:
     """What killed writers left beside what they were writing, outside of cells. What is new may still be written."""
     for folder in (store.folder, *(store.folder / name for name in ROOMS)):
         for path in sorted(folder.glob(".*")):
-            if _HALF.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _OLD:
+            if HALF.fullmatch(path.name) and is_abandoned(path):
                 yield Finding(path, HALF_WRITTEN)
 
 
@@ -179,7 +173,7 @@ def _cell(cell: Cell) -> Iterator[Finding]:
         yield Finding(path, HALF_WRITTEN)
     for folder in sorted(cell.folder.glob("*/")):
         for path in sorted(folder.glob(".*")):
-            if _HALF.fullmatch(path.name):
+            if HALF.fullmatch(path.name):
                 yield Finding(path, HALF_WRITTEN)
 
 

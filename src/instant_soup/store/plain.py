@@ -26,6 +26,12 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote. Raises StoreError when it is missing, damaged or no table of names."""
+    # reading a pipe would wait for ever
+    if path.exists() and not path.is_file():
+        raise StoreError(
+            f"could not read {path} (it is no regular file); "
+            f"`instant-soup doctor {path.parent.parent}` puts damage aside"
+        )
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as reason:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.files import half_written
+from ..core.files import forget, half_written
 from ..core.ranks.team import ALONE, Team
 from .locks import Locks
 from .tensors import read_checked, write_checked
@@ -39,9 +39,8 @@ class FolderShelf:
         with ExitStack() as stack:
             if self.team.rank == 0:
                 stack.enter_context(Locks(self.folder).hold(key[:_NAME]))
-                for path in half_written(self._path(key)):
-                    # of a process that was killed, for nobody else works on it
-                    path.unlink(missing_ok=True)
+                # of a process that was killed, for nobody else works on it
+                forget(half_written(self._path(key)))
             yield
 
     def put(

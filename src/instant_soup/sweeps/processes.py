@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from ..core.errors import StoreError
-from ..engine.worker import settle, threads_of_libraries
+from ..core.errors import EngineError, StoreError
+from ..engine.child import child
+from ..engine.worker import compute, threads_of_libraries
 from ..store.store import Store
 from .progress import Progress
 from .sweep import Sweep
@@ -24,18 +25,19 @@ _UNUSABLE = 2  # the exit status of a worker that could not write to the store
 def by_processes(sweep: Sweep, workers: int) -> Iterator[None]:
     """Let *workers* processes carry out *sweep*; yields about once a second until nothing is left.
 
-    Raises StoreError when the store cannot be written. However this ends, no worker is left behind.
+    Raises StoreError when the store cannot be written, EngineError when no worker can begin. However this ends, no
+    worker is left behind.
     """
     sweep.begin()
-    # spawned, for a fork of a process with threads of torch may hang
-    context = get_context("spawn")
-    errors = context.SimpleQueue()
+    errors = get_context("spawn").SimpleQueue()
     threads = max(1, torch.get_num_threads() // workers)
     deaths: Counter[Path] = Counter()
+    idle_deaths = 0  # in a row, of workers that were at no run
 
     def start() -> SpawnProcess:
-        arguments = (sweep.place, sweep.store, threads, errors)
-        process = context.Process(target=_work, args=arguments, daemon=True)
+        store = sweep.store
+        arguments = (sweep.place, store.folder, store.save_every, threads, errors)
+        process = child(_work, *arguments)
         with threads_of_libraries(threads):
             process.start()
         return process
@@ -51,7 +53,9 @@ def by_processes(sweep: Sweep, workers: int) -> Iterator[None]:
                 if process.exitcode == _UNUSABLE:
                     raise StoreError(errors.get())
                 if process.exitcode:
-                    _blame(sweep, process, deaths)
+                    blamed = _blame(sweep, process, deaths)
+                    idle_deaths = 0 if blamed or _at_work(sweep) else idle_deaths + 1
+                    _refuse_idle_deaths(idle_deaths, process, workers)
                     processes.append(start())
             yield
     finally:
@@ -61,25 +65,51 @@ def by_processes(sweep: Sweep, workers: int) -> Iterator[None]:
             process.join()
 
 
-def _work(place: Path, store: Store, threads: int, errors: SimpleQueue[str]) -> None:
-    """A worker's life. It ends with its parent."""
-    settle(threads)
+def _work(
+    place: Path,
+    folder: Path,
+    save_every: float,
+    threads: int,
+    errors: SimpleQueue[str],
+) -> None:
+    """A worker's life."""
+    compute(threads)
     try:
-        Sweep.begun(place, store).work()
+        Sweep.begun(place, Store(folder, save_every)).work()
     except StoreError as error:
         errors.put(str(error))
         raise SystemExit(_UNUSABLE) from None
 
 
-def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> None:
-    """Count the death of a worker against the run that it was at; too many, and the run has failed."""
+def _at_work(sweep: Sweep) -> bool:
+    """Whether somebody is at one of the runs that *sweep* asks for."""
+    return any(sweep.state(wanted) == "running" for wanted in sweep.wanted)
+
+
+def _refuse_idle_deaths(idle_deaths: int, process: SpawnProcess, workers: int) -> None:
+    """Raise EngineError where workers only die, and no run is to blame: the next would die too."""
+    if idle_deaths >= DEATHS * workers:
+        raise EngineError(
+            f"{idle_deaths} workers in a row died before they took a run, the last with exit code {process.exitcode}; "
+            f"does the script that starts them guard its main part, and is there memory enough?"
+        )
+
+
+def _blame(sweep: Sweep, process: SpawnProcess, deaths: Counter[Path]) -> bool:
+    """Count the death of a worker against the run that it was at; too many, and the run has failed.
+
+    Whether it was at one.
+    """
+    blamed = False
     for progress in Progress.all(sweep.store):
         if progress.read().get("pid") != process.pid:
             continue
 
+        blamed = True
         progress.end()
         deaths[progress.path] += 1
         recipe = sweep.wanted_by(progress.path.stem)
         if recipe and deaths[progress.path] >= DEATHS:
             why = f"its worker was killed {DEATHS} times; is there memory enough for it?"
             sweep.note(sweep.store.cell(recipe), why)
+    return blamed

@@ -1,4 +1,4 @@
-"""Assembly: a loaded model and the splits that it is to learn from, put together as a task."""
+"""Assembly: puts a loaded model and the splits that it is to learn from together as a task."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class PreTrained(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """With its head."""
+        """The network, with its head."""
 
     @property
     def scope(self) -> Scope:
-        """What may be pruned of it."""
+        """The parameters that may be pruned."""
 
     @property
     def base(self) -> Base:
-        """Its name, and the hash of its weights."""
+        """The model's name, and the hash of its weights."""
 
     @property
     def fresh(self) -> frozenset[str]:
@@ -46,7 +46,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Judging:
-    """How a model is asked and judged; see `Course`."""
+    """How a model predicts, and how its predictions are judged; see `Course`."""
 
     predict: Predict
     loss: Loss
@@ -55,7 +55,7 @@ class Judging:
     logits: bool = True
 
 
-def assembled(
+def assemble(
     name: str,
     loaded: PreTrained,
     splits: Encoded,
@@ -66,13 +66,16 @@ def assembled(
     classes: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> CourseTask:
-    """The task called *name*.
+    """Put the task called *name* together.
 
     Args:
+        loaded: the model that learns.
+        splits: what it learns from, as it reads it.
+        judging: how it predicts, and how its predictions are judged.
         regime: how to train; the defaults of `Regime` if None.
         seed: of the run.
-        classes: their names, in the order of their numbers; none where there are no classes.
-        facts: how the test split is judged, as records tell it.
+        classes: their names, in the order of their numbers; empty where there are no classes.
+        facts: how the test split is judged, for the record of a run.
     """
     course = Course(
         name=name,

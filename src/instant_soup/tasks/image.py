@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets import Dataset
 from transformers import CLIPModel, PreTrainedModel, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError, unknown
 from ..core.kinds import checked_but
 from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_splits
-from ..data.prompts import sentences, wording
-from ..data.source import Data
+from ..data.prompts import class_words, sentences
+from ..data.source import Data, Splits
 from ..models import clip, vision
 from ..models.classifier import loss, predict
 from ..training.metrics import figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assembled
+from .assembly import Encoded, Judging, assemble
 from .task import CourseTask
 
 
@@ -48,7 +49,7 @@ def image(
             as ``"open_clip:ARCHITECTURE/PRETRAINED"``. Or a CLIPModel, or a model that
             `AutoModelForImageClassification` has loaded; it is copied.
         data: a folder with images as ``train/CLASS/*`` and ``test/CLASS/*``, or as ``CLASS/*``, of which a fifth is
-            cut out to test on; a folder or file of tables, or tables in memory, as for texts; the hub if None.
+            cut out to test on; or a folder or file of tables, or tables in memory, as for texts; the hub if None.
         regime: how to train; the defaults of `Regime` if None.
         seed: of the run.
         limit: how many training examples to use; all if None.
@@ -56,8 +57,8 @@ def image(
         classes: words for the classes, in the order of their numbers, for CLIP's head; their names in
             the data if empty.
         templates: sentences with a {} for the class, for CLIP's head; the task's own if empty.
-        image_column, label_column: of tables, where they cannot be told.
-        processor: of a *model* that is loaded already; from where the model came from if None.
+        image_column, label_column: names of the columns of a table, where the data does not show them.
+        processor: that of a *model* that is loaded already; loaded from where the model came from if None.
 
     Raises:
         UnknownName: no table lists *name* and there is no *data*.
@@ -65,6 +66,8 @@ def image(
     """
     if name not in IMAGE_TASKS and data is None:
         raise unknown("task", name, IMAGE_TASKS)
+
+    # the data comes before the model, because its classes say how large the head is
     spec = IMAGE_TASKS.get(name, ImageSpec())
     rows = image_splits(
         data,
@@ -74,8 +77,9 @@ def image(
         image=image_column,
         label=label_column,
     )
+
     names = rows.train.features["label"].names
-    words = wording(names, classes or spec.words)
+    words = class_words(names, classes or spec.words)
     prompts = [sentences(word, templates or spec.templates) for word in words]
 
     loaded = _loaded(
@@ -83,22 +87,29 @@ def image(
         processor,
         prompts=prompts,
         classes=len(names),
+        # a stream of its own, so that a new head does not depend on what else is drawn
         seed=stream(seed, "head"),
     )
 
-    parts = (rows.train, rows.validation, rows.test)
-    total = sum(len(part) for part in parts)
-    splits = Encoded(
-        *(
-            ImageExamples(part, loaded.processor, MEMORY * len(part) // total)
-            for part in parts
-        )
+    return assemble(
+        name,
+        loaded,
+        _encoded(rows, loaded.processor),
+        Judging(predict, loss, figures(spec.metrics)),
+        regime=regime,
+        seed=seed,
+        classes=words,
     )
 
-    judging = Judging(predict, loss, figures(spec.metrics))
-    return assembled(
-        name, loaded, splits, judging, regime=regime, seed=seed, classes=words
-    )
+
+def _encoded(rows: Splits, processor: BaseImageProcessor) -> Encoded:
+    """The splits as pixels, which share one allowance of memory in proportion to their sizes."""
+    total = len(rows.train) + len(rows.validation) + len(rows.test)
+
+    def encode(split: Dataset) -> ImageExamples:
+        return ImageExamples(split, processor, MEMORY * len(split) // total)
+
+    return Encoded(encode(rows.train), encode(rows.validation), encode(rows.test))
 
 
 def _loaded(
@@ -109,16 +120,18 @@ def _loaded(
     classes: int,
     seed: int,
 ) -> vision.ImageModel:
+    """The model at its pre-trained weights, whether it is given by name or loaded already."""
     if isinstance(model, CLIPModel):
-        return clip.take(model, processor, prompts=prompts)
+        return clip.from_loaded(model, processor, prompts=prompts)
     if not isinstance(model, str | Path):
-        return vision.take(model, processor, classes=classes)
+        return vision.from_loaded(model, processor, classes=classes)
 
     if processor is not None:
         raise DataError(
             f"a processor goes with a model that is loaded already, and model is {str(model)!r}, which brings its own; "
             f"leave processor out"
         )
+
     name = str(model)
     if clip.is_clip(name):
         return clip.load(name, prompts=prompts)

@@ -9,7 +9,7 @@ from ..core.kinds import checked
 from ..data.language import LANGUAGE_TASKS, PROTOCOL, language_splits
 from ..models import decoder
 from ..training.regime import Regime
-from .assembly import Encoded, Judging, assembled
+from .assembly import Encoded, Judging, assemble
 from .task import CourseTask
 
 
@@ -50,7 +50,7 @@ def language(
         raise unknown("task", name, LANGUAGE_TASKS)
 
     loaded = decoder.load(str(model))
-    length = _checked(window, loaded)
+    length = _window_length(window, loaded)
     splits = language_splits(
         name,
         loaded.tokenizer,
@@ -61,29 +61,39 @@ def language(
         limit=limit,
         windows=windows,
     )
+
     judging = Judging(
         decoder.predict,
         decoder.loss,
         decoder.perplexity,
         lower_is_better=True,
+        # outputs are losses of tokens: logits over the vocabulary would not fit into memory
         logits=False,
     )
+
+    # perplexities compare only where all of this is alike, so records say it
     facts = {
         "protocol": PROTOCOL,
         "L": length,
         "tokens": len(splits.test) * length,
         "text": str(test or name),
     }
-    encoded = Encoded(splits.train, splits.validation, splits.test)
-    return assembled(
-        name, loaded, encoded, judging, regime=regime, seed=seed, facts=facts
+    return assemble(
+        name,
+        loaded,
+        Encoded(splits.train, splits.validation, splits.test),
+        judging,
+        regime=regime,
+        seed=seed,
+        facts=facts,
     )
 
 
-def _checked(window: int | None, loaded: decoder.LanguageModel) -> int:
-    """L. Raises DataError for one that the model cannot read."""
+def _window_length(window: int | None, loaded: decoder.LanguageModel) -> int:
+    """L, the tokens of a window. Raises DataError for a length that the model cannot read."""
     length = window or loaded.limit
     most = decoder.positions(loaded.model.config)
+    # 2, because a window of one token has no next token to be judged by
     if not 2 <= length <= most:
         raise DataError(
             f"a window has {length:,} tokens, and the model reads 2 to {most:,}; set data.window in between"

@@ -40,8 +40,8 @@ def module(
 
     Args:
         model: at its pre-trained weights.
-        train, validation, test: of each loader the rows that its sampler names and its collate
-            function are used; the batch size is the regime's and the order follows the seed.
+        train, validation, test: loaders, of which the collate function and the rows that the sampler names
+            are used; the batch size is the regime's, and the order follows the seed.
         loss: from outputs [n, ...] and targets [n, ...] to a scalar, the mean over the batch.
         metric: from the outputs and targets of a whole split to one number; higher is better.
         predict: from model and batch to outputs and targets. By default a batch is a pair of
@@ -60,6 +60,7 @@ def module(
     """
     scope = Scope.of(model, keep_dense)
     weights = dict(model.named_parameters())
+
     course = Course(
         name=name,
         model=model,
@@ -69,7 +70,8 @@ def module(
         train=LoaderExamples(train, "train"),
         validation=LoaderExamples(validation, "validation"),
         test=LoaderExamples(test, "test"),
-        predict=predict or _pair,
+        predict=predict or _predict_pair,
+        # partials of functions of this module pickle, which workers need; closures would not
         loss=partial(_loss, loss),
         metric=partial(_metric, metric),
     )
@@ -83,6 +85,7 @@ def _loss(
     targets: Tensor,
     label_smoothing: float,
 ) -> Tensor:
+    """The caller's loss, in the form that a course asks for."""
     if label_smoothing:
         raise KnobError(
             f"label_smoothing is {label_smoothing:g}, and a loss of your own has no such knob; set its range to 0"
@@ -93,9 +96,11 @@ def _loss(
 def _metric(
     metric: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor
 ) -> dict[str, float]:
+    """The caller's metric, in the form that a course asks for."""
     return {"metric": float(metric(outputs, targets))}
 
 
-def _pair(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def _predict_pair(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The outputs and the targets of a batch that is a pair of inputs and targets."""
     inputs, targets = batch
     return model(inputs), targets

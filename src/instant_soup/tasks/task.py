@@ -1,4 +1,4 @@
-"""CourseTask: a course and a regime under one name, as methods and runs see it."""
+"""CourseTask: a course and a regime under one name, as methods and runs see them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..training.scout import Scout
 
 @dataclass(frozen=True)
 class CourseTask:
-    """A data set, a pre-trained model and a way to train one on the other.
+    """A data set, a pre-trained model, and how the model is trained on the data.
 
     Attributes:
         course: model, splits, loss and metric.
         regime: hyper-parameters of one full fine-tune.
         seed: of the run: order of examples, dropout, look-aheads, random scores.
         bookmark: where learners save their place; None to keep none.
-        shelf: where whole trainings are kept, so that none is done twice; None to keep none.
-        workers: who carries out the look-aheads of its learners; they themselves if None.
+        shelf: where complete trainings are kept, so that none is done twice; None to keep none.
+        workers: those that carry out the look-aheads of its learners; the learners themselves do if None.
     """
 
     course: Course
@@ -40,14 +40,16 @@ class CourseTask:
 
     @property
     def name(self) -> str:
+        """The name of the course."""
         return self.course.name
 
     @property
     def horizon(self) -> int:
+        """T, the steps of one full fine-tune."""
         return self.regime.horizon(len(self.course.train))
 
     def learner(self, meter: Meter, *, horizon: int | None = None) -> ModuleLearner:
-        """A new learner at the pre-trained weights, with a line of *horizon* steps (T if None)."""
+        """A new learner at the pre-trained weights, whose learning-rate line has *horizon* steps (T if None)."""
         return ModuleLearner(
             self.course,
             self.regime,
@@ -63,6 +65,8 @@ class CourseTask:
         """This task with a T that is *budget* times as long."""
         if budget == 1:
             return self
+
+        # a budget given in epochs is stretched in steps, which need not be whole epochs
         steps = max(1, round(budget * self.horizon))
         return replace(self, regime=self.regime.model_copy(update={"steps": steps}))
 
@@ -95,8 +99,10 @@ class CourseTask:
         hire = hiring(
             engine, scout or partial(Scout, self.course), workers=workers, address=address
         )
+        # the engine "here" hires nobody: look-aheads stay in this process
         if hire is None:
             yield self
             return
+
         with hire() as hired:
             yield replace(self, workers=hired)

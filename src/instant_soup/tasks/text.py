@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
 from ..core.kinds import checked_but
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
-from ..data.source import Data
-from ..data.text import GLUE_TASKS, TextExamples, TextSpec, benchmark, own_text
+from ..data.source import Data, Splits
+from ..data.text import GLUE_TASKS, TextExamples, TextSpec
+from ..data.text_splits import benchmark, own_text
 from ..models import text as models
 from ..models.classifier import loss, predict
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assembled
+from .assembly import Encoded, Judging, assemble
 from .task import CourseTask
 
 DEMO = "demo/polarity"
@@ -57,10 +59,10 @@ def text(
             validation set is the test split.
         max_length: tokens at which a text is cut off, or fewer where the model has no place for so many.
         pooler: whether BERT's pooler may be pruned too.
-        columns: of a task of your own: the column of texts, or the two of pairs.
-        label: of a task of your own: the column of classes, in numbers or words, or of scores.
-        metrics: of a task of your own: what to report, see `instant_soup.training.metrics.METRICS`.
-        tokenizer: of a *model* that is loaded already; from where the model came from if None.
+        columns: for a task of your own, the column of texts, or the two columns of pairs.
+        label: for a task of your own, the column of classes, in numbers or words, or of scores.
+        metrics: for a task of your own, what to report; see `instant_soup.training.metrics.METRICS`.
+        tokenizer: that of a *model* that is loaded already; loaded from where the model came from if None.
 
     Raises:
         UnknownName: no table lists *name* and *columns* is empty, or a metric is unknown.
@@ -71,7 +73,8 @@ def text(
             raise unknown("metric", metric, METRICS)
 
     if name == DEMO:
-        spec, rows = POLARITY, polarity()
+        spec = POLARITY
+        rows = polarity()
     elif name in GLUE_TASKS:
         spec = GLUE_TASKS[name]
         rows = benchmark(data, spec, validation=validation, limit=limit)
@@ -87,28 +90,40 @@ def text(
     else:
         raise unknown("task", name, [*GLUE_TASKS, DEMO])
 
+    # before the model is loaded, which takes longest
     _check_metrics(spec)
     loaded = _loaded(
         model,
         tokenizer,
         labels=len(spec.labels) or 1,
+        # a stream of its own, so that a new head does not depend on what else is drawn
         seed=stream(seed, "head"),
         pooler=pooler,
     )
-    length = min(max_length, loaded.positions or max_length)
-    splits = Encoded(
-        *(
-            TextExamples(
-                part, spec, loaded.tokenizer, length, one_length=loaded.one_length
-            )
-            for part in (rows.train, rows.validation, rows.test)
-        )
+
+    return assemble(
+        name,
+        loaded,
+        _encoded(rows, spec, loaded, max_length),
+        Judging(predict, loss, figures(spec.metrics)),
+        regime=regime,
+        seed=seed,
+        classes=spec.labels,
     )
 
-    judging = Judging(predict, loss, figures(spec.metrics))
-    return assembled(
-        name, loaded, splits, judging, regime=regime, seed=seed, classes=spec.labels
-    )
+
+def _encoded(
+    rows: Splits, spec: TextSpec, loaded: models.TextModel, max_length: int
+) -> Encoded:
+    """The splits as token ids, cut off where the model has no more positions."""
+    length = min(max_length, loaded.positions or max_length)
+
+    def encode(split: Dataset) -> TextExamples:
+        return TextExamples(
+            split, spec, loaded.tokenizer, length, one_length=loaded.one_length
+        )
+
+    return Encoded(encode(rows.train), encode(rows.validation), encode(rows.test))
 
 
 def _loaded(
@@ -119,8 +134,9 @@ def _loaded(
     seed: int,
     pooler: bool,
 ) -> models.TextModel:
+    """The model at its pre-trained weights, whether it is given by name or loaded already."""
     if not isinstance(model, str | Path):
-        return models.take(model, tokenizer, labels=labels, pooler=pooler)
+        return models.from_loaded(model, tokenizer, labels=labels, pooler=pooler)
 
     if tokenizer is not None:
         raise DataError(
@@ -132,17 +148,21 @@ def _loaded(
 
 def _check_metrics(spec: TextSpec) -> None:
     """Refuse a metric that the labels cannot give, before anything is paid for."""
+    if spec.regression:
+        kind = "scores"
+        fit = "pearson or spearman"
+    else:
+        kind = "classes"
+        fit = "accuracy, f1 or matthews"
+
     correlations = ("pearson", "spearman")
     for metric in spec.metrics:
         if spec.regression != (metric in correlations):
-            kind, fit = (
-                ("scores", "pearson or spearman")
-                if spec.regression
-                else ("classes", "accuracy, f1 or matthews")
-            )
             raise DataError(
                 f"metric {metric!r} does not go with labels that are {kind}; choose {fit}"
             )
+
+        # both are defined here for a positive and a negative class only
         if metric in ("f1", "matthews") and len(spec.labels) != 2:
             raise DataError(
                 f"metric {metric!r} is for 2 classes and the data has {len(spec.labels)}; choose accuracy"

@@ -46,7 +46,7 @@ class Feed:
         return self.model.layout
 
     def order(self, variation: Variation) -> Order:
-        """In which order *training* goes through the training split."""
+        """In which order *variation* goes through the training split."""
         train = self.course.train
 
         lean = None

@@ -181,7 +181,7 @@ class MaskedModel:
         )
 
     def start_over(self, variation: Variation) -> None:
-        """Go on with an optimiser that remembers nothing, at the weight decay of *training*."""
+        """Go on with an optimiser that remembers nothing, at the weight decay of *variation*."""
         self.optimizer = self._new_optimizer(variation)
 
     def _new_optimizer(self, variation: Variation) -> AdamW:

@@ -11,11 +11,24 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[3]
-COUNTS = {"records": 50, "recipes": 50, "checkpoints": 80, "imports": 50, "tickets": 100}
+COUNTS = {
+    "records": 100,
+    "recipes": 100,
+    "tickets": 200,
+    "imports": 100,
+    "checkpoints": 80,
+    "stores": 60,
+    "bookmarks": 20,
+    "sweeps": 60,
+    "data": 40,
+    "models": 30,
+    "names": 80,
+}
 
 
 @pytest.fixture(scope="module")
 def hostile() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location(
         "hostile", ROOT / "benchmarks" / "hostile.py"
     )
@@ -24,6 +37,7 @@ def hostile() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules["hostile"] = module
     spec.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "benchmarks"))
     return module
 
 

@@ -67,6 +67,19 @@ def test_a_shard_has_a_plain_name_or_is_refused(
     assert sorted(path.name for path in out.iterdir()) == [".mine"]
 
 
+@pytest.mark.parametrize("name", [RECORD, f"{RECORD}.lock", INDEX])
+def test_a_single_file_is_not_written_over_what_stands_beside_it(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    """A file that is given itself may have any name but these."""
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (source / "model-0.safetensors").rename(odd / name)
+    with pytest.raises(StoreError, match="rename it"):
+        prune_checkpoint(odd / name, tmp_path / "out", 0.5)
+    assert not (tmp_path / "out").exists()
+
+
 def test_hidden_files_of_others_stay(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -76,6 +89,18 @@ def test_hidden_files_of_others_stay(source: Path, tmp_path: Path) -> None:
     assert {".model-0.safetensors.a b", ".model-9.safetensors.0123abcd", ".git"} <= {
         path.name for path in out.iterdir()
     }
+
+
+def test_what_killed_jobs_left_half_written_goes(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("model-0.safetensors", "config.json", "instant_soup.json"):
+        left = out / f".{name}.{'a0' * 16}"
+        left.mkdir(parents=True)
+        (left / name).write_text("half", encoding="utf-8")
+    (out / ".model-0.safetensors.backup").write_text("keep", encoding="utf-8")
+    prune_checkpoint(source, out, 0.5)
+    hidden = [path.name for path in out.glob(".*")]
+    assert hidden == [".model-0.safetensors.backup"]
 
 
 def test_a_shard_that_was_damaged_is_written_again(source: Path, tmp_path: Path) -> None:
@@ -153,6 +178,23 @@ def test_secrets_and_what_links_lead_to_are_not_copied(
         "config.json",
         "alias.json",
     }
+
+
+def test_a_link_that_leads_to_itself_is_not_copied(source: Path, tmp_path: Path) -> None:
+    (source / "tokenizer.json").symlink_to("tokenizer.json")
+    prune_checkpoint(source, tmp_path / "out", 0.5)
+    assert not (tmp_path / "out" / "tokenizer.json").is_symlink()
+
+
+def test_a_module_is_not_written_through_a_link(source: Path, tmp_path: Path) -> None:
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1_Pooling").symlink_to(tmp_path / "theirs")
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        prune_checkpoint(source, tmp_path / "out", 0.5)
+    assert not list((tmp_path / "theirs").iterdir())
 
 
 def test_a_snapshot_in_a_hub_cache_is_a_checkpoint(source: Path, tmp_path: Path) -> None:

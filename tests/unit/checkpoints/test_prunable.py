@@ -53,7 +53,7 @@ def test_prune_takes_what_draw_takes_of_images(kind: str, tmp_path: Path) -> Non
     model.save_pretrained(tmp_path)
     # under the names that files have
     pruned, _ = prunable(Checkpoint.open(tmp_path).parts)
-    assert pruned.size == vision.prunable(model, kind).size
+    assert pruned.size == vision.scope_of(model, kind).size
 
 
 SMALL = {

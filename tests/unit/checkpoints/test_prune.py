@@ -200,7 +200,7 @@ def test_a_job_that_was_killed_goes_on_and_does_nothing_twice(
 
     def killed(path: Path, fill: object) -> None:
         if path.suffix == ".safetensors" and len(written) == after:
-            path.with_name(f".{path.name}.left").write_bytes(b"half a shard")
+            path.with_name(f".{path.name}.{0:032x}").write_bytes(b"half a shard")
             raise KeyboardInterrupt
         written.append(path)
         write(path, fill)

@@ -8,6 +8,9 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -201,6 +204,45 @@ def test_an_interruption_leaves_nothing_beside_the_file(
     with pytest.raises(KeyboardInterrupt):
         write_text(tmp_path / "note.txt", "x")
     assert names(tmp_path) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import torch
+from instant_soup.core import files
+
+save = files.save_file
+
+def killed(tensors, path, metadata):
+    save(tensors, path, metadata)
+    # as the library names its own file beside the one that it is to write
+    (path.parent / ".tmpA1b2C3").write_bytes(b"half")
+    os.kill(os.getpid(), 9)
+
+files.save_file = killed
+files.write_tensors(Path(sys.argv[1]), {"a": torch.zeros(9)}, {})
+"""
+
+
+def test_what_a_killed_write_leaves_is_one_folder_that_goes_with_a_later_write(
+    tmp_path: Path,
+) -> None:
+    """Only when it is old, for until then somebody may be writing; and nothing of another name."""
+    path = tmp_path / "t.safetensors"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    (left,) = files.half_written(path)
+    assert names(tmp_path) == [left.name]
+
+    theirs = tmp_path / f".other.{'0' * 32}"
+    theirs.mkdir()
+    write_text(path, "new")
+    assert left.exists()
+    old = time.time() - 3600
+    for part in (theirs, left, *left.iterdir()):
+        os.utime(part, (old, old))
+    write_text(path, "new")
+    assert names(tmp_path) == [theirs.name, path.name]
 
 
 def test_facts_are_one_json_object_under_our_name(tmp_path: Path) -> None:

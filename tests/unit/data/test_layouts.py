@@ -16,7 +16,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from instant_soup.core.errors import DataError
 from instant_soup.data.source import Splits
-from instant_soup.data.text import GLUE_TASKS, TextSpec, benchmark, own_text
+from instant_soup.data.text import GLUE_TASKS, TextSpec
+from instant_soup.data.text_splits import benchmark, own_text
 
 WORDS = ("bad", "good")
 

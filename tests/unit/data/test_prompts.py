@@ -6,11 +6,11 @@ import pytest
 
 from instant_soup.core.errors import DataError
 from instant_soup.data.images import IMAGE_TASKS
-from instant_soup.data.prompts import DIGITS, sentences, wording
+from instant_soup.data.prompts import DIGITS, class_words, sentences
 
 
 def test_names_of_the_data_are_read_as_words() -> None:
-    assert wording(("aquarium_fish", "sea__horse", "dog"), ()) == (
+    assert class_words(("aquarium_fish", "sea__horse", "dog"), ()) == (
         "aquarium fish",
         "sea horse",
         "dog",
@@ -18,7 +18,7 @@ def test_names_of_the_data_are_read_as_words() -> None:
 
 
 def test_words_that_are_given_go_before_names() -> None:
-    assert wording(("0", "1"), ("none", "one")) == ("none", "one")
+    assert class_words(("0", "1"), ("none", "one")) == ("none", "one")
 
 
 def test_too_few_words_are_counted() -> None:
@@ -26,12 +26,12 @@ def test_too_few_words_are_counted() -> None:
         DataError,
         match=r"1 class words for 2 classes; give one for each of 0, 1, in this order",
     ):
-        wording(("0", "1"), ("none",))
+        class_words(("0", "1"), ("none",))
 
 
 def test_two_classes_cannot_share_their_words() -> None:
     with pytest.raises(DataError, match=r"two classes have the words 'a b'"):
-        wording(("a_b", "c", "a b"), ())
+        class_words(("a_b", "c", "a b"), ())
 
 
 def test_a_word_is_put_into_every_template_as_it_is() -> None:

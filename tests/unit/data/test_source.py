@@ -12,7 +12,8 @@ from datasets import Dataset
 
 from instant_soup.core.errors import DataError
 from instant_soup.data import source
-from instant_soup.data.source import Splits, splits
+from instant_soup.data.source import Splits
+from instant_soup.data.splitting import splits
 
 
 def write(folder: Path, **sizes: int) -> Path:

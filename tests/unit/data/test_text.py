@@ -14,8 +14,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from instant_soup.core.errors import DataError
-from instant_soup.data.source import splits
-from instant_soup.data.text import GLUE_TASKS, TextExamples, TextSpec, infer_spec
+from instant_soup.data.splitting import splits
+from instant_soup.data.text import GLUE_TASKS, TextExamples, TextSpec
+from instant_soup.data.text_splits import infer_spec
 
 CLASSES = TextSpec(("text",), ("negative", "positive"), ("accuracy",))
 SCORES = TextSpec(("text",), (), ("pearson",), label="score")

@@ -3,7 +3,10 @@ from __future__ import annotations
 import operator
 import os
 import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -129,3 +132,65 @@ def test_without_ray_its_engine_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"pip install 'instant-soup\[ray\]'"):
         engine.hiring("ray", partial(partial, operator.add))
+
+
+STARTER = """
+import time
+from instant_soup.engine.child import child
+if __name__ == "__main__":
+    import slow
+    process = child(slow.work)
+    process.start()
+    print(process.pid, flush=True)
+    time.sleep(60)
+"""
+SLOW = """
+import os, time
+from multiprocessing import parent_process
+if parent_process() is not None and os.environ.get("SLOW"):
+    time.sleep(60)
+def work():
+    pass
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
+def test_a_worker_that_still_imports_ends_with_its_parent(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    """What is imported takes many seconds, and who ends a command does not wait for it."""
+    source = str(Path(soup.__file__).parents[1])
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    # as that of the command line, its main part imports nothing that is slow
+    (tmp_path / "starter.py").write_text(STARTER, encoding="utf-8")
+    environment = {**os.environ, "SLOW": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([source, str(tmp_path)])
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "starter.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    time.sleep(2)
+    os.kill(worker, 0)
+
+    parent.send_signal(how)
+    parent.wait()
+    parent.stdout.close()
+    assert ended(worker, within=5.0)
+
+
+def ended(pid: int, within: float) -> bool:
+    """Whether a process is gone, or only waits to be reaped, after so many seconds at most."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return True
+        if state.rpartition(") ")[2].startswith("Z"):
+            return True
+        time.sleep(0.05)
+    return False

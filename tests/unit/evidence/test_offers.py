@@ -75,7 +75,7 @@ def test_the_answer_names_figure_interval_seeds_and_cost() -> None:
     comparison = compared(
         seeds("magnitude", [0.7, 0.72]), seeds("lth", [0.8, 0.82], draw=3)
     )
-    head, row = tables.offered(comparison)
+    head, row = tables.offer_rows(comparison)
     assert head == [
         "task, pruned",
         "up to 1 T",
@@ -92,12 +92,12 @@ def test_the_answer_names_figure_interval_seeds_and_cost() -> None:
 
 def test_where_nothing_costs_so_little_the_cell_is_empty() -> None:
     comparison = compared(seeds("lth", [0.8], draw=3), reference="lth")
-    assert tables.offered(comparison)[1][1:4] == ["", "", ""]
+    assert tables.offer_rows(comparison)[1][1:4] == ["", "", ""]
 
 
 def test_ranks_name_the_total_cost_of_each_line(four: Comparison) -> None:
     assert four.ranks
-    assert ["lth", "1.00", "a·", "4.02"] in tables.ranked(four.ranks)
+    assert ["lth", "1.00", "a·", "4.02"] in tables.rank_rows(four.ranks)
     assert tables.RANKED[-1] == "cost, T"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from instant_soup.core.errors import StoreError
 from instant_soup.evidence.compare import compare
-from instant_soup.evidence.published import beside, read
+from instant_soup.evidence.published import published_rows, read_published
 from instant_soup.recipes.grid import expand
 
 from .made_records import named, record
@@ -67,14 +68,14 @@ def test_a_published_figure_stands_beside_runs_of_the_same_model_method_and_patt
     mine["judged"] = {"L": 512, "tokens": 1024, "text": "words"}
     other = of("wanda", 77.0, seed=1)
     other["recipe"]["task"]["model"] = "another"
-    head, plain, grouped = beside(read(file), named([mine, other]))
+    head, plain, grouped = published_rows(read_published(file), named([mine, other]))
     assert head[4:6] == ["published", "here"]
     assert plain[:6] == ["m", "wanda", "50%", "perplexity", "39", "41.00"]
     assert plain[-2:] == ["L 2048", "L 512, 1,024 tokens of words"]
     assert grouped[2:6] == ["50%, 2:4", "perplexity", "39", "not run"]
     file.write_text("[[figure]]\nvalue = 3\n", encoding="utf-8")
     with pytest.raises(StoreError, match="holds no published figures"):
-        read(file)
+        read_published(file)
 
 
 def test_every_figure_of_the_golden_table_has_a_recipe_that_runs_it() -> None:
@@ -93,10 +94,18 @@ def test_every_figure_of_the_golden_table_has_a_recipe_that_runs_it() -> None:
                     pattern,
                 )
             )
-    for figure in read(ROOT / "recipes" / "language" / "published.toml"):
+    for figure in read_published(ROOT / "recipes" / "language" / "published.toml"):
         assert (
             figure.model,
             figure.method,
             figure.sparsity,
             figure.pattern,
         ) in runnable, figure
+
+
+def test_a_pipe_in_the_place_of_figures_is_refused_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "figures.toml")
+    with pytest.raises(StoreError, match="is no regular file"):
+        read_published(tmp_path / "figures.toml")

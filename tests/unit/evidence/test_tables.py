@@ -12,7 +12,7 @@ import pytest
 from instant_soup.evidence import latex, tables
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.comparison import Comparison, Ranks
-from instant_soup.evidence.machines import as_json, tidy
+from instant_soup.evidence.machines import as_csv, as_json
 from instant_soup.evidence.markdown import markdown
 from instant_soup.evidence.overview import overviews
 from instant_soup.evidence.runs import Run
@@ -46,7 +46,7 @@ def found() -> Comparison:
 
 
 def test_csv_has_one_row_a_run_with_its_bill() -> None:
-    rows = list(csv.DictReader(tidy(runs()).splitlines()))
+    rows = list(csv.DictReader(as_csv(runs()).splitlines()))
     assert len(rows) == len(runs())
     (one,) = [
         row
@@ -162,7 +162,7 @@ def test_a_hostile_name_is_letters_in_every_format() -> None:
     assert r"\[a\](http://b)" in text
     assert sum(line.startswith("## =cmd") for line in text.splitlines()) == 1
 
-    rows = list(csv.DictReader(tidy(named(made)).splitlines()))
+    rows = list(csv.DictReader(as_csv(named(made)).splitlines()))
     assert len(rows) == 2
     assert all(row["task"].startswith("'") for row in rows)
     assert json.loads(as_json(comparison))
@@ -200,7 +200,7 @@ def at_three() -> Comparison:
 def test_a_task_at_a_glance_has_methods_down_and_sparsities_across() -> None:
     found = at_three()
     (whole,) = overviews(found)
-    head, *rows = tables.glanced(found, whole, "**{}**")
+    head, *rows = tables.overview_rows(found, whole, "**{}**")
     assert head == ["accuracy at", "50%", "70%", "90%", "cost, T"]
     assert [row[0] for row in rows] == ["instant-soup", "magnitude", "lth"], (
         "whole rows first, the best ahead"
@@ -210,7 +210,7 @@ def test_a_task_at_a_glance_has_methods_down_and_sparsities_across() -> None:
     assert not any("*" in cell for cell in rows[1])
     assert [row[-1] for row in rows] == ["1.62", "1.02", "1.02"]
     assert (
-        tables.glance(found, whole)
+        tables.overview_note(found, whole)
         == "Dense: 0.950 at 1.02 T. Bold: better than magnitude beyond noise."
     )
     assert "## glue/sst2 at a glance" in markdown(found)
@@ -229,7 +229,7 @@ def test_a_task_at_a_glance_says_where_there_is_one_seed_and_speaks_of_bold_only
         )
     )
     (whole,) = overviews(found)
-    assert tables.glance(found, whole) == "Without an interval: one seed."
+    assert tables.overview_note(found, whole) == "Without an interval: one seed."
 
 
 def test_one_sparsity_is_no_overview(found: Comparison) -> None:
@@ -260,7 +260,7 @@ def test_methods_that_share_a_letter_are_closer_than_the_critical_difference() -
         1.5,
         {"a": (1.0, 1.0), "b": (1.0, 4.0), "c": (1.5, 1.5)},
     )
-    assert tables.ranked(ranks) == [
+    assert tables.rank_rows(ranks) == [
         ["a", "1.00", "a·", "1.00"],
         ["b", "2.00", "ab", "1.00 to 4.00"],
         ["c", "3.00", "·b", "1.50"],
@@ -272,7 +272,7 @@ def test_no_method_is_told_apart_where_friedman_finds_nothing() -> None:
     ranks = Ranks(
         {"a": 1.0, "b": 2.0, "c": 3.0}, 20, 0.2, 0.1, dict.fromkeys("abc", (1.0, 1.0))
     )
-    assert {letters for _, _, letters, _ in tables.ranked(ranks)} == {"a"}
+    assert {letters for _, _, letters, _ in tables.rank_rows(ranks)} == {"a"}
     assert "no method is told apart" in tables.ranks_in_words(ranks)
 
 
@@ -284,5 +284,5 @@ def test_ten_thousand_runs_are_written_down() -> None:
     )  # fmt: skip
     found = compare(made)
     assert markdown(found).count("\n## ") == 302
-    assert tidy(made).count("\n") == 10_001
+    assert as_csv(made).count("\n") == 10_001
     assert json.loads(as_json(found))["lines"]

@@ -19,7 +19,7 @@ from torch import Tensor
 import instant_soup as soup
 from instant_soup.core.errors import DataError
 from instant_soup.core.filetype import file_type
-from instant_soup.export import foreign
+from instant_soup.export import foreign, pickles
 from instant_soup.models import pretrained
 
 NAMES = ["m.pth.tar", "m.tar", "m", "m.weights", "m.safetensors"]
@@ -340,3 +340,13 @@ def test_the_shape_of_a_sparse_bitmask_has_to_be_whole(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read .*; check the path"):
         foreign.read(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("code", [b"a", b"e", b"s", b"u", b"R", b"b", b"0", b"t"])
+def test_a_pickle_that_takes_what_is_not_there_is_refused(
+    tmp_path: Path, code: bytes
+) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"\x80\x02" + code + b".")
+    with pytest.raises(DataError, match="could not be read as tensors alone"):
+        pickles.read(path)

@@ -20,7 +20,7 @@ from instant_soup.core.rounding import rounding_of
 from instant_soup.core.task import Base
 from instant_soup.models import clip, tiny
 from instant_soup.models.classifier import loss, predict
-from instant_soup.models.vision import prunable
+from instant_soup.models.vision import scope_of
 from instant_soup.training.course import Course
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.metrics import figures
@@ -47,7 +47,7 @@ def test_the_scope_of_vit_b_32_is_its_attention_and_mlp_matrices() -> None:
         tower = clip.Tower(
             CLIPVisionModel(CLIPVisionConfig()), nn.Linear(768, 512, bias=False)
         )
-        scope = prunable(
+        scope = scope_of(
             clip.Classifier(tower, torch.empty(10, 512), torch.tensor(1.0)), "ViT-B/32"
         )
     assert scope.size == 84_934_656 == 12 * (4 * 768 * 768 + 2 * 768 * 3072)
@@ -57,7 +57,7 @@ def test_the_scope_of_vit_b_32_is_its_attention_and_mlp_matrices() -> None:
 
 
 def test_a_fused_projection_is_in_scope_whole(tower: nn.Module) -> None:
-    scope = prunable(clip.Classifier(tower, torch.zeros(3, 16), ONE), "open_clip")
+    scope = scope_of(clip.Classifier(tower, torch.zeros(3, 16), ONE), "open_clip")
     kinds = {name.removeprefix("visual.transformer.resblocks.")[2:] for name in scope}
     assert kinds == {
         "attn.in_proj_weight",
@@ -368,7 +368,7 @@ def learner(tower: nn.Module, quick_regime: soup.Regime) -> ModuleLearner:
     model = clip.Classifier(
         tower, F.normalize(torch.eye(3, 16), dim=1), torch.tensor(10.0)
     )
-    scope = prunable(model, "tower")
+    scope = scope_of(model, "tower")
     course = Course(
         "colours", model, scope, Base("tower", ""), frozenset(), Colours(96), Colours(33), Colours(36),
         predict, loss, figures(["accuracy"]),

@@ -123,7 +123,7 @@ def test_a_tokenizer_that_pads_at_the_front_does_not_shift_a_model_that_counts_p
     assert loaded.tokenizer.padding_side == "right"
 
 
-@pytest.mark.parametrize("kind", sorted(padding.DEPENDS & zoo.TEXT.keys()))
+@pytest.mark.parametrize("kind", sorted(padding.PADDING_MATTERS & zoo.TEXT.keys()))
 def test_texts_are_all_as_long_where_a_model_mixes_padding_into_its_answer(
     kind: str, tmp_path: Path
 ) -> None:
@@ -182,7 +182,7 @@ def test_texts_are_not_longer_than_a_model_has_places(
 def test_a_model_in_memory_is_not_changed(tmp_path: Path) -> None:
     folder = zoo.text(tmp_path, "gpt2")
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    loaded = text.take(model, None, labels=3)
+    loaded = text.from_loaded(model, None, labels=3)
     assert model.config.pad_token_id is None
     assert loaded.model.config.pad_token_id == zoo.END
     assert loaded.fresh == {"score.weight"}

@@ -94,7 +94,7 @@ def test_scopes_of_known_families_hold_matrices_of_blocks_only(
 ) -> None:
     with torch.device("meta"):
         model = AutoModelForImageClassification.from_config(config)
-    scope = vision.prunable(model, "it")
+    scope = vision.scope_of(model, "it")
     assert size in (None, scope.size)
     assert all(len(shape) == 2 for shape in scope.shapes.values())
     assert not any(
@@ -111,7 +111,7 @@ def test_a_network_without_matrices_is_refused() -> None:
         DataError,
         match="model 'resnet' has no matrix in its blocks to prune; expected a transformer",
     ):
-        vision.prunable(model, "resnet")
+        vision.scope_of(model, "resnet")
 
 
 @pytest.mark.parametrize("name", ["/nowhere", "no-such-owner/no such model"])

@@ -12,14 +12,14 @@ from instant_soup.evidence.agreement import Pair
 from instant_soup.report.agreement import alike
 from instant_soup.report.axes import WIDE, WIDTH
 from instant_soup.report.drawing import Chart
-from instant_soup.report.marks import looks
+from instant_soup.report.marks import assign_looks
 
 
 def square(count: int, cosine: float = 0.5) -> Chart:
     names = [f"method-{i:02}" for i in range(count)]
     one = Agreement(5, 5, 2, cosine, 0.3, 0.6, 0.1, 0.1, cosine, 0.1)
     pairs = [Pair("glue/sst2", 0.5, 0, a, b, one) for a, b in combinations(names, 2)]
-    found = alike(pairs, looks(names), beyond=True)
+    found = alike(pairs, assign_looks(names), beyond=True)
     assert found
     return found
 

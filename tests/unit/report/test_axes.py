@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instant_soup.report.axes import Scale, across, kept_apart, label, upwards
+from instant_soup.report.axes import Scale, across, kept_apart, tick_label, upwards
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
 
@@ -28,7 +28,7 @@ def test_every_value_is_inside_a_logarithmic_axis(values: list[float]) -> None:
 @given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
 def test_ticks_are_few_in_order_and_said_apart(low: float, wide: float) -> None:
     ticks = Scale(low, low + wide, 0, 100).ticks
-    said = [label(tick, ticks) for tick in ticks]
+    said = [tick_label(tick, ticks) for tick in ticks]
     assert 2 <= len(ticks) <= 9
     assert ticks == sorted(ticks)
     assert len(set(said)) == len(said)

@@ -16,7 +16,7 @@ from instant_soup.report.costs import by_purpose
 from instant_soup.report.drawing import Chart, beside, stairs
 from instant_soup.report.figures import by_cost, by_sparsity
 from instant_soup.report.layers import layers
-from instant_soup.report.marks import COLOURS, SHAPES, Look, looks
+from instant_soup.report.marks import COLOURS, SHAPES, Look, assign_looks
 from instant_soup.report.ranking import by_rank
 from instant_soup.report.sections import sections
 from instant_soup.report.votes import FACTS, votes
@@ -26,7 +26,7 @@ TASK = "glue/sst2"
 
 @pytest.fixture(scope="module")
 def seen(found: Comparison) -> dict[str, Look]:
-    return dict(looks(sorted({line.method for line in found.lines})))
+    return dict(assign_looks(sorted({line.method for line in found.lines})))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_layers_come_as_parameters_or_as_whole_layers(
     found: Comparison, seen: dict[str, Look]
 ) -> None:
     fine, coarse = (
-        layers(found.of(TASK, 0.5), seen, whole=whole) for whole in (False, True)
+        layers(found.of(TASK, 0.5), seen, by_layer=by_layer) for by_layer in (False, True)
     )
     assert fine
     assert coarse
@@ -220,13 +220,13 @@ def test_bars_of_ranks_join_what_is_not_told_apart(seen: dict[str, Look]) -> Non
 
 
 def test_names_cover_neither_each_other_nor_marks() -> None:
-    table = looks([f"method {i}" for i in range(30)])
+    table = assign_looks([f"method {i}" for i in range(30)])
     marks = [(look, 200.0, 100.0 + i % 3) for i, look in enumerate(table.values())]
     assert 1 <= len(beside(marks)) <= 8
 
 
 def test_no_two_of_many_methods_look_the_same() -> None:
-    table = looks(map(str, range(COLOURS * len(SHAPES))))
+    table = assign_looks(map(str, range(COLOURS * len(SHAPES))))
     assert len({(look.colour, look.shape) for look in table.values()}) == len(table)
 
 
@@ -236,7 +236,7 @@ def test_charts_without_data_are_left_out_with_a_reason(found: Comparison) -> No
         lines=tuple(line for line in found.lines if line.method == "dense"),
         ranks=None,
     )
-    made = sections(poor, (), looks(["dense"]))
+    made = sections(poor, (), assign_looks(["dense"]))
     assert len(made) == 8
     for section in made:
         assert bool(section.charts) != bool(section.nothing), section.ident

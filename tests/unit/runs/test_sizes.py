@@ -10,7 +10,8 @@ from datasets import Dataset
 
 from instant_soup.core.budget import Cost, Meter
 from instant_soup.core.task import Sample
-from instant_soup.data.source import Tables, cut
+from instant_soup.data.source import Tables
+from instant_soup.data.splitting import cut
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.sizes import Sizes
 from instant_soup.tasks import TASKS, CourseTask

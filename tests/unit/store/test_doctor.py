@@ -155,7 +155,7 @@ def test_a_shared_training_that_differs_is_found_and_made_again(
 
 
 def test_what_a_killed_writer_left_is_put_aside(store: Store, cell: Cell) -> None:
-    (cell.folder / ".record.json.0123").write_bytes(b"half")
+    (cell.folder / ".record.json.0123456789abcdef0123456789abcdef").write_bytes(b"half")
     health = examine(store)
     assert [finding.what for finding in health.findings] == [
         "half-written: its writer was killed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +175,23 @@ def test_tidying_removes_what_a_killed_write_left_and_nothing_else(
     cell.describe(recipe())
     cell.save_ticket(ticket())
     cell.finish("draw", {})
-    for left in (".ticket.safetensors.0123abcd", ".record.json.4567"):
-        (cell.folder / left).write_bytes(b"half")
+    (cell.folder / f".record.json.{'0' * 32}").write_bytes(b"half, of an earlier version")
+    staging = cell.folder / f".ticket.safetensors.{'a1' * 16}"
+    staging.mkdir()
+    (staging / ".tmp1").write_bytes(b"half")
     cell.tidy()
     assert names(cell.folder) == {"recipe.toml", "ticket.safetensors", "draw.json"}
     assert cell.load_ticket().digest == ticket().digest
+
+
+def test_tidying_leaves_what_only_looks_half_written(tmp_path: Path) -> None:
+    cell = Store(tmp_path).cell(recipe())
+    cell.describe(recipe())
+    theirs = {".record.json.backup", ".record.json.4567", f".mine.json.{'0' * 32}"}
+    for name in theirs:
+        (cell.folder / name).write_text("keep", encoding="utf-8")
+    cell.tidy()
+    assert theirs <= names(cell.folder)
 
 
 def test_tidying_does_not_stumble_over_a_hidden_folder(tmp_path: Path) -> None:
@@ -187,6 +201,15 @@ def test_tidying_does_not_stumble_over_a_hidden_folder(tmp_path: Path) -> None:
 
 
 # plain data
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "index.json")
+    with pytest.raises(StoreError, match="is no regular file"):
+        read_json(tmp_path / "index.json")
 
 
 def test_plain_data_is_written_in_a_fixed_order_for_people_and_diffs(

@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 import instant_soup as soup
 from instant_soup.cli.main import app
-from instant_soup.core.errors import StoreError, TrainingError
+from instant_soup.core.errors import EngineError, StoreError, TrainingError
+from instant_soup.engine.child import child
 from instant_soup.recipes.grid import Wanted
 from instant_soup.runs.run import budget_like
 from instant_soup.store.plain import read_json, write_json
@@ -339,6 +340,22 @@ def test_the_sweeps_of_a_store_are_found_and_a_run_that_two_ask_for_counts_once(
         found.begin()
     assert len(sweeps(found.store)) == 2
     assert len(Board(sweeps(found.store)).look().rows) == 5
+
+
+def test_workers_that_die_before_they_take_a_run_are_not_replaced_for_ever(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def dies(*_: Any) -> Any:
+        started.append(child(os.abort))
+        return started[-1]
+
+    monkeypatch.setattr(processes, "child", dies)
+    with pytest.raises(EngineError, match="6 workers in a row died before"):
+        list(processes.by_processes(made("dense"), 2))
+    assert len(started) == 7
+    assert not any(process.is_alive() for process in started)
 
 
 # the command line

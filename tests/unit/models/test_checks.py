@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, ViTForImageClassifi
 
 from instant_soup.core.errors import DataError
 from instant_soup.data.text import TextExamples, TextSpec
-from instant_soup.models import clip, complete, text, vision
+from instant_soup.models import checks, clip, text, vision
 
 from . import zoo
 
@@ -92,7 +92,7 @@ def test_a_tokenizer_that_knows_no_word_is_refused_wherever_it_comes_from(
     tmp_path: Path,
 ) -> None:
     tokenizer = zoo.tokenizer(pad=True, end=True)
-    complete.check_tokenizer("some/hub-id", tokenizer)
+    checks.check_tokenizer("some/hub-id", tokenizer)
     empty = type(tokenizer)(
         tokenizer_object=zoo.Tokenizer(
             zoo.models.WordLevel({"<unk>": 0}, unk_token="<unk>")  # noqa: S106
@@ -103,7 +103,7 @@ def test_a_tokenizer_that_knows_no_word_is_refused_wherever_it_comes_from(
         DataError,
         match="the tokenizer of model 'some/hub-id' has no word in its vocabulary",
     ):
-        complete.check_tokenizer("some/hub-id", empty)
+        checks.check_tokenizer("some/hub-id", empty)
 
 
 def test_a_tokenizer_that_makes_the_same_of_every_text_is_refused() -> None:
@@ -343,17 +343,17 @@ def test_a_model_in_memory_needs_a_head_that_fits(tmp_path: Path, tiny_vit: Path
         DataError,
         match=r"has a head for 3 labels, and the data has 2; load it with num_labels=2",
     ):
-        text.take(model, None, labels=2)
+        text.from_loaded(model, None, labels=2)
     with pytest.raises(
         DataError, match=r"model is a BertModel, which classifies no text"
     ):
-        text.take(model.bert, None, labels=3)
+        text.from_loaded(model.bert, None, labels=3)
     picture = ViTForImageClassification.from_pretrained(tiny_vit, num_labels=4)
-    assert vision.take(picture, None, classes=4).fresh == {
+    assert vision.from_loaded(picture, None, classes=4).fresh == {
         "classifier.weight",
         "classifier.bias",
     }
     with pytest.raises(DataError, match="has a head for 4 classes"):
-        vision.take(picture, None, classes=3)
+        vision.from_loaded(picture, None, classes=3)
     with pytest.raises(DataError, match="classifies no images"):
-        vision.take(model, None, classes=3)
+        vision.from_loaded(model, None, classes=3)

@@ -1,7 +1,7 @@
-"""Complete: what a model's folder has to hold, because transformers would fill in a default for what is missing.
+"""Checks: refuses a model's folder that lacks a part, because transformers would fill in a default for it.
 
-An empty vocabulary reads every text as [UNK], a processor without a size resizes to 224 pixels, weights that a file
-lacks are drawn at random: all three would train to the end without a word.
+An empty vocabulary reads every text as [UNK], a processor without a size resizes to 224 pixels, and weights that a
+file lacks are drawn at random. All three would train to the end without a warning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from ..core.places import check_place
 from ..core.scope import Scope
 
 POINTER = b"version https://git-lfs"
-CONFIG, TOKENIZER, PROCESSOR = "config.json", "tokenizer.json", "preprocessor_config.json"
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+PROCESSOR = "preprocessor_config.json"
 PICKLES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -28,11 +30,11 @@ PICKLES = (
 OPTIONAL = frozenset(
     {"tokenizer_file", "added_tokens_file", "normalizer_file", "tokenizer_config_file"}
 )
-"""Of a tokenizer's files those that it can do without, by the names that transformers gives them."""
+"""The files that a tokenizer can do without, by the names that transformers gives them."""
 
 
 def check_folder(name: str) -> None:
-    """Look *name* over before it is loaded, if it is a folder.
+    """Check the folder *name* before a model is loaded from it; a hub id passes.
 
     Raises:
         DataError: it is a path and nothing is there; it has no config.json, its weights are a pickle, or a file was
@@ -58,6 +60,7 @@ def check_folder(name: str) -> None:
         raise DataError(
             f"{folder} holds no {CONFIG}; expected a folder as save_pretrained of transformers writes it"
         )
+
     pickled = next((file for file in PICKLES if (folder / file).is_file()), None)
     if pickled and not any(folder.glob("*.safetensors")):
         raise DataError(
@@ -72,22 +75,30 @@ def _is_pointer(path: Path) -> bool:
 
 
 def quantisation(config: Any) -> str:
-    """The method by which a *config*, as it stands in config.json, says that weights are quantised; "" if it does not.
+    """The method by which weights are quantised, as *config* states it; "" if they are not quantised.
 
-    What compressed-tensors says of zeros alone is none.
+    Compressed-tensors also describes weights that are sparse and nothing else. These are not quantised.
+
+    Args:
+        config: as it stands in config.json.
     """
     if not isinstance(config, Mapping):
         return ""
 
-    for place in (config, config.get("text_config"), config.get("vision_config")):
-        stated = place.get("quantization_config") if isinstance(place, Mapping) else None
+    # models of several towers state it for one of these
+    for section in (config, config.get("text_config"), config.get("vision_config")):
+        if not isinstance(section, Mapping):
+            continue
+        stated = section.get("quantization_config")
         if not isinstance(stated, Mapping):
             continue
+
         method = stated.get("quant_method")
-        only_zeros = method in (None, "compressed-tensors") and not stated.get(
-            "config_groups"
-        )
-        if not only_zeros or stated.keys() & {"bits", "load_in_4bit", "load_in_8bit"}:
+        is_compressed = method in (None, "compressed-tensors")
+        is_sparse_only = is_compressed and not stated.get("config_groups")
+        # older files of bitsandbytes and GPTQ name no method
+        has_bits = bool(stated.keys() & {"bits", "load_in_4bit", "load_in_8bit"})
+        if has_bits or not is_sparse_only:
             return str(method or "by a method that it does not name")
 
     return ""
@@ -109,14 +120,18 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     Args:
         name: the folder or hub id that it was loaded from.
     """
-    files = {
-        part: file
-        for part, file in type(tokenizer).vocab_files_names.items()
-        if isinstance(file, str)
-    }
-    needed = [file for part, file in files.items() if part not in OPTIONAL]
-    looked_for = " and ".join(needed)
-    expected = f"{TOKENIZER}, or {looked_for}" if looked_for else TOKENIZER
+    files = []
+    needed = []
+    for role, file in type(tokenizer).vocab_files_names.items():
+        # some tokenizers list alternatives for one role, which are not checked
+        if isinstance(file, str):
+            files.append(file)
+            if role not in OPTIONAL:
+                needed.append(file)
+
+    expected = TOKENIZER
+    if needed:
+        expected += f", or {' and '.join(needed)}"
     advice = "copy them from the model that it was trained from, or save its tokenizer there with save_pretrained"
 
     folder = Path(name)
@@ -131,7 +146,7 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
 def check_vocabulary(
     name: str, tokenizer: PreTrainedTokenizerBase, expected: str
 ) -> None:
-    """Raise DataError, which says what was *expected*, where all that *tokenizer* knows are marks."""
+    """Raise DataError, which says what was *expected*, where *tokenizer* knows special tokens and no words."""
     if _has_no_words(tokenizer):
         raise DataError(
             f"the tokenizer of model {name!r} has no word in its vocabulary: {expected}"
@@ -139,30 +154,33 @@ def check_vocabulary(
 
 
 def _has_no_words(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether all that a tokenizer can say are marks, whatever it is asked to read."""
-    marks = set(tokenizer.all_special_tokens) | {"▁", " "}
-    words = set(tokenizer.get_vocab()) - marks
+    """Whether a tokenizer knows nothing but special tokens and spaces."""
+    # "▁" is the space of SentencePiece, which stays in a vocabulary without words
+    spaces = {"▁", " "}
+    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens) - spaces
     return not words
 
 
 def check_processor(
     name: str, stated: Mapping[str, Any], used: Mapping[str, Any]
 ) -> None:
-    """Raise DataError unless the settings of an image processor that matter were stated, and not filled in.
+    """Raise DataError unless every setting of an image processor that is used was stated, and not filled in.
 
     Args:
         stated: what stands in preprocessor_config.json.
         used: all settings of the processor, defaults included.
     """
-    needs = {
+    settings_of = {
         "do_resize": ("size",),
         "do_center_crop": ("crop_size",),
         "do_normalize": ("image_mean", "image_std"),
     }
 
-    for step, settings in needs.items():
+    for step, settings in settings_of.items():
+        if not used.get(step):
+            continue
         for setting in settings:
-            if used.get(step) and stated.get(setting) is None:
+            if stated.get(setting) is None:
                 raise DataError(
                     f"{PROCESSOR} of model {name!r} does not say {setting}, and {step} is on; "
                     f"add it as the model was trained, or copy the file from the model that it was trained from"
@@ -172,11 +190,11 @@ def check_processor(
 def check_weights(
     name: str, model: PreTrainedModel, scope: Scope, info: Mapping[str, Any]
 ) -> frozenset[str]:
-    """The parameters of *model* that its checkpoint does not have, or has in another size: a new head, and no more.
+    """The parameters of *model* that its checkpoint lacks, or has in another size. Only a new head may be among them.
 
     Args:
         scope: what would be pruned.
-        info: what transformers says of the loading.
+        info: as from_pretrained gives it with output_loading_info.
 
     Raises:
         DataError: something of the pre-trained body is among them.
@@ -184,32 +202,36 @@ def check_weights(
     sizes = {key: shapes for key, *shapes in info["mismatched_keys"]}
     fresh = frozenset(info["missing_keys"]) | sizes.keys()
 
-    lost = lacking(model, scope, fresh)
+    lost = missing_of_body(model, scope, fresh)
     if not lost:
         return fresh
-    if lost[0] in sizes:
-        theirs, ours = (tuple(shape) for shape in sizes[lost[0]])
+
+    first = lost[0]
+    if first in sizes:
+        stored, configured = (tuple(shape) for shape in sizes[first])
         raise DataError(
-            f"the checkpoint of model {name!r} has {lost[0]} of shape {theirs}, and its {CONFIG} asks for {ours}; "
+            f"the checkpoint of model {name!r} has {first} of shape {stored}, and its {CONFIG} asks for {configured}; "
             f"restore the {CONFIG} that belongs to the weights"
         )
-    what = (
-        "the weights that would be pruned"
-        if lost[0] in scope
-        else "the weights of its body"
-    )
+
+    group = "the weights of its body"
+    if first in scope:
+        group = "the weights that would be pruned"
     raise DataError(
-        f"the checkpoint of model {name!r} lacks {lost[0]} and {len(lost) - 1} more of {what}; expected all but the "
+        f"the checkpoint of model {name!r} lacks {first} and {len(lost) - 1} more of {group}; expected all but the "
         f"head's: is it of another architecture, or was it saved in part?"
     )
 
 
-def lacking(model: PreTrainedModel, scope: Scope, fresh: Collection[str]) -> list[str]:
-    """What is new of *model* although it belongs to its body: all but heads and poolers, which many leave out."""
+def missing_of_body(
+    model: PreTrainedModel, scope: Scope, fresh: Collection[str]
+) -> list[str]:
+    """The *fresh* parameters of *model* that belong to its body, in the order of the model."""
     body = f"{model.base_model_prefix}."
-    new = [name for name, _ in model.named_parameters() if name in fresh]
-    return [
-        name
-        for name in new
-        if name in scope or (name.startswith(body) and "pooler" not in name)
-    ]
+    names = []
+    for name, _ in model.named_parameters():
+        # many checkpoints leave the pooler out, because language modelling has no use for it
+        in_body = name.startswith(body) and "pooler" not in name
+        if name in fresh and (name in scope or in_body):
+            names.append(name)
+    return names

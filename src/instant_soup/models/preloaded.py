@@ -1,4 +1,4 @@
-"""Taken: a classifier that the caller has loaded already, checked and copied."""
+"""Preloaded: a classifier that the caller has loaded already, checked and copied."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..core.errors import DataError
-from .complete import check_config
+from .checks import check_config
 
 _WORDS = {
     "SequenceClassification": ("text", "labels"),
     "ImageClassification": ("images", "classes"),
 }
-"""For each kind of head what its model classifies, and what it tells apart."""
+"""For each kind of head what its model classifies, and what errors call its outputs."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class Preloaded:
     """A copy of a model, in float32.
 
     Attributes:
@@ -34,17 +34,17 @@ class Taken:
     head: frozenset[str]
 
 
-def taken(model: Any, *, task: str, classes: int) -> Taken:
-    """A copy of *model*, whose head has to be the one that is needed: its caller has made it.
+def checked_copy(model: Any, *, task: str, classes: int) -> Preloaded:
+    """A copy of *model*, whose head has to fit already, because the caller has made it.
 
     Args:
-        task: what it does, as in the names of its class and of the loader: ``"SequenceClassification"``.
+        task: what the model does, as in the names of its class and of its loader: ``"SequenceClassification"``.
         classes: how many its head has to have; 1 for regression.
 
     Raises:
         DataError: it is no classifier of transformers, is quantised, or its head has another size.
     """
-    classified, apart = _WORDS[task]
+    classified, outputs = _WORDS[task]
     kind = type(model).__name__
     loader = f"AutoModelFor{task}.from_pretrained"
     if not isinstance(model, PreTrainedModel):
@@ -61,21 +61,21 @@ def taken(model: Any, *, task: str, classes: int) -> Taken:
     check_config(name, model.config.to_dict())
     if model.config.num_labels != classes:
         raise DataError(
-            f"model {name!r} has a head for {model.config.num_labels} {apart}, and the data has {classes}; load "
+            f"model {name!r} has a head for {model.config.num_labels} {outputs}, and the data has {classes}; load "
             f"it with num_labels={classes} and ignore_mismatched_sizes=True, or give its folder"
         )
 
-    copy = in_float32(model)
-
+    copy = copy_in_float32(model)
     body = f"{copy.base_model_prefix}."
     names = [key for key, _ in copy.named_parameters()]
     head = frozenset(key for key in names if not key.startswith(body))
-    return Taken(name, copy, head)
+    return Preloaded(name, copy, head)
 
 
-def in_float32(model: PreTrainedModel) -> PreTrainedModel:
+def copy_in_float32(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of *model* in float32 on the CPU, in evaluation mode; whoever learns with it changes both."""
     copy = deepcopy(model)
+    # nn.Module's own methods: transformers wraps them, without types
     nn.Module.to(copy, "cpu", torch.float32)
     nn.Module.eval(copy)
     return copy
