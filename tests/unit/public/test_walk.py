@@ -85,7 +85,8 @@ def public() -> dict[str, Callable[[dict[str, Any]], Any]]:
         callables[name] = lambda _, exported=exported: exported
         members = vars(exported) if inspect.isclass(exported) else {}
         for method, member in members.items():
-            if method.startswith("_"):
+            # `drawn` is for methods: it takes whatever can do what a learner does
+            if method.startswith("_") or method == "drawn":
                 continue
             if isinstance(member, classmethod):
                 callables[f"{name}.{method}"] = partial(_member, exported, method)
