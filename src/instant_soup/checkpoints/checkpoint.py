@@ -14,7 +14,8 @@ from typing import Self, TypeVar
 
 from torch import Tensor
 
-from ..core.errors import DataError
+from ..core.errors import DataError, unknown
+from ..core.kinds import checked_class
 from ..core.stored import UNREADABLE, Stored, header
 
 Item = TypeVar("Item")
@@ -50,6 +51,7 @@ class State:
         return cls(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
 
+@checked_class
 class Checkpoint(Mapping[str, Tensor]):
     """The tensors of a checkpoint by name, each read anew whenever it is asked for.
 
@@ -118,6 +120,8 @@ class Checkpoint(Mapping[str, Tensor]):
             self.refuse_change(file)
 
     def __getitem__(self, name: str) -> Tensor:
+        if name not in self.parts:
+            raise unknown("tensor", str(name), self.parts)
         return self.parts[name].read()
 
     def __contains__(self, name: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..core.errors import RankError, RecipeError, SoupError, StoreError
+from ..core.errors import RankError, SoupError, StoreError
 from ..core.places import check_place
 from ..core.ranks.launch import launched
 from .console import complain, err
@@ -27,18 +27,6 @@ class UsageError(SoupError, ValueError):
     """Options that do not go together."""
 
 
-def _existing(path: Path) -> Path:
-    """*path*. Raises RecipeError where nothing is there, before the slow imports."""
-    if not path.exists():
-        raise RecipeError(
-            f"no recipe at {path}; check the path, or let `instant-soup new {path}` write one"
-        )
-    return path
-
-
-RecipePath = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.", callback=_existing)
-]
 CellName = Annotated[
     str | None,
     typer.Option(

@@ -25,6 +25,7 @@ from rich.progress import (
 from . import console
 from .app import Json, Quiet, app
 from .console import say
+from .paths import CheckpointPath, SourcePath
 from .pruned import grouped, print_pruned
 
 if TYPE_CHECKING:
@@ -35,12 +36,7 @@ Patterns = list[str] | None
 
 @app.command()
 def prune(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT", help="A folder of safetensors, or one file."
-        ),
-    ],
+    checkpoint: CheckpointPath,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT", help="The folder to write.")
     ],
@@ -228,12 +224,7 @@ def _prune_by_block(
 
 @app.command("import")
 def import_(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE", help="A sparse model of another tool: file or folder."
-        ),
-    ],
+    source: SourcePath,
     output: Annotated[
         Path,
         typer.Option(

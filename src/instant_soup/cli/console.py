@@ -7,7 +7,7 @@ it can.
 
 from __future__ import annotations
 
-import codecs
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,38 +18,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..core.printable import printable
+from ..core.printable import FALLBACK, fitting, printable
 
 # columns of a pipe or a file: nothing is cut off there, because programs read it
 BROAD = 10_000
 NARROW = 80  # columns of a terminal below which tables leave out columns that follow from the others
 
-_PLAIN = {
-    "↳": "->",
-    "±": "+/-",
-    "…": "...",
-    "µ": "u",
-    "×": "x",  # noqa: RUF001 - the very letter is meant
-    "·": ".",
-    "–": "-",  # noqa: RUF001 - the same
-    "—": "-",
+
+_HUSHED = {
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # those of transformers, too
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
 }
-_HANDLER = "instant-soup"
+"""What libraries are told, before they are imported, so that their bars and remarks do not mix with ours."""
 
 
-def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
-    """A handler of encoding errors: plain letters for those that an encoding lacks, and where to go on."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-
-    plain = []
-    for letter in error.object[error.start : error.end]:
-        escaped = letter.encode("ascii", "backslashreplace").decode()
-        plain.append(_PLAIN.get(letter) or escaped)
-    return "".join(plain), error.end
-
-
-codecs.register_error(_HANDLER, _in_plain_letters)
+def hush() -> None:
+    """Have other libraries draw no bars and make no remarks, unless the environment says otherwise already."""
+    for variable, value in _HUSHED.items():
+        os.environ.setdefault(variable, value)
 
 
 def ready_streams() -> None:
@@ -58,12 +46,7 @@ def ready_streams() -> None:
         if isinstance(stream, TextIOWrapper):
             # the stream may be closed, or not open for writing
             with suppress(ValueError):
-                stream.reconfigure(errors=_HANDLER)
-
-
-def encodable(text: str, encoding: str) -> str:
-    """*text* in letters that *encoding* has."""
-    return text.encode(encoding, _HANDLER).decode(encoding, "replace")
+                stream.reconfigure(errors=FALLBACK)
 
 
 # streams
@@ -112,7 +95,7 @@ def complain(text: str, who: str = "") -> None:
 def cell(text: str, console: Console | None = None) -> Text:
     """*text* as letters that *console* shows: no markup or escape in it takes effect."""
     console = console or out()
-    return Text(encodable(printable(text), console.encoding))
+    return Text(fitting(printable(text), console.encoding))
 
 
 # tables

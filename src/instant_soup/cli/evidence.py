@@ -13,6 +13,7 @@ from rich.text import Text
 from . import console
 from .app import RUNS, UsageError, app
 from .console import cell, say, warn
+from .paths import RecordsPath
 
 if TYPE_CHECKING:
     from ..evidence.comparison import Comparison, Line
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from ..evidence.runs import Run
     from ..evidence.transfers import Matrix
 
-Folder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DIR", help="A folder of runs, or of records copied out of one."
-    ),
-]
 Reference = Annotated[
     str,
     typer.Option("--reference", metavar="NAME", help="What the others are set against."),
@@ -35,7 +30,7 @@ MANY = 12  # lines in a table from which on only the best variant of each is sho
 
 @app.command()
 def compare(
-    folder: Folder = RUNS,
+    folder: RecordsPath = RUNS,
     reference: Reference = "magnitude",
     tasks: Annotated[
         list[str] | None,
@@ -126,7 +121,7 @@ def compare(
 
 @app.command()
 def report(
-    folder: Folder = RUNS,
+    folder: RecordsPath = RUNS,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")
     ] = Path("report.html"),

@@ -14,6 +14,7 @@ from rich.table import Table
 from . import console
 from .app import CellName, Changes, Json, UsageError, app
 from .console import add, say, table
+from .paths import TicketPath
 
 if TYPE_CHECKING:
     from ..export.export import Exported
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def export(
-    ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")],
+    ticket: TicketPath,
     to: Annotated[
         str,
         typer.Option(

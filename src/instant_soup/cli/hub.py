@@ -10,6 +10,7 @@ import typer
 
 from .app import Json, app
 from .console import say
+from .paths import TicketPath
 
 if TYPE_CHECKING:
     from ..core.ticket import Ticket
@@ -26,7 +27,7 @@ Revision = Annotated[
 
 @app.command()
 def push(
-    ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")],
+    ticket: TicketPath,
     repo: Repository,
     record: Annotated[
         Path | None,

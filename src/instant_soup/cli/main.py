@@ -22,7 +22,7 @@ from . import (
     transfer,
 )
 from .app import app, is_first_rank, is_full
-from .console import complain, ready_streams
+from .console import complain, hush, ready_streams
 
 __all__ = [
     "app", "checkpoint", "evidence", "export", "hub", "main", "names", "recipe", "run", "sweep", "ticket", "tickets",
@@ -36,6 +36,7 @@ def main() -> None:
 
     # before a command imports the libraries that would report of their use
     switch_off()
+    hush()
     keep_freed_memory()
     ready_streams()
 

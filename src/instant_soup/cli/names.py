@@ -1,48 +1,63 @@
-"""Names: the methods and tasks that recipes may name. Slow imports wait until they are needed."""
+"""Names: the methods and tasks that recipes may name, out of a listing, so that nothing slow is imported."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 
-from . import console
+from . import console, listing
 from .app import Json, app
 
 
 @app.command()
 def methods(as_json: Json = False) -> None:
     """List the ways to draw a ticket, with their knobs."""
-    from ..methods import METHODS, REFERENCES
-    from . import show
-
-    variants = {**METHODS, **REFERENCES}
-    if not as_json:
-        console.out().print(show.methods(variants))
+    known = listing.read()["methods"]
+    if as_json:
+        typer.echo(json.dumps(known, indent=2))
         return
 
-    facts = {}
-    for name, variant in variants.items():
-        # read-only mappings, which json does not write
-        presets = {preset: dict(knobs) for preset, knobs in variant.presets.items()}
-        facts[name] = {
-            "summary": variant.summary,
-            "knobs": variant.knobs,
-            "presets": presets,
-        }
-    # knobs may be dataclasses
-    typer.echo(json.dumps(facts, indent=2, default=asdict))
+    shown = console.table(["method", "what it does", "knobs and defaults", "presets"])
+    for name, method in known.items():
+        knobs = ", ".join(_knobs(method["knobs"]))
+        console.add(shown, name, method["summary"], knobs, ", ".join(method["presets"]))
+    console.out().print(shown)
 
 
 @app.command()
 def tasks(as_json: Json = False) -> None:
     """List the tasks by name; any labelled text and any labelled images are a task too."""
-    from ..tasks import TASKS
-    from . import show
-
+    known = listing.read()["tasks"]
     if as_json:
-        facts = {name: asdict(spec) for name, spec in TASKS.items()}
-        typer.echo(json.dumps(facts, indent=2))
-    else:
-        console.out().print(show.tasks(TASKS))
+        typer.echo(json.dumps(known, indent=2))
+        return
+
+    shown = console.table(["task", "columns", "labels", "metrics", "on the hub"])
+    for name, task in known.items():
+        columns, labels = _columns_and_labels(task)
+        hub = "/".join(filter(None, task["hub"])) if task["hub"] else "packaged"
+        console.add(shown, name, columns, labels, ", ".join(task["metrics"]), hub)
+    console.out().print(shown)
+
+
+def _knobs(knobs: Mapping[str, Any], table: str = "") -> list[str]:
+    """Knobs with their defaults, those of a table within by the name that --set takes."""
+    told = []
+    for name, value in knobs.items():
+        if isinstance(value, dict):
+            told += _knobs(value, f"{table}{name}.")
+        else:
+            told.append(f"{table}{name}={value!r}")
+    return told
+
+
+def _columns_and_labels(task: Mapping[str, Any]) -> tuple[str, str]:
+    """What the examples of a task of text, of images or of language are, and what is told of them."""
+    if "columns" in task:
+        return ", ".join(task["columns"]), ", ".join(task["labels"]) or "a score"
+    if "image" in task:
+        return task["image"], f"{task['classes']} classes"
+    return "text", "the next token"

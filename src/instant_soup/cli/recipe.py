@@ -19,12 +19,12 @@ from .app import (
     Force,
     Json,
     Most,
-    RecipePath,
     app,
     check_models,
     refuse_replacing,
 )
 from .console import say, warn
+from .paths import RecipePath
 
 if TYPE_CHECKING:
     from ..recipes.grid import Wanted

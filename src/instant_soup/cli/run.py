@@ -18,7 +18,6 @@ from .app import (
     Json,
     Out,
     Quiet,
-    RecipePath,
     Track,
     Workers,
     app,
@@ -29,6 +28,7 @@ from .app import (
     with_run_options,
 )
 from .console import say
+from .paths import RecipePath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

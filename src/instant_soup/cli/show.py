@@ -17,46 +17,11 @@ from .console import add, cell, grid, table
 
 if TYPE_CHECKING:
     from ..core.parameters import ParameterFacts, Survey
-    from ..data.images import ImageSpec
-    from ..data.language import LanguageSpec
-    from ..data.text import TextSpec
-    from ..methods import Variant
     from ..recipes.recipe import Recipe
     from ..runs.demo import Row
     from ..runs.plan import Plan
     from ..runs.scaling import Forecast
     from ..store.record import Record
-
-
-def methods(variants: Mapping[str, Variant]) -> Table:
-    """Every method: what it does, its knobs and its presets."""
-    rows = table(["method", "what it does", "knobs and defaults", "presets"])
-    for name, variant in variants.items():
-        knobs = ", ".join(f"{knob}={value!r}" for knob, value in variant.knobs.items())
-        add(rows, name, variant.summary, knobs, ", ".join(variant.presets))
-    return rows
-
-
-def tasks(specs: Mapping[str, TextSpec | ImageSpec | LanguageSpec]) -> Table:
-    """Every task with its columns, classes and metrics."""
-    from ..data.language import LanguageSpec
-    from ..data.text import TextSpec
-
-    rows = table(["task", "columns", "labels", "metrics", "on the hub"])
-    for name, spec in specs.items():
-        # a repository may have no configuration
-        hub = "/".join(filter(None, spec.hub)) if spec.hub else "packaged"
-        if isinstance(spec, TextSpec):
-            columns = ", ".join(spec.columns)
-            labels = ", ".join(spec.labels) or "a score"
-        elif isinstance(spec, LanguageSpec):
-            columns = "text"
-            labels = "the next token"
-        else:
-            columns = spec.image
-            labels = f"{spec.classes} classes"
-        add(rows, name, columns, labels, ", ".join(spec.metrics), hub)
-    return rows
 
 
 def record(outcome: Record) -> Table:

@@ -22,7 +22,6 @@ from .app import (
     Most,
     Out,
     Quiet,
-    RecipePath,
     Workers,
     app,
     check_models,
@@ -30,6 +29,7 @@ from .app import (
     with_run_options,
 )
 from .console import say
+from .paths import RecipePath, RunsPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ..sweeps.status import Standing
     from ..sweeps.sweep import Sweep
 
-Runs = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs.")]
 Cells = Annotated[
     list[str] | None,
     typer.Option(
@@ -184,7 +183,7 @@ def _print_outcome(standing: Standing, out: Path) -> None:
 
 
 @app.command()
-def status(folder: Runs = RUNS, as_json: Json = False) -> None:
+def status(folder: RunsPath = RUNS, as_json: Json = False) -> None:
     """Show how far the sweeps in DIR are: what is done, what runs where, what failed and why, the time left."""
     from ..store.store import Store
     from ..sweeps.status import Board, sweeps
@@ -204,7 +203,7 @@ def status(folder: Runs = RUNS, as_json: Json = False) -> None:
 
 @app.command()
 def doctor(
-    folder: Runs = RUNS,
+    folder: RunsPath = RUNS,
     check: Annotated[
         bool, typer.Option("--check", help="Only say what is wrong; move nothing.")
     ] = False,

@@ -20,7 +20,6 @@ from .app import (
     Json,
     Out,
     Quiet,
-    RecipePath,
     Workers,
     app,
     check_models,
@@ -33,13 +32,13 @@ from .app import (
     with_run_options,
 )
 from .console import say
+from .paths import RecipePath, TicketPath
 
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from ..runs.result import Result
     from ..tasks import CourseTask
 
-TicketPath = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 TicketOut = Annotated[
     Path,
     typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write."),

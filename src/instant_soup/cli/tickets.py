@@ -13,6 +13,7 @@ import typer
 from . import console
 from .app import Force, Guarded, Json, app, save_ticket
 from .console import add, say, table
+from .paths import TicketPath, TicketPaths
 
 if TYPE_CHECKING:
     from ..core.agreement import Agreement
@@ -25,8 +26,6 @@ tickets = typer.Typer(
 )
 app.add_typer(tickets, name="ticket")
 
-Files = Annotated[list[Path], typer.Argument(metavar="TICKET...", help="Ticket files.")]
-File = Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")]
 Output = Annotated[
     Path,
     typer.Option("-o", "--output", metavar="TICKET", help="The ticket file to write."),
@@ -34,7 +33,7 @@ Output = Annotated[
 
 
 @tickets.command()
-def info(files: Files, as_json: Json = False) -> None:
+def info(files: TicketPaths, as_json: Json = False) -> None:
     """Say what tickets are: model, method, sparsity, cost, and how much is kept in each layer."""
     from ..core.ticket import Ticket
 
@@ -48,7 +47,11 @@ def info(files: Files, as_json: Json = False) -> None:
 
 
 @tickets.command()
-def verify(files: Files) -> None:
+def verify(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="TICKET...", help="Ticket files.")
+    ],
+) -> None:
     """Read tickets and check every byte of them. Looks at all, and ends with code 2 if one is damaged."""
     from ..core.errors import SoupError
     from ..core.ticket import Ticket
@@ -70,7 +73,7 @@ def verify(files: Files) -> None:
 
 
 @tickets.command()
-def diff(one: File, other: File, as_json: Json = False) -> None:
+def diff(one: TicketPath, other: TicketPath, as_json: Json = False) -> None:
     """Set two tickets of one model side by side: what both keep, beyond what chance has them share; and by layer."""
     from ..core.agreement import agreement, by_layer
     from ..core.ticket import Ticket
@@ -114,7 +117,7 @@ def diff(one: File, other: File, as_json: Json = False) -> None:
 
 
 @tickets.command()
-def union(files: Files, output: Output, force: Force = False) -> None:
+def union(files: TicketPaths, output: Output, force: Force = False) -> None:
     """Keep what any of the tickets keeps. Starts where the first one does."""
     from ..core import algebra
 
@@ -122,7 +125,7 @@ def union(files: Files, output: Output, force: Force = False) -> None:
 
 
 @tickets.command()
-def intersection(files: Files, output: Output, force: Force = False) -> None:
+def intersection(files: TicketPaths, output: Output, force: Force = False) -> None:
     """Keep what all of the tickets keep. Starts where the first one does."""
     from ..core import algebra
 
@@ -131,7 +134,7 @@ def intersection(files: Files, output: Output, force: Force = False) -> None:
 
 @tickets.command()
 def vote(
-    files: Files,
+    files: TicketPaths,
     output: Output,
     sparsity: Annotated[
         float, typer.Option("--sparsity", help="Share of the prunable weights that goes.")
@@ -146,7 +149,7 @@ def vote(
 
 @tickets.command()
 def shuffle(
-    file: File,
+    file: TicketPath,
     output: Output,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random places.")] = 0,
     force: Force = False,

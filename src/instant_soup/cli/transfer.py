@@ -18,12 +18,12 @@ from .app import (
     Json,
     Out,
     Quiet,
-    RecipePath,
     app,
     resumable,
     save_ticket,
 )
 from .console import say
+from .paths import RecipePath, TicketPath
 
 if TYPE_CHECKING:
     from ..runs.run import Watch
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def transfer(
-    ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket file.")],
+    ticket: TicketPath,
     recipe: RecipePath,
     changes: Changes = None,
     cell: CellName = None,

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from .errors import BudgetSpent
+from .errors import BudgetSpent, KnobError
+from .kinds import checked_class
 
 Purpose = Literal["train", "look-ahead", "score", "select", "test"]
 
 
+@checked_class
 @dataclass(frozen=True)
 class Cost:
     """Work done, in units that do not depend on the machine.
@@ -56,6 +58,7 @@ class Pulse:
     sparsity: float | None = None
 
 
+@checked_class
 @dataclass
 class Meter:
     """Adds up the cost of one piece of work, by purpose, and stops it at *limit* passes.
@@ -145,7 +148,13 @@ class Meter:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over what `dump` gave, in place of the present state."""
+        """Take over what `dump` gave, in place of the present state. Raises KnobError for anything else."""
+        lacking = [part for part in self.dump() if part not in state]
+        if lacking:
+            raise KnobError(
+                f"the state of a meter lacks {lacking[0]!r}; give what `dump` gave"
+            )
+
         self.bill = {purpose: Cost(**cost) for purpose, cost in state["bill"].items()}
         self.reused = Cost(**state["reused"])
         self.reused_seconds = state["reused_seconds"]

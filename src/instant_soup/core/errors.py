@@ -75,11 +75,18 @@ class UnknownName(SoupError, KeyError):
     __str__ = Exception.__str__  # KeyError would print the message in quotes
 
 
+_MOST = 40  # names that a message lists
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The listed name closest to *name* as a question, or all of them when none is close."""
+    """The listed name closest to *name* as a question, or all of them, unless they are many, when none is close."""
     known = sorted(names)
     close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+
+    more = f" and {len(known) - _MOST:,} more" if len(known) > _MOST else ""
+    return f"known: {', '.join(known[:_MOST])}{more}"
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:

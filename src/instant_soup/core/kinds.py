@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -74,6 +74,30 @@ def checked_but(
     return decorate
 
 
+def checked_class(kind: Kind) -> Kind:
+    """A class whose constructor and public methods, but those of its parents, are `checked`."""
+    return checked_class_but()(kind)
+
+
+def checked_class_but(*others: str) -> Callable[[Kind], Kind]:
+    """`checked_class`, but for the kinds of the arguments *others*, of which the class has more to say."""
+
+    def decorate(kind: Kind) -> Kind:
+        for name, member in list(vars(kind).items()):
+            if name.startswith("_") and name != "__init__":
+                continue
+
+            bare = member.__func__ if isinstance(member, classmethod) else member
+            if not inspect.isfunction(bare) or hasattr(bare, "__wrapped__"):
+                continue
+
+            wrapped = checked_but(*others)(bare)
+            setattr(kind, name, classmethod(wrapped) if bare is not member else wrapped)
+        return kind
+
+    return decorate
+
+
 def checked_knobs(method: Kind) -> Kind:
     """A method, a dataclass, whose plain knobs and whose `draw` are `checked`."""
     make: Any = method.__init__  # type: ignore[misc]
@@ -117,6 +141,7 @@ def _check_kinds(
     for name, value in arguments.items():
         hint = annotations.get(name, Any)
         if _fits(value, hint):
+            _check_items(title, name, value, hint)
             continue
 
         swapped = [
@@ -130,6 +155,30 @@ def _check_kinds(
         raise KindError(
             f"{title}: {name} is {_shown(value)}; expected {_words(hint)}{question}"
         )
+
+
+def _check_items(title: str, name: str, value: Any, hint: Any) -> None:
+    """Raise KindError where a plain dict or list holds what *hint* does not say; what may be lazy is not read."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    else:
+        return
+
+    for part in _alternatives(hint):
+        origin = get_origin(part)
+        family = Mapping if isinstance(value, dict) else Sequence
+        if not isinstance(origin, type) or not issubclass(origin, family):
+            continue
+
+        expected = get_args(part)[-1] if isinstance(value, dict) else get_args(part)[0]
+        for key, item in items:
+            if not _fits(item, expected):
+                raise KindError(
+                    f"{title}: {name}[{key!r}] is {_shown(item)}; expected {_words(expected)}"
+                )
 
 
 def _shown(value: Any) -> str:
@@ -181,6 +230,8 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _is_plain(hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return all(item is ... or _is_plain(item) for item in get_args(hint))
     return hint in _PLAIN or get_origin(hint) is Literal
 
 
@@ -237,6 +288,8 @@ def _word(hint: Any) -> str:
         return (
             "a list" if get_args(hint)[:1] != (str,) else "a list of str, as in ['text']"
         )
+    if origin in (Mapping, dict):
+        return "a dict"
     names = {
         int: "a whole number",
         float: "a number",

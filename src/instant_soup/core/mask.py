@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from . import bits
-from .errors import ScopeError
-from .kinds import checked
+from .errors import ScopeError, unknown
+from .kinds import checked, checked_class
 from .notebook import facts
 from .ranks.shards import WHOLE, Shards
 from .scope import Scope
 
 
+@checked_class
 class Mask(Mapping[str, Tensor]):
     """One boolean tensor per parameter in scope; True means kept. Valid from birth, never changes.
 
@@ -102,7 +103,7 @@ class Mask(Mapping[str, Tensor]):
 
     def packed(self, name: str) -> Tensor:
         """The bits of what is here of one parameter, a copy: uint8 [ceil(n / 8)], bit i of byte j is weight 8 j + i."""
-        return self._packed[name].clone()
+        return self._bits(name).clone()
 
     @cached_property
     def kept_by_name(self) -> dict[str, int]:
@@ -196,7 +197,12 @@ class Mask(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         shape = self.scope.here(name)
-        return bits.unpack(self._packed[name], prod(shape)).view(shape)
+        return bits.unpack(self._bits(name), prod(shape)).view(shape)
+
+    def _bits(self, name: str) -> Tensor:
+        if name not in self._packed:
+            raise unknown("parameter", str(name), self._packed)
+        return self._packed[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._packed

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import ceil, log
-from types import MappingProxyType
 from typing import Literal
 
 from .errors import KnobError, unknown
 from .prune import survivors
+from .table import Table
 
 Schedule = Callable[[float, int], tuple[float, ...]]
 
@@ -44,8 +44,9 @@ def _rising(
     return (*(reach(r) for r in range(1, rounds)), target)
 
 
-SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
-    {"one-shot": one_shot, "linear": linear, "geometric": geometric, "cubic": cubic}
+SCHEDULES: Mapping[str, Schedule] = Table(
+    "schedule",
+    {"one-shot": one_shot, "linear": linear, "geometric": geometric, "cubic": cubic},
 )
 
 

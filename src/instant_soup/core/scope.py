@@ -12,13 +12,14 @@ from types import MappingProxyType
 from torch import nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
-from .errors import ScopeError
-from .kinds import checked
+from .errors import ScopeError, unknown
+from .kinds import checked, checked_class
 from .names.matrices import left_out, role
 from .notebook import facts
 from .ranks.shards import WHOLE, Shards
 
 
+@checked_class
 @dataclass(frozen=True, eq=False)
 class Scope:
     """The prunable parameters, by name, in a fixed order.
@@ -64,7 +65,7 @@ class Scope:
 
     def here(self, name: str) -> tuple[int, ...]:
         """The shape of what is here of the parameter *name*."""
-        return self.shards.shape(name, self.shapes[name])
+        return self.shards.shape(name, self._shape(name))
 
     @classmethod
     @checked
@@ -127,7 +128,12 @@ class Scope:
 
     def numel(self, name: str) -> int:
         """How many weights the parameter *name* has."""
-        return prod(self.shapes[name])
+        return prod(self._shape(name))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if name not in self.shapes:
+            raise unknown("parameter", str(name), self.shapes)
+        return self.shapes[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)

@@ -7,13 +7,13 @@ need examples take a `Sample` too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .errors import unknown
+from .table import Table
 from .task import Learner, Sample
 from .weights import Elementwise, Lazy, Weights
 
@@ -110,8 +110,8 @@ def grasp(
     return Lazy(learner.scope, score)
 
 
-SALIENCIES: Mapping[str, Saliency] = MappingProxyType(
-    {"magnitude": magnitude, "curved": curved}
+SALIENCIES: Mapping[str, Saliency] = Table(
+    "score", {"magnitude": magnitude, "curved": curved}
 )
 """What a method that trains before it cuts may cut by."""
 
@@ -123,4 +123,4 @@ def saliency(name: str) -> Saliency:
     return SALIENCIES[name]
 
 
-SCORES: Mapping[str, Score] = MappingProxyType({"magnitude": magnitude, "random": chance})
+SCORES: Mapping[str, Score] = Table("score", {"magnitude": magnitude, "random": chance})

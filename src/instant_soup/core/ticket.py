@@ -16,7 +16,7 @@ from . import ticket_file
 from .apply import apply
 from .budget import Cost
 from .errors import TicketError
-from .kinds import checked
+from .kinds import checked, checked_class_but
 from .mask import Mask
 from .names import fates
 from .names.fates import OUTCOMES, Fate, Row
@@ -28,6 +28,7 @@ from .task import Base, Learner
 from .weights import Weights, digest
 
 
+@checked_class_but("learner")
 @dataclass(frozen=True)
 class Ticket:
     """The outcome of a draw: with the base model it is enough to go on from.

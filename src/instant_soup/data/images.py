@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..core.errors import DataError, nearest
+from ..core.table import Table
 from . import prompts
 from .folder import class_folders, holds_tables
 from .labels import classes_of, numbers_of
@@ -52,7 +52,8 @@ class ImageSpec:
     classes: int | None = None
 
 
-IMAGE_TASKS: Mapping[str, ImageSpec] = MappingProxyType(
+IMAGE_TASKS: Mapping[str, ImageSpec] = Table(
+    "task",
     {
         "vision/mnist": ImageSpec(
             prompts.WRITTEN,
@@ -92,7 +93,7 @@ IMAGE_TASKS: Mapping[str, ImageSpec] = MappingProxyType(
             sizes=(50000, 10000),
             classes=100,
         ),
-    }
+    },
 )
 
 

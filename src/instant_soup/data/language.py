@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
+from ..core.table import Table
 
 PROTOCOL = "texts joined by blank lines, tokenised once, windows of L tokens without overlap, exp of the mean loss"
 SUFFIXES = (".txt", ".text", ".md")
@@ -55,12 +55,13 @@ _C4 = {
 PACKAGED = "demo/language"
 """English that every Python brings: the help on its own language, 79 topics and 465,000 letters in Python 3.11."""
 
-LANGUAGE_TASKS: Mapping[str, LanguageSpec] = MappingProxyType(
+LANGUAGE_TASKS: Mapping[str, LanguageSpec] = Table(
+    "task",
     {
         PACKAGED: LanguageSpec(None),
         "language/wikitext2": LanguageSpec(("Salesforce/wikitext", "wikitext-2-raw-v1")),
         "language/c4": LanguageSpec(("allenai/c4", None), _C4),
-    }
+    },
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..core.errors import DataError, nearest
+from ..core.table import Table
 
 GLUE = "nyu-mll/glue"
 _DISTINCT_TEXTS = 8  # so many different texts cannot all be the same tokens by chance
@@ -59,7 +59,8 @@ _PAIR = ("sentence1", "sentence2")
 _ENTAILMENT = ("entailment", "not_entailment")
 _ACCURACY_AND_F1 = ("accuracy", "f1")
 
-GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
+GLUE_TASKS: Mapping[str, TextSpec] = Table(
+    "task",
     {
         "glue/cola": _glue(
             "cola",
@@ -94,7 +95,7 @@ GLUE_TASKS: Mapping[str, TextSpec] = MappingProxyType(
         "glue/qnli": _glue("qnli", (104743, 5463), ("question", "sentence"), _ENTAILMENT),
         "glue/rte": _glue("rte", (2490, 277), _PAIR, _ENTAILMENT),
         "glue/wnli": _glue("wnli", (635, 71), _PAIR, ("not_entailment", "entailment")),
-    }
+    },
 )
 
 

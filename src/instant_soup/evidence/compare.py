@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import isfinite
 
 from ..core.errors import UnknownName, unknown
+from ..core.kinds import checked
 from ..store.record import LOWER_IS_BETTER
 from . import remarks
 from .comparison import (
@@ -29,6 +30,7 @@ LEVEL = 0.05
 ALIKE = 0.05  # costs that differ by less than this share are equal
 
 
+@checked
 def compare(
     runs: Sequence[Run], reference: str = "magnitude", damaged: Sequence[str] = ()
 ) -> Comparison:

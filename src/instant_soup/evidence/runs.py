@@ -10,6 +10,7 @@ from typing import Self
 
 from ..core.budget import Cost
 from ..core.errors import StoreError
+from ..core.kinds import checked
 from ..core.printable import printable
 from ..store.parts import Full
 from ..store.record import Record, paths, read
@@ -145,6 +146,7 @@ class Collection:
     damaged: tuple[str, ...]
 
 
+@checked
 def gather(folder: Path) -> Collection:
     """Every run that *folder* holds a record of, in a fixed order. A damaged record is named; the others go on.
 

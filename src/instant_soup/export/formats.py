@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ..core.errors import unknown
+from ..core.table import Table
 from .compare import Runner
 from .portable import Portable
 
@@ -46,7 +46,8 @@ class Format:
         return import_module(f".{self.module}", __package__)
 
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
+FORMATS: Mapping[str, Format] = Table(
+    "format",
     {
         "hf": Format("a Hugging Face folder with zeros in place", "hf"),
         "bitmask": Format(
@@ -61,7 +62,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             "openvino",
             suffix=".xml",
         ),
-    }
+    },
 )
 
 

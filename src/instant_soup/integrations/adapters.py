@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..core.apply import clear, parameters_of
 from ..core.errors import RevivedError, TrainingError, unknown
+from ..core.kinds import checked_but, checked_class
 from ..core.mask import Mask
 from ..core.ticket import Ticket
 from .peft import PeftModel, mask_of, wrapped
@@ -53,6 +54,7 @@ class Update:
         return self.pruned / self.size if self.size else 0.0
 
 
+@checked_class
 @dataclass(frozen=True)
 class Merged:
     """A model with its adapters merged into it, and what keeping its zeros cost.
@@ -96,6 +98,7 @@ class Merged:
         return "\n".join(lines)
 
 
+@checked_but("model", "ticket")
 def merge_adapters(
     model: nn.Module,
     ticket: Ticket | Mask,
@@ -154,6 +157,7 @@ def merge_adapters(
     return Merged(plain, layers, before, unmasked, _figure(measure, plain))
 
 
+@checked_but("model", "ticket")
 def mask_adapters(model: nn.Module, ticket: Ticket | Mask) -> None:
     """Mask the product of every LoRA adapter that *model* has in the ticket's scope, from now on.
 

@@ -23,7 +23,7 @@ from torch.optim import Muon, Optimizer
 
 from ..core.apply import named, parameters_of
 from ..core.errors import KnobError, RevivedError, ScopeError
-from ..core.kinds import checked
+from ..core.kinds import checked, checked_class
 from ..core.mask import Mask
 from ..core.ticket import Ticket
 
@@ -72,6 +72,7 @@ def guard(
     return Guard(model, optimizers, mask, every, project)
 
 
+@checked_class
 class Guard:
     """What `guard` sets. A context manager: at its end it checks once more and lets go.
 

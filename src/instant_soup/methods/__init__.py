@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
+from ..core.table import Table
 from . import presets
 from .calibration import Calibrated
 from .control import CONTROLS, control, shuffled
@@ -20,7 +20,8 @@ from .model_soup import ModelSoup
 from .one_shot import OneShot
 from .sensitive import Grasp, Snip
 
-METHODS: Mapping[str, Variant] = MappingProxyType(
+METHODS: Mapping[str, Variant] = Table(
+    "method",
     {
         "random": Variant(
             OneShot, {"score": "random"}, about="Cut at random, once: the control."
@@ -64,11 +65,11 @@ METHODS: Mapping[str, Variant] = MappingProxyType(
         "instant-soup": Variant(InstantSoup, presets=presets.INSTANT_SOUP),
         "instant-model-soup": Variant(InstantModelSoup, dense=True),
         "model-soup": Variant(ModelSoup, dense=True),
-    }
+    },
 )
 
-REFERENCES: Mapping[str, Variant] = MappingProxyType(
-    {"dense": Variant(Dense, dense=True, shares=True)}
+REFERENCES: Mapping[str, Variant] = Table(
+    "method", {"dense": Variant(Dense, dense=True, shares=True)}
 )
 """What tickets are compared with; it draws none itself."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from ..core.budget import Meter
 from ..core.errors import RankError, TicketError, unknown
 from ..core.kinds import checked
 from ..core.mask import Mask
+from ..core.table import Table
 from ..core.task import Task
 from ..core.ticket import Ticket
 
@@ -121,4 +121,4 @@ def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
 
 CONTROLS: Mapping[
     str, Callable[[Tensor, Tensor, Tensor, torch.Generator], Controlled]
-] = MappingProxyType({"layers": _layers, "shuffled": _shuffled})
+] = Table("control", {"layers": _layers, "shuffled": _shuffled})

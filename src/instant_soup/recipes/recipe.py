@@ -21,8 +21,8 @@ from pydantic import (
 
 from ..core.content import content_key, short
 from ..core.errors import RecipeError, SoupError, nearest, unknown
-from ..core.kinds import checked
-from ..training.regime import Regime
+from ..core.kinds import checked, checked_class
+from ..training.regime import PlainErrors, Regime
 from . import toml
 from .known import DRAWN, REFERENCES
 from .later import nested, settled
@@ -36,7 +36,8 @@ SCHEMA = 4
 MOST = 1e6
 
 
-class Recipe(Strict):
+@checked_class
+class Recipe(Strict, metaclass=PlainErrors):
     """One run: a method draws a ticket for a task, which is fine-tuned and judged.
 
     Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run*: where

@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from ..core.files import write_text
+from ..core.kinds import checked
 from ..core.printable import printable
 from ..evidence import tables
 from ..evidence.agreement import Pair, agreements
@@ -69,6 +70,7 @@ class Written:
     damaged: tuple[str, ...]
 
 
+@checked
 def report(
     folder: Path,
     output: Path,

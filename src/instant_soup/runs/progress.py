@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import get_console
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core.budget import Meter, Pulse
+from ..core.kinds import checked
+from ..core.printable import fitting, printable
 from ..tasks import CourseTask
 from .sizes import Sizes
 
 
 @contextmanager
+@checked
 def progress(
     task: CourseTask, title: str = "", *, console: Console | None = None
 ) -> Iterator[Meter]:
@@ -29,8 +33,10 @@ def progress(
         BarColumn(24),
         TextColumn("{task.fields[state]}"),
     )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-        bar = bars.add_task(title or task.name, total=full, state="")
+    shown_on = console or get_console()
+    name = fitting(printable(title or task.name), shown_on.encoding)
+    with Progress(*columns, TimeElapsedColumn(), console=shown_on) as bars:
+        bar = bars.add_task(name, total=full, state="")
 
         def watch(pulse: Pulse) -> None:
             parts = [str(pulse.purpose)]

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..core.budget import Cost
+from ..core.kinds import checked_class
 from ..core.notebook import facts
 from ..core.weights import Weights
 
 
+@checked_class
 @dataclass(frozen=True)
 class Result:
     """How good a ticket is.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from ..core.table import Table
 from ..core.task import Learner, Sample
 from ..core.weights import Weights, lerp, mean
 
@@ -98,8 +98,8 @@ def learned(
 
 
 Average = Callable[[Learner, Sequence[Weights], Sequence[float]], Soup]
-AVERAGES: Mapping[str, Average] = MappingProxyType(
-    {"uniform": uniform, "greedy": greedy, "learned": learned}
+AVERAGES: Mapping[str, Average] = Table(
+    "average", {"uniform": uniform, "greedy": greedy, "learned": learned}
 )
 
 

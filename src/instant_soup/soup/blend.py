@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..core.errors import ScopeError
 from ..core.mask import Mask
 from ..core.score import Scores
+from ..core.table import Table
 from ..core.votes import ranked as votes_first
 from ..core.weights import Lazy, Weights
 from .denoiser import NOTHING, Outlook, Wanted
@@ -116,7 +116,8 @@ def extrapolated(outlook: Outlook, standing: Standing) -> Scores:
     return standing.score(Lazy(outlook.masks[0].scope, beyond))
 
 
-BLENDS: Mapping[str, Blend] = MappingProxyType(
+BLENDS: Mapping[str, Blend] = Table(
+    "blend",
     {
         "votes": Blend(votes),
         "lookahead": Blend(lookahead, Wanted(scores=True)),
@@ -124,7 +125,7 @@ BLENDS: Mapping[str, Blend] = MappingProxyType(
         "extrapolated": Blend(extrapolated, Wanted(weights=True)),
         "union": Blend(union, deferred=True),
         "intersection": Blend(intersection),
-    }
+    },
 )
 
 

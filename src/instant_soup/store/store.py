@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.content import short
+from ..core.errors import KindError
+from ..core.kinds import checked_class_but
 from ..core.ranks.team import ALONE, Team
 from ..recipes.recipe import Recipe
 from .bookmark import EVERY
@@ -39,6 +41,7 @@ _CELL = re.compile(r"(.+_)?[0-9a-f]{16}")
 _MOST = 40  # characters of a task's name in the name of a folder
 
 
+@checked_class_but("folder")
 @dataclass(frozen=True)
 class Store:
     """A folder of runs. Any number of processes may work on one.
@@ -49,6 +52,12 @@ class Store:
 
     folder: Path
     save_every: float = EVERY
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, str | Path):
+            kind = type(self.folder).__name__
+            raise KindError(f"Store: folder is a {kind}; expected a path")
+        object.__setattr__(self, "folder", Path(self.folder))
 
     # runs
 

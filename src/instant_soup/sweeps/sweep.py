@@ -23,6 +23,7 @@ from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
 from ..store.cell import Cell
+from ..store.contents import contents_of
 from ..store.plain import intact, read_json, read_sealed, write_sealed
 from ..store.store import Store
 from ..tasks import CourseTask
@@ -60,7 +61,12 @@ class Sweep:
         return self.store.sweep(self.key)
 
     def begin(self) -> None:
-        """Note in the store what is asked for, so that others can say how far it is. Raises StoreError."""
+        """Note in the store what is asked for, so that others can say how far it is.
+
+        Raises StoreError where that cannot be written, or where a run was made with other data or another model.
+        """
+        self._refuse_changes()
+
         notes = []
         for wanted in self.wanted:
             like = wanted.like and wanted.like.model_dump(mode="json")
@@ -69,6 +75,14 @@ class Sweep:
 
         facts = {"source": self.source, "since": self.since, "slim": self.slim}
         write_sealed(self.place, {**facts, "wanted": notes})
+
+    def _refuse_changes(self) -> None:
+        """Raise StoreError where the data or the model of a run that is there changed since, as `run` does."""
+        for wanted in self.wanted:
+            known = self.ready(wanted)
+            cell = self.store.cell(known.recipe) if known else None
+            if known and cell and cell.contents.exists():
+                contents_of(known.recipe, self.store, cell)
 
     def must_have_begun(self) -> None:
         """Raises StoreError unless this very sweep was begun in its store."""

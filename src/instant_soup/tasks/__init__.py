@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
+from ..core.table import Table
 from ..data.images import IMAGE_TASKS, ImageSpec
 from ..data.language import LANGUAGE_TASKS, LanguageSpec
 from ..data.polarity import SPEC as _POLARITY
@@ -15,8 +15,8 @@ from .module import module
 from .task import CourseTask
 from .text import DEMO, text
 
-TASKS: Mapping[str, TextSpec | ImageSpec | LanguageSpec] = MappingProxyType(
-    {DEMO: _POLARITY, **GLUE_TASKS, **IMAGE_TASKS, **LANGUAGE_TASKS}
+TASKS: Mapping[str, TextSpec | ImageSpec | LanguageSpec] = Table(
+    "task", {DEMO: _POLARITY, **GLUE_TASKS, **IMAGE_TASKS, **LANGUAGE_TASKS}
 )
 
 __all__ = ["TASKS", "CourseTask", "image", "language", "module", "text"]

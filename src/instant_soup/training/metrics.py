@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torchmetrics.functional import f1_score, matthews_corrcoef, pearson_corrcoef
+
+from ..core.table import Table
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
@@ -62,14 +63,15 @@ def _constant(values: Tensor) -> bool:
     return bool((values == values[0]).all())
 
 
-METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
+METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = Table(
+    "metric",
     {
         "accuracy": accuracy,
         "f1": f1,
         "matthews": matthews,
         "pearson": pearson,
         "spearman": spearman,
-    }
+    },
 )
 
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import KindError, KnobError, nearest
+from ..core.kinds import checked_class
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Line = Literal["linear", "flat"]
 
 
-class _Plainly(type(BaseModel)):  # type: ignore[misc]
+class PlainErrors(type(BaseModel)):  # type: ignore[misc]
     """Has whoever makes a model by hand be told of a wrong field in one sentence; recipes say it in their own words."""
 
     def __call__(self, *args: Any, **fields: Any) -> Any:
@@ -29,12 +30,15 @@ class _Plainly(type(BaseModel)):  # type: ignore[misc]
                 raise KnobError(
                     f"{self.__name__} has no field {name!r}; {known}"
                 ) from None
+            if first["type"] == "missing":
+                raise KnobError(f"{self.__name__}: {name} is missing; give it") from None
             raise KnobError(
                 f"{self.__name__}: {name} is {first['input']!r}; {first['msg'].lower()}"
             ) from None
 
 
-class Regime(BaseModel, metaclass=_Plainly):
+@checked_class
+class Regime(BaseModel, metaclass=PlainErrors):
     """Hyper-parameters of one full fine-tune, whose length in steps is the budget T.
 
     AdamW with decoupled weight decay on every trained parameter, a learning rate that falls in a

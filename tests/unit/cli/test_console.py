@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import instant_soup as soup
-from instant_soup.cli import console, live
+from instant_soup.cli import console, listing, live
 from instant_soup.cli.app import FIRST_DAY
 from instant_soup.cli.main import app
 from instant_soup.cli.template import RECIPE
 from instant_soup.core.budget import Cost, Pulse
-from instant_soup.core.printable import printable
+from instant_soup.core.printable import FALLBACK, fitting, printable
 from instant_soup.store.plain import seal
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "records"
@@ -132,6 +133,63 @@ def test_a_terminal_of_few_letters_gets_what_it_has(
     assert "->" in said
 
 
+LETTERS = "Prüfung ↳ ✓ ± … ─ 評価"
+COMMANDS = (
+    "--help", "methods", "tasks", "methods --json", "tcket", "ticket info ↳✓─…", "new ↳.toml", "plan recipe.toml",
+    "run recipe.toml", "sweep recipe.toml --out swept", "status swept", "status runs", "compare swept", "doctor swept",
+    "scope recipe.toml", "demo --no-such-option", "draw recipe.toml -o t.safetensors", "ticket info t.safetensors",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+def test_every_command_speaks_to_a_terminal_of_few_letters(
+    tmp_path: Path, mini_recipe: dict[str, Any], encoding: str
+) -> None:
+    named = {**mini_recipe, "task": {**mini_recipe["task"], "name": LETTERS}}
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(named), encoding="utf-8")
+    script = (
+        "import sys\n"
+        "from instant_soup.cli.main import main\n"
+        "for line in sys.argv[1:]:\n"
+        "    sys.argv = ['instant-soup', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+    )
+    environment = {
+        **os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", script, *COMMANDS],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    shown = done.stdout.decode(encoding) + done.stderr.decode(encoding)
+    assert done.returncode == 0, shown
+    assert "Traceback" not in shown
+    assert "UnicodeEncodeError" not in shown
+    assert "fault of ours" not in shown
+    assert "no ticket at" in shown
+    assert f"{LETTERS} instant-soup".encode(encoding, FALLBACK).decode(encoding) in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("↳ ± … ✓", "-> +/- ... v"),
+        ("╭─┬━╮│┃█", "+-+-+||#"),
+        ("評", r"\u8a55"),
+    ],
+)
+def test_letters_that_an_encoding_has_not_are_written_in_others(
+    text: str, shown: str
+) -> None:
+    assert fitting(text, "ascii") == shown
+    assert fitting(text, "utf-8") == text
+
+
 # room
 
 
@@ -237,17 +295,38 @@ def test_a_damaged_record_is_named_and_the_others_are_compared(
     )
 
 
-def test_a_missing_recipe_and_a_typo_are_met_before_slow_imports(tmp_path: Path) -> None:
+QUICK = (
+    "--help", "--version", "runn", "methods", "methods --json", "tasks", "tasks --json", "new -x", "run gone.toml",
+    "plan gone.toml", "scope gone.toml", "draw gone.toml -o t", "sweep gone.toml", "ticket", "ticket info gone",
+    "ticket diff gone gone", "ticket union gone gone -o t", "ticket shuffle gone -o t", "evaluate gone gone.toml",
+    "control gone gone.toml -o t", "transfer gone gone.toml", "export gone --to hf -o out", "push gone owner/name",
+    "compare gone", "report gone", "status gone", "doctor gone", "prune gone --sparsity 0.5 -o out",
+    "import gone -o t",
+)  # fmt: skip
+
+
+def test_lists_and_what_is_missing_or_mistyped_are_told_before_slow_imports(
+    tmp_path: Path,
+) -> None:
     script = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from instant_soup.cli.main import app\n"
-        "for words in (['run', 'nowhere.toml'], ['runn'], ['--help'], ['compare', 'nowhere'], ['new', '-x']):\n"
-        "    CliRunner().invoke(app, words)\n"
-        "slow = {'torch', 'transformers', 'scipy', 'datasets'} & sys.modules.keys()\n"
-        "assert not slow, slow\n"
+        "for line in sys.argv[1:]:\n"
+        "    outcome = CliRunner().invoke(app, line.split())\n"
+        "    slow = {'torch', 'transformers', 'scipy', 'datasets', 'numpy'} & sys.modules.keys()\n"
+        "    assert not slow, (line, slow)\n"
+        "    assert 'gone' not in line or 'error: no' in outcome.stderr, outcome.output\n"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", script, *QUICK], check=True, cwd=tmp_path, timeout=120
+    )
+
+
+def test_the_listing_says_what_the_tables_say() -> None:
+    assert listing.FILE.read_text(encoding="utf-8") == listing.text(), (
+        "a table has changed: python -m instant_soup.cli.listing"
+    )
 
 
 def test_flags_that_clash_are_an_error_of_their_own(call: Call) -> None:
@@ -256,3 +335,16 @@ def test_flags_that_clash_are_an_error_of_their_own(call: Call) -> None:
 
     assert not issubclass(UsageError, StoreError)
     assert call("compare", "--csv", "--latex").exit_code == 2
+
+
+def test_other_libraries_draw_no_bars_unless_the_environment_wants_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "info")
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    monkeypatch.setenv("HF_DATASETS_DISABLE_PROGRESS_BARS", "")
+    console.hush()
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")

@@ -21,6 +21,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("name", "meant"),
     [
         ("./modles/bert", "models/bert"),
+        ("modles/bert", "models/bert"),
+        ("modles/brt", "models/bert"),
         ("models/brt", "models/bert"),
         ("./models/bert2/", "models/bert"),
         ("modles\\bert", None),
@@ -50,7 +52,8 @@ def test_an_absolute_path_is_answered_with_the_nearest_one(here: Path) -> None:
         "bert-base-uncased",
         "models/bert",
         "./models/bert",
-        "modles/bert",
+        "bret",
+        "mobile/bert",
         "open_clip:ViT-B-32/openai",
         "./models/model.gguf",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,6 +102,31 @@ def test_what_is_done_is_not_done_again(
     made("dense", "soup").work()
     monkeypatch.setattr(sweep, "build", lambda _: pytest.fail("loaded a task again"))
     made("dense", "soup").work()
+
+
+@pytest.mark.parametrize("part", ["data", "model"])
+def test_what_was_made_with_other_data_or_another_model_is_refused_as_a_run_is(
+    recipe: Callable[..., soup.Recipe],
+    mini_recipe: dict[str, Any],
+    tmp_path: Path,
+    part: str,
+) -> None:
+    data = shutil.copytree(mini_recipe["data"]["folder"], tmp_path / "data")
+    model = shutil.copytree(mini_recipe["task"]["model"], tmp_path / "model")
+    ours = recipe(
+        "magnitude",
+        data={**mini_recipe["data"], "folder": str(data)},
+        task={**mini_recipe["task"], "model": str(model)},
+    )
+    made = Sweep((Wanted("one", ours),), Store(tmp_path / "runs"), "a file")
+    made.begin()
+    made.work()
+    made.begin()
+
+    changed = model / "config.json" if part == "model" else data / "train.parquet"
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    with pytest.raises(StoreError, match=f"the {part} in .* changed since"):
+        made.begin()
 
 
 def test_a_sweep_is_read_back_as_it_was_noted(made: Made) -> None:

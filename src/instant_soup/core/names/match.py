@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ScopeError
+from ..kinds import checked_class
 from ..weights import Weights
 from . import layers
 from .naming import Place, Shapes, is_like, pairs, places
 
 
+@checked_class
 @dataclass(frozen=True)
 class Piece:
     """A tensor, or one of the equal parts of its rows.
