@@ -41,6 +41,8 @@ def hostile() -> ModuleType:
     return module
 
 
+# as on the command line, a warning is no error
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", COUNTS)
 def test_odd_inputs_are_taken_or_refused_in_a_sentence(
     hostile: ModuleType, kind: str

@@ -30,14 +30,14 @@ def test_the_uniform_soup_is_the_mean_of_fine_tunes_by_protocol(
         Protocols((0.3, 3.0), (0.0, 0.1), (0.0, 0.1), (1.0, 1.0)),
         learner.seed("ingredients"),
     )
-    assert len({look.training for look in looks}) == 3
+    assert len({look.variation for look in looks}) == 3
     total: dict[str, torch.Tensor] = {}
     for look in looks:
         alone = task.learner(soup.Meter())
         alone.apply_mask(
             soup.OneShot().draw(task, sparsity).mask if sparsity else alone.mask
         )
-        alone.complete(look.training)
+        alone.complete(look.variation)
         total = {
             name: total.get(name, 0) + part for name, part in alone.weights().items()
         }

@@ -11,6 +11,7 @@ import pytest
 
 import instant_soup as soup
 from instant_soup.core.errors import ScopeError
+from instant_soup.core.files import staging_of
 from instant_soup.core.ticket import Ticket
 from instant_soup.evidence.runs import collect
 from instant_soup.runs import transfer as moving
@@ -163,9 +164,11 @@ def test_records_of_transfers_are_none_of_runs_and_doctor_knows_them(
     assert (whole.transfers, whole.findings) == (1, ())
     path = store.transfers / f"{found.key[:16]}.json"
     path.write_bytes(path.read_bytes().replace(b'"accuracy": 0', b'"accuracy": 1'))
-    (path.with_name(f".{path.name}.half")).write_text("{", encoding="utf-8")
+    half = staging_of(path)
+    half.mkdir()
+    (half / path.name).write_text("{", encoding="utf-8")
     said = {finding.path.name: finding.what for finding in examine(store).findings}
     assert said[path.name] == "does not match its checksum"
-    assert said[f".{path.name}.half"].startswith("half-written")
+    assert said[half.name].startswith("half-written")
     assert not path.exists()
     assert transfer(ticket, target, store).test == found.test
