@@ -25,7 +25,7 @@ from ..core.errors import DataError
 from ..core.extras import extra
 from .checks import check_config, check_folder, check_tokenizer
 from .classifier import loading
-from .preloaded import copy_in_float32
+from .preloaded import check_origin, copy_in_float32
 from .vision import EXPECTED, ImageModel, check_image_size, processor, resizer_of
 
 OPEN_CLIP = "open_clip:"
@@ -164,13 +164,17 @@ def from_loaded(
     """
     name = model.name_or_path or type(model).__name__
     check_config(name, model.config.to_dict())
+    if processor is None:
+        check_origin(model, "give its CLIPProcessor, too: processor=...")
     pixels = resizer_of(name, processor)
 
     tokenizer = None
     if isinstance(processor, ProcessorMixin):
         tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
-        with loading(name, "give its CLIPProcessor, too: processor=..."):
+        remedy = "give its CLIPProcessor, too: processor=..."
+        check_origin(model, remedy)
+        with loading(name, remedy):
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         check_tokenizer(name, tokenizer)
 

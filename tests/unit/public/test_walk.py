@@ -127,6 +127,8 @@ def test_each_argument_of_a_wrong_kind_is_told_in_one_sentence_or_taken(
     name: str, right: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # what is taken must not wait for a hub, nor reach one
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     function = PUBLIC[name](right)
     parameters = {
         parameter: facts
