@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,8 @@ from unittest.mock import patch
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from attacks import note_kind
 from instant_soup.cli.main import app
-from instant_soup.runs.environment import environment
-from instant_soup.store.locks import Locks
-from instant_soup.store.plain import read_sealed, write_sealed
 from odd_inputs import KINDS, Make
 
 COMMAND = get_command(app)  # made once: it takes longer than most commands
@@ -209,16 +206,7 @@ def tried(
 
 def note(out: Path, kind: str, tally: Tally, seed: int) -> None:
     """Write down what became of one kind, beside what is known of others."""
-    # several of these may be at work
-    with Locks(out.parent).hold(out.name):
-        known = read_sealed(out)["kinds"] if out.exists() else {}
-        known[kind] = {**tally.counts, "seed": seed}
-
-        totals: Counter[str] = Counter()
-        for counts in known.values():
-            totals.update({name: counts[name] for name in tally.counts})
-        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
-        write_sealed(out, {"kinds": known, "all": dict(totals), "made": made})
+    note_kind(out, kind, tally.counts, lambda _: {**tally.counts, "seed": seed})
 
 
 def main() -> None:

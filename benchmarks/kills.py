@@ -21,31 +21,21 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from attacks import MINI, note_kind, write_data
 from instant_soup.cli.main import main as command_line
 from instant_soup.core.ticket import Ticket
 from instant_soup.models import tiny
-from instant_soup.runs.environment import environment
-from instant_soup.store.locks import Locks
-from instant_soup.store.plain import read_sealed, write_sealed
 from instant_soup.store.store import Store
 
-RECIPE = """
+RECIPE = f"""
 sparsity = 0.7
-seed = 1
-[task]
-name = "mini"
-model = "{model}"
-columns = ["sentence"]
-[data]
-folder = "{data}"
-validation = 0.25
-[training]
+{MINI}[training]
 steps = 24
 batch = 8
 rate = 1e-3
@@ -199,36 +189,20 @@ def main() -> None:
 
 def note(out: Path, name: str, more: Count, seed: int) -> None:
     """Write down what became of one kind, on top of what is known."""
-    # several of these may be at work
-    with Locks(out.parent).hold(out.name):
-        kinds = read_sealed(out)["kinds"] if out.exists() else {}
-        before = kinds.get(name, {"seeds": []})
-        count = Count(**{field: before.get(field, 0) for field in asdict(more)})
-        count.add(more)
-        seeds = sorted({*before["seeds"], seed})
-        kinds[name] = {**asdict(count), "seeds": seeds}
+    counts = asdict(more)
 
-        totals = Count()
-        for known in kinds.values():
-            totals.add(Count(**{field: known[field] for field in asdict(more)}))
-        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment()}
-        write_sealed(out, {"kinds": kinds, "all": asdict(totals), "made": made})
+    def on_top(before: Mapping[str, Any]) -> dict[str, Any]:
+        sums = {field: before.get(field, 0) + counts[field] for field in counts}
+        return {**sums, "seeds": sorted({*before.get("seeds", ()), seed})}
+
+    note_kind(out, name, counts, on_top)
 
 
 def prepare() -> None:
     """Write the models, the data, the recipes and a ticket into this folder."""
-    dice = random.Random(0)
     tiny.bert(Path("model"))
     tiny.bert(Path("large"), layers=4, width=256)
-    Path("data").mkdir()
-    for split, count in (("train", 96), ("test", 32)):
-        rows = [
-            f"the film is {dice.choice(tiny.WORDS)},{dice.randrange(2)}"
-            for _ in range(count)
-        ]
-        Path("data", f"{split}.csv").write_text(
-            "\n".join(["sentence,label", *rows]), encoding="utf-8"
-        )
+    write_data(Path("data"), train=96, test=32)
 
     here = Path.cwd()
     recipe = RECIPE.format(model=here / "model", data=here / "data")

@@ -20,6 +20,7 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import load_file, save_file
 
+from attacks import MINI, write_data
 from instant_soup.models import tiny
 from instant_soup.recipes.grid import Wanted
 from instant_soup.recipes.recipe import Recipe
@@ -49,16 +50,8 @@ epochs = 3.0
 "method.denoisers" = [2, 4]
 """
 
-MINI = """sparsity = 0.5
-seed = 1
-[task]
-name = "mini"
-model = "{model}"
-columns = ["sentence"]
-[data]
-folder = "{data}"
-validation = 0.25
-[training]
+LEVEL = f"""sparsity = 0.5
+{MINI}[training]
 steps = 4
 batch = 8
 precision = "float32"
@@ -66,7 +59,7 @@ precision = "float32"
 name = "magnitude"
 """
 LEVELS = ('"magnitude"', '"lth"\ncompression = 0.25')
-"""What makes a recipe of `MINI` one of several levels."""
+"""What makes a recipe of `LEVEL` one of several levels."""
 NAMES = (
     "reviews [/old]", "[v2]", "a\x1b[2Jb", "a\nb", "a\rb", "\u202eabc", "=1+1", "-x", "--help", "*", "?", "a b", " ",
     ".", "..", "../x", "/", "~", "%s", "{x}", "$HOME", "x" * 300, "\u200b", "con", "\\input{x}", "<b>", "|", "`id`",
@@ -265,21 +258,14 @@ def made() -> Path:
     """A model, its data, a recipe and a store with a run that is done and one that is not, made once."""
     home = Path(tempfile.mkdtemp(prefix="hostile-"))
     tiny.bert(home / "model")
-    dice = random.Random(0)
-    (home / "data").mkdir()
-    for split, count in (("train", 64), ("test", 16)):
-        rows = []
-        for _ in range(count):
-            rows.append(f"the film is {dice.choice(tiny.WORDS)},{dice.randrange(2)}")
-        text = "\n".join(["sentence,label", *rows])
-        (home / "data" / f"{split}.csv").write_text(text, encoding="utf-8")
+    write_data(home / "data", train=64, test=16)
 
     weights = load_file(home / "model" / "model.safetensors")
     sparse = {name: torch.where(w.abs() > 0.01, w, 0) for name, w in weights.items()}
     save_file(sparse, home / "sparse.safetensors")
     torch.save(sparse, home / "sparse.pt")
 
-    text = MINI.format(model=home / "model", data=home / "data")
+    text = LEVEL.format(model=home / "model", data=home / "data")
     (home / "recipe.toml").write_text(text, encoding="utf-8")
     (home / "levels.toml").write_text(text.replace(*LEVELS), encoding="utf-8")
     recipe = Recipe.read(home / "recipe.toml")

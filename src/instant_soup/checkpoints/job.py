@@ -74,12 +74,7 @@ class PruneJob:
             raise StoreError(
                 f"the files of {asked['source']} have changed since {folder} was begun; delete it and begin again"
             )
-        for field, value in asked.items():
-            if before.get(field) != value:
-                raise StoreError(
-                    f"{folder} was begun with {field} {before.get(field)!r}, and now it is {value!r}; "
-                    f"choose another folder, or delete this one"
-                )
+        refuse_another_job(folder, before, asked)
         return cls(folder, asked, size, cuts, shards)
 
     def note(self) -> None:
@@ -103,10 +98,9 @@ class PruneJob:
 
     def has(self, shard: str) -> bool:
         """Whether a shard is there, to the byte as it was written."""
-        path = self.folder / shard
-        if shard not in self.shards or path.is_symlink() or not path.is_file():
+        if shard not in self.shards:
             return False
-        return checksum_of(path) == self.shards[shard]
+        return is_as_written(self.folder / shard, self.shards[shard])
 
 
 def _check(facts: Mapping[str, Any]) -> None:
@@ -114,14 +108,32 @@ def _check(facts: Mapping[str, Any]) -> None:
         raise ValueError("it does not match its checksum")
 
 
+def refuse_another_job(
+    folder: Path, before: Mapping[str, Any], asked: Mapping[str, Any]
+) -> None:
+    """Raise StoreError where what was asked for *before* in *folder* differs from what is asked for now."""
+    for field, value in asked.items():
+        if before.get(field) != value:
+            raise StoreError(
+                f"{folder} was begun with {field} {before.get(field)!r}, and now it is {value!r}; "
+                f"choose another folder, or delete this one"
+            )
+
+
+def is_as_written(shard: Path, checksum: int) -> bool:
+    """Whether *shard* is a file, and no link, with this CRC-32. Raises StoreError where it cannot be read."""
+    if shard.is_symlink() or not shard.is_file():
+        return False
+    return checksum_of(shard) == checksum
+
+
 def checksum_of(path: Path) -> int:
     """The CRC-32 of a file. Raises StoreError where it cannot be read."""
     checksum = 0
     try:
         with path.open("rb") as file:
-            while chunk := file.read(
-                _READ
-            ):  # in pieces: a shard may be larger than memory
+            # in pieces: a shard may be larger than memory
+            while chunk := file.read(_READ):
                 checksum = crc32(chunk, checksum)
     except OSError as reason:
         raise StoreError(

@@ -13,7 +13,7 @@ from ..core.files import write_text
 from ..core.stored import UNREADABLE, header
 from ..store.plain import seal, sealed
 from .checkpoint import Checkpoint
-from .job import RECORD, checksum_of
+from .job import RECORD, checksum_of, is_as_written, refuse_another_job
 
 SCHEMA = 2
 _ENDED = "all"
@@ -63,12 +63,7 @@ class Passed:
                 f"{record} does not match its checksum; delete {folder} and begin again"
             )
 
-        for name, value in asked.items():
-            if before.get(name) != value:
-                raise StoreError(
-                    f"{folder} was begun with {name} {before.get(name)!r}, and now it is {value!r}; "
-                    f"choose another folder, or delete this one"
-                )
+        refuse_another_job(folder, before, asked)
 
         goes_on = cls(folder, asked, blocks, shards)
         goes_on._refuse_damage()
@@ -100,7 +95,7 @@ class Passed:
     def _refuse_damage(self) -> None:
         for name, checksum in self.shards.items():
             path = self.folder / name
-            if path.is_symlink() or not path.is_file() or checksum_of(path) != checksum:
+            if not is_as_written(path, checksum):
                 raise StoreError(
                     f"{path} is not as it was written; delete {self.folder} and begin again"
                 )

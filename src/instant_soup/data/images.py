@@ -21,7 +21,7 @@ from .folder import class_folders, holds_tables
 from .labels import classes_of, numbers_of
 from .pixels import decode
 from .source import Data, Splits, Tables, origin, read
-from .splitting import cut, labelled_splits, split_off_test
+from .splitting import cut, labelled_splits
 
 TESTS = ("test", "validation")
 MEMORY = 2 * 2**30  # bytes of decoded images that are kept
@@ -212,9 +212,7 @@ def image_splits(
     tables = Tables(**uniform)
 
     source = origin(data, spec.hub)
-    if tables.test is None:
-        tables = split_off_test(tables.train, "label", source)
-    return cut(tables, validation=validation, limit=limit, origin=source)
+    return cut(tables, label="label", validation=validation, limit=limit, origin=source)
 
 
 def _read_images(data: Data | None, spec: ImageSpec) -> tuple[Tables, Path | None]:

@@ -38,8 +38,6 @@ def splits(
     """
     tables = read(data, hub)
     source = origin(data, hub)
-    if tables.test is None:
-        tables = split_off_test(tables.train, None, source)
     return cut(tables, validation=validation, limit=limit, seed=seed, origin=source)
 
 
@@ -96,17 +94,28 @@ def split_off_test(rows: Dataset, label: str | None, origin: str) -> Tables:
 
 
 def cut(
-    tables: Tables, *, validation: float, limit: int | None, seed: int = 0, origin: str
+    tables: Tables,
+    *,
+    label: str | None = None,
+    validation: float,
+    limit: int | None,
+    seed: int = 0,
+    origin: str,
 ) -> Splits:
-    """Cut the validation split out of train, unless there is one.
+    """Cut the test split out of train, unless there is one, and then the validation split, unless there is one.
 
     Args:
+        label: the column whose classes the test split gets an even share of, if any.
         validation, limit, seed: as of `splits`.
         origin: what errors call the source of rows.
 
     Raises:
         DataError: an argument is out of range, or a split is empty.
     """
+    if tables.test is None:
+        tested = split_off_test(tables.train, label, origin)
+        return cut(tested, validation=validation, limit=limit, seed=seed, origin=origin)
+
     if limit is not None and limit < 2:
         raise DataError(
             f"limit is {limit}; expected at least 2 examples, one to train and one to choose by"
@@ -134,7 +143,7 @@ def cut(
         selection = rows.select(order[:held_out])
 
     train = rows.select(order[held_out:])
-    test = tables.test if tables.test is not None else rows.select([])
+    test = tables.test
     for name, split in (("train", train), ("validation", selection), ("test", test)):
         if not len(split):
             raise DataError(

@@ -13,7 +13,7 @@ from .labels import (
     with_scores,
 )
 from .source import Data, Splits, Tables, origin, read
-from .splitting import cut, labelled_splits, split_off_test, splits
+from .splitting import cut, labelled_splits, splits
 from .text import TextSpec, check_column, column_of
 
 
@@ -55,9 +55,9 @@ def own_text(
 
     tables = Tables(**splits)
     source = origin(data, None)
-    if tables.test is None:
-        tables = split_off_test(tables.train, label, source)
-    cut_splits = cut(tables, validation=validation, limit=limit, origin=source)
+    cut_splits = cut(
+        tables, label=label, validation=validation, limit=limit, origin=source
+    )
     return cut_splits, infer_spec(cut_splits.train, columns, label, metrics)
 
 

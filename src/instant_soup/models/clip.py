@@ -164,16 +164,15 @@ def from_loaded(
     """
     name = model.name_or_path or type(model).__name__
     check_config(name, model.config.to_dict())
-    if processor is None:
-        check_origin(model, "give its CLIPProcessor, too: processor=...")
-    pixels = resizer_of(name, processor)
-
     tokenizer = None
     if isinstance(processor, ProcessorMixin):
         tokenizer = getattr(processor, "tokenizer", None)
+    remedy = "give its CLIPProcessor, too: processor=..."
     if tokenizer is None:
-        remedy = "give its CLIPProcessor, too: processor=..."
         check_origin(model, remedy)
+
+    pixels = resizer_of(name, processor)
+    if tokenizer is None:
         with loading(name, remedy):
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         check_tokenizer(name, tokenizer)

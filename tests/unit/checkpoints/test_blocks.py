@@ -32,17 +32,6 @@ from instant_soup.training.inputs import inputs_of
 SCORES = ("wanda", "ria", "sparsegpt", "magnitude")
 
 
-@pytest.fixture(scope="module")
-def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("letters")
-    texts = [
-        f"the soup number {chr(97 + i % 26)} is good and the film was not very bad"
-        for i in range(60)
-    ]
-    pq.write_table(pa.table({"text": texts}), folder / "train.parquet")
-    return folder
-
-
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def source(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -6,8 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from instant_soup.checkpoints.block_job import Job
@@ -27,14 +25,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    folder = tmp_path_factory.mktemp("letters")
-    texts = [
-        f"the soup number {chr(97 + i % 26)} is good and the film was not very bad"
-        for i in range(60)
-    ]
-    pq.write_table(pa.table({"text": texts}), folder / "train.parquet")
-    return Job(0.5, "wanda", None, calibrate=str(folder), samples=4, window=32, batch=2)
+def job(letters: Path) -> Job:
+    return Job(0.5, "wanda", None, calibrate=str(letters), samples=4, window=32, batch=2)
 
 
 @pytest.fixture

@@ -107,6 +107,22 @@ def test_an_error_is_one_line_whatever_the_name(call: Call, tmp_path: Path) -> N
     assert "\x1b" not in result.stderr
 
 
+def spoken(
+    folder: Path, encoding: str, *arguments: str, **environment: str
+) -> tuple[int, str]:
+    """The exit code of Python with these *arguments* in *folder*, and what it says to a terminal of this encoding."""
+    streams = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, **streams, **environment},
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(encoding) + done.stderr.decode(encoding)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
 @pytest.mark.parametrize(
     "words",
@@ -117,18 +133,8 @@ def test_a_terminal_of_few_letters_gets_what_it_has(
 ) -> None:
     for seed, figure in enumerate((0.8, 0.7)):
         put(tmp_path / "runs", "magnitude", figure, task=f"ta↳sk{seed}")
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    command = [sys.executable, "-m", "instant_soup", *words]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    said = done.stdout.decode(encoding) + done.stderr.decode(encoding)
-    assert done.returncode == (2 if "nowhere ↳" in words else 0), said
+    code, said = spoken(tmp_path, encoding, "-m", "instant_soup", *words)
+    assert code == (2 if "nowhere ↳" in words else 0), said
     assert "fault of ours" not in said
     assert "->" in said
 
@@ -155,19 +161,9 @@ def test_every_command_speaks_to_a_terminal_of_few_letters(
         "    try: main()\n"
         "    except SystemExit: pass\n"
     )
-    environment = {
-        **os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", script, *COMMANDS],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        timeout=240,
-        check=False,
-    )
-    shown = done.stdout.decode(encoding) + done.stderr.decode(encoding)
-    assert done.returncode == 0, shown
+    plain_locale = {"PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    code, shown = spoken(tmp_path, encoding, "-c", script, *COMMANDS, **plain_locale)
+    assert code == 0, shown
     assert "Traceback" not in shown
     assert "UnicodeEncodeError" not in shown
     assert "fault of ours" not in shown
