@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ..methods import Method
 
 SCHEMA = 4
+# where the work is done: in no key, no record and no recipe that is kept
+_WHERE = {"training": {"device"}}
 # of any number of steps, epochs, rounds or the like; what is larger was mistyped
 MOST = 1e6
 
@@ -40,8 +42,8 @@ MOST = 1e6
 class Recipe(Strict, metaclass=PlainErrors):
     """One run: a method draws a ticket for a task, which is fine-tuned and judged.
 
-    Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run*: where
-    the work is done is in no key, record or sweep.
+    Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run* and
+    *training.device*: where the work is done is in no key and no record.
     """
 
     task: TaskSettings
@@ -130,6 +132,12 @@ class Recipe(Strict, metaclass=PlainErrors):
                 f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it"
             )
 
+        device = self.training.device
+        if self.run.engine == "ray" and ":" in device:
+            raise RecipeError(
+                f"training.device is {device!r}, and Ray gives each worker its devices; leave it out"
+            )
+
         # a classifier's head is new and has to be trained; a language model can be judged as it was drawn
         trains = not self.task.language or self.make_method().trains
         if not self.budget and trains:
@@ -196,10 +204,14 @@ class Recipe(Strict, metaclass=PlainErrors):
         """Content key: SHA-256 of every field and the schema number."""
         return content_key({"schema": SCHEMA, **self._settled})
 
+    def asked(self) -> dict[str, Any]:
+        """What is asked for, as plain data; where the work is done is left out."""
+        return self.model_dump(mode="json", exclude=_WHERE)
+
     @property
     def _settled(self) -> dict[str, Any]:
         """What keys are made of: plain data, without later fields that have their defaults."""
-        return settled(self.model_dump(mode="json"))
+        return settled(self.asked())
 
     @property
     def short_key(self) -> str:
@@ -236,7 +248,7 @@ class Recipe(Strict, metaclass=PlainErrors):
 
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
-        fields = self.model_dump(mode="json")
+        fields = self.asked()
         return tomli_w.dumps(toml.without_none(fields))
 
 
