@@ -178,12 +178,12 @@ def _titles(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
         return not kinds[kind].get("budget"), counts[kind]
 
     # sorted, so that among equals it is the same whatever order records are read in
-    usual = kinds[max(sorted(kinds), key=plainness)]
+    plainest = kinds[max(sorted(kinds), key=plainness)]
 
     full: dict[str, str] = {}
     short: dict[str, str] = {}
     for kind, fields in kinds.items():
-        differences = _knobs_that_differ(fields, usual)
+        differences = _knobs_that_differ(fields, plainest)
         full[kind] = _title(name, differences, fields)
         short[kind] = _title(name, _shortened(differences), fields)
 
@@ -196,10 +196,10 @@ def _titles(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
     return titles
 
 
-def _knobs_that_differ(fields: Fields, usual: Fields) -> list[str]:
-    """Where *fields* differ from the *usual* ones, in words, the budget left out."""
+def _knobs_that_differ(fields: Fields, plainest: Fields) -> list[str]:
+    """Where *fields* differ from the *plainest* ones, in words, the budget left out."""
     differences = []
-    for knob, value in usual.items():
+    for knob, value in plainest.items():
         # a knob that one of the two lacks came with a later version, and sets nothing apart
         if knob != "budget" and knob in fields and fields[knob] != value:
             differences.append(_worded(knob, fields[knob]))

@@ -35,7 +35,7 @@ SCHEMA = 4
 # where the work is done: in no key, no record and no recipe that is kept
 _WHERE = {"training": {"device"}}
 # of any number of steps, epochs, rounds or the like; what is larger was mistyped
-MOST = 1e6
+LARGEST = 1e6
 
 
 @checked_class
@@ -60,7 +60,7 @@ class Recipe(Strict, metaclass=PlainErrors):
         float,
         Field(
             ge=0,
-            le=MOST,
+            le=LARGEST,
             allow_inf_nan=False,
             description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
         ),
@@ -97,8 +97,8 @@ class Recipe(Strict, metaclass=PlainErrors):
         # a preset is spelled out and leaves no trace: two ways to write one recipe have one key
         preset = written.pop("preset", None)
         preset_name = None if preset is None else str(preset)
-        usual = variant.knobs | variant.preset(preset_name)
-        knobs = usual | nested(written, usual.get("protocols"))
+        defaults = variant.knobs | variant.preset(preset_name)
+        knobs = defaults | nested(written, defaults.get("protocols"))
 
         for knob in knobs:
             if knob not in variant.knobs:
@@ -260,8 +260,8 @@ def _refuse_size(place: str, value: Any) -> None:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             _refuse_size(place, inner)
-    elif isinstance(value, (int, float)) and not -MOST <= value <= MOST:
-        raise RecipeError(f"{place} is {value!r}; expected a number up to {MOST:,.0f}")
+    elif isinstance(value, (int, float)) and not -LARGEST <= value <= LARGEST:
+        raise RecipeError(f"{place} is {value!r}; expected a number up to {LARGEST:,.0f}")
 
 
 def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:

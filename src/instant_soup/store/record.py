@@ -302,5 +302,5 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     return {"control": None, **recipe, "method": method, "training": training}
 
 
-def _with(usual: Mapping[str, Any], fields: Any) -> Any:
-    return {**usual, **fields} if isinstance(fields, dict) else fields
+def _with(defaults: Mapping[str, Any], fields: Any) -> Any:
+    return {**defaults, **fields} if isinstance(fields, dict) else fields
