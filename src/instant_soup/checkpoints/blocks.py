@@ -68,6 +68,7 @@ def prune_blocks(
     job: Job,
     *,
     ticket: str | Path | None = None,
+    replace: bool = True,
     watch: Watch = lambda *_: None,
 ) -> Streamed:
     """Write *source* pruned by *job* into the folder *out*, with one block of the model in memory at a time.
@@ -80,12 +81,14 @@ def prune_blocks(
         ticket: where to write the ticket, too: the mask, for SparseGPT the weights that survive, and the base that a
             task of kind ``"language"`` finds in *source*. The mask is in memory then, at one bit a weight, and for
             SparseGPT so are those weights.
+        replace: whether another file at *ticket* may be replaced.
 
     Raises:
         DataError: *source* is no sound checkpoint of a causal language model, or the text is missing or too short.
         KnobError, UnknownName: *job* makes no sense.
         ScopeError, SparsityError: the pattern does not divide a matrix, or does not end at this sparsity.
-        StoreError: *out* holds something else, has ended without a ticket that is asked for now, or cannot be written.
+        StoreError: *out* holds something else, was begun with another text or configuration, has ended without a
+            ticket that is asked for now, or cannot be written; or another ticket is at *ticket*.
     """
     source = Path(source)
     folder = Path(out)
@@ -95,12 +98,14 @@ def prune_blocks(
 
     kept = survivors(job.sparsity, scope.size)
     parts = shares(scope, {name: scope.numel(name) for name in scope}, kept)
-    batches = _batches(source, job, skeleton.model) if job.calibrated else []
+    windows = _windows(source, job, skeleton.model) if job.calibrated else None
+    # micro-batches
+    batches = [] if windows is None else list(torch.split(windows, job.batch))
 
     shards = shards_of(folder, len(blocks_of(skeleton.model, scope)))
     with alone(folder, source, [shard.name for shard in shards]):
         _refuse_link(folder / FLOW)
-        asked = facts(source, skeleton.checkpoint, asdict(job))
+        asked = facts(source, skeleton.checkpoint, asdict(job), windows)
         passed = Passed.begun(folder, asked)
         if passed.blocks is not None:
             work = _Work(skeleton, folder, shards, job, parts, passed, watch)
@@ -116,6 +121,7 @@ def prune_blocks(
                 source.resolve().name,
                 job.described,
                 job.charged,
+                replace=replace,
             )
 
         # only now: a call that is stopped while it writes the ticket has to find the masks again
@@ -239,8 +245,8 @@ def _refuse_link(flow: Path) -> None:
         )
 
 
-def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
-    """The windows to calibrate on, in micro-batches."""
+def _windows(source: Path, job: Job, model: nn.Module) -> Tensor:
+    """The windows to calibrate on: int64 [n, L]."""
     with loading(str(source), "put the tokenizer beside the checkpoint"):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
@@ -248,8 +254,7 @@ def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
     decoder.check_token_count(tokenizer, config.get_text_config().vocab_size, str(source))
 
     window = job.window_of(config)
-    windows = calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
-    return list(torch.split(windows, job.batch))
+    return calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
 
 
 def _finish(work: _Work, source: Path) -> None:

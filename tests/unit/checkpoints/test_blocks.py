@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from instant_soup.checkpoints import blocks
 from instant_soup.checkpoints.block_job import Job
 from instant_soup.checkpoints.blocks import prune_blocks
 from instant_soup.checkpoints.checkpoint import Checkpoint
+from instant_soup.checkpoints.job import RECORD
 from instant_soup.checkpoints.outline import outline
 from instant_soup.cli.main import app
 from instant_soup.core.errors import DataError, KnobError, SoupError, StoreError
@@ -27,6 +30,7 @@ from instant_soup.core.prune import shares, survivors
 from instant_soup.core.ticket import Ticket
 from instant_soup.data.language import calibration_windows
 from instant_soup.models import decoder, tiny, tiny_decoders
+from instant_soup.store.plain import seal
 from instant_soup.training.inputs import inputs_of
 
 SCORES = ("wanda", "ria", "sparsegpt", "magnitude")
@@ -129,6 +133,54 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_files(
             tmp_path / "twice",
             Job(0.25, "wanda", calibrate=str(letters), samples=4, window=32),
         )
+
+
+@pytest.mark.parametrize("stops", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("text", "the text to calibrate on gives other windows of tokens than when"),
+        ("config", r"the model's config\.json says something else than when"),
+    ],
+)
+def test_a_job_does_not_go_on_from_another_text_or_configuration(
+    changed: str, words: str, stops: bool, letters: Path, source: Path, tmp_path: Path
+) -> None:
+    """Under the same path, after the job was stopped and after it has ended."""
+    model = tmp_path / "model"
+    texts = tmp_path / "texts"
+    shutil.copytree(source, model)
+    shutil.copytree(letters, texts)
+    job = Job(0.5, calibrate=str(texts), samples=4, window=32)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stops and done == 1:
+            raise StoppedError
+
+    with suppress(StoppedError):
+        prune_blocks(model, tmp_path / "out", job, watch=stop)
+
+    if changed == "text":
+        pq.write_table(pa.table({"text": ["soup " * 400]}), texts / "train.parquet")
+    else:
+        config = model / "config.json"
+        config.write_text(config.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with pytest.raises(StoreError, match=words):
+        prune_blocks(model, tmp_path / "out", job)
+
+
+def test_a_job_that_an_older_version_began_goes_on(
+    letters: Path, source: Path, tmp_path: Path
+) -> None:
+    job = Job(0.5, calibrate=str(letters), samples=4, window=32)
+    prune_blocks(source, tmp_path / "out", job)
+    record = tmp_path / "out" / RECORD
+    noted = json.loads(record.read_text(encoding="utf-8"))
+    for name in ("windows", "config", "checksum"):
+        noted["blocks"].pop(name, None)
+        noted.pop(name, None)
+    record.write_text(json.dumps(seal({**noted, "schema": 2})), encoding="utf-8")
+    prune_blocks(source, tmp_path / "out", job)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
@@ -390,3 +442,39 @@ def test_the_command_prunes_to_a_pattern_and_says_so(
     told = CliRunner().invoke(app, ["ticket", "info", str(ticket)])
     assert told.exit_code == 0, told.output
     assert "2:4" in told.output
+
+
+@pytest.mark.parametrize("score", ["magnitude", "wanda"])
+def test_the_command_replaces_no_file_by_its_ticket_unless_it_is_told_to(
+    score: str, letters: Path, source: Path, tmp_path: Path
+) -> None:
+    """Another file is refused before anything is pruned; the command's own ticket does not stand in its way."""
+
+    def prune(out: str, *more: str) -> str:
+        arguments = ["prune", str(source), "--sparsity", "0.5", "--score", score]
+        arguments += ["--calibrate", str(letters), "--samples", "4", "--window", "32"]
+        arguments += ["--ticket", str(ticket), "-o", str(tmp_path / out), "--quiet"]
+        result = CliRunner().invoke(app, [*arguments, *more])
+        assert result.exit_code in (0, 2), result.output
+        return " ".join(result.output.split()) if result.exit_code else ""
+
+    ticket = tmp_path / "ticket.safetensors"
+    ticket.write_text("MINE", encoding="utf-8")
+    assert "is there already" in prune("out")
+    assert ticket.read_text(encoding="utf-8") == "MINE"
+    assert not (tmp_path / "out").exists()
+
+    assert prune("out", "--force") == ""
+    kept = Ticket.load(ticket).mask.kept
+    assert prune("out") == ""
+
+    # another one of the same model and score is known once it is made
+    assert "is there already" in prune("other", "--sparsity", "0.25")
+    assert Ticket.load(ticket).mask.kept == kept
+
+    target = tmp_path / "target"
+    ticket.rename(target)
+    ticket.symlink_to(target)
+    assert "is a symbolic link and no regular file" in prune("linked", "--force")
+    assert not (tmp_path / "linked").exists()
+    assert Ticket.load(target).mask.kept == kept
