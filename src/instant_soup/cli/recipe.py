@@ -78,7 +78,8 @@ def plan(
 ) -> None:
     """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
 
-    A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
+    A benchmark from the hub is planned without loading anything, and a language model without its weights; another
+    task of your own is loaded once.
     """
     changes = with_device(changes, device)
     if workers is not None:
@@ -115,6 +116,9 @@ def plan(
         asked, cost = next(iter(planned.values()))
         say(f"{asked.label}, key {asked.short_key}")
         console.out().print(show.plan(cost))
+    remarks = dict.fromkeys(line for _, cost in planned.values() for line in cost.remarks)
+    for remark in remarks:
+        say(f"{remark}.")
     _advise(planned)
 
 

@@ -121,7 +121,7 @@ def language_splits(
         DataError: there is nothing to read, a text is shorter than a window, or than two to learn from, or one file
             would be learned from and judged on.
     """
-    source, test_source = _sources(name, folder, test)
+    source, test_source = sources(name, folder, test)
     train = _windows(_texts(source, TRAIN), tokenizer, window, source)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)[:limit]
@@ -150,7 +150,7 @@ def learned_files(name: str, folder: str | Path | None) -> list[Path]:
     Raises:
         DataError: there is nothing to read.
     """
-    source, _ = _sources(name, folder, None)
+    source, _ = sources(name, folder, None)
     return _files(source, TRAIN)
 
 
@@ -162,14 +162,14 @@ def judged_files(
     Raises:
         DataError: there is nothing to read.
     """
-    _, source = _sources(name, folder, test)
+    _, source = sources(name, folder, test)
     return _files(source, TEST)
 
 
-def _sources(
+def sources(
     name: str, folder: str | Path | None, test: str | Path | None
 ) -> tuple[str, str]:
-    """Where the text to learn from is, and that to be judged on."""
+    """Where the text to learn from is, and that to be judged on: paths, or names of texts of the hub."""
     source = str(folder or name)
     if test:
         return source, str(test)
@@ -192,6 +192,16 @@ def _files(source: str, splits: tuple[str, ...]) -> list[Path]:
     if source in LANGUAGE_TASKS:
         return []
     return files_of(_existing(source, splits), splits)
+
+
+def window_count(
+    source: str,
+    splits: tuple[str, ...],
+    tokenizer: PreTrainedTokenizerBase,
+    window: int,
+) -> int:
+    """How many windows the text of the first of *splits* that *source* has is cut into. Raises DataError."""
+    return len(_windows(_texts(source, splits), tokenizer, window, source))
 
 
 def calibration_windows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import DataError, unknown
 from ..core.kinds import checked
@@ -50,7 +51,7 @@ def language(
         raise unknown("task", name, LANGUAGE_TASKS)
 
     loaded = decoder.load(str(model))
-    length = _window_length(window, loaded)
+    length = window_length(window, loaded.model.config)
     splits = language_splits(
         name,
         loaded.tokenizer,
@@ -89,10 +90,10 @@ def language(
     )
 
 
-def _window_length(window: int | None, loaded: decoder.LanguageModel) -> int:
-    """L, the tokens of a window. Raises DataError for a length that the model cannot read."""
-    length = window or loaded.limit
-    most = decoder.positions(loaded.model.config)
+def window_length(window: int | None, config: Any) -> int:
+    """L, the tokens of a window. Raises DataError for a length that the model of *config* cannot read."""
+    length = window or decoder.usual_window(config)
+    most = decoder.positions(config)
     # 2, because a window of one token has no next token to be judged by
     if not 2 <= length <= most:
         raise DataError(
