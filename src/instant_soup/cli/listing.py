@@ -38,6 +38,6 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    from ..core.files import write_text  # brings torch
+    from ..core.files import write_text
 
     write_text(FILE, text())

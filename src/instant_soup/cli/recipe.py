@@ -162,14 +162,17 @@ def _plan_workers(
     as_json: bool,
 ) -> None:
     from ..recipes.recipe import Recipe
+
+    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    check_models([wanted])
+
+    # as in `plan`
     from ..runs.plan import plan as make_plan
     from ..runs.run import build
     from ..runs.scaling import Load, forecast, numbers
     from ..runs.sizes import Sizes
     from . import show
 
-    wanted = Recipe.read(recipe, changes or (), cell=cell)
-    check_models([wanted])
     task = build(wanted)
     cost = make_plan(wanted, Sizes.of(task), task)
     load = Load.of(wanted, task, cost)
@@ -195,13 +198,16 @@ def scope(
     as_json: Json = False,
 ) -> None:
     """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
-    from ..core.parameters import Survey
     from ..recipes.recipe import Recipe
-    from ..runs.run import build
-    from . import show
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
     check_models([wanted])
+
+    # as in `plan`
+    from ..core.parameters import Survey
+    from ..runs.run import build
+    from . import show
+
     course = build(wanted).course
     survey = Survey.of(course.model, course.scope)
     if as_json:

@@ -64,15 +64,18 @@ def draw(
 ) -> None:
     """Draw a ticket and write it to a file, without fine-tuning it."""
     from ..recipes.recipe import Recipe
-    from ..runs.run import build
-    from ..runs.run import draw as carry_out
-    from ..store.store import Store
-    from .live import live
 
     wanted = Recipe.read(
         recipe, with_run_options(changes, engine, workers, address, device), cell=cell
     )
     check_models([wanted])
+
+    # torch and the models, only once the recipe is known to be good
+    from ..runs.run import build
+    from ..runs.run import draw as carry_out
+    from ..store.store import Store
+    from .live import live
+
     # before hours of work, not after
     if not holds_ticket(ticket, lambda known: known.recipe == wanted.key):
         refuse_replacing(ticket, force=force)

@@ -20,6 +20,7 @@ POINTER = b"version https://git-lfs"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 PROCESSOR = "preprocessor_config.json"
+PROCESSORS = (PROCESSOR, "processor_config.json")
 PICKLES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -59,6 +60,7 @@ def check_folder(name: str) -> None:
     if not (folder / CONFIG).is_file():
         raise DataError(
             f"{folder} holds no {CONFIG}; expected a folder as save_pretrained of transformers writes it"
+            f"{_inner_models(folder)}"
         )
 
     pickled = next((file for file in PICKLES if (folder / file).is_file()), None)
@@ -67,6 +69,19 @@ def check_folder(name: str) -> None:
             f"{folder} holds its weights as {pickled}, which can run code when it is read and so is not; "
             f"load it with transformers where you trust it, and save it again with save_pretrained"
         )
+
+
+def _inner_models(folder: Path) -> str:
+    """The question whether a model in *folder* was meant, such as the last checkpoint of a Trainer; "" without any."""
+    inner = [path.parent for path in folder.glob(f"*/{CONFIG}")]
+    if not inner:
+        return ""
+
+    # checkpoint-500 comes before checkpoint-1000
+    inner.sort(key=lambda path: [len(path.name), path.name])
+    names = ", ".join(path.name for path in inner[:10])
+    more = ", ..." if len(inner) > 10 else ""
+    return f". It holds models: {names}{more}; did you mean {inner[-1]}?"
 
 
 def _is_pointer(path: Path) -> bool:
@@ -159,6 +174,16 @@ def _has_no_words(tokenizer: PreTrainedTokenizerBase) -> bool:
     spaces = {"▁", " "}
     words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens) - spaces
     return not words
+
+
+def check_processor_file(name: str) -> None:
+    """Raise DataError where *name* is a folder without the file of an image processor; a hub id passes."""
+    folder = Path(name)
+    if folder.is_dir() and not any((folder / file).is_file() for file in PROCESSORS):
+        raise DataError(
+            f"{folder} holds no {PROCESSOR}; copy it from the model that it was trained from, or save its image "
+            f"processor there with save_pretrained"
+        )
 
 
 def check_processor(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import SoupError, StoreError
-from ..core.files import read_tensors
+from ..core.tensor_files import read_tensors
 from ..core.ticket import Ticket
 from ..recipes import toml
 from ..recipes.recipe import Recipe

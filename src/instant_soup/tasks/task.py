@@ -38,6 +38,14 @@ class CourseTask:
     shelf: Shelf | None = None
     workers: Workers | None = None
 
+    def __repr__(self) -> str:
+        # not what a dataclass would print: every layer of the model, several screens long
+        classes = f", {len(self.course.classes)} classes" if self.course.classes else ""
+        return (
+            f"CourseTask({self.name!r}, model={self.course.base.name!r}, {len(self.course.train):,} examples to train "
+            f"on, {len(self.course.validation):,} to choose by, {len(self.course.test):,} to test on{classes})"
+        )
+
     @property
     def name(self) -> str:
         """The name of the course."""

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -297,7 +298,9 @@ QUICK = (
     "ticket diff gone gone", "ticket union gone gone -o t", "ticket shuffle gone -o t", "evaluate gone gone.toml",
     "control gone gone.toml -o t", "transfer gone gone.toml", "export gone --to hf -o out", "push gone owner/name",
     "compare gone", "report gone", "status gone", "doctor gone", "prune gone --sparsity 0.5 -o out",
-    "import gone -o t",
+    "import gone -o t", "new made.toml", "plan made.toml --set sparsity=90", "run made.toml --set training.rate=-1",
+    "sweep made.toml --set training.epochs=many", "scope made.toml --set data.limit=1",
+    "draw made.toml -o t --set sparsity=90", "plan made.toml --workers 2 --set budget=-1",
 )  # fmt: skip
 
 
@@ -344,3 +347,20 @@ def test_other_libraries_draw_no_bars_unless_the_environment_wants_them(
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+
+
+def test_warnings_of_ours_are_lines_and_those_of_others_as_python_has_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs: list[str] = []
+    monkeypatch.setattr(
+        warnings, "showwarning", lambda message, *_: theirs.append(str(message))
+    )
+    console.show_warnings()
+    of_ours = str(Path(console.__file__))
+    warnings.showwarning("an odd file", UserWarning, of_ours, 1)
+    warnings.showwarning("their own", UserWarning, "/elsewhere/x.py", 1)
+    warnings.showwarning("old", DeprecationWarning, of_ours, 1)
+
+    assert capsys.readouterr().err == "warning: an odd file\n"
+    assert theirs == ["their own", "old"]

@@ -357,3 +357,25 @@ def test_a_model_in_memory_needs_a_head_that_fits(tmp_path: Path, tiny_vit: Path
         vision.from_loaded(picture, None, classes=3)
     with pytest.raises(DataError, match="classifies no images"):
         vision.from_loaded(model, None, classes=3)
+
+
+def test_the_last_checkpoint_of_a_trainer_is_asked_about(tmp_path: Path) -> None:
+    for step in (500, 1000, 90):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "config.json").write_text("{}")
+    (tmp_path / "logs").mkdir()
+
+    expected = r"holds models: checkpoint-90, checkpoint-500, checkpoint-1000; did you mean .*checkpoint-1000\?"
+    with pytest.raises(DataError, match=expected):
+        text.load(str(tmp_path), labels=3, seed=0)
+
+
+def test_a_folder_without_an_image_processor_is_named_with_the_file(
+    tiny_vit: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_vit, tmp_path)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(
+        DataError, match=r"holds no preprocessor_config\.json; copy it from the model"
+    ):
+        vision.load(str(folder), classes=3, seed=0)

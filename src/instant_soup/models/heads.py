@@ -1,0 +1,40 @@
+"""Heads: in which order the head of a fine-tuned model knows its classes.
+
+Data names its classes in the order of the alphabet. A checkpoint has learned them in the order of its own
+``id2label``, and a head that is read in another order is wrong from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def classes_in_order(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """The classes *names*, in the order in which the configuration of *model* states the same ones, in any case.
+
+    They stay in their own order where it states others, or none.
+    """
+    stated = _stated_classes(model)
+    spelling_of = {name.casefold(): name for name in names}
+    ordered = tuple(spelling_of.get(name.casefold(), "") for name in stated)
+
+    # two names that differ only in case cannot be told apart by it
+    if len(spelling_of) != len(names) or sorted(ordered) != sorted(names):
+        return tuple(names)
+    return ordered
+
+
+def _stated_classes(model: nn.Module) -> list[str]:
+    """The names of the outputs of *model*, in their order; empty where its configuration does not number them."""
+    if not isinstance(model, PreTrainedModel):
+        return []
+
+    labels: Any = model.config.id2label
+    numbers = range(len(labels or {}))
+    if set(labels or {}) != set(numbers):
+        return []
+    return [str(labels[number]) for number in numbers]
