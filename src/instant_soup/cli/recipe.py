@@ -114,6 +114,8 @@ def plan(
     else:
         asked, cost = next(iter(planned.values()))
         say(f"{asked.label}, key {asked.short_key}")
+        if planner.task is not None:
+            say(f"Data: {planner.task.content}")
         console.out().print(show.plan(cost))
     _advise(planned)
 

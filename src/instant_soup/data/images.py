@@ -212,7 +212,7 @@ def image_splits(
     for role, split in labelled.items():
         named = split_name(role, source, among=len(labelled))
         uniform[role] = _uniform(split, image, label, classes, base, named)
-    tables = Tables(**uniform)
+    tables = Tables(**uniform, test_is_cut=tables.test_is_cut)
 
     return cut(tables, label="label", validation=validation, limit=limit, origin=source)
 

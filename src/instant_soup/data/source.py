@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,24 +30,39 @@ HubName: TypeAlias = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Splits:
-    """Rows to train on, to choose by, and to report on."""
+    """Rows to train on, to choose by, and to report on.
+
+    Attributes:
+        test_is_cut: whether the data brought no rows to report on, so that some of its training rows were kept for it.
+    """
 
     train: Dataset
     validation: Dataset
     test: Dataset
+    test_is_cut: bool = False
 
     def map(self, change: Callable[[Dataset], Dataset]) -> Splits:
         """The same splits, each of them changed alike."""
-        return Splits(change(self.train), change(self.validation), change(self.test))
+        return replace(
+            self,
+            train=change(self.train),
+            validation=change(self.validation),
+            test=change(self.test),
+        )
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables as they were read, before anything is cut out; *train* holds all rows where *test* is None."""
+    """The tables as they were read, before anything is cut out; *train* holds all rows where *test* is None.
+
+    Attributes:
+        test_is_cut: as of `Splits`.
+    """
 
     train: Dataset
     validation: Dataset | None = None
     test: Dataset | None = None
+    test_is_cut: bool = False
 
 
 def origin(data: Data | None, hub: HubName | None) -> str:

@@ -66,7 +66,7 @@ def own_text(
             stacklevel=2,
         )
 
-    tables = Tables(**splits)
+    tables = Tables(**splits, test_is_cut=tables.test_is_cut)
     cut_splits = cut(
         tables, label=label, validation=validation, limit=limit, origin=source
     )

@@ -28,6 +28,12 @@ def classes_in_order(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
     return ordered
 
 
+def knows(model: nn.Module, names: Sequence[str]) -> bool:
+    """Whether the configuration of *model* names just the classes *names*: it was fine-tuned to tell them apart."""
+    stated = [name.casefold() for name in _stated_classes(model)]
+    return bool(names) and sorted(stated) == sorted(name.casefold() for name in names)
+
+
 def _stated_classes(model: nn.Module) -> list[str]:
     """The names of the outputs of *model*, in their order; empty where its configuration does not number them."""
     if not isinstance(model, PreTrainedModel):

@@ -303,12 +303,10 @@ def refuse_out_of_range(fields: Mapping[str, Any], source: str) -> None:
 def _checker(name: str) -> TypeAdapter[Any]:
     """What checks the values of the field *name*."""
     field = Recipe.model_fields[name]
-    # a table has no bounds of its own, and Annotated takes no kind by itself
-    kind = (
-        Annotated[(field.annotation, *field.metadata)]
-        if field.metadata
-        else field.annotation
-    )
+    kind: Any = field.annotation
+    # Annotated takes no kind by itself, and a table has no bounds of its own
+    if field.metadata:
+        kind = Annotated[(kind, *field.metadata)]
     return TypeAdapter(kind)
 
 

@@ -113,6 +113,11 @@ class Planner:
         self._paces: dict[str, Pace] = {}
         self._plans: dict[str, Plan] = {}
 
+    @property
+    def task(self) -> CourseTask | None:
+        """The task that was loaded last; None where none had to be."""
+        return self._task
+
     def plan(self, recipe: Recipe) -> Plan:
         """What *recipe* will cost. Its seed changes nothing of that."""
         key = recipe.cost_key

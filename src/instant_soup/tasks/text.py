@@ -23,7 +23,7 @@ from ..models.heads import classes_in_order
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assemble
+from .assembly import Encoded, Judging, assemble, warn_of_seen_rows
 from .task import CourseTask
 
 DEMO = "demo/polarity"
@@ -107,10 +107,11 @@ def text(
         pooler=pooler,
     )
 
+    warn_of_seen_rows(loaded.base, loaded.model, spec.labels, rows)
     ordered = classes_in_order(loaded.model, spec.labels)
-    metric = figures(spec.metrics)
+    judge = figures(spec.metrics)
     if ordered != spec.labels:
-        metric = figures(spec.metrics, [ordered.index(word) for word in spec.labels])
+        judge = figures(spec.metrics, [ordered.index(word) for word in spec.labels])
         rows = _renumbered(rows, spec, ordered)
         spec = replace(spec, labels=ordered)
 
@@ -118,7 +119,7 @@ def text(
         name,
         loaded,
         _encoded(rows, spec, loaded, max_length),
-        Judging(predict, loss, metric),
+        Judging(predict, loss, judge),
         regime=regime,
         seed=seed,
         classes=spec.labels,

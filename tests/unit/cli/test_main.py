@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -111,6 +112,17 @@ def test_a_ticket_is_drawn_over_another_on_request_only(
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
     other = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet")
     assert (other.exit_code, "is there already" in other.stderr) == (2, True)
+
+
+def test_a_plan_says_what_it_has_read_of_data_of_ones_own(
+    call: Call, recipe: Path
+) -> None:
+    lines = call("plan", recipe).stdout.splitlines()
+    read = [line for line in lines if line.startswith("Data: ")]
+    assert len(read) == 1
+    assert re.search(
+        r"\d+ examples to train on, .* 32 to test on, 2 classes: 0, 1", read[0]
+    )
 
 
 def test_a_plan_warns_of_what_makes_a_method_pointless(call: Call, recipe: Path) -> None:

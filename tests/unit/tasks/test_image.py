@@ -202,3 +202,6 @@ def test_a_classifier_is_read_in_the_order_in_which_it_knows_its_classes(
         is_named = before == alphabetical.classes.index(name)
         assert is_named.any()
         assert torch.equal(is_named, after == ordered.classes.index(name))
+
+    with pytest.warns(UserWarning, match="knows the classes of this data already"):
+        soup.tasks.image("x", model=tmp_path, data=tiny_images / "train")

@@ -193,5 +193,5 @@ def test_a_task_says_what_it_holds_in_one_line(tiny_bert: Path) -> None:
     task = of_text(tiny_bert)
     assert repr(task) == (
         f"CourseTask('reviews', model={str(tiny_bert)!r}, 29 examples to train on, 3 to choose by, 8 to test on, "
-        "2 classes)"
+        "2 classes: 0, 1)"
     )

@@ -189,7 +189,11 @@ def test_a_head_is_read_in_the_order_in_which_it_knows_its_classes(
     names = ["air", "rail", "sea"]
     model = _with_head_in_another_order(folder, names, order)
     task = soup.tasks.text(
-        "ways", model=model, data=table, columns=("text",), label="way"
+        "ways",
+        model=model,
+        data={"train": table, "test": table},
+        columns=("text",),
+        label="way",
     )
 
     assert task.course.classes == tuple(names[number] for number in order)
@@ -202,7 +206,11 @@ def test_classes_are_those_of_the_data_where_the_head_states_others(
     folder, table = three_classes
     model = _with_head_in_another_order(folder, ["air", "road", "sea"], [2, 0, 1])
     task = soup.tasks.text(
-        "ways", model=model, data=table, columns=("text",), label="way"
+        "ways",
+        model=model,
+        data={"train": table, "test": table},
+        columns=("text",),
+        label="way",
     )
     assert task.course.classes == ("air", "rail", "sea")
 
@@ -211,11 +219,12 @@ def test_f1_is_that_of_the_class_that_the_data_counts_as_1(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     rows = [{"text": f"the film is {word}", "y": word} for word in ["bad", "good"] * 20]
+    apart = {"train": rows, "test": rows[:8]}
     of_order = []
     for order in ([0, 1], [1, 0]):
         model = _with_head_in_another_order(tiny_bert, ["bad", "good"], order)
         task = soup.tasks.text(
-            "r", model=model, data=rows, columns=("text",), label="y", metrics=("f1",)
+            "r", model=model, data=apart, columns=("text",), label="y", metrics=("f1",)
         )
         # good is said of all: a precision of a half, and all that are good
         outputs = torch.zeros(8, 2)
@@ -224,3 +233,17 @@ def test_f1_is_that_of_the_class_that_the_data_counts_as_1(
             task.course.metric(outputs, task.course.test.batch(range(8))["labels"])
         )
     assert of_order[0] == of_order[1] == {"f1": pytest.approx(2 / 3)}
+
+
+def test_a_head_for_the_very_classes_of_a_table_without_a_test_split_is_warned_of(
+    tiny_bert: Path,
+) -> None:
+    rows = [{"text": f"the film is {word}", "y": word} for word in ["bad", "good"] * 20]
+    model = _with_head_in_another_order(tiny_bert, ["bad", "good"], [0, 1])
+    options = {"columns": ("text",), "label": "y"}
+
+    with pytest.warns(UserWarning, match="knows the classes of this data already"):
+        soup.tasks.text("r", model=model, data=rows, **options)
+    # an error here would be that warning
+    soup.tasks.text("r", model=model, data={"train": rows, "test": rows}, **options)
+    soup.tasks.text("r", model=tiny_bert, data=rows, **options)
