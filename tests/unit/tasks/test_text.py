@@ -148,19 +148,11 @@ def three_classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.Da
 
     words = ["good", "bad", "film", "plot", "the", "a", "is", "was", "very"]
     texts = [f"{first} {second}" for first in words for second in words]
-    task = soup.tasks.text(
-        "ways",
-        model=folder,
-        data=[{"way": "air", "text": text} for text in texts]
-        + [{"way": "rail", "text": "good"}, {"way": "sea", "text": "good"}] * 3,
-        columns=("text",),
-        label="way",
-    )
     tokens = AutoTokenizer.from_pretrained(folder)(
         texts, padding=True, return_tensors="pt"
     )
     with torch.no_grad():
-        logits = task.course.model(**tokens).logits
+        logits = model.eval()(**tokens).logits
     # around the middle, so that every class is said of some texts
     guesses = (logits - logits.mean(0)).argmax(1)
     with torch.no_grad():
