@@ -19,6 +19,7 @@ Fields = Mapping[str, Any]
 LATER: Mapping[str, Fields] = MappingProxyType(
     {
         "method": {"pattern": "unstructured", "subsets": 1},
+        "training": {"tail": None},
         "data": {"test": None, "window": None, "windows": None},
     }
 )

@@ -205,15 +205,15 @@ class Recipe(Strict, metaclass=PlainErrors):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        return content_key({"schema": SCHEMA, **self._settled})
+        return content_key({"schema": SCHEMA, **self.settled})
 
     def asked(self) -> dict[str, Any]:
         """What is asked for, as plain data; where the work is done is left out."""
         return self.model_dump(mode="json", exclude=_WHERE)
 
     @property
-    def _settled(self) -> dict[str, Any]:
-        """What keys are made of: plain data, without later fields that have their defaults."""
+    def settled(self) -> dict[str, Any]:
+        """What keys are made of: what is asked for, without later fields that have their defaults."""
         return settled(self.asked())
 
     @property
@@ -224,7 +224,7 @@ class Recipe(Strict, metaclass=PlainErrors):
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
-        whole = self._settled
+        whole = self.settled
         tables = ("task", "data", "training", "seed")
         fields = {name: whole[name] for name in tables}
         return content_key({"schema": SCHEMA, **fields})
@@ -232,14 +232,14 @@ class Recipe(Strict, metaclass=PlainErrors):
     @cached_property
     def setting(self) -> str:
         """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
-        whole = self._settled
+        whole = self.settled
         tables = ("task", "data", "training")
         return content_key({name: whole[name] for name in tables})
 
     @cached_property
     def cost_key(self) -> str:
         """What the cost of a run depends on: SHA-256 of every field but the seed."""
-        fields = self._settled
+        fields = self.settled
         del fields["seed"]
         return content_key(fields)
 

@@ -85,6 +85,12 @@ class MaskedModel:
         """The live tensors, detached: of each, the rows that this rank has."""
         return {name: local(tensor.detach()) for name, tensor in self._tensors.items()}
 
+    def origin(self) -> Weights:
+        """Of the pre-trained tensors, the rows that this rank has."""
+        part = self.layout.shards.part
+        tensors = tensors_of(self._course.model)
+        return {name: part(name, tensor.detach()) for name, tensor in tensors.items()}
+
     def whole(self) -> Weights:
         """The live tensors at the first rank, put together where ranks hold them in parts. All ranks have to ask."""
         put_together = self.layout.shards.whole

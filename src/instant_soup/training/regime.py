@@ -83,6 +83,14 @@ class Regime(BaseModel, metaclass=PlainErrors):
     flat: Annotated[
         float, Field(ge=0, lt=1, description="share of T before a 'flat' line falls")
     ] = 0.5
+    tail: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of T at whose end the weights are replaced by their mean over it",
+        ),
+    ] = None
     clip: Annotated[
         float,
         Field(
@@ -109,6 +117,11 @@ class Regime(BaseModel, metaclass=PlainErrors):
                 "expected auto, cpu, or a device as torch names it, such as cuda, cuda:1 or mps",
             )
         return device
+
+    def asked(self) -> dict[str, Any]:
+        """What a training depends on, as plain data: no device, and of later fields those that are set."""
+        later = {"tail"} if self.tail is None else set()
+        return self.model_dump(mode="json", exclude={"device", *later})
 
     def horizon(self, examples: int) -> int:
         """T: the steps of one full fine-tune on so many *examples*."""

@@ -77,6 +77,7 @@ CHANGES: dict[str, Any] = {
     "training.steps": 10,
     "training.warmup": 0.1,
     "training.line": "flat",
+    "training.tail": 0.2,
     "training.flat": 0.6,
     "training.clip": 2.0,
     "training.precision": "float32",
