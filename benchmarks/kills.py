@@ -320,7 +320,7 @@ def command_of(process: int) -> bytes:
 
 
 def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
-    """Let the work come to its end. A refusal has to name the *damaged* file, which is removed then."""
+    """Let the work come to its end. A refusal has to name the *damaged* file; then what it says is done."""
     code = finished(start(lambda: called(*filled(kind, out)), Path("log")))
     text = Path("log").read_text(encoding="utf-8", errors="replace")
     if code == 0:
@@ -335,6 +335,8 @@ def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
         count.refusals += 1
         if "begin again" in text:
             shutil.rmtree(out)
+        elif "instant-soup doctor" in text:
+            finished(start(lambda: called("doctor", str(out)), Path("log")))
         else:
             damaged.unlink()
         go_on(kind, out, None, count)
