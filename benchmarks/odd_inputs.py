@@ -12,6 +12,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from instant_soup.core.ticket import Ticket
 from instant_soup.export.export import export_ticket
 from instant_soup.models import tiny
 from instant_soup.recipes.grid import Wanted
+from instant_soup.recipes.known import DRAWN
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.run import run
 from instant_soup.store.bookmark import FolderBookmark
@@ -206,6 +208,13 @@ def recipes(dice: random.Random, folder: Path) -> list[list[str]]:
     changes = []
     for _ in range(dice.choice((1, 1, 1, 2))):
         changes += ["--set", f"{dice.choice(PLACES)}={dice.choice(SETTINGS)}"]
+    if dice.random() < 0.4:
+        # with the knobs of the recipe's own method gone, each of this one's may be the odd one
+        method = dice.choice(sorted(DRAWN))
+        knob = dice.choice([field.name for field in fields(DRAWN[method].make)])
+        odd = f'method={{name = "{method}", {knob} = {dice.choice(SETTINGS)}}}'
+        path.write_text(RECIPE[: RECIPE.index("[sweep]")], encoding="utf-8")
+        changes = ["--set", odd]
     return [["plan", str(path), *changes]]
 
 

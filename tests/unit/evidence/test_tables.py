@@ -193,9 +193,7 @@ def test_what_is_not_seen_reaches_no_page_not_even_in_a_remark(odd: str) -> None
         text.encode()
 
 
-@pytest.mark.parametrize(
-    "link", ["https://a.example", "www.a.example", "~~a~~"]
-)
+@pytest.mark.parametrize("link", ["https://a.example", "www.a.example", "~~a~~"])
 def test_a_name_is_neither_a_link_nor_struck_through(link: str) -> None:
     text = markdown(compare(named([record("magnitude", 0.7, task=link)])))
     assert link not in text
