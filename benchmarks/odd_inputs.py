@@ -211,7 +211,9 @@ def recipes(dice: random.Random, folder: Path) -> list[list[str]]:
     if dice.random() < 0.4:
         # with the knobs of the recipe's own method gone, each of this one's may be the odd one
         method = dice.choice(sorted(DRAWN))
-        knob = dice.choice([field.name for field in fields(DRAWN[method].make)])
+        knob = dice.choice(
+            ["preset", *(field.name for field in fields(DRAWN[method].make))]
+        )
         odd = f'method={{name = "{method}", {knob} = {dice.choice(SETTINGS)}}}'
         path.write_text(RECIPE[: RECIPE.index("[sweep]")], encoding="utf-8")
         changes = ["--set", odd]
@@ -516,7 +518,10 @@ def models(dice: random.Random, folder: Path) -> list[list[str]]:
 def names(dice: random.Random, folder: Path) -> list[list[str]]:
     """Odd names in the place of files, folders, tasks, methods and fields."""
     name = dice.choice(NAMES)
-    here = f"{folder}/{name}"
+    # one deeper, so that a name with two dots stays in the folder
+    inner = folder / "inner"
+    inner.mkdir()
+    here = f"{inner}/{name}"
     recipe = folder / "recipe.toml"
     shutil.copy(made() / "recipe.toml", recipe)
     ticket = sorted((CORPUS / "tickets").glob("*.safetensors"))[0]
