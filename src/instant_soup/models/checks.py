@@ -10,11 +10,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError
 from ..core.places import check_place
 from ..core.scope import Scope
+from ..core.weights import first_not_finite
 
 POINTER = b"version https://git-lfs"
 CONFIG = "config.json"
@@ -222,8 +224,9 @@ def check_weights(
         info: as from_pretrained gives it with output_loading_info.
 
     Raises:
-        DataError: something of the pre-trained body is among them.
+        DataError: something of the pre-trained body is among them, or what is there is not finite.
     """
+    check_finite(name, model)
     sizes = {key: shapes for key, *shapes in info["mismatched_keys"]}
     fresh = frozenset(info["missing_keys"]) | sizes.keys()
 
@@ -246,6 +249,18 @@ def check_weights(
         f"the checkpoint of model {name!r} lacks {first} and {len(lost) - 1} more of {group}; expected all but the "
         f"head's: is it of another architecture, or was it saved in part?"
     )
+
+
+def check_finite(name: str, model: nn.Module) -> None:
+    """Raise DataError where a parameter of the pre-trained *model* called *name* holds NaN or infinity.
+
+    What is trained from it would be, too, and the learning rate would be blamed.
+    """
+    odd = first_not_finite(dict(model.named_parameters()))
+    if odd is not None:
+        raise DataError(
+            f"model {name!r} holds NaN or infinity in {odd}; restore its checkpoint, or take one from before that"
+        )
 
 
 def missing_of_body(

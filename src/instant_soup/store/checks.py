@@ -12,8 +12,8 @@ from ..core.ticket import Ticket
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from .cell import Cell
-from .plain import as_json, intact, read_json
-from .record import read_run, read_transfer
+from .plain import as_json, intact
+from .record import read_bill, read_run, read_transfer
 from .tensors import read_checked
 
 
@@ -43,12 +43,7 @@ def plain(path: Path) -> str | None:
 
 def bill(path: Path) -> str | None:
     """Whether JSON is the bill of a stage."""
-    damage = plain(path)
-    if damage:
-        return damage
-    if not {"bill", "seconds"} <= read_json(path).keys():
-        return "is no bill of a stage"
-    return None
+    return plain(path) or _refusal(lambda: read_bill(path))
 
 
 def recipe(path: Path, cell: Cell) -> str | None:

@@ -91,10 +91,12 @@ def contents_of(recipe: Recipe, store: Store, cell: Cell) -> Contents:
 
     A part that is no longer there cannot have misled anyone, and what was made from it stays.
 
-    Raises StoreError where data or model have changed since, naming what.
+    Raises StoreError where data or model have changed since, naming what, or where the note of an unfinished run is
+    gone, so that nobody can tell.
     """
     contents = Contents.of(recipe, store)
     if not cell.contents.exists():
+        _refuse_unfinished(cell)
         write_sealed(cell.contents, contents.noted())
         return contents
 
@@ -109,6 +111,16 @@ def contents_of(recipe: Recipe, store: Store, cell: Cell) -> Contents:
                 f"run it with --out into another folder, or remove {cell.folder} to have it made anew"
             )
     return contents
+
+
+def _refuse_unfinished(cell: Cell) -> None:
+    """Raise StoreError where something in *cell* could be gone on from: data or model may be others by now."""
+    unfinished = (cell.folder / "draw", cell.ticket, cell.folder / "train", cell.model)
+    if any(path.exists() for path in unfinished) and not cell.record.exists():
+        raise StoreError(
+            f"{cell.contents} is gone, which says what the run there was begun with; "
+            f"`instant-soup doctor {cell.folder.parent}` puts it aside, and the same command makes it again"
+        )
 
 
 def _changes(before: Files | None, now: Files) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,19 @@ def test_a_pointer_of_git_lfs_is_named_for_what_it_is(tmp_path: Path) -> None:
         DataError, match=r"model\.safetensors is a git-LFS pointer of .*git lfs pull"
     ):
         text.load(str(folder), labels=3, seed=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["vocab.txt", "tokenizer.json", "generation_config.json"]
+)
+def test_a_pipe_in_a_models_folder_is_refused_and_not_waited_for(
+    tiny_bert: Path, tmp_path: Path, name: str
+) -> None:
+    folder = copied(tiny_bert, tmp_path / "model")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=rf"{name} is no regular file"):
+        text.load(str(folder), labels=2, seed=0)
 
 
 @pytest.mark.parametrize("file", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
