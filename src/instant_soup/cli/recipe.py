@@ -21,6 +21,7 @@ from .app import (
     Json,
     Most,
     app,
+    check_model,
     check_models,
     refuse_replacing,
     with_device,
@@ -81,6 +82,7 @@ def plan(
     A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
     """
     changes = with_device(changes, device)
+    check_model(recipe, changes)
     if workers is not None:
         _plan_workers(recipe, changes, cell, workers, as_json=as_json)
         return
@@ -200,6 +202,7 @@ def scope(
     as_json: Json = False,
 ) -> None:
     """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
+    check_model(recipe, changes)
     from ..recipes.recipe import Recipe
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)

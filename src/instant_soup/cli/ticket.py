@@ -23,6 +23,7 @@ from .app import (
     Quiet,
     Workers,
     app,
+    check_model,
     check_models,
     expected_passes,
     holds_ticket,
@@ -63,6 +64,7 @@ def draw(
     as_json: Json = False,
 ) -> None:
     """Draw a ticket and write it to a file, without fine-tuning it."""
+    check_model(recipe, changes)
     from ..recipes.recipe import Recipe
 
     wanted = Recipe.read(

@@ -26,7 +26,15 @@ from ..training.regime import PlainErrors, Regime
 from . import toml
 from .known import DRAWN, REFERENCES
 from .later import nested, settled
-from .settings import DataSettings, RunSettings, Strict, TaskSettings
+from .names import refuse_unknown_names
+from .settings import (
+    LARGEST,
+    DataSettings,
+    RunSettings,
+    Strict,
+    TaskSettings,
+    refuse_size,
+)
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -36,8 +44,6 @@ SCHEMA = 4
 _WHERE = {"training": {"device"}}
 # fields that say what they are by themselves: neither a task nor a method has to be known
 _PLAIN = ("sparsity", "budget", "seed", "data", "training", "run")
-# of any number of steps, epochs, rounds or the like; what is larger was mistyped
-LARGEST = 1e6
 
 
 @checked_class
@@ -105,7 +111,7 @@ class Recipe(Strict, metaclass=PlainErrors):
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
-            _refuse_size(f"method.{knob}", knobs[knob])
+            refuse_size(f"method.{knob}", knobs[knob])
 
         # by the method itself, which turns what TOML can say into what it works with
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
@@ -155,6 +161,7 @@ class Recipe(Strict, metaclass=PlainErrors):
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
         refuse_unknown(fields, source)
         refuse_out_of_range(fields, source)
+        refuse_unknown_names(fields, source)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -253,18 +260,6 @@ class Recipe(Strict, metaclass=PlainErrors):
         """The recipe as TOML, defaults spelled out."""
         fields = self.asked()
         return tomli_w.dumps(toml.without_none(fields))
-
-
-def _refuse_size(place: str, value: Any) -> None:
-    """Raise RecipeError for a knob that no machine could carry out."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            _refuse_size(f"{place}.{name}", inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _refuse_size(place, inner)
-    elif isinstance(value, (int, float)) and not -LARGEST <= value <= LARGEST:
-        raise RecipeError(f"{place} is {value!r}; expected a number up to {LARGEST:,.0f}")
 
 
 def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
