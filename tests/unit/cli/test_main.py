@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 import instant_soup as soup
 from instant_soup.cli.main import app
-from instant_soup.core import files
+from instant_soup.core import tensor_files
 from instant_soup.methods import METHODS, REFERENCES
 from instant_soup.tasks import CourseTask
 
@@ -631,7 +631,7 @@ def test_a_full_disk_is_one_line_and_the_old_ticket_stays_whole(
         path.write_bytes(b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr(tensor_files, "save_file", full)
     result = call(
         "draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet", "--force"
     )
