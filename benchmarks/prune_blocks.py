@@ -1,9 +1,12 @@
 """Prune a language model block by block under a hard limit on memory, and print what it took as a ratio to one block.
 
-    python benchmarks/prune_blocks.py [--width 4096] [--inner 11008] [--blocks 2] [--limit 8] [--score sparsegpt]
+    python benchmarks/prune_blocks.py [--width 4096] [--inner 11008] [--blocks 2] [--limit 8] [--score sparsegpt] \
+        [--samples 8] [--window 256] [-o results/prune-blocks.json]
 
 The model is a Llama of these shapes with random weights in bfloat16; the defaults are those of 7 billion weights,
-of which 32 blocks would be pruned one after another in the same memory.
+of which 32 blocks would be pruned one after another in the same memory. Windows go through a block one at a time and
+lie on disk in between, so more samples take time and disk, and no more memory. The file holds a row for each score,
+shape and window.
 """
 
 from __future__ import annotations
@@ -14,9 +17,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 GIB = 2**30
+SAME = ("score", "width", "inner", "window")
+"""What a row is told by from others in the file."""
 
 
 def main() -> None:
@@ -32,7 +38,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--limit", type=float, default=8.0, help="GiB of address space")
     parser.add_argument("--score", default="sparsegpt")
+    parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
+    asked = {name: value for name, value in vars(options).items() if name != "out"}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         make(folder, options)
@@ -42,13 +50,17 @@ def main() -> None:
                 __file__,
                 "--worker",
                 str(folder),
-                json.dumps(vars(options)),
+                json.dumps(asked),
             ],
             check=True,
             capture_output=True,
             text=True,
         )
         print(told.stdout, end="")
+        if options.out:
+            from rows import add
+
+            add(options.out, {**asked, **json.loads(told.stdout.splitlines()[-1])}, SAME)
 
 
 def make(folder: Path, options: argparse.Namespace) -> None:
@@ -88,10 +100,13 @@ def work(folder: Path, options: dict[str, float]) -> None:
     from instant_soup.checkpoints.block_job import Job
     from instant_soup.checkpoints.blocks import prune_blocks
     from instant_soup.checkpoints.outline import outline
+    from instant_soup.runs.environment import forget_peaks, peaks
 
     torch.set_num_threads(1)
     limit = int(options["limit"] * GIB)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # a process begins with the peak of the one that started it
+    forget_peaks()
+    before = peaks()["process"]
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     job = Job(
         0.5,
@@ -102,8 +117,10 @@ def work(folder: Path, options: dict[str, float]) -> None:
         window=int(options["window"]),
     )
     plan = outline(folder / "model", job)
+    started = time.perf_counter()
     prune_blocks(folder / "model", folder / "out", job)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    seconds = time.perf_counter() - started
+    peak = peaks()["process"]
     print(
         f"block {plan.block / GIB:.2f} GiB in float32; planned {plan.memory / GIB:.2f} GiB beside Python"
     )
@@ -113,6 +130,14 @@ def work(folder: Path, options: dict[str, float]) -> None:
     print(
         f"peak without Python as a multiple of one block in float32: {(peak - before) / plan.block:.2f}"
     )
+    facts = {
+        "block": plan.block,
+        "planned": plan.memory,
+        "python": before,
+        "peak": peak,
+        "seconds": round(seconds, 1),
+    }
+    print(json.dumps(facts))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,21 @@ def test_a_figure_beside_its_record_is_that_of_the_record(page: str) -> None:
         assert row["figure"] == f"{record['test'][record['metric']]:.{digits}f}", path
 
 
+def test_what_streamed_pruning_took_is_what_was_measured() -> None:
+    record = json.loads((ROOT / "results" / "prune-blocks.json").read_text())
+    page = (ROOT / "docs" / "language-models.md").read_text(encoding="utf-8")
+    names = {"wanda": "Wanda", "sparsegpt": "SparseGPT"}
+    assert {row["score"] for row in record["rows"]} == names.keys()
+
+    for row in record["rows"]:
+        sizes = [row[name] / 2**30 for name in ("block", "planned", "peak")]
+        cells = " | ".join(f"{size:.2f} GiB" for size in sizes)
+        assert f"| {names[row['score']]} | {cells} |" in page
+        assert row["peak"] < row["limit"] * 2**30
+        # the plan is for what comes on top of Python
+        assert 0.8 < (row["peak"] - row["python"]) / row["planned"] < 1.05
+
+
 @pytest.mark.parametrize("name", TRIED)
 def test_readme_says_the_counts_of_the_attacks_that_were_tried(name: str) -> None:
     record = read_sealed(ROOT / "results" / f"{name}.json")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from together import together
-from training import both_layouts, learned_soup, points, saved, story
+from training import averaged, both_layouts, learned_soup, points, saved, story
 
 from instant_soup.core.budget import Meter
 from instant_soup.core.task import Sample
@@ -72,6 +72,18 @@ def test_ranks_share_the_examples_that_weights_are_scored_by(
         for name, slope in wanted.items():
             torch.testing.assert_close(
                 found["gradient"][name], slope, rtol=1e-4, atol=1e-6
+            )
+
+
+def test_ranks_average_the_last_part_of_a_training_as_one_does(
+    two: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    wanted = averaged()
+    for layout in two[0]:
+        assert layout["averaged"].keys() == wanted.keys()
+        for name, tensor in wanted.items():
+            torch.testing.assert_close(
+                layout["averaged"][name], tensor, rtol=1e-4, atol=1e-5
             )
 
 

@@ -174,6 +174,7 @@ def told() -> dict[str, Any]:
         for name, part in learner.gradient(Sample(4)).items()
     }
     found["soup"] = learned_soup(learner)
+    found["averaged"] = averaged()
     if ranks.sharded():
         with pytest.raises(RankError, match="Hessian is not computed under FSDP2"):
             learner.curvature(Sample(2))
@@ -184,6 +185,15 @@ def told() -> dict[str, Any]:
     with pytest.raises(TrainingError, match="loss is nan"):
         diverge(points())
     return found
+
+
+def averaged() -> dict[str, Tensor]:
+    """The mean of the weights over the last half of a training, put together at rank 0."""
+    learner = points(tail=0.5).learner(Meter())
+    learner.train(4)
+    learner.apply_mask(prune(magnitude(learner), learner.mask, 0.5))
+    learner.train(12)
+    return dict(learner.whole())
 
 
 def learned_soup(learner: ModuleLearner) -> list[float]:

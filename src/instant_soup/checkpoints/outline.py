@@ -68,6 +68,10 @@ def outline(source: str | Path, job: Job) -> Outline:
     # estimates: copies of a matrix while it is scored and cut, and what a block makes of a batch on the way
     largest = max(skeleton.numel(name) for name in scope)
     work = 4 * FLOAT * largest + job.batch * window * 64 * hidden
+    if job.cutter.second_moment:
+        # the moment of one matrix is damped, inverted and factored, and each of the three is as large as it is
+        widest = max(scope.shapes[name][scope.inputs.get(name, -1)] for name in scope)
+        work += 3 * FLOAT * widest**2
 
     return Outline(
         blocks=len(blocks),

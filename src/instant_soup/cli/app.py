@@ -85,6 +85,14 @@ Address = Annotated[
         help="Of the Ray cluster; 'local' starts one for the time of the command.",
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="What to train on: cpu, cuda, cuda:1, mps; the first GPU that torch sees if not given.",
+    ),
+]
 RUNS = Path("runs")
 TOGETHER = ("run", "draw", "evaluate")
 """Commands that ranks, launched together, do together."""
@@ -100,6 +108,7 @@ def with_run_options(
     engine: str | None,
     workers: int | None,
     address: str | None,
+    device: str | None,
 ) -> list[str]:
     """*changes* to a recipe, with those that the options on where work is done stand for."""
     options = {"engine": engine, "workers": workers, "address": address}
@@ -108,6 +117,14 @@ def with_run_options(
     for name, value in options.items():
         if value is not None:
             extended.append(f"run.{name}={value}")
+    return with_device(extended, device)
+
+
+def with_device(changes: list[str] | None, device: str | None) -> list[str]:
+    """*changes* to a recipe, with the one that ``--device`` stands for."""
+    extended = list(changes or ())
+    if device is not None:
+        extended.append(f"training.device={device}")
     return extended
 
 

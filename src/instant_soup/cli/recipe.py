@@ -16,12 +16,14 @@ from . import console
 from .app import (
     CellName,
     Changes,
+    Device,
     Force,
     Json,
     Most,
     app,
     check_models,
     refuse_replacing,
+    with_device,
 )
 from .console import say, warn
 from .paths import RecipePath
@@ -71,12 +73,14 @@ def plan(
         ),
     ] = None,
     most: Most = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
 
     A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
     """
+    changes = with_device(changes, device)
     if workers is not None:
         _plan_workers(recipe, changes, cell, workers, as_json=as_json)
         return

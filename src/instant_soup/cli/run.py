@@ -14,6 +14,7 @@ from .app import (
     Address,
     CellName,
     Changes,
+    Device,
     EngineName,
     Json,
     Out,
@@ -160,6 +161,7 @@ def run(
     engine: EngineName = None,
     workers: Workers = None,
     address: Address = None,
+    device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +169,7 @@ def run(
     from ..recipes.recipe import Recipe
 
     wanted = Recipe.read(
-        recipe, with_run_options(changes, engine, workers, address), cell=cell
+        recipe, with_run_options(changes, engine, workers, address, device), cell=cell
     )
     check_models([wanted])
 

@@ -17,6 +17,7 @@ from .app import (
     RUNS,
     Address,
     Changes,
+    Device,
     EngineName,
     Json,
     Most,
@@ -67,6 +68,7 @@ def sweep(
     engine: EngineName = None,
     workers: Workers = None,
     address: Address = None,
+    device: Device = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -94,7 +96,7 @@ def sweep(
 
     expanded = expand(
         recipe,
-        with_run_options(changes, engine, workers, address),
+        with_run_options(changes, engine, workers, address, device),
         cells or (),
         methods or (),
         most=most,
@@ -104,6 +106,10 @@ def sweep(
     # torch and the models, which take seconds, only once the recipes are known to be good
     from ..store.store import Store
     from ..sweeps.sweep import Sweep
+    from ..training.device import check_device
+
+    for named in {each.recipe.training.device for each in expanded}:
+        check_device(named)
 
     runs = Sweep(expanded, Store(out), source=str(recipe), slim=slim)
     if resume:

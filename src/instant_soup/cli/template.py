@@ -33,4 +33,7 @@ rate = 5e-5                  # the learning rate; it falls to zero by the end
 batch = 32                   # examples in a step
 epochs = 3.0                 # T: passes over the training split
 # weight_decay = 0.0
+# line = "flat"              # the learning rate stays for half of T and then falls
+# tail = 0.2                 # end with the mean of the weights over the last fifth of T
+# device = "cuda:1"          # what to train on; the first GPU that torch sees if not set
 """

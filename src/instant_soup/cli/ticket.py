@@ -15,6 +15,7 @@ from .app import (
     Address,
     CellName,
     Changes,
+    Device,
     EngineName,
     Force,
     Json,
@@ -29,6 +30,7 @@ from .app import (
     refuse_replacing,
     resumable,
     save_ticket,
+    with_device,
     with_run_options,
 )
 from .console import say
@@ -55,6 +57,7 @@ def draw(
     engine: EngineName = None,
     workers: Workers = None,
     address: Address = None,
+    device: Device = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -67,7 +70,7 @@ def draw(
     from .live import live
 
     wanted = Recipe.read(
-        recipe, with_run_options(changes, engine, workers, address), cell=cell
+        recipe, with_run_options(changes, engine, workers, address, device), cell=cell
     )
     check_models([wanted])
     # before hours of work, not after
@@ -114,6 +117,7 @@ def evaluate(
             help="Judge a language model by tasks of lm-eval, too.",
         ),
     ] = None,
+    device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -129,7 +133,7 @@ def evaluate(
 
     loaded = Ticket.load(ticket)
     # a recipe has to state a sparsity; the ticket's own is the one that is true
-    changes = [f"sparsity={loaded.sparsity}", *(changes or ())]
+    changes = [f"sparsity={loaded.sparsity}", *with_device(changes, device)]
     wanted = Recipe.read(recipe, changes, cell=cell)
     task = build(wanted)
     full = Sizes.of(task).full

@@ -14,6 +14,7 @@ from .app import (
     RUNS,
     CellName,
     Changes,
+    Device,
     Force,
     Json,
     Out,
@@ -21,6 +22,7 @@ from .app import (
     app,
     resumable,
     save_ticket,
+    with_device,
 )
 from .console import say
 from .paths import RecipePath, TicketPath
@@ -63,6 +65,7 @@ def transfer(
         ),
     ] = None,
     out: Out = RUNS,
+    device: Device = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -82,7 +85,7 @@ def transfer(
 
     loaded = Ticket.load(ticket)
     wanted = Recipe.read(
-        recipe, [f"sparsity={loaded.sparsity}", *(changes or ())], cell=cell
+        recipe, [f"sparsity={loaded.sparsity}", *with_device(changes, device)], cell=cell
     )
     name_map = _read_name_map(names) if names else None
 

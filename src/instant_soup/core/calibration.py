@@ -105,27 +105,31 @@ def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:
 
     Where rounding leaves the moment without a factor, it is damped ten times as much, and again.
     """
-    diagonal = moment.diagonal()
-    if not bool(diagonal.isfinite().all()):
+    if not bool(moment.diagonal().isfinite().all()):
         raise TrainingError(
             "the second moment of some inputs is not finite; calibrate in float32, or on other text"
         )
 
+    damped = moment.clone()
+    diagonal = damped.diagonal()
+
     # an input that is always zero would leave the moment singular, and its weights do nothing
     silent = diagonal == 0
     matrix[:, silent] = 0.0
-    filled = moment + torch.diag(silent.to(moment.dtype))
-    identity = torch.eye(len(filled), dtype=filled.dtype, device=filled.device)
-    mean = filled.diagonal().mean()
+    diagonal[silent] = 1.0
+    undamped = diagonal.clone()
+    mean = undamped.mean()
 
     for power in range(8):
-        damped = filled + identity * (damping * 10**power * mean)
+        diagonal.copy_(undamped + damping * 10**power * mean)
         factor, failed = torch.linalg.cholesky_ex(damped)
         if failed:
             continue
 
-        root: Tensor
         inverse = torch.cholesky_inverse(factor)
+        # each of these is as large as the moment, which of a wide matrix is most of what is in memory
+        del factor
+        root: Tensor
         root, failed = torch.linalg.cholesky_ex(inverse, upper=True)
         if not failed:
             return root

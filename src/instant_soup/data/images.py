@@ -197,8 +197,8 @@ def image_splits(
     tables, base = _read_images(data, spec)
     rows = tables.train
     image = _image_column(rows, image, spec.image)
-    usual = spec.label if spec.label in rows.column_names else "label"
-    label = _checked_column(rows, label or usual)
+    default = spec.label if spec.label in rows.column_names else "label"
+    label = _checked_column(rows, label or default)
 
     classes = classes_of(rows, label, scores=False)
     if classes is None:
@@ -229,8 +229,8 @@ def _read_images(data: Data | None, spec: ImageSpec) -> tuple[Tables, Path | Non
     return tables, path.parent if path.is_file() else path
 
 
-def _image_column(rows: Dataset, requested: str | None, usual: str) -> str:
-    """The column that is *requested*, or the *usual* one, or the only one that holds images."""
+def _image_column(rows: Dataset, requested: str | None, default: str) -> str:
+    """The column that is *requested*, or the *default* one, or the only one that holds images."""
     if requested:
         return _checked_column(rows, requested)
 
@@ -238,8 +238,8 @@ def _image_column(rows: Dataset, requested: str | None, usual: str) -> str:
     for name, feature in rows.features.items():
         if _holds_images(feature):
             candidates.append(name)
-    if usual in rows.column_names or len(candidates) != 1:
-        return _checked_column(rows, usual)
+    if default in rows.column_names or len(candidates) != 1:
+        return _checked_column(rows, default)
     return candidates[0]
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ..core.errors import DataError
 from .tables import KINDS, kind_of
 
-NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "train": ("train", "training"),
         "validation": ("validation", "valid", "val", "dev"),
@@ -29,7 +29,7 @@ def split_of(name: str) -> str | None:
     ``train-00000-of-00001``, ``sst2_train``, ``Training`` and ``TRAIN`` are all of the training split.
     """
     words = {word.lower() for word in _WORD.findall(name)}
-    splits = [split for split, names in NAMES.items() if words.intersection(names)]
+    splits = [split for split, names in SPLIT_NAMES.items() if words.intersection(names)]
     return splits[0] if len(splits) == 1 else None
 
 
@@ -98,7 +98,7 @@ def _shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
     Raises:
         DataError: there are several such tables.
     """
-    names_of_splits = {name for names in NAMES.values() for name in names}
+    names_of_splits = {name for names in SPLIT_NAMES.values() for name in names}
     plain = [path for path in paths if _stem(path) in names_of_splits]
 
     groups: dict[tuple[Path, str, str], list[Path]] = {}

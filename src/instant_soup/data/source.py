@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets, load_dataset
 
 from ..core.errors import DataError
-from .layout import NAMES, SUFFIXES, content, files_by_split, split_of
+from .layout import SPLIT_NAMES, SUFFIXES, content, files_by_split, split_of
 from .tables import from_arrow, from_rows, kind_of, read_table
 
 TRAIN = ("train",)
@@ -182,7 +182,7 @@ def _from_memory(
         return Tables(**roles)
 
     names = ", ".join(repr(name) for name in data) or "nothing"
-    others = ", ".join((*NAMES["test"], *NAMES["validation"]))
+    others = ", ".join((*SPLIT_NAMES["test"], *SPLIT_NAMES["validation"]))
     raise DataError(
         f"data is a mapping with {names}; expected 'train' and one of {others}, each a table, or a table by itself"
     )

@@ -10,12 +10,12 @@ import os
 
 import torch
 
-MOST = 4  # small matrices gain nothing from more
+MOST_THREADS = 4  # small matrices gain nothing from more
 
 
 def spare_threads(cores: int, load: float) -> int:
-    """How many of *cores* are free at a *load*, the number of processes that want one; at least one, at most `MOST`."""
-    return max(1, min(MOST, round(cores - load)))
+    """How many of *cores* are free at a *load*, the number of processes that want one: 1 to `MOST_THREADS`."""
+    return max(1, min(MOST_THREADS, round(cores - load)))
 
 
 def use_spare_threads() -> int:

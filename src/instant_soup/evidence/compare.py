@@ -156,10 +156,10 @@ def _recovery(runs: Sequence[Run], dense: Mapping[int, float]) -> Interval | Non
         return None
 
     # where the dense model was not run with a seed, its mean stands in for that seed
-    usual = sum(dense.values()) / len(dense)
+    mean_dense = sum(dense.values()) / len(dense)
     shares = []
     for run in runs:
-        share = run.figure / dense.get(run.seed, usual)
+        share = run.figure / dense.get(run.seed, mean_dense)
         # of a perplexity, twice as much is half as good
         if run.metric in LOWER_IS_BETTER:
             share = 1 / share

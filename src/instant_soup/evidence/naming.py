@@ -178,12 +178,12 @@ def _titles(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
         return not kinds[kind].get("budget"), counts[kind]
 
     # sorted, so that among equals it is the same whatever order records are read in
-    usual = kinds[max(sorted(kinds), key=plainness)]
+    plainest = kinds[max(sorted(kinds), key=plainness)]
 
     full: dict[str, str] = {}
     short: dict[str, str] = {}
     for kind, fields in kinds.items():
-        differences = _knobs_that_differ(fields, usual)
+        differences = _knobs_that_differ(fields, plainest)
         full[kind] = _title(name, differences, fields)
         short[kind] = _title(name, _shortened(differences), fields)
 
@@ -196,11 +196,11 @@ def _titles(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
     return titles
 
 
-def _knobs_that_differ(fields: Fields, usual: Fields) -> list[str]:
-    """Where *fields* differ from the *usual* ones, in words, the budget left out."""
+def _knobs_that_differ(fields: Fields, plainest: Fields) -> list[str]:
+    """Where *fields* differ from the *plainest* ones, in words, the budget left out."""
     differences = []
-    for knob, value in usual.items():
-        # a knob that one of the two lacks came with a later version, and sets nothing apart
+    for knob, value in plainest.items():
+        # a knob that one of the two lacks came with a later version, and sets nothing apart; one that is unset does
         if knob != "budget" and knob in fields and fields[knob] != value:
             differences.append(_worded(knob, fields[knob]))
     return differences
@@ -221,24 +221,30 @@ def _title(name: str, differences: Sequence[str], fields: Fields) -> str:
 
 
 def _worded(knob: str, value: Any) -> str:
+    if value is None:
+        return f"no {knob}"
     return knob if value is True else f"{knob}={value}"
 
 
 def _flat(fields: Fields) -> dict[str, Any]:
-    """*fields* that are set, those of inner tables by their own names."""
+    """*fields* with those of inner tables by their own names; None is unset."""
     flat: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):
             flat.update(_flat(value))
-        # fields that came later are missing in old records and empty in new ones: both mean unset
-        elif value not in (None, []):
-            flat[name] = value
+        else:
+            flat[name] = None if value == [] else value
 
     # a linear learning-rate line has no flat share, whatever its field says
     if flat.get("line") == "linear":
         flat.pop("flat", None)
+    # a T that is given in steps has no epochs
+    if flat.get("steps") is not None:
+        flat.pop("epochs", None)
     return flat
 
 
 def _as_text(fields: Fields) -> str:
-    return json.dumps(fields, sort_keys=True)
+    # fields that came later are missing in old records and unset in new ones, which is the same
+    set_fields = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(set_fields, sort_keys=True)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite, sqrt
 
+from ..store.parts import TrainingNote
 from .comparison import Block, Comparison
 from .offers import RANKED
 from .runs import Run
@@ -94,7 +95,7 @@ def _learning_rate_lines(comparison: Comparison) -> Iterator[str]:
     for line in comparison.lines:
         for run in line.runs:
             recipe = run.record.recipe
-            lines[recipe.task.name].add(recipe.training.line)
+            lines[recipe.task.name].add(_line_of(recipe.training))
 
     for task, several in sorted(lines.items()):
         if len(several) > 1:
@@ -103,6 +104,13 @@ def _learning_rate_lines(comparison: Comparison) -> Iterator[str]:
                 f"{task} was trained under several learning-rate lines ({names}): its figures under "
                 f"one are not to be set against those under another."
             )
+
+
+def _line_of(training: TrainingNote) -> str:
+    """What a learning-rate line is called, with what becomes of its end."""
+    if training.tail is None:
+        return training.line
+    return f"{training.line} and the mean of its last {100 * training.tail:g} %"
 
 
 def _unequal_steps(comparison: Comparison) -> Iterator[str]:

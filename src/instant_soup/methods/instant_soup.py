@@ -236,8 +236,8 @@ class InstantSoup:
         """
         # for all of them together: what they take of T is missing on the way to the fine-tuned model
         number = max(1, self._denoised_rounds(rounds) * self.denoisers)
-        usual, part = (INSIDE_STEPS, 10) if self._inside else (PAPER_STEPS, 2)
-        affordable = max(1, min(usual, horizon // (part * number)))
+        preferred, part = (INSIDE_STEPS, 10) if self._inside else (PAPER_STEPS, 2)
+        affordable = max(1, min(preferred, horizon // (part * number)))
         how = replace(self, lookahead_steps=self.lookahead_steps or affordable)
 
         if self.carry != "auto":

@@ -34,7 +34,7 @@ from .alternatives import (
 from .known import REFERENCES
 from .recipe import Recipe, refuse_unknown
 
-MOST = 10_000  # runs that a file may ask for, unless more are allowed
+MOST_RUNS = 10_000  # runs that a file may ask for, unless more are allowed
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def expand(
         changes: such as ``"training.epochs=3"``, for all of them.
         cells: names of the cells to take; all if none is named.
         methods: names of methods in place of each cell's own, which keeps its knobs if it is among them.
-        most: how many runs there may be, `MOST` if None. They are counted before the first is made.
+        most: how many runs there may be, `MOST_RUNS` if None. They are counted before the first is made.
 
     Raises:
         RecipeError: the file is missing, no TOML, asks for what does not exist or for more than *most*.
@@ -89,7 +89,7 @@ def expand(
     names = file.chosen(tuple(cells))
     count = sum(file.count(name) for name in names)
     # counted first: a few long lists multiply to more recipes than memory holds
-    limit = MOST if most is None else most
+    limit = MOST_RUNS if most is None else most
     if count > limit:
         raise RecipeError(
             f"{path} asks for {count:,} runs; expected up to {limit:,}: --most allows more"

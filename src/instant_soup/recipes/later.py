@@ -19,6 +19,7 @@ Fields = Mapping[str, Any]
 LATER: Mapping[str, Fields] = MappingProxyType(
     {
         "method": {"pattern": "unstructured", "subsets": 1},
+        "training": {"tail": None},
         "data": {"test": None, "window": None, "windows": None},
     }
 )
@@ -43,15 +44,15 @@ def _without_defaults(table: Fields, later: Fields) -> dict[str, Any]:
     return changed
 
 
-def nested(knobs: Fields, usual: Any) -> dict[str, Any]:
-    """*knobs* with those of look-ahead protocols in a table of their own, on top of the *usual* protocols.
+def nested(knobs: Fields, defaults: Any) -> dict[str, Any]:
+    """*knobs* with those of look-ahead protocols in a table of their own, on top of the default protocols.
 
     Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
     written in the old way was set on top of a recipe that spells out its protocols, and so counts.
     """
     from ..soup.denoiser import RANGES, Protocols
 
-    if usual is None:
+    if defaults is None:
         return dict(knobs)
 
     ranges: dict[str, Any] = {}
@@ -65,9 +66,9 @@ def nested(knobs: Fields, usual: Any) -> dict[str, Any]:
         protocols = asdict(protocols)
     # anything else is refused by whoever checks its type
     if isinstance(protocols, Mapping):
-        defaults = asdict(usual)
+        every_default = asdict(defaults)
         for name in protocols:
-            if name not in defaults:
-                raise unknown("protocol", str(name), defaults)
-        rest["protocols"] = {**defaults, **protocols, **ranges}
+            if name not in every_default:
+                raise unknown("protocol", str(name), every_default)
+        rest["protocols"] = {**every_default, **protocols, **ranges}
     return rest

@@ -32,16 +32,18 @@ if TYPE_CHECKING:
     from ..methods import Method
 
 SCHEMA = 4
+# where the work is done: in no key, no record and no recipe that is kept
+_WHERE = {"training": {"device"}}
 # of any number of steps, epochs, rounds or the like; what is larger was mistyped
-MOST = 1e6
+LARGEST = 1e6
 
 
 @checked_class
 class Recipe(Strict, metaclass=PlainErrors):
     """One run: a method draws a ticket for a task, which is fine-tuned and judged.
 
-    Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run*: where
-    the work is done is in no key, record or sweep.
+    Two recipes with the same key ask for the same thing; every field counts, defaults included, but for *run* and
+    *training.device*: where the work is done is in no key and no record.
     """
 
     task: TaskSettings
@@ -58,7 +60,7 @@ class Recipe(Strict, metaclass=PlainErrors):
         float,
         Field(
             ge=0,
-            le=MOST,
+            le=LARGEST,
             allow_inf_nan=False,
             description="length of the fine-tune, in which some methods draw too, as a multiple of T; 0 for none",
         ),
@@ -95,8 +97,8 @@ class Recipe(Strict, metaclass=PlainErrors):
         # a preset is spelled out and leaves no trace: two ways to write one recipe have one key
         preset = written.pop("preset", None)
         preset_name = None if preset is None else str(preset)
-        usual = variant.knobs | variant.preset(preset_name)
-        knobs = usual | nested(written, usual.get("protocols"))
+        defaults = variant.knobs | variant.preset(preset_name)
+        knobs = defaults | nested(written, defaults.get("protocols"))
 
         for knob in knobs:
             if knob not in variant.knobs:
@@ -128,6 +130,12 @@ class Recipe(Strict, metaclass=PlainErrors):
         if self.control and not self.sparsity:
             raise RecipeError(
                 f"control is {self.control!r} and nothing is pruned; set a sparsity or remove it"
+            )
+
+        device = self.training.device
+        if self.run.engine == "ray" and ":" in device:
+            raise RecipeError(
+                f"training.device is {device!r}, and Ray gives each worker its devices; leave it out"
             )
 
         # a classifier's head is new and has to be trained; a language model can be judged as it was drawn
@@ -194,12 +202,16 @@ class Recipe(Strict, metaclass=PlainErrors):
     @cached_property
     def key(self) -> str:
         """Content key: SHA-256 of every field and the schema number."""
-        return content_key({"schema": SCHEMA, **self._settled})
+        return content_key({"schema": SCHEMA, **self.settled})
+
+    def asked(self) -> dict[str, Any]:
+        """What is asked for, as plain data; where the work is done is left out."""
+        return self.model_dump(mode="json", exclude=_WHERE)
 
     @property
-    def _settled(self) -> dict[str, Any]:
-        """What keys are made of: plain data, without later fields that have their defaults."""
-        return settled(self.model_dump(mode="json"))
+    def settled(self) -> dict[str, Any]:
+        """What keys are made of: what is asked for, without later fields that have their defaults."""
+        return settled(self.asked())
 
     @property
     def short_key(self) -> str:
@@ -209,7 +221,7 @@ class Recipe(Strict, metaclass=PlainErrors):
     @cached_property
     def task_key(self) -> str:
         """What trainings depend on whatever the method: SHA-256 of task, data, training and seed."""
-        whole = self._settled
+        whole = self.settled
         tables = ("task", "data", "training", "seed")
         fields = {name: whole[name] for name in tables}
         return content_key({"schema": SCHEMA, **fields})
@@ -217,14 +229,14 @@ class Recipe(Strict, metaclass=PlainErrors):
     @cached_property
     def setting(self) -> str:
         """What a task is loaded by, whatever the method and the seed: SHA-256 of task, data and training."""
-        whole = self._settled
+        whole = self.settled
         tables = ("task", "data", "training")
         return content_key({name: whole[name] for name in tables})
 
     @cached_property
     def cost_key(self) -> str:
         """What the cost of a run depends on: SHA-256 of every field but the seed."""
-        fields = self._settled
+        fields = self.settled
         del fields["seed"]
         return content_key(fields)
 
@@ -236,7 +248,7 @@ class Recipe(Strict, metaclass=PlainErrors):
 
     def toml(self) -> str:
         """The recipe as TOML, defaults spelled out."""
-        fields = self.model_dump(mode="json")
+        fields = self.asked()
         return tomli_w.dumps(toml.without_none(fields))
 
 
@@ -248,8 +260,8 @@ def _refuse_size(place: str, value: Any) -> None:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             _refuse_size(place, inner)
-    elif isinstance(value, (int, float)) and not -MOST <= value <= MOST:
-        raise RecipeError(f"{place} is {value!r}; expected a number up to {MOST:,.0f}")
+    elif isinstance(value, (int, float)) and not -LARGEST <= value <= LARGEST:
+        raise RecipeError(f"{place} is {value!r}; expected a number up to {LARGEST:,.0f}")
 
 
 def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:

@@ -16,8 +16,8 @@ from .figures import pruned
 from .layers import cell
 from .marks import Look, Looks, shortened, text
 
-NAMES = 178  # width of the names
-FIRST = 26  # where the first row begins, beneath the numbers of the columns
+NAMES_WIDTH = 178  # width of the names
+FIRST_ROW = 26  # where the first row begins, beneath the numbers of the columns
 LEGIBLE = 26  # width of a cell from which on its value is written on it
 
 Values = Mapping[tuple[str, str], float]
@@ -33,7 +33,7 @@ def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
     if len(names) < 2:
         return None
 
-    size = min(40.0, (WIDE - NAMES - RIGHT) / len(names))
+    size = min(40.0, (WIDE - NAMES_WIDTH - RIGHT) / len(names))
     parts: list[Markup] = []
     rows: list[Row] = []
     for i, name in enumerate(names):
@@ -58,19 +58,19 @@ def alike(pairs: Sequence[Pair], looks: Looks, *, beyond: bool) -> Chart | None:
         parts=parts,
         head=("method", *names),
         rows=tuple(rows),
-        height=FIRST + side + 6,
-        width=max(WIDTH, NAMES + side + RIGHT),
+        height=FIRST_ROW + side + 6,
+        width=max(WIDTH, NAMES_WIDTH + side + RIGHT),
     )
 
 
 def _head(look: Look, i: int, size: float) -> Markup:
     """The name of row *i* with its number, and that number above the column of the same method."""
-    y = FIRST + i * size + size / 2 + 4
+    y = FIRST_ROW + i * size + size / 2 + 4
     title = f"{shortened(look.name, 22)}  {i + 1}"
-    beside = text(NAMES - 10, y, title, "end", "name")
+    beside = text(NAMES_WIDTH - 10, y, title, "end", "name")
 
     # names are too long to stand above columns as narrow as these
-    middle = NAMES + (i + 0.5) * size
+    middle = NAMES_WIDTH + (i + 0.5) * size
     above = text(middle, 17, str(i + 1))
     return Markup('<g data-m="{}">{}{}</g>').format(look.number, beside, above)
 
@@ -85,7 +85,7 @@ def _heat_row(
     """The cells of row *i*. Each bears the numbers of both methods, so that the page hides it with either."""
     name = names[i]
     number = looks[name].number
-    y = FIRST + i * size
+    y = FIRST_ROW + i * size
     group = Markup('<g data-m="{}" data-n="{}">{}</g>')
     for j, other in enumerate(names):
         value = values.get((name, other))
@@ -95,7 +95,7 @@ def _heat_row(
         # z: a cosine that is rounded to nothing has no sign
         shown = f"{value:z.2f}" if size > LEGIBLE else ""
         words = f"{name} and {other}: {value:z.3f}"
-        x = NAMES + j * size
+        x = NAMES_WIDTH + j * size
         drawn = cell(x, y, size, size - 1, value, words, shown)
         yield group.format(number, looks[other].number, drawn)
 

@@ -11,9 +11,9 @@ from .drawing import Chart, Row, bar, row
 from .figures import pruned
 from .marks import Looks, label, text
 
-NAMES = 142  # width of the names
-TALL = 24  # height of a row
-FIRST = 34  # where the first row begins, beneath the legend
+NAMES_WIDTH = 142  # width of the names
+ROW_HEIGHT = 24  # height of a row
+FIRST_ROW = 34  # where the first row begins, beneath the legend
 LEGEND = (-64, 14, 116, 190)
 """Where each purpose stands in the legend, from where bars begin."""
 MEANING = {
@@ -42,16 +42,16 @@ def by_purpose(
 
     # 32 for the total behind the longest bar
     end = WIDTH - RIGHT - 32
-    x = Scale(0.0, dearest.total or 1.0, NAMES, end)
+    x = Scale(0.0, dearest.total or 1.0, NAMES_WIDTH, end)
     parts: list[Markup] = _legend()
     rows: list[Row] = []
     for i, (line, costs) in enumerate(bills):
         look = looks[line.method]
-        name = label(NAMES - 10, 15, line.title, 18)
+        name = label(NAMES_WIDTH - 10, 15, line.title, 18)
         behind = x(costs.total) + 7
         total = text(behind, 15, f"{costs.total:.2f}", "start", "name")
         stack = _stack(costs, x, line.title)
-        parts.append(row(look, i, FIRST, TALL, [name, stack, total]))
+        parts.append(row(look, i, FIRST_ROW, ROW_HEIGHT, [name, stack, total]))
 
         cells = (line.title, *_table_cells(costs))
         rows.append((look.number, cells))
@@ -72,15 +72,15 @@ def by_purpose(
             "seconds",
         ),
         rows=tuple(rows),
-        height=FIRST + TALL * len(bills) + 6,
-        stack=TALL,
+        height=FIRST_ROW + ROW_HEIGHT * len(bills) + 6,
+        stack=ROW_HEIGHT,
     )
 
 
 def _legend() -> list[Markup]:
     parts = []
     for purpose, offset in zip(PURPOSES, LEGEND, strict=True):
-        x = NAMES + offset
+        x = NAMES_WIDTH + offset
         parts.append(bar(f"p-{purpose}", x, 6, 11, 11))
         parts.append(text(x + 15, 16, MEANING[purpose], "start"))
     return parts
@@ -106,7 +106,7 @@ def _stack(costs: Bill, x: Scale, title: str) -> Markup:
         # ends are sums of shares, not of widths: a bar that is widened to be seen pushes none along
         spent += item.share
         width = x(spent) - left
-        bars.append(bar(f"p-{purpose}", left, 2, width, TALL - 7))
+        bars.append(bar(f"p-{purpose}", left, 2, width, ROW_HEIGHT - 7))
         words.append(f"{MEANING[purpose]} {item.share:.2f} T")
 
     tip = f"{title}, {costs.total:.2f} T: {', '.join(words)}"

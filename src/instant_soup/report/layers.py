@@ -15,10 +15,10 @@ from .drawing import Chart, Row, row
 from .figures import pruned
 from .marks import Looks, label, text
 
-NAMES = 178  # width of the names
-TALL = 22  # height of a row
-FIRST = 26  # where the first row begins, beneath the numbers of the layers
-MOST = 160  # parameters in a row
+NAMES_WIDTH = 178  # width of the names
+ROW_HEIGHT = 22  # height of a row
+FIRST_ROW = 26  # where the first row begins, beneath the numbers of the layers
+MOST_PARAMETERS = 160  # parameters in a row
 PALE = 0.6
 """Up to this value, what is written on a cell is seen as on paper."""
 DEEP = 0.82
@@ -70,7 +70,7 @@ def layers(
         return None
 
     names = list(_with_layers(noted[0])[0].layers)
-    by_layer = by_layer or len(names) > MOST
+    by_layer = by_layer or len(names) > MOST_PARAMETERS
     if by_layer:
         groups = _by_layer(names)
     else:
@@ -78,21 +78,21 @@ def layers(
     shares = {line.method: _shares(line, groups) for line in noted}
     low, high = _range(shares)
 
-    width_of_column = (WIDE - NAMES - RIGHT) / len(groups)
+    width_of_column = (WIDE - NAMES_WIDTH - RIGHT) / len(groups)
     parts = _layer_numbers(list(groups), width_of_column)
     rows: list[Row] = []
     for i, line in enumerate(noted):
         look = looks[line.method]
-        drawn = [label(NAMES - 10, 14, line.title, 24)]
+        drawn = [label(NAMES_WIDTH - 10, 14, line.title, 24)]
         cells = [line.title]
         for j, (group, share) in enumerate(shares[line.method].items()):
             depth = (share - low) / (high - low)
             words = f"{line.title}, {short_name(group)}: {share:.1%} kept"
-            x = NAMES + j * width_of_column
-            drawn.append(cell(x, 1, width_of_column, TALL - 3, depth, words))
+            x = NAMES_WIDTH + j * width_of_column
+            drawn.append(cell(x, 1, width_of_column, ROW_HEIGHT - 3, depth, words))
             cells.append(f"{share:.1%}")
 
-        parts.append(row(look, i, FIRST, TALL, drawn))
+        parts.append(row(look, i, FIRST_ROW, ROW_HEIGHT, drawn))
         rows.append((look.number, tuple(cells)))
 
     first = noted[0]
@@ -107,8 +107,8 @@ def layers(
         parts=parts,
         head=("method", *map(short_name, groups)),
         rows=tuple(rows),
-        height=FIRST + TALL * len(noted) + 6,
-        stack=TALL,
+        height=FIRST_ROW + ROW_HEIGHT * len(noted) + 6,
+        stack=ROW_HEIGHT,
         width=WIDE,
     )
 
@@ -183,7 +183,7 @@ def _layer_numbers(names: Sequence[str], width_of_column: float) -> list[Markup]
     end = 0.0
     for i, name in enumerate(names):
         number = _number(name)
-        x = NAMES + i * width_of_column
+        x = NAMES_WIDTH + i * width_of_column
         if number and number != last and x > end:
             parts.append(text(x + 1, 16, number, "start"))
             end = x + 8 * len(number) + 4

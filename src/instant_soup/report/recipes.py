@@ -15,7 +15,7 @@ from ..store.parts import AskedFor
 from .figures import pruned
 from .marks import Look, Looks
 
-MOST = 400
+MOST_LINES = 400
 """Recipes on a page; more would make it slow to open."""
 
 
@@ -34,11 +34,11 @@ class Shown:
 
 
 def recipes(comparison: Comparison, looks: Looks) -> tuple[Shown, ...]:
-    """A recipe for each line, the first `MOST` of them in the order of the tables."""
+    """A recipe for each line, the first `MOST_LINES` of them in the order of the tables."""
     lines: list[Line] = []
     for block in comparison.blocks:
         lines += comparison.of(*block)
-    del lines[MOST:]
+    del lines[MOST_LINES:]
     return tuple(_shown(line, looks) for line in lines)
 
 

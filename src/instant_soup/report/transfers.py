@@ -11,29 +11,29 @@ from .drawing import Chart, Row
 from .layers import cell
 from .marks import label, shortened, text
 
-NAMES = 178  # width of the names
-FIRST = 40  # where the first row begins, beneath the names of the columns
-TALL = 30  # height of a row
+NAMES_WIDTH = 178  # width of the names
+FIRST_ROW = 40  # where the first row begins, beneath the names of the columns
+ROW_HEIGHT = 30  # height of a row
 APART = 12  # between the tickets and what other methods reach
-MOST = 104.0  # width of a cell, at most
+MOST_WIDTH = 104.0  # width of a cell, at most
 
 
 def travel(matrix: Matrix) -> Chart:
     """Figures of each ticket on each task, deep where they come near the best of their column."""
-    width = min(MOST, (WIDE - NAMES - RIGHT) / len(matrix.targets))
+    width = min(MOST_WIDTH, (WIDE - NAMES_WIDTH - RIGHT) / len(matrix.targets))
     parts = _heads(matrix, width)
 
     for i, row in enumerate(matrix.rows):
-        y = FIRST + i * TALL
+        y = FIRST_ROW + i * ROW_HEIGHT
         if row not in matrix.sources:
             y += APART
         # "glue/rte" is "rte": the suite takes room and tells nothing apart
         *_, title = matrix.label(row).split("/")
-        middle = y + TALL / 2 + 4
-        parts.append(label(NAMES - 10, middle, title, 24))
+        middle = y + ROW_HEIGHT / 2 + 4
+        parts.append(label(NAMES_WIDTH - 10, middle, title, 24))
 
         for j, target in enumerate(matrix.targets):
-            x = NAMES + j * width
+            x = NAMES_WIDTH + j * width
             parts += _cell(matrix, row, target, x, y, width)
 
     # methods that the rows are about are of other tasks, too: no row goes with one of them
@@ -49,8 +49,8 @@ def travel(matrix: Matrix) -> Chart:
         parts=parts,
         head=tuple(head),
         rows=tuple(rows),
-        height=FIRST + TALL * len(matrix.rows) + APART + 6,
-        width=max(WIDTH, NAMES + width * len(matrix.targets) + RIGHT),
+        height=FIRST_ROW + ROW_HEIGHT * len(matrix.rows) + APART + 6,
+        width=max(WIDTH, NAMES_WIDTH + width * len(matrix.targets) + RIGHT),
     )
 
 
@@ -58,7 +58,7 @@ def _heads(matrix: Matrix, width: float) -> list[Markup]:
     """The task and the metric above each column."""
     parts = []
     for j, (target, metric) in enumerate(matrix.targets.items()):
-        x = NAMES + (j + 0.5) * width
+        x = NAMES_WIDTH + (j + 0.5) * width
         *_, name = target.split("/")
         letters = int(width / 7)
         parts.append(text(x, 15, shortened(name, letters)))
@@ -86,12 +86,12 @@ def _cell(
     ticket = f"ticket of {row}" if row in matrix.sources else matrix.label(row)
     words = f"{ticket} on {target}: {matrix.targets[target]} {with_interval(figure)}"
     shown = f"{figure.mean:.3f}"
-    parts = [cell(x, y, width, TALL - 1, depth, words, shown)]
+    parts = [cell(x, y, width, ROW_HEIGHT - 1, depth, words, shown)]
 
     if row == target:
         frame = Markup(
             '<rect class="frame" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
         )
-        parts.append(frame.format(x + 1, y + 1, width - 2.8, TALL - 3))
+        parts.append(frame.format(x + 1, y + 1, width - 2.8, ROW_HEIGHT - 3))
 
     return parts

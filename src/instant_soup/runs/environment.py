@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+from ..training.device import kind_of
+
 _PROC = Path("/proc/self")
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine, as records keep them."""
+def environment(device: str = "auto") -> dict[str, Any]:
+    """Versions, machine and the kind of *device* that was asked for, as records keep them."""
     packages = (
         "instant-soup",
         "torch",
@@ -31,7 +33,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: version(name) for name in packages},
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": kind_of(device),
     }
 
 

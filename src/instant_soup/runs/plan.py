@@ -210,7 +210,9 @@ def tensors_of(task: CourseTask) -> int:
         weights += size
         if parameter.requires_grad:
             trained += size
-    return tensors(weights, trained, 4 * task.course.scope.size)
+    # what is averaged at the end of the line is as large as the weights
+    averaged = weights if task.regime.tail else 0
+    return tensors(weights, trained, 4 * task.course.scope.size) + averaged
 
 
 def tensors(weights: int, trained: int, masks: int) -> int:

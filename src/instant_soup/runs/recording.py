@@ -38,7 +38,7 @@ def run_record(
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "key": recipe.key,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.asked(),
         "ticket": {**ticket_facts(ticket, task), "notes": dict(ticket.notes)},
         "metric": next(iter(result.test)),
         "test": dict(result.test),
@@ -127,5 +127,5 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
             "validation": len(course.validation),
             "test": len(course.test),
         },
-        "made": {"at": now, **environment()},
+        "made": {"at": now, **environment(task.regime.device)},
     }

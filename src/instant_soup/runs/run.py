@@ -26,6 +26,7 @@ from ..store.record import write as write_record
 from ..store.store import Store
 from ..tasks import CourseTask, image, language, text
 from ..training import ranks
+from ..training.device import check_device
 from ..training.learner import ModuleLearner
 from .divergence import refuse_divergence
 from .environment import forget_peaks
@@ -93,6 +94,7 @@ def run(
     if cell.has(cell.record):
         return cell.load_record()
 
+    check_device(recipe.training.device)
     # before the task is loaded, so that what loading takes counts
     forget_peaks()
     task = (load or build)(recipe)

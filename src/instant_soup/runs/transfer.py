@@ -27,6 +27,8 @@ from .sizes import Sizes
 
 # method and sparsity are the ticket's own, and the ticket is in the key already
 _TARGET = ("task", "data", "training", "budget", "seed")
+# never to be changed: what training learned to say after the first transfers were recorded, and what it did before
+_LATER = {"line": "linear", "flat": 0.5}
 
 
 def fit(
@@ -105,8 +107,13 @@ def _read_back(place: Path, made_with: Mapping[str, str]) -> TransferRecord:
 
 def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = None) -> str:
     """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
-    fields = recipe.model_dump(mode="json")
+    fields = recipe.settled
     target = {name: fields[name] for name in _TARGET}
+    target["training"] = {
+        name: value
+        for name, value in target["training"].items()
+        if name not in _LATER or value != _LATER[name]
+    }
     facts = {
         "schema": TRANSFER_SCHEMA,
         "ticket": ticket.digest,
@@ -132,7 +139,7 @@ def _outcome(
     bill = meter.dump()
     return {
         "schema": TRANSFER_SCHEMA,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.asked(),
         "fit": {
             "same_base": fitted.same_base,
             "counts": fitted.counts,
@@ -179,5 +186,5 @@ def _drawn_by(ticket: Ticket, store: Store) -> dict[str, Any] | None:
     if cell.record.exists():
         return cell.load_record().recipe.facts()
     if cell.description.exists():
-        return Recipe.parse(toml.read(cell.description)).model_dump(mode="json")
+        return Recipe.parse(toml.read(cell.description)).asked()
     return None

@@ -55,6 +55,7 @@ class TrainingNote(Section):
     """How a run was trained; hyper-parameters are kept as they were noted."""
 
     line: str = "linear"
+    tail: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class AskedFor(Section):

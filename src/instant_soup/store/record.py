@@ -61,6 +61,11 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {
     "lottery-pools": _BY_MAGNITUDE,
 }
 """What every run of a method up to schema 3 did, which is a knob since."""
+_BEFORE: Mapping[str, Mapping[str, Any]] = {
+    "data": {"test": None, "window": None, "windows": None},
+    "training": {"line": "linear", "tail": None},
+}
+"""What every recipe asked for before the fields of these tables were there."""
 _NOTHING = {"steps": 0, "examples": 0, "passes": 0, "flops": 0}
 
 LOWER_IS_BETTER = frozenset({"perplexity"})
@@ -307,9 +312,11 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     ranges = {name: method.pop(name) for name in _RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}
-    training = _with({"line": "linear"}, recipe.get("training"))
-    return {"control": None, **recipe, "method": method, "training": training}
+    tables = {
+        table: _with(fields, recipe.get(table)) for table, fields in _BEFORE.items()
+    }
+    return {"control": None, **recipe, **tables, "method": method}
 
 
-def _with(usual: Mapping[str, Any], fields: Any) -> Any:
-    return {**usual, **fields} if isinstance(fields, dict) else fields
+def _with(defaults: Mapping[str, Any], fields: Any) -> Any:
+    return {**defaults, **fields} if isinstance(fields, dict) else fields

@@ -216,5 +216,5 @@ def _running(row: Row, facts: Mapping[str, Any]) -> Row:
 
 def _setting(recipe: Recipe) -> str:
     """What sizes depend on."""
-    fields = recipe.model_dump(mode="json")
+    fields = recipe.asked()
     return json.dumps({part: fields[part] for part in ("task", "data", "training")})

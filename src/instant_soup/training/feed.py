@@ -111,7 +111,7 @@ class Feed:
 
     def placed(self, batch: Any) -> Any:
         """*batch* on the device."""
-        return send_to_device(batch, self.model.accelerator.device)
+        return send_to_device(batch, self.model.device)
 
     def micro(self, batch: Any, indices: list[int]) -> list[MicroBatch]:
         """This rank's examples of the batch in parts, each with its share of all of the batch's examples.

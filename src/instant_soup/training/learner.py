@@ -24,7 +24,6 @@ from .ahead import forked, packed_for_scouts, sent
 from .course import Course
 from .evaluation import Evaluation
 from .feed import Feed
-from .layout import tensors_of
 from .masked import MaskedModel
 from .optim import RateLine
 from .outcome import Outcome, trained_so_far, training_key
@@ -33,6 +32,7 @@ from .regime import Regime
 from .scoring import Scoring
 from .seeds import stream
 from .steps import Steps
+from .tail import Tail
 
 
 class ModuleLearner:
@@ -73,6 +73,7 @@ class ModuleLearner:
         # what changes as it goes on
         self._model = MaskedModel(course, regime)
         self._clock = Clock()
+        self._tail = Tail.of(regime, self._horizon)
         self._aside: tuple[Mask, ...] = ()
 
         # what it works with
@@ -103,9 +104,7 @@ class ModuleLearner:
 
     @property
     def origin(self) -> Weights:
-        part = self._model.layout.shards.part
-        tensors = tensors_of(self._course.model)
-        return {name: part(name, tensor.detach()) for name, tensor in tensors.items()}
+        return self._model.origin()
 
     @property
     def fresh(self) -> frozenset[str]:
@@ -161,6 +160,7 @@ class ModuleLearner:
 
     def apply_mask(self, mask: Mask) -> None:
         self._model.apply_mask(mask)
+        self._tail.forget()
 
     # training
 
@@ -175,11 +175,14 @@ class ModuleLearner:
 
     def complete(self, variation: Variation | None = None, *, at: int = 0) -> None:
         # before anything changes, and only if it is needed, for it reads all weights
-        key = self._key(variation, at) if self._shelf else ""
+        key = ""
+        if self._shelf:
+            key = training_key(self._feed, self._seed, variation, (at, self._horizon))
 
         self._model.start_over(variation or Variation())
         self._clock.steps = at
         self._clock.batches = at
+        self._tail.forget()
 
         # claimed while it trains, so that whoever wants the same waits and then takes it
         with self._shelf.claim(key) if self._shelf else nullcontext():
@@ -201,9 +204,6 @@ class ModuleLearner:
             if self._shelf:
                 self._shelf.put(key, *outcome.packed())
 
-    def _key(self, variation: Variation | None, at: int) -> str:
-        return training_key(self._feed, self._seed, variation, (at, self._horizon))
-
     def _leg(self, end: int, purpose: Purpose, variation: Variation | None) -> None:
         """Train up to step *end*: the main line, or a *variation* in an order of its own."""
         order = self._feed.order(variation) if variation else self._order
@@ -224,6 +224,7 @@ class ModuleLearner:
 
             self._clock.steps += 1
             self._clock.batches += 1
+            self._tail.after(self._clock.steps, self._model)
             # the end of a leg is not saved: the next leg or the end of the round follows at once
             if self._bookmark and self._bookmark.due and self._clock.steps < end:
                 self._save("leg")
@@ -327,6 +328,7 @@ class ModuleLearner:
             mask=self.mask,
             aside=self._aside,
             memory=self._model.memory,
+            tail=(self._tail.sums, self._tail.count),
         )
 
     def snapshot(self, *, carry: bool) -> Snapshot:
@@ -340,6 +342,7 @@ class ModuleLearner:
         self._clock = place.clock
         self._meter.load(place.bill)
         self._aside = place.aside
+        self._tail.take_over(*place.tail)
 
         # the mask before the weights, which are taken over masked
         self._model.remember(place.memory)

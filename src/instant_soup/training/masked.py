@@ -36,6 +36,7 @@ class MaskedModel:
         regime: weight decay, clipping and precision.
 
     Attributes:
+        device: where it is trained.
         layout: which ranks hold the model, and which part of it this one has.
         wrapped: what to call; Accelerate puts autocast around it.
         module: the model under its own names, which holds the parameters.
@@ -49,7 +50,9 @@ class MaskedModel:
     def __init__(self, course: Course, regime: Regime) -> None:
         self._course = course
         self._regime = regime
-        self.accelerator = accelerator(regime.precision)
+        self.accelerator = accelerator(regime.precision, regime.device)
+        # its own, because Accelerate has one for all learners, and the next may ask for another
+        self.device = self.accelerator.device
 
         model = deepcopy(course.model)
         # taken before Accelerate wraps it, because scores are computed in float32
@@ -81,6 +84,12 @@ class MaskedModel:
     def view(self) -> Weights:
         """The live tensors, detached: of each, the rows that this rank has."""
         return {name: local(tensor.detach()) for name, tensor in self._tensors.items()}
+
+    def origin(self) -> Weights:
+        """Of the pre-trained tensors, the rows that this rank has."""
+        part = self.layout.shards.part
+        tensors = tensors_of(self._course.model)
+        return {name: part(name, tensor.detach()) for name, tensor in tensors.items()}
 
     def whole(self) -> Weights:
         """The live tensors at the first rank, put together where ranks hold them in parts. All ranks have to ask."""

@@ -92,7 +92,7 @@ def training_key(
     weights = feed.model.view()
     facts = {
         "course": feed.course.name,
-        "regime": feed.regime.model_dump(mode="json"),
+        "regime": feed.regime.asked(),
         "seed": seed,
         "training": asdict(variation) if variation else None,
         "line": list(line),

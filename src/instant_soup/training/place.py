@@ -47,6 +47,7 @@ class Place:
         mask: what is kept.
         aside: masks that a method holds on to.
         memory: of the optimiser, the live tensors.
+        tail: sums over the snapshots at the end of a line so far, and how many those are.
     """
 
     clock: Clock
@@ -55,10 +56,12 @@ class Place:
     mask: Mask
     aside: tuple[Mask, ...]
     memory: Mapping[str, Tensor]
+    tail: tuple[Mapping[str, Tensor], int] = ({}, 0)
 
     def for_look_aheads(self, *, carry: bool) -> Place:
         """The part of the place that look-aheads depend on; with *carry* the optimiser's memory too."""
-        return replace(self, aside=(), memory=self.memory if carry else {})
+        memory = self.memory if carry else {}
+        return replace(self, aside=(), memory=memory, tail=({}, 0))
 
     def packed(self, layout: Layout) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The place as a bookmark saves it and a worker is sent it."""
@@ -67,11 +70,14 @@ class Place:
         for number, mask in enumerate(self.aside):
             tensors |= under(f"aside/{number}", layout.saved(mask))
         tensors |= under("optimizer", self.memory)
+        sums, snapshots = self.tail
+        tensors |= under("tail", sums)
 
         facts = {
             "clock": asdict(self.clock),
             "meter": self.bill,
             "aside": len(self.aside),
+            "tail": snapshots,
         }
         return tensors, facts
 
@@ -85,6 +91,11 @@ class Place:
             name = key.partition("/")[2]
             memory[key] = layout.placed(name, tensor)
 
+        sums = {
+            name: layout.placed(name, tensor)
+            for name, tensor in inside("tail", tensors).items()
+        }
+
         return cls(
             clock=Clock(**facts["clock"]),
             bill=facts["meter"],
@@ -95,6 +106,8 @@ class Place:
                 for number in range(facts["aside"])
             ),
             memory=memory,
+            # bookmarks of version 0.1 know of no tail
+            tail=(sums, facts.get("tail", 0)),
         )
 
 

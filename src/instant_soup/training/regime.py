@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from ..core.errors import KindError, KnobError, nearest
 from ..core.kinds import checked_class
@@ -81,6 +83,14 @@ class Regime(BaseModel, metaclass=PlainErrors):
     flat: Annotated[
         float, Field(ge=0, lt=1, description="share of T before a 'flat' line falls")
     ] = 0.5
+    tail: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of T at whose end the weights are replaced by their mean over it",
+        ),
+    ] = None
     clip: Annotated[
         float,
         Field(
@@ -91,6 +101,27 @@ class Regime(BaseModel, metaclass=PlainErrors):
         ),
     ] = 1.0
     precision: Precision = "auto"
+    device: Annotated[
+        str,
+        Field(
+            description="'auto', or a device of torch such as 'cpu', 'cuda' or 'cuda:1'; in no key"
+        ),
+    ] = "auto"
+
+    @field_validator("device")
+    @classmethod
+    def _named_as_torch_does(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|[a-z]+(:\d{1,3})?", device) or device == "gpu":
+            raise PydanticCustomError(
+                "device",
+                "expected auto, cpu, or a device as torch names it, such as cuda, cuda:1 or mps",
+            )
+        return device
+
+    def asked(self) -> dict[str, Any]:
+        """What a training depends on, as plain data: no device, and of later fields those that are set."""
+        later = {"tail"} if self.tail is None else set()
+        return self.model_dump(mode="json", exclude={"device", *later})
 
     def horizon(self, examples: int) -> int:
         """T: the steps of one full fine-tune on so many *examples*."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from instant_soup.checkpoints import blocks
@@ -258,6 +258,15 @@ def test_the_outline_says_what_it_takes(letters: Path, source: Path) -> None:
     assert plan.blocks == 3
     assert plan.block < plan.memory
     assert plan.disk == 2 * 4 * 6 * 32 * 32
+
+    # three more tensors as large as the second moment of the widest matrix, the second one of the MLP
+    config = AutoConfig.from_pretrained(source)
+    widest = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    wanda = outline(
+        source, Job(0.5, "wanda", calibrate=str(letters), samples=6, window=32)
+    )
+    more = plan.statistics - wanda.statistics
+    assert plan.memory - wanda.memory == more + 3 * 4 * widest**2
     assert outline(source, Job(0.5, "magnitude", pattern="2:4")).disk == 0
 
 

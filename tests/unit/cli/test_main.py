@@ -655,3 +655,18 @@ def test_a_reader_that_leaves_is_no_fault_of_ours() -> None:
 def test_an_unknown_command_or_option_is_refused(call: Call) -> None:
     assert call("simmer").exit_code == 2
     assert call("run", "--hot").exit_code == 2
+
+
+def test_a_device_can_be_named_and_is_no_part_of_what_was_asked(
+    call: Call, recipe: Path, here: Path
+) -> None:
+    refused(call("run", recipe, "--device", "cuda:9"), "expected one of auto", here=here)
+    refused(call("run", recipe, "--device", "gpu"), "as torch names it", here=here)
+
+    first = call("run", recipe, "--device", "cpu", "--json")
+    assert first.exit_code == 0, first.output
+    record = json.loads(first.stdout)
+    assert record["made"]["device"] == "cpu"
+    assert "device" not in record["recipe"]["training"]
+    again = json.loads(call("run", recipe, "--json").stdout)
+    assert again["checksum"] == record["checksum"]

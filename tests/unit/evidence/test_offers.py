@@ -217,6 +217,17 @@ def test_a_comparison_under_several_learning_rate_lines_says_so_and_sets_none_ag
     )
     assert not [pair for pair in comparison.differences if pair.method == "lth"]
 
+    # a line whose end is averaged is another line
+    averaged = record("lth", 0.9)
+    averaged["recipe"]["training"]["tail"] = 0.2
+    comparison = compared(seeds("magnitude", [0.7]), [averaged], seeds("snip", [0.7]))
+    assert any(
+        "several learning-rate lines (linear, linear and the mean of its last 20 %)"
+        in remark
+        for remark in comparison.remarks
+    )
+    assert not [pair for pair in comparison.differences if pair.method == "lth"]
+
 
 # budgets
 

@@ -78,6 +78,39 @@ def test_a_task_that_is_there_twice_is_told_apart_by_how_it_is_trained() -> None
     assert sorted({run.task for run in found}) == ["mine", "mine (steps=20)"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "title"),
+    [
+        ("data__limit", 1000, "mine (limit=1000)"),
+        ("training__steps", None, "mine (no steps)"),
+        ("data__windows", 24, "mine (windows=24)"),
+        ("training__tail", 0.2, "mine (tail=0.2)"),
+        ("training__line", "flat", "mine (line=flat)"),
+    ],
+)
+def test_what_one_run_sets_and_the_others_leave_unset_tells_tasks_apart(
+    field: str, value: Any, title: str
+) -> None:
+    """All of the data and a thousand of it are no seeds of one line."""
+    usual = [record(seed=seed) for seed in range(3)]
+    other = record(seed=3, **{field: value})
+    tasks = {run.key: run.task for run in named([*usual, other])}
+    assert {tasks[facts["key"]] for facts in usual} == {"mine"}
+    assert tasks[other["key"]] == title
+
+
+def test_epochs_say_nothing_where_t_is_given_in_steps() -> None:
+    found = named([record(training__epochs=3.0), record(seed=1, training__epochs=2.0)])
+    assert {run.task for run in found} == {"mine"}
+
+
+def test_fields_that_came_later_tell_no_tasks_apart_while_they_are_unset() -> None:
+    old = record(seed=0)
+    new = record(seed=1, data__window=None, data__windows=None, data__test=None)
+    newer = record(seed=2, training__tail=None, training__line="linear", task__classes=[])
+    assert {run.task for run in named([old, new, newer])} == {"mine"}
+
+
 def test_another_seed_is_no_other_task() -> None:
     assert {run.task for run in named([record(), record(seed=1)])} == {"mine"}
 

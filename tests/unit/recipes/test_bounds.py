@@ -127,7 +127,7 @@ def test_a_billion_runs_are_counted_and_not_made(tmp_path: Path) -> None:
 def test_more_runs_are_allowed_where_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid, "MOST", 2)
+    monkeypatch.setattr(grid, "MOST_RUNS", 2)
     path = written(tmp_path, f"{PLAIN}[sweep]\nseed = [0, 1, 2]")
     with pytest.raises(RecipeError, match="asks for 3 runs; expected up to 2"):
         expand(path)

@@ -77,6 +77,7 @@ CHANGES: dict[str, Any] = {
     "training.steps": 10,
     "training.warmup": 0.1,
     "training.line": "flat",
+    "training.tail": 0.2,
     "training.flat": 0.6,
     "training.clip": 2.0,
     "training.precision": "float32",
@@ -270,6 +271,8 @@ def test_every_field_there_is_has_a_change_to_try() -> None:
     there |= {
         name for name in Recipe.model_fields if name not in (*tables, "method", "run")
     } | {"method.name"}
+    # where the work is done, which is in no key
+    there -= {"training.device"}
     assert set(CHANGES) | set(IMAGE_CHANGES) == there
     assert {name: set(knobs) for name, knobs in KNOBS.items()} == {
         n: set(v.knobs) for n, v in DRAWN.items()
@@ -291,6 +294,19 @@ def test_where_the_work_is_done_is_read_and_is_in_no_key_and_no_record() -> None
     assert made().run.engine == "here"
     assert (elsewhere.key, elsewhere.task_key) == (made().key, made().task_key)
     assert "run" not in elsewhere.model_dump()
+
+    on_a_gpu = made({"training.device": "cuda:1"})
+    assert on_a_gpu.training.device == "cuda:1"
+    for name in ("key", "task_key", "cost_key", "setting"):
+        assert getattr(on_a_gpu, name) == getattr(made(), name)
+    assert on_a_gpu.asked() == made().asked()
+    assert on_a_gpu.toml() == made().toml()
+    with pytest.raises(
+        RecipeError, match=r"training\.device is 'gpu'; expected auto, cpu"
+    ):
+        made({"training.device": "gpu"})
+    with pytest.raises(RecipeError, match="Ray gives each worker its devices"):
+        made({"training.device": "cuda:1", "run": {"engine": "ray"}})
     with pytest.raises(
         RecipeError,
         match=r"run\.engine is 'rai'; input should be 'here', 'processes' or 'ray'",

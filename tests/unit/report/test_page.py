@@ -109,7 +109,7 @@ def test_recipes_parse_and_name_their_key(page: str, found: Comparison) -> None:
 def test_many_recipes_are_cut_and_the_page_says_so(
     found: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipes, "MOST", 5)
+    monkeypatch.setattr(recipes, "MOST_LINES", 5)
     page = render(found, (), "t")
     assert page.count('<details class="recipe"') == 5
     assert f"{len(found.lines) - 5} more lines are left out" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,6 +112,27 @@ def test_what_is_trained_the_map_and_the_ticket_are_in_the_key(
         ),
     ]
     assert len(set(keys)) == len(keys)
+
+
+RECORDED = sorted((Path(__file__).parents[3] / "results" / "transfers").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_transfers_that_were_recorded_are_found_under_their_keys(path: Path) -> None:
+    """A new field, another default or another way to hash would have each of them done anew."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    ticket = SimpleNamespace(digest=record["source"]["ticket"])
+    assert key_of(ticket, soup.Recipe.parse(record["recipe"])) == record["key"]  # type: ignore[arg-type]
+
+
+def test_where_a_transfer_is_done_is_in_no_key_and_no_record(
+    ticket: Ticket, mini_recipe: dict[str, Any], store: soup.Store
+) -> None:
+    here = recipe_of(mini_recipe, "mini")
+    named = {**mini_recipe["training"], "device": "cpu"}
+    there = recipe_of(mini_recipe, "mini", training=named)
+    assert key_of(ticket, there) == key_of(ticket, here)
+    assert "device" not in transfer(ticket, there, store).recipe.training.facts()
 
 
 def test_a_killed_transfer_goes_on_and_comes_out_the_same(

@@ -22,6 +22,7 @@ from instant_soup.tasks import CourseTask
 from instant_soup.training import optim
 from instant_soup.training.learner import ModuleLearner
 from instant_soup.training.order import Order
+from instant_soup.training.outcome import training_key
 
 Make = Callable[..., CourseTask]
 Kept = tuple[dict[str, Tensor], dict[str, Any]]
@@ -324,7 +325,8 @@ def test_the_key_is_all_that_a_training_depends_on_and_nothing_else(points: Make
     ) -> str:
         learner = (task or points()).learner(soup.Meter(), horizon=horizon)
         given.get("prepare", lambda _: None)(learner)
-        return learner._key(given.get("training"), given.get("at", 0))
+        line = (given.get("at", 0), learner.horizon)
+        return training_key(learner._feed, learner._seed, given.get("training"), line)
 
     def nudge(learner: ModuleLearner) -> None:
         learner.restore({"head.bias": learner.view()["head.bias"] + 1e-6})
@@ -381,9 +383,10 @@ def test_a_mask_is_part_of_the_key_even_where_it_changes_no_weight(points: Make)
 
 
 @pytest.mark.parametrize("shelf", [True, False])
+@pytest.mark.parametrize("tail", [None, 0.5])
 @pytest.mark.parametrize("saves", [1, 8, 14, 20, 33])
 def test_a_training_that_was_killed_goes_on_to_the_same_outcome_and_bill(
-    points: Make, saves: int, shelf: bool
+    points: Make, saves: int, tail: float | None, shelf: bool
 ) -> None:
     """Three whole trainings with a choice between; a save comes after each step but the last."""
 
@@ -397,11 +400,11 @@ def test_a_training_that_was_killed_goes_on_to_the_same_outcome_and_bill(
         learner.complete()
         return learner
 
-    wanted = work(points())
+    wanted = work(points(tail=tail))
     page, rack = Page(saves), Rack() if shelf else None
     with pytest.raises(KilledError):
-        work(replace(points(), bookmark=page, shelf=rack))
-    task = replace(points(), bookmark=page, shelf=rack)
+        work(replace(points(tail=tail), bookmark=page, shelf=rack))
+    task = replace(points(tail=tail), bookmark=page, shelf=rack)
     train = Heard(task.course.train)
     found = work(replace(task, course=replace(task.course, train=train)))
     assert equal(found.weights(), wanted.weights())

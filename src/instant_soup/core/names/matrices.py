@@ -2,7 +2,7 @@
 
 In scope are the matrices of the numbered blocks: attention, MLP, and stacks of experts. What a tensor is follows from
 where it stands, from the dimensions in which it is longer than one, and from its own name and that of the module that
-owns it. A name higher up says nothing, but for heads: `multihead_attn.out_proj` is no head.
+owns it. A name higher up says nothing, but for heads and routers: `multihead_attn.out_proj` is no head.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _STATES = ("A", "A_log", "D")  # of state-space layers
 _HEADS = {"head", "heads", "classifier", "classifiers", "score", "logits", "predictions"}
 _WHOLE_HEADS = ("output", "output_layer", "proj_out")
 _NUMBER = re.compile(r"\d+|\w*(layer|block)s?_?\d+")
-_ROUTER = re.compile(r"\w*router\w*|gate|wg")
+_ROUTER = re.compile(r"\w*router\w*")
+_GATE = re.compile(r"gate|wg")
 _THIN = 64  # times that a matrix is longer than wide, from which on it is unusual
 
 
@@ -78,7 +79,7 @@ def role(name: str, shape: Shape) -> str:
     # T5 and BART, whose encoder and decoder share it
     if own == "weight" and owner == "shared":
         return "embedding"
-    if is_in_block(name) and _ROUTER.fullmatch(owner) and lengths[0] < lengths[-1]:
+    if is_in_block(name) and _is_router(name, lengths):
         return "router"
 
     for kind in ROLES:
@@ -139,6 +140,16 @@ def _says_head(step: str) -> bool:
     """Whether *step* is that of a head; those of attention are none."""
     words = {word.lower() for word in _words(step)}
     return bool(words & _HEADS) and not words & {"attention", "attn"}
+
+
+def _is_router(name: str, lengths: list[int]) -> bool:
+    """Whether a matrix chooses among experts: it is a router's, or a gate of fewer outputs than inputs."""
+    steps = name.split(".")[:-1]
+    if any(_ROUTER.fullmatch(step) for step in steps):
+        return True
+    # a gate of an MLP has the same name, and as many outputs as the MLP is wide
+    is_gate = any(_GATE.fullmatch(step) for step in steps[-2:])
+    return is_gate and lengths[0] < lengths[-1]
 
 
 def _is_pooler(name: str) -> bool:
