@@ -12,7 +12,7 @@ from ..core.ticket import Ticket
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from .cell import Cell
-from .plain import as_json, intact
+from .plain import as_json, intact, of_kinds, read_json
 from .record import read_bill, read_run, read_transfer
 from .tensors import read_checked
 
@@ -38,6 +38,16 @@ def plain(path: Path) -> str | None:
         return "is not as it was written"
     if not intact(facts):
         return "does not match its checksum"
+    return None
+
+
+def contents(path: Path) -> str | None:
+    """Whether JSON says which files a run was begun with."""
+    damage = plain(path)
+    if damage:
+        return damage
+    if not of_kinds(read_json(path), {"digests": dict, "files": dict}):
+        return "does not say what the run was begun with"
     return None
 
 

@@ -20,7 +20,7 @@ from ..core.places import real
 from ..models.text import PACKAGED
 from ..recipes.recipe import Recipe
 from .cell import Cell
-from .plain import read_sealed, write_sealed
+from .plain import of_kinds, read_sealed, write_sealed
 from .store import Store
 
 SCHEMA = 1
@@ -101,10 +101,16 @@ def contents_of(recipe: Recipe, store: Store, cell: Cell) -> Contents:
         return contents
 
     before = read_sealed(cell.contents)
+    if not of_kinds(before, {"digests": dict, "files": dict}):
+        raise StoreError(
+            f"{cell.contents} does not say what the run was begun with; "
+            f"`instant-soup doctor {cell.folder.parent}` puts it aside, and the same command makes it again"
+        )
     for part, files in {"data": contents.data, "model": contents.model}.items():
-        digest = before["digests"].get(part)
-        if files and digest and digest != content_key(files):
-            changes = _changes(before["files"].get(part), files)
+        # a part that was not there then is another one, too
+        if files and before["digests"].get(part) != content_key(files):
+            noted = before["files"].get(part)
+            changes = _changes(noted if isinstance(noted, dict) else None, files)
             place = recipe.data.folder if part == "data" else recipe.task.model
             raise StoreError(
                 f"the {part} in {place} changed since {recipe.label} was begun ({changes}); put back what was there, "

@@ -157,7 +157,7 @@ def _cell(cell: Cell) -> Iterator[Finding]:
     """What is wrong with the files of one cell."""
     checked: dict[str, Callable[[Path], str | None]] = {
         "recipe.toml": lambda path: checks.recipe(path, cell),
-        "contents.json": checks.plain,
+        "contents.json": checks.contents,
         "draw.json": checks.bill,
         "train.json": checks.bill,
         "failed.json": checks.plain,

@@ -175,6 +175,28 @@ def test_what_an_unfinished_run_cannot_go_on_without_is_refused_and_then_made_ag
     assert examine(store).findings == ()
 
 
+def test_contents_that_leave_out_a_part_are_not_those_of_today(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path]
+) -> None:
+    unfinished(cell)
+    facts = read_json(cell.contents)
+    del facts["digests"]["model"]
+    write_json(cell.contents, seal(facts))
+    with pytest.raises(StoreError, match=r"the model in .* changed since"):
+        soup.run(made[0], store)
+
+
+@pytest.mark.parametrize("odd", [{"digests": 3}, {"files": []}, {"digests": None}])
+def test_contents_that_say_nothing_are_named_and_put_aside(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path], odd: dict[str, Any]
+) -> None:
+    unfinished(cell)
+    write_json(cell.contents, seal({**read_json(cell.contents), **odd}))
+    with pytest.raises(StoreError, match=r"contents\.json does not say what"):
+        soup.run(made[0], store)
+    assert found(examine(store)) == ["contents.json"]
+
+
 def test_a_finished_run_is_whole_without_its_bills(store: Store, cell: Cell) -> None:
     for name in ("draw.json", "train.json", "contents.json"):
         (cell.folder / name).unlink()
