@@ -6,11 +6,15 @@ Data names its classes in the order of the alphabet. A checkpoint has learned th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
+
+_NUMBERED = re.compile(r"(label_?)?\d+", re.IGNORECASE)
+"""What transformers calls a class that nobody has named, or a table that has numbers alone."""
 
 
 def classes_in_order(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
@@ -32,6 +36,17 @@ def knows(model: nn.Module, names: Sequence[str]) -> bool:
     """Whether the configuration of *model* names just the classes *names*: it was fine-tuned to tell them apart."""
     stated = [name.casefold() for name in _stated_classes(model)]
     return bool(names) and sorted(stated) == sorted(name.casefold() for name in names)
+
+
+def others_known(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """The classes that the head of *model* was trained to tell apart, where they are not those called *names*.
+
+    Empty where either has no words for them: numbers may be those of any classes.
+    """
+    stated = _stated_classes(model)
+    has_words = not any(_NUMBERED.fullmatch(name) for name in (*stated, *names))
+    is_other = has_words and len(stated) == len(names) and not knows(model, names)
+    return stated if is_other else []
 
 
 def _stated_classes(model: nn.Module) -> list[str]:

@@ -21,7 +21,7 @@ from ..models.heads import classes_in_order
 from ..training.metrics import figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assemble, warn_of_seen_rows
+from .assembly import Encoded, Judging, assemble, warn_of_other_classes, warn_of_seen_rows
 from .task import CourseTask
 
 
@@ -95,6 +95,7 @@ def image(
         seed=stream(seed, "head"),
     )
 
+    warn_of_other_classes(loaded.base, loaded.model, loaded.fresh, names)
     warn_of_seen_rows(loaded.base, loaded.model, names, rows)
     ordered = classes_in_order(loaded.model, names)
     if ordered != tuple(names):

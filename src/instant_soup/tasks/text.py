@@ -23,7 +23,7 @@ from ..models.heads import classes_in_order
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assemble, warn_of_seen_rows
+from .assembly import Encoded, Judging, assemble, warn_of_other_classes, warn_of_seen_rows
 from .task import CourseTask
 
 DEMO = "demo/polarity"
@@ -107,6 +107,7 @@ def text(
         pooler=pooler,
     )
 
+    warn_of_other_classes(loaded.base, loaded.model, loaded.fresh, spec.labels)
     warn_of_seen_rows(loaded.base, loaded.model, spec.labels, rows)
     ordered = classes_in_order(loaded.model, spec.labels)
     judge = figures(spec.metrics)

@@ -197,13 +197,14 @@ def test_classes_are_those_of_the_data_where_the_head_states_others(
 ) -> None:
     folder, table = three_classes
     model = _with_head_in_another_order(folder, ["air", "road", "sea"], [2, 0, 1])
-    task = soup.tasks.text(
-        "ways",
-        model=model,
-        data={"train": table, "test": table},
-        columns=("text",),
-        label="way",
-    )
+    with pytest.warns(UserWarning, match="other names, air, rail, sea"):
+        task = soup.tasks.text(
+            "ways",
+            model=model,
+            data={"train": table, "test": table},
+            columns=("text",),
+            label="way",
+        )
     assert task.course.classes == ("air", "rail", "sea")
 
 
@@ -239,3 +240,23 @@ def test_a_head_for_the_very_classes_of_a_table_without_a_test_split_is_warned_o
     # an error here would be that warning
     soup.tasks.text("r", model=model, data={"train": rows, "test": rows}, **options)
     soup.tasks.text("r", model=tiny_bert, data=rows, **options)
+
+
+def test_a_head_for_as_many_classes_of_other_names_is_kept_and_warned_of(
+    tiny_bert: Path,
+) -> None:
+    rows = [{"text": f"the film is {word}", "y": word} for word in ["bad", "good"] * 20]
+    options = {"columns": ("text",), "label": "y", "data": {"train": rows, "test": rows}}
+    model = _with_head_in_another_order(tiny_bert, ["cat", "dog"], [1, 0])
+
+    with pytest.warns(
+        UserWarning, match="tells dog, cat apart, .* other names, bad, good"
+    ):
+        task = soup.tasks.text("r", model=model, **options)
+    assert not task.course.fresh
+    assert task.course.classes == ("bad", "good")
+
+    # numbers may be those of any classes
+    numbered = [{**row, "y": int(row["y"] == "good")} for row in rows]
+    tables = {"train": numbered, "test": numbered}
+    soup.tasks.text("r", model=model, **{**options, "data": tables})
