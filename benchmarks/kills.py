@@ -4,6 +4,7 @@
     python benchmarks/kills.py --kind prune --kills 50 --seed 3
 
 Each kind of work is done once undisturbed. Then it is begun again and again, killed, and begun anew in what it left.
+Where workers do it, all processes are killed at once, or only the first, or only a worker, which is to be replaced.
 After half of the kills a byte of one file that it may go on from is changed, or the file is cut. When it is let
 through to its end, its files have to be those of the undisturbed work, to the byte. A command that refuses has to name
 the damaged file; what it says is done then, and the work goes on. An export that is there is whole, and not written
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,14 @@ engine = "processes"
 workers = 2
 """
 
+SLOW = (
+    "instant_soup.tasks",
+    "instant_soup.methods",
+    "instant_soup.runs.run",
+    "instant_soup.export.export",
+)
+"""What commands import when they are called."""
+
 REFUSED = (
     2,
     3,
@@ -86,6 +96,7 @@ class Kind:
         share: how many of 200 kills it gets.
         sources: what it may go on from after a kill, as patterns; none where it begins anew.
         goes_on: whether it takes up what lies in its folder; else that is whole, and refused.
+        workers: whether processes of its own do it.
     """
 
     command: tuple[str, ...]
@@ -93,36 +104,39 @@ class Kind:
     share: int
     sources: tuple[str, ...] = ()
     goes_on: bool = True
+    workers: bool = False
 
 
 KINDS = {
     "run": Kind(
         ("run", "recipe.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        60,
+        50,
         ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
     ),
     "sweep": Kind(
         ("sweep", "sweep.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        10,
-        ("shelf/*/*.safetensors", "*/draw/*", "*/train/*"),
+        40,
+        ("shelf/*/*.safetensors", "*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
+        workers=True,
     ),
     "processes": Kind(
         ("run", "processes.toml", "--out", "OUT", "--quiet"),
         TRAINED,
-        10,
-        ("*/draw/*", "*/train/*"),
+        30,
+        ("*/draw/*", "*/train/*", "*/ticket.safetensors", "*/*.json"),
+        workers=True,
     ),
     "prune": Kind(
-        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 85, ("*",)
+        ("prune", "large", "--sparsity", "0.5", "-o", "OUT", "--quiet"), WEIGHTS, 50, ("*",)
     ),
     "export": Kind(
         (
             "export", "drawn/ticket.safetensors", "--to", "hf", "--model", "model", "-o", "OUT"
         ),
         WEIGHTS,
-        35,
+        30,
         goes_on=False,
     ),
 }  # fmt: skip
@@ -164,6 +178,12 @@ def main() -> None:
     total = sum(KINDS[name].share for name in kinds)
 
     all_wrong = 0
+    # workers import what they need, as those of the command do, and not this file
+    sys.modules["__main__"].__file__ = None
+    # imported once, so that kills come while work is done; each is of a process of its own all the same
+    for module in SLOW:
+        import_module(module)
+
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         # this process computes nothing: a fork of one that has may hang
@@ -241,14 +261,34 @@ def tried(kind: Kind, kills: int, dice: random.Random) -> Iterator[Count]:
         for _ in range(dice.randint(1, 6)):
             kill(kind, out, length * dice.uniform(0.05, 0.9), dice, count)
         go_on(kind, out, None, count)
-        if digests(out, kind.outcome) != wanted:
-            wrong(count, f"{kind.command[0]}: other files than undisturbed")
+        if differing(digests(out, kind.outcome), wanted):
+            mend(kind, out, wanted, count)
+
+        others = differing(digests(out, kind.outcome), wanted)
+        if others:
+            wrong(count, f"{kind.command[0]}: other files than undisturbed: {others}")
         elif litter(out):
             wrong(count, f"{kind.command[0]}: left {litter(out)}")
         else:
             count.same += 1
         done += count.kills
         yield count
+
+
+def differing(digests: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """The files that are not those of the undisturbed work."""
+    paths = sorted({*digests, *wanted})
+    return [path for path in paths if digests.get(path) != wanted.get(path)]
+
+
+def mend(kind: Kind, out: Path, wanted: Mapping[str, str], count: Count) -> None:
+    """Have `doctor` name what was damaged after its run was done, which no work reads again, and make it anew."""
+    others = differing(digests(out, kind.outcome), wanted)
+    finished(start(lambda: called("doctor", str(out)), Path("log")))
+    text = "".join(Path("log").read_text(encoding="utf-8", errors="replace").split())
+    if all(path in text for path in others):
+        count.refusals += 1
+        go_on(kind, out, None, count)
 
 
 def kill(kind: Kind, out: Path, after: float, dice: random.Random, count: Count) -> None:
@@ -258,7 +298,22 @@ def kill(kind: Kind, out: Path, after: float, dice: random.Random, count: Count)
     if os.waitpid(child, os.WNOHANG)[0]:
         return
 
-    os.killpg(child, signal.SIGKILL)
+    workers = workers_of(child) if kind.workers else []
+    whom = dice.choice(("all", "first", "worker")) if workers else "all"
+    if whom == "worker":
+        os.kill(dice.choice(workers), signal.SIGKILL)
+        count.kills += 1
+        if finished(child):
+            wrong(
+                count,
+                f"{kind.command[0]}: a killed worker: {Path('log').read_text()[-600:]}",
+            )
+        return
+
+    if whom == "first":
+        os.kill(child, signal.SIGKILL)
+    else:
+        os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     count.kills += 1
     files = [path for path in matching(out, kind.sources) if path.stat().st_size]
@@ -269,8 +324,23 @@ def kill(kind: Kind, out: Path, after: float, dice: random.Random, count: Count)
         go_on(kind, out, target, count)
 
 
+def workers_of(process: int) -> list[int]:
+    """The workers that *process* has started."""
+    text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    children = [int(number) for number in text.split()]
+    return [child for child in children if b"spawn_main" in command_of(child)]
+
+
+def command_of(process: int) -> bytes:
+    """How *process* was started; nothing where it is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
-    """Let the work come to its end. A refusal has to name the *damaged* file, which is removed then."""
+    """Let the work come to its end. A refusal has to name the *damaged* file; then what it says is done."""
     code = finished(start(lambda: called(*filled(kind, out)), Path("log")))
     text = Path("log").read_text(encoding="utf-8", errors="replace")
     if code == 0:
@@ -285,6 +355,8 @@ def go_on(kind: Kind, out: Path, damaged: Path | None, count: Count) -> None:
         count.refusals += 1
         if "begin again" in text:
             shutil.rmtree(out)
+        elif "instant-soup doctor" in text:
+            finished(start(lambda: called("doctor", str(out)), Path("log")))
         else:
             damaged.unlink()
         go_on(kind, out, None, count)

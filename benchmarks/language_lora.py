@@ -11,7 +11,6 @@ row for each ticket, rate, rank and number of steps.
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import ArgumentParser, Namespace
 from copy import deepcopy
@@ -24,16 +23,17 @@ from torch import nn
 from torch.optim import AdamW
 
 import instant_soup as soup
-from instant_soup.core.files import write_text
 from instant_soup.recipes.recipe import Recipe
-from instant_soup.runs.environment import environment
 from instant_soup.runs.run import build
 from instant_soup.tasks import CourseTask
 from instant_soup.training.optim import RateLine
 from instant_soup.training.order import Order
 from instant_soup.training.seeds import stream
+from rows import add
 
 Row = dict[str, str | float | int]
+SAME = ("ticket", "sparsity", "rank", "rate", "steps")
+"""What a row is told by from others in the file."""
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
         "validation, merged": perplexity(merged, task.course.validation),
         "test": perplexity(merged, task.course.test),
     }
-    add(options.out, row)
+    add(options.out, row, SAME)
 
 
 def asked() -> Namespace:
@@ -124,16 +124,6 @@ def perplexity(model: nn.Module, windows: Any) -> float:
         batch = windows.batch([index])
         losses.append(model(**batch, labels=batch["input_ids"]).loss.double())
     return float(torch.stack(losses).mean().exp())
-
-
-def add(path: Path, row: Row) -> None:
-    """Put *row* into the file, in place of an earlier one that was made in the same way."""
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    same = ("ticket", "sparsity", "rank", "rate", "steps")
-    rows = [other for other in rows if any(other[key] != row[key] for key in same)]
-    facts = {"environment": environment(), "rows": [*rows, row]}
-    write_text(path, json.dumps(facts, indent=2) + "\n")
-    print(row, flush=True)
 
 
 if __name__ == "__main__":

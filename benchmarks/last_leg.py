@@ -15,7 +15,6 @@ a row for each; rows of other recipes and seeds that it held before stay.
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from itertools import chain
@@ -24,19 +23,20 @@ from pathlib import Path
 import torch
 
 from instant_soup.core.budget import Meter
-from instant_soup.core.files import write_text
 from instant_soup.core.prune import prune
 from instant_soup.core.schedule import SCHEDULES
 from instant_soup.core.score import saliency
 from instant_soup.core.task import Learner
 from instant_soup.core.weights import Weights, mean
 from instant_soup.recipes.recipe import Recipe
-from instant_soup.runs.environment import environment
 from instant_soup.runs.run import build
 from instant_soup.soup.denoiser import Protocols, briefs
 from instant_soup.tasks import CourseTask
+from rows import add
 
 Row = dict[str, str | float | int]
+SAME = ("task", "sparsity", "seed", "line")
+"""What a row is told by from others in the file."""
 
 ROUNDS = 12
 
@@ -70,7 +70,7 @@ def main() -> None:
         task = build(recipe)
         for row in chain(ends_and_snapshots(task, recipe), branches(task, recipe)):
             whose = {"task": recipe.task.name, "sparsity": recipe.sparsity, "seed": seed}
-            added(options.out, {**whose, **row})
+            add(options.out, {**whose, **row}, SAME)
 
 
 def ends_and_snapshots(task: CourseTask, recipe: Recipe) -> Iterator[Row]:
@@ -132,16 +132,6 @@ def judged(name: str, learner: Learner) -> Row:
         "loss": learner.loss(),
         "steps": learner.meter.spent.steps,
     }
-
-
-def added(path: Path, row: Row) -> None:
-    """Put *row* into the file, in place of an earlier one of the same recipe, seed and line."""
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    same = ("task", "sparsity", "seed", "line")
-    rows = [other for other in rows if any(other[key] != row[key] for key in same)]
-    facts = {"environment": environment(), "rows": [*rows, row]}
-    write_text(path, json.dumps(facts, indent=2) + "\n")
-    print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,13 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import load_file, save_file
 
+import odd_tensors
 from attacks import MINI, write_data
+from instant_soup.core.ticket import Ticket
+from instant_soup.export.export import export_ticket
 from instant_soup.models import tiny
 from instant_soup.recipes.grid import Wanted
+from instant_soup.recipes.known import DRAWN
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.run import run
 from instant_soup.store.bookmark import FolderBookmark
@@ -126,13 +131,16 @@ def written(path: Path, facts: Any) -> None:
 def records(dice: random.Random, folder: Path) -> list[list[str]]:
     """A folder of runs of which one record is odd."""
     known = sorted((CORPUS / "records").glob("*.json"))
-    good, bad = dice.sample(known, 2)
     runs = folder / "runs"
-    for place, path in enumerate((good, bad)):
-        (runs / f"{place}").mkdir(parents=True)
-        shutil.copy(path, runs / f"{place}" / "record.json")
+    places = []
+    for path in dice.sample(known, dice.randint(2, len(known))):
+        key = json.loads(path.read_text(encoding="utf-8"))["key"]
+        place = runs / key[:16] / "record.json"
+        place.parent.mkdir(parents=True)
+        shutil.copy(path, place)
+        places.append(place)
 
-    odd = runs / "1" / "record.json"
+    odd = dice.choice(places)
     if dice.random() < 0.3:
         odd.write_bytes(bytes_changed(odd.read_bytes(), dice))
     else:
@@ -143,18 +151,24 @@ def records(dice: random.Random, folder: Path) -> list[list[str]]:
             facts = resealed(facts)
         written(odd, facts)
 
+    # of a record whose method may be the odd one
+    methods = {path.stem.split("-", 2)[2] for path in known}
+    against = ["--reference", dice.choice(sorted(methods))]
     page = str(folder / "page.html")
-    choices = [
-        ["compare"],
-        ["compare", "--csv"],
-        ["compare", "--latex"],
-        ["compare", "--markdown"],
-        ["status"],
-    ]
-    command = dice.choice(choices)
+    reading = dice.choice(
+        (
+            [],
+            ["--csv"],
+            ["--latex"],
+            ["--markdown"],
+            ["--json"],
+            ["--costs"],
+            ["--variants"],
+        )
+    )
     return [
-        [command[0], str(runs), *command[1:]],
-        dice.choice([["doctor", str(runs)], ["report", str(runs), "-o", page]]),
+        ["compare", str(runs), *against, *reading],
+        dice.choice([["doctor", str(runs)], ["report", str(runs), "-o", page, *against]]),
     ]
 
 
@@ -166,40 +180,44 @@ def resealed(facts: dict[str, Any]) -> dict[str, Any]:
         return facts
 
 
+PLACES = (
+    "sparsity", "seed", "budget", "control", "task.name", "task.model", "task.classes", "task.columns", "task.label",
+    "task.metrics", "task.templates", "task.pooler", "data.limit", "data.validation", "data.folder", "data.test",
+    "data.window", "data.windows", "data.max_length", "method.name", "method.denoisers", "method.lookahead_steps",
+    "method.compression", "method.carry", "method.finish", "method.protocols.rate", "method.rounds",
+    "training.epochs", "training.steps", "training.batch", "training.micro_batch", "training.rate",
+    "training.warmup", "training.clip", "training.weight_decay", "training.precision", "training.line",
+    "training.check", "training.optimizer", "training.device", "run.engine", "run.workers", "run.address", "method",
+    "task", "data", "training", "run", "sweep", "cells", "extends", "a.b.c", "",
+)  # fmt: skip
+SETTINGS = (
+    "1e308", "-1e308", "inf", "-inf", "nan", "-1", "0", "1", "2.5", "1e-300", "100000000000", "9" * 5000, "[]", "{}",
+    "[" * 2000, "[1, 2]", "[[1], [2]]", '"[/old]"', "'\\u0000'", '"\\u0000"', "true", "false", "", "=", "==", "x",
+    '"auto"', '"\\u001b[31m"', "1979-05-27T07:32:00Z", '{a = 1}', '"' + "x" * 5000 + '"', "0x7fffffffffffffffff",
+)  # fmt: skip
+
+
 def recipes(dice: random.Random, folder: Path) -> list[list[str]]:
     """A recipe of a benchmark whose sizes are known, with odd bytes or odd values."""
     path = folder / "recipe.toml"
-    if dice.random() < 0.5:
+    if dice.random() < 0.4:
         path.write_bytes(bytes_changed(RECIPE.encode(), dice))
         return [["plan", str(path)]]
 
     path.write_text(RECIPE, encoding="utf-8")
-    place = dice.choice(
-        (
-            "sparsity",
-            "seed",
-            "task.name",
-            "method.denoisers",
-            "training.epochs",
-            "training.rate",
-            "budget",
+    changes = []
+    for _ in range(dice.choice((1, 1, 1, 2))):
+        changes += ["--set", f"{dice.choice(PLACES)}={dice.choice(SETTINGS)}"]
+    if dice.random() < 0.4:
+        # with the knobs of the recipe's own method gone, each of this one's may be the odd one
+        method = dice.choice(sorted(DRAWN))
+        knob = dice.choice(
+            ["preset", *(field.name for field in fields(DRAWN[method].make))]
         )
-    )
-    value = dice.choice(
-        (
-            "1e308",
-            "inf",
-            "nan",
-            "-1",
-            "9" * 5000,
-            "[]",
-            "[" * 2000,
-            '"[/old]"',
-            "'\\u0000'",
-            "1e-300",
-        )
-    )
-    return [["plan", str(path), "--set", f"{place}={value}"]]
+        odd = f'method={{name = "{method}", {knob} = {dice.choice(SETTINGS)}}}'
+        path.write_text(RECIPE[: RECIPE.index("[sweep]")], encoding="utf-8")
+        changes = ["--set", odd]
+    return [["plan", str(path), *changes]]
 
 
 def checkpoints(dice: random.Random, folder: Path) -> list[list[str]]:
@@ -211,17 +229,25 @@ def checkpoints(dice: random.Random, folder: Path) -> list[list[str]]:
     for number in range(2):
         name = f"model-{number}.safetensors"
         weight = f"encoder.layer.{number}.attention.self.query.weight"
-        save_file({weight: torch.randn(8, 8, generator=generator)}, source / name)
-        shards[weight] = name
+        tensors = {weight: torch.randn(8, 8, generator=generator)}
+        if dice.random() < 0.25:
+            tensors = odd_tensors.tensors_changed(tensors, dice)
+        save_file(tensors, source / name)
+        shards |= dict.fromkeys(tensors, name)
     index: Any = {"metadata": {"total_size": 512}, "weight_map": shards}
 
     kind = dice.random()
-    if kind < 0.4:
-        odd = source / dice.choice(list(shards.values()))
+    odd = source / dice.choice(list(shards.values()))
+    if kind < 0.2:
         odd.write_bytes(bytes_changed(odd.read_bytes(), dice))
-    elif kind < 0.7:
+    elif kind < 0.4:
+        data = odd_tensors.header_changed(
+            odd.read_bytes(), lambda header: facts_changed(header, dice)
+        )
+        odd.write_bytes(data)
+    elif kind < 0.6:
         index = facts_changed(index, dice)
-    else:
+    elif kind < 0.75:
         index["weight_map"][dice.choice(list(shards))] = str(
             dice.choice(("*", "instant_soup.json", "../x", ".hidden", "a/b"))
         )
@@ -230,27 +256,69 @@ def checkpoints(dice: random.Random, folder: Path) -> list[list[str]]:
     out = folder / "out"
     out.mkdir()
     (out / ".kept").write_text("kept", encoding="utf-8")
-    return [["prune", str(source), "--sparsity", "0.5", "-o", str(out), "--quiet"]]
+    asked = dice.choice(
+        (["0.5"], ["0.5"], ["0.5", "--local"], ["0.5", "--pattern", "2:4"])
+    )
+    return [["prune", str(source), "--sparsity", *asked, "-o", str(out), "--quiet"]]
 
 
 def imports(dice: random.Random, folder: Path) -> list[list[str]]:
-    """A file of weights with zeros, or a pickle, whose bytes are odd."""
-    source = made() / dice.choice(("sparse.safetensors", "sparse.pt"))
-    path = folder / dice.choice(("weights.safetensors", "weights.pt", "weights"))
-    path.write_bytes(bytes_changed(source.read_bytes(), dice))
+    """A file of weights with zeros, or a pickle, whose bytes or tensors are odd."""
+    kind = dice.random()
+    if kind < 0.35:
+        source = made() / dice.choice(
+            ("sparse.safetensors", "sparse.pt", "bitmask.safetensors")
+        )
+        path = folder / dice.choice(("weights.safetensors", "weights.pt", "weights"))
+        path.write_bytes(bytes_changed(source.read_bytes(), dice))
+    elif kind < 0.5:
+        path = folder / "weights.safetensors"
+        data = (
+            made() / dice.choice(("sparse.safetensors", "bitmask.safetensors"))
+        ).read_bytes()
+        path.write_bytes(
+            odd_tensors.header_changed(data, lambda header: facts_changed(header, dice))
+        )
+    elif kind < 0.7:
+        path = folder / "weights.safetensors"
+        tensors, metadata = odd_tensors.read(
+            made() / dice.choice(("sparse.safetensors", "bitmask.safetensors"))
+        )
+        save_file(odd_tensors.tensors_changed(tensors, dice), path, metadata or None)
+    else:
+        path = folder / "weights.pt"
+        torch.save(
+            odd_tensors.state(load_file(made() / "sparse.safetensors"), dice), path
+        )
 
     ticket = str(folder / "ticket.safetensors")
     base = ["--model", str(made() / "model")]
-    pickle = dice.choice(([], ["--pickle"]))
+    pickle = ["--pickle"] if path.suffix == ".pt" or dice.random() < 0.5 else []
     return [["import", str(path), "-o", ticket, *base, *pickle]]
 
 
 def tickets(dice: random.Random, folder: Path) -> list[list[str]]:
-    """A ticket whose bytes are odd."""
-    known = sorted((CORPUS / "tickets").glob("*.safetensors"))
+    """A ticket whose bytes are odd, or what it says."""
+    known = [
+        *sorted((CORPUS / "tickets").glob("*.safetensors")),
+        made() / "drawn.safetensors",
+    ]
+    source = dice.choice(known)
     path = folder / "ticket.safetensors"
-    path.write_bytes(bytes_changed(dice.choice(known).read_bytes(), dice))
-    return [["ticket", dice.choice(("info", "verify")), str(path)]]
+    if dice.random() < 0.5:
+        path.write_bytes(bytes_changed(source.read_bytes(), dice))
+    else:
+        odd_tensors.ticket_changed(
+            source, path, lambda facts: facts_changed(facts, dice), dice
+        )
+
+    out = ["-o", str(folder / "out.safetensors")]
+    choices = [
+        ["ticket", "info", str(path)], ["ticket", "verify", str(path)], ["ticket", "diff", str(source), str(path)],
+        ["ticket", "union", str(path), str(source), *out], ["ticket", "shuffle", str(path), *out],
+        ["export", str(path), "--to", "bitmask", "--model", str(made() / "model"), *out],
+    ]  # fmt: skip
+    return [dice.choice(choices)]
 
 
 @cache
@@ -280,6 +348,11 @@ def made() -> Path:
     with patch.object(FolderBookmark, "clear", lambda _: None):
         run(levels, Store(home / "runs", save_every=0.0))
     cell = store.cell(levels)
+    shutil.copy(cell.ticket, home / "drawn.safetensors")
+    drawn = Ticket.load(cell.ticket)
+    export_ticket(
+        drawn, str(home / "model"), to="bitmask", out=home / "bitmask.safetensors"
+    )
     for path in (cell.record, cell.model, cell.bill("train")):
         path.unlink()
     return home
@@ -410,7 +483,7 @@ def data(dice: random.Random, folder: Path) -> list[list[str]]:
         (home / name).write_bytes(dice.randbytes(dice.choice((0, 4, 400))))
 
     path = folder / "recipe.toml"
-    path.write_text(MINI.format(model=made() / "model", data=home), encoding="utf-8")
+    path.write_text(LEVEL.format(model=made() / "model", data=home), encoding="utf-8")
     return [["plan", str(path)]]
 
 
@@ -429,7 +502,7 @@ def models(dice: random.Random, folder: Path) -> list[list[str]]:
         spoilt_among(home, dice)
 
     path = folder / "recipe.toml"
-    path.write_text(MINI.format(model=home, data=made() / "data"), encoding="utf-8")
+    path.write_text(LEVEL.format(model=home, data=made() / "data"), encoding="utf-8")
     pruned = [
         "prune",
         str(home),
@@ -445,7 +518,10 @@ def models(dice: random.Random, folder: Path) -> list[list[str]]:
 def names(dice: random.Random, folder: Path) -> list[list[str]]:
     """Odd names in the place of files, folders, tasks, methods and fields."""
     name = dice.choice(NAMES)
-    here = f"{folder}/{name}"
+    # one deeper, so that a name with two dots stays in the folder
+    inner = folder / "inner"
+    inner.mkdir()
+    here = f"{inner}/{name}"
     recipe = folder / "recipe.toml"
     shutil.copy(made() / "recipe.toml", recipe)
     ticket = sorted((CORPUS / "tickets").glob("*.safetensors"))[0]

@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 GIB = 2**30
+SAME = ("score", "width", "inner", "window")
+"""What a row is told by from others in the file."""
 
 
 def main() -> None:
@@ -57,19 +58,9 @@ def main() -> None:
         )
         print(told.stdout, end="")
         if options.out:
-            add(options.out, {**asked, **json.loads(told.stdout.splitlines()[-1])})
+            from rows import add
 
-
-def add(path: Path, row: dict[str, Any]) -> None:
-    """Put *row* into the file, in place of an earlier one of the same score, shape and window."""
-    from instant_soup.core.files import write_text
-    from instant_soup.runs.environment import environment
-
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    same = ("score", "width", "inner", "window")
-    rows = [other for other in rows if any(other[key] != row[key] for key in same)]
-    facts = {"environment": environment(), "rows": [*rows, row]}
-    write_text(path, json.dumps(facts, indent=2) + "\n")
+            add(options.out, {**asked, **json.loads(told.stdout.splitlines()[-1])}, SAME)
 
 
 def make(folder: Path, options: argparse.Namespace) -> None:

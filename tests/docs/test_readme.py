@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def given(
         }
         return text(name, **{"columns": ("sentence",), **settings})
 
+    # loaded first, or it would take the miniature for the real one, for as long as this process lives
+    import_module("instant_soup.runs.run")
     monkeypatch.setattr(soup.tasks, "text", small)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny_bert, "path/to/bert")

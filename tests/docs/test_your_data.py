@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -24,11 +25,14 @@ def blocks(language: str) -> list[str]:
 def folder(tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A table with a byte order mark and words for labels, and a model with a tokenizer."""
     dice = random.Random(0)
-    rows = [blocks("csv")[0].splitlines()[0]]
-    for number in range(300):
-        verdict = dice.choice(("good", "bad"))
-        rows.append(f'{number},"the film is {verdict}, a plot",{verdict}')
-    (tmp_path / "reviews.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    (tmp_path / "reviews").mkdir()
+    for split, count in (("train", 240), ("test", 60)):
+        rows = [blocks("csv")[0].splitlines()[0]]
+        for number in range(count):
+            verdict = dice.choice(("good", "bad"))
+            rows.append(f'{number},"the film is {verdict}, a plot",{verdict}')
+        path = tmp_path / "reviews" / f"{split}.csv"
+        path.write_text("\n".join(rows), encoding="utf-8-sig")
     (tmp_path / "reviews.toml").write_text(blocks("toml")[0], encoding="utf-8")
     shutil.copytree(tiny_bert, tmp_path / "my-bert")
     monkeypatch.chdir(tmp_path)
@@ -36,7 +40,7 @@ def folder(tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_table_and_a_checkpoint_become_a_ticket_a_comparison_and_a_model(
-    folder: Path,
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for block in blocks("console"):
         for line in block.splitlines():
@@ -58,7 +62,13 @@ def test_a_table_and_a_checkpoint_become_a_ticket_a_comparison_and_a_model(
         0.8, abs=1e-3
     )
 
+    (record,) = folder.glob("runs/*instant-soup*/record.json")
+    accuracy = json.loads(record.read_text(encoding="utf-8"))["test"]["accuracy"]
+    capsys.readouterr()
+    exec(blocks("py")[0], {})  # noqa: S102  # the check that the page gives
+    assert float(capsys.readouterr().out) == pytest.approx(accuracy)
+
 
 def test_the_same_in_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(blocks("py")[0], {})  # noqa: S102  # the page itself
+    exec(blocks("py")[1], {})  # noqa: S102  # the page itself
     assert "accuracy" in capsys.readouterr().out

@@ -37,6 +37,16 @@ def test_a_figure_beside_its_record_is_that_of_the_record(page: str) -> None:
         assert row["figure"] == f"{record['test'][record['metric']]:.{digits}f}", path
 
 
+def test_what_adapters_recover_is_what_was_measured() -> None:
+    record = json.loads((ROOT / "results" / "language-lora.json").read_text())
+    page = (ROOT / "docs" / "language-models.md").read_text(encoding="utf-8")
+    (row,) = record["rows"]
+    assert f"on the same fifty batches: {row['test']:.2f} (" in page
+    assert (row["ticket"], row["steps"], row["rank"]) == ("wanda", 50, 8)
+    assert f"{row['trained']:,} weights instead of" in page
+    assert row["validation, merged"] == pytest.approx(row["validation"], rel=1e-6)
+
+
 def test_what_streamed_pruning_took_is_what_was_measured() -> None:
     record = json.loads((ROOT / "results" / "prune-blocks.json").read_text())
     page = (ROOT / "docs" / "language-models.md").read_text(encoding="utf-8")

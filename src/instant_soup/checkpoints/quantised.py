@@ -55,8 +55,12 @@ def refuse_codes(parts: Mapping[str, Stored]) -> None:
 
 def _stated(folder: Path) -> str:
     """How the config.json of *folder* says that its weights are quantised, if it does."""
+    path = folder / "config.json"
+    # reading a pipe would wait for ever
+    if not path.is_file():
+        return ""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return ""
     return quantisation(config)

@@ -29,6 +29,7 @@ def warnings_of(recipe: Recipe, horizon: int) -> Iterator[str]:
     is_part = recipe.training.epochs < 1 and recipe.training.steps is None
     if horizon < FEW_STEPS or is_part:
         yield (
-            f"T is {horizon} steps: the dense model itself has hardly learned its task by then, and what is pruned "
-            f"from it tells little; set training.epochs or training.steps higher, or give more data"
+            f"T is {horizon} steps: the dense model itself has hardly learned its task by then, unless it knew it "
+            f"before, and what is pruned from it tells little; set training.epochs or training.steps higher, or give "
+            f"more data"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 from ..core.errors import RankError, SoupError, StoreError
 from ..core.places import check_place
 from ..core.ranks.launch import launched
+from ..recipes import toml
 from .console import complain, err
 
 if TYPE_CHECKING:
@@ -126,6 +127,22 @@ def with_device(changes: list[str] | None, device: str | None) -> list[str]:
     if device is not None:
         extended.append(f"training.device={device}")
     return extended
+
+
+def check_model(recipe: Path, changes: Iterable[str] | None) -> None:
+    """Raise DataError at a misspelt path to the model of *recipe*, before methods are imported to look at its method.
+
+    Models of single cells are seen by `check_models`, once it is known which cells are asked for.
+    """
+    fields = toml.read(recipe)
+    for change in changes or ():
+        toml.change(fields, change)
+
+    task = fields.get("task")
+    model = task.get("model") if isinstance(task, Mapping) else None
+    # a list of models, or what is no name at all, is for whoever reads the recipe
+    if isinstance(model, str):
+        check_place(model)
 
 
 def check_models(recipes: Iterable[Recipe]) -> None:

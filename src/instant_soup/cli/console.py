@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +24,7 @@ from ..core.printable import FALLBACK, fitting, printable
 
 # columns of a pipe or a file: nothing is cut off there, because programs read it
 BROAD = 10_000
+_HOUSE = Path(__file__).parents[1]  # our code
 NARROW = 80  # columns of a terminal below which tables leave out columns that follow from the others
 
 
@@ -82,6 +85,29 @@ def warn(text: str) -> None:
     """Print one line of warning, on standard error."""
     console = err()
     console.print(cell(f"warning: {text}", console), soft_wrap=True, style="yellow")
+
+
+def show_warnings() -> None:
+    """Have what the library warns of shown as `warn` shows it, without the place in the code that Python adds."""
+    before = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        is_ours = issubclass(category, UserWarning) and Path(filename).is_relative_to(
+            _HOUSE
+        )
+        if is_ours and file is None:
+            warn(str(message))
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
 
 
 def complain(text: str, who: str = "") -> None:

@@ -22,7 +22,7 @@ from . import (
     transfer,
 )
 from .app import app, is_first_rank, is_full
-from .console import complain, hush, ready_streams
+from .console import complain, hush, ready_streams, show_warnings
 
 __all__ = [
     "app", "checkpoint", "evidence", "export", "hub", "main", "names", "recipe", "run", "sweep", "ticket", "tickets",
@@ -37,6 +37,7 @@ def main() -> None:
     # before a command imports the libraries that would report of their use
     switch_off()
     hush()
+    show_warnings()
     keep_freed_memory()
     ready_streams()
 

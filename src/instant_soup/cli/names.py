@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from . import console, listing
+from ..recipes import listing
+from . import console
 from .app import Json, app
 
 

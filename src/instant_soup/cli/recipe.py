@@ -21,6 +21,7 @@ from .app import (
     Json,
     Most,
     app,
+    check_model,
     check_models,
     refuse_replacing,
     with_device,
@@ -82,6 +83,7 @@ def plan(
     task of your own is loaded once.
     """
     changes = with_device(changes, device)
+    check_model(recipe, changes)
     if workers is not None:
         _plan_workers(recipe, changes, cell, workers, as_json=as_json)
         return
@@ -115,6 +117,8 @@ def plan(
     else:
         asked, cost = next(iter(planned.values()))
         say(f"{asked.label}, key {asked.short_key}")
+        if planner.task is not None:
+            say(f"Data: {planner.task.content}")
         console.out().print(show.plan(cost))
     remarks = dict.fromkeys(line for _, cost in planned.values() for line in cost.remarks)
     for remark in remarks:
@@ -166,14 +170,17 @@ def _plan_workers(
     as_json: bool,
 ) -> None:
     from ..recipes.recipe import Recipe
+
+    wanted = Recipe.read(recipe, changes or (), cell=cell)
+    check_models([wanted])
+
+    # as in `plan`
     from ..runs.plan import plan as make_plan
     from ..runs.run import build
     from ..runs.scaling import Load, forecast, numbers
     from ..runs.sizes import Sizes
     from . import show
 
-    wanted = Recipe.read(recipe, changes or (), cell=cell)
-    check_models([wanted])
     task = build(wanted)
     cost = make_plan(wanted, Sizes.of(task), task)
     load = Load.of(wanted, task, cost)
@@ -199,13 +206,17 @@ def scope(
     as_json: Json = False,
 ) -> None:
     """Show which parameters of RECIPE's model may be pruned, as a tree, and what sparsity is a share of."""
-    from ..core.parameters import Survey
+    check_model(recipe, changes)
     from ..recipes.recipe import Recipe
-    from ..runs.run import build
-    from . import show
 
     wanted = Recipe.read(recipe, changes or (), cell=cell)
     check_models([wanted])
+
+    # as in `plan`
+    from ..core.parameters import Survey
+    from ..runs.run import build
+    from . import show
+
     course = build(wanted).course
     survey = Survey.of(course.model, course.scope)
     if as_json:

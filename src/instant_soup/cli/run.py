@@ -22,6 +22,7 @@ from .app import (
     Track,
     Workers,
     app,
+    check_model,
     check_models,
     expected_passes,
     is_first_rank,
@@ -166,6 +167,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Draw, fine-tune and evaluate what RECIPE asks for. A run that was killed goes on."""
+    check_model(recipe, changes)
     from ..recipes.recipe import Recipe
 
     wanted = Recipe.read(

@@ -25,6 +25,7 @@ from .app import (
     Quiet,
     Workers,
     app,
+    check_model,
     check_models,
     resumable,
     with_run_options,
@@ -92,6 +93,7 @@ def sweep(
     Stopped or killed in any way, the same command goes on. The same sweep may be started several
     times on one folder: the work is shared. Ends with code 3 if a run failed; the others are done.
     """
+    check_model(recipe, changes)
     from ..recipes.grid import expand
 
     expanded = expand(

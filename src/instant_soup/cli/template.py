@@ -15,12 +15,12 @@ seed = 0                     # of everything that is random; give a list for sev
 
 [task]
 name = "demo/polarity"       # `instant-soup tasks` lists names; any other name is a task of your own, with data.folder
-# model = "packaged"         # 'packaged', a folder, or a hub id such as "google-bert/bert-base-uncased"
-# columns = []               # the columns of text of a task of your own, such as ["sentence"]
-# label = "label"            # the column of classes
+# model = "packaged"         # 'packaged', a folder such as "my-bert/checkpoint-500", or a hub id
+# columns = []               # the column of texts of a task of your own, such as ["Review Text"], or two
+# label = "label"            # the column of classes, in words or numbers
 
 [data]
-# folder = "path/to/data"    # a folder with train, validation and test
+# folder = "path/to/data"    # a table, such as reviews.csv, or a folder with train.csv and test.csv
 # limit = 4000               # use only so many examples
 # validation = 0.1           # the share of train that selection goes by
 # max_length = 128           # tokens of a text
@@ -33,7 +33,7 @@ rate = 5e-5                  # the learning rate; it falls to zero by the end
 batch = 32                   # examples in a step
 epochs = 3.0                 # T: passes over the training split
 # weight_decay = 0.0
-# line = "flat"              # the learning rate stays for half of T and then falls
-# tail = 0.2                 # end with the mean of the weights over the last fifth of T
-# device = "cuda:1"          # what to train on; the first GPU that torch sees if not set
+# line = "linear"            # or "flat": the rate stays for half of T and then falls
+# device = "auto"            # what to train on, such as "cuda:1"; the first GPU that torch sees if not set
+#   tail = 0.2               is off if not set: end with the mean of the weights over the last fifth of T
 """

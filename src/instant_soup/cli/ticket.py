@@ -23,6 +23,7 @@ from .app import (
     Quiet,
     Workers,
     app,
+    check_model,
     check_models,
     expected_passes,
     holds_ticket,
@@ -63,16 +64,20 @@ def draw(
     as_json: Json = False,
 ) -> None:
     """Draw a ticket and write it to a file, without fine-tuning it."""
+    check_model(recipe, changes)
     from ..recipes.recipe import Recipe
-    from ..runs.run import build
-    from ..runs.run import draw as carry_out
-    from ..store.store import Store
-    from .live import live
 
     wanted = Recipe.read(
         recipe, with_run_options(changes, engine, workers, address, device), cell=cell
     )
     check_models([wanted])
+
+    # torch and the models, only once the recipe is known to be good
+    from ..runs.run import build
+    from ..runs.run import draw as carry_out
+    from ..store.store import Store
+    from .live import live
+
     # before hours of work, not after
     if not holds_ticket(ticket, lambda known: known.recipe == wanted.key):
         refuse_replacing(ticket, force=force)

@@ -89,6 +89,17 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"known: {', '.join(known[:_MOST])}{more}"
 
 
+def share_example(value: object) -> str:
+    """An example of a share of the weights for who gave *value*: 0.9 where that is 90, or 90 %."""
+    try:
+        percent = float(str(value).strip().removesuffix("%"))
+    except ValueError:
+        percent = 0.0
+    if 1 < percent < 100:
+        return f"such as {percent / 100:g} for {percent:g} %"
+    return "such as 0.7"
+
+
 def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
     """The error to raise for a *name* that is not among *names*."""
     return UnknownName(f"unknown {kind} {name!r}; {nearest(name, names)}")

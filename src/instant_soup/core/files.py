@@ -1,28 +1,24 @@
-"""Files: written beside and renamed, so that a reader finds the old one or the new one, whole."""
+"""Files: written beside and renamed, so that a reader finds the old one or the new one, whole.
+
+Without torch, so that commands that write text alone need not wait for it.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
-from .errors import DataError, SoupError, StoreError
-from .filetype import not_ours
-from .stored import header
+from .errors import StoreError
 
-_KEY = "instant_soup"  # the one metadata entry, a JSON object
 # seconds after which nobody writes to what is half-written any more
 _ABANDONED = 600
 
@@ -106,65 +102,6 @@ def _kind(mode: int) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write *text* to *path*, in one piece or not at all. Raises StoreError."""
     write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
-) -> None:
-    """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
-    solid = {}
-    for name, tensor in tensors.items():
-        solid[name] = tensor.detach().cpu().contiguous()
-
-    metadata = {_KEY: json.dumps(facts, sort_keys=True)}
-    write(path, lambda beside: save_file(solid, beside, metadata))
-
-
-def read_tensors(
-    path: Path, error: type[SoupError], what: str
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote. Raises *error* when *path* holds no readable *what*."""
-    if not path.exists():
-        raise error(f"no {what} at {path}; check the path")
-
-    stranger = not_ours(path)
-    if stranger is not None:
-        lacking = (
-            f"no {what} at {path}"
-            if path.is_dir()
-            else f"{path} is not a readable {what}"
-        )
-        raise error(f"{lacking}: it is {stranger.words}; {stranger.advice}")
-
-    try:
-        tensors, facts = _unpacked(path)
-    except (
-        DataError,
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ) as reason:
-        raise error(
-            f"{path} is not a readable {what} ({reason}); it may be truncated or of another kind"
-        ) from reason
-
-    if facts is None:
-        raise error(
-            f"{path} is not a readable {what}: it holds tensors of another tool; where they are weights of a sparse "
-            f"model, `instant-soup import` makes a ticket of them"
-        )
-    return tensors, facts
-
-
-def _unpacked(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """The tensors of a file and what we wrote beside them; None in place of that in a file of another tool."""
-    parts, metadata = header(path)
-    if _KEY not in metadata:
-        return {}, None
-    tensors = {name: part.read() for name, part in parts.items()}
-    return tensors, json.loads(metadata[_KEY])
 
 
 def half_written(path: Path) -> list[Path]:

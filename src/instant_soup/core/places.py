@@ -1,4 +1,4 @@
-"""Places: whether a model's name is a path or a hub id, told without loading anything or asking anybody."""
+"""Places: whether a model's name is a path or a hub id, and which path was meant; nothing is loaded, nobody asked."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def check_place(name: str) -> None:
         return
 
     if _is_path(name):
-        close = _close(Path(name))
+        close = close_path(Path(name))
         reason = "it is no hub id"
     else:
         # of two parts, so that a model whose name is like that of a folder here can still be asked for
-        close = _close(Path(name), _ALMOST) if "/" in name else None
+        close = close_path(Path(name), _ALMOST) if "/" in name else None
         reason = "one of nearly that name is here"
         if close is None:
             return
@@ -56,7 +56,7 @@ def _is_path(name: str) -> bool:
     return bool(slash) and os.path.isdir(first)  # noqa: PTH112 - the same
 
 
-def _close(path: Path, cutoff: float = 0.6) -> str | None:
+def close_path(path: Path, cutoff: float = 0.6) -> str | None:
     """The path nearest to one that is not there: its parts are followed as far as there is something like them."""
     place = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from . import bits
-from .errors import ScopeError, SparsityError, unknown
+from .errors import ScopeError, SparsityError, share_example, unknown
 from .kinds import checked
 from .mask import Mask
 from .pattern import NAN, UNSTRUCTURED, Pattern, cut_by_pattern, cut_by_row
@@ -120,7 +120,7 @@ def survivors(sparsity: float, size: int) -> int:
     """How many of *size* weights are kept at *sparsity*. Raises SparsityError if that makes no sense."""
     if not 0 <= sparsity < 1:
         raise SparsityError(
-            f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, such as 0.7"
+            f"sparsity is {sparsity!r}; expected a share of the weights, 0 <= sparsity < 1, {share_example(sparsity)}"
         )
 
     keep = round((1 - sparsity) * size)

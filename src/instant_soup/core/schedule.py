@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import ceil, log
+from math import ceil, log1p
 from typing import Literal
 
 from .errors import KnobError, unknown
 from .prune import survivors
 from .table import Table
+
+MOST_ROUNDS = 10_000
+"""More would take longer to list than anybody waits, and each is to train."""
 
 Schedule = Callable[[float, int], tuple[float, ...]]
 
@@ -41,6 +44,8 @@ def _rising(
     target: float, rounds: int, reach: Callable[[int], float]
 ) -> tuple[float, ...]:
     _check(target)  # refuses a target out of range before anything is trained
+    if rounds > MOST_ROUNDS:
+        raise KnobError(f"rounds is {rounds:,}; expected {MOST_ROUNDS:,} at most")
     return (*(reach(r) for r in range(1, rounds)), target)
 
 
@@ -70,7 +75,8 @@ def steps_to(
         rounds: how many rounds, in place of *share*.
 
     Raises:
-        KnobError: *share* is no share, *rounds* is below 1, or *of* is ``"cubic"`` without *rounds*.
+        KnobError: *share* is no share, *rounds* is below 1, *of* is ``"cubic"`` without *rounds*, or that would be
+            more than `MOST_ROUNDS` rounds.
         UnknownName: there is no such *of*.
         SparsityError: *target* is out of range.
     """
@@ -95,10 +101,15 @@ def steps_to(
         count = _whole_rounds(target / share)
         return _rising(target, count, lambda r: share * r)
 
-    count = _whole_rounds(log(1 - target) / log(1 - share))
+    # the logarithm of 1 - share is 0 where share is tiny
+    count = _whole_rounds(log1p(-target) / log1p(-share))
     return _rising(target, count, lambda r: 1 - (1 - share) ** r)
 
 
 def _whole_rounds(exact: float) -> int:
-    """How many rounds that many are; what is over by rounding alone makes no round of its own."""
+    """How many rounds that many are; what is over by rounding alone makes no round of its own. Raises KnobError."""
+    if exact > MOST_ROUNDS:
+        raise KnobError(
+            f"compression asks for {exact:.2g} rounds; expected {MOST_ROUNDS:,} at most: raise it, to 0.1 for example"
+        )
     return max(1, ceil(exact - 1e-9))

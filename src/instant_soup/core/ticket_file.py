@@ -18,10 +18,10 @@ from torch import Tensor
 
 from .budget import Cost
 from .errors import SoupError, TicketError
-from .files import read_tensors, write_tensors
 from .mask import Mask
 from .scope import Scope
 from .task import Base
+from .tensor_files import read_tensors, write_tensors
 from .weights import Weights, digest, first_not_finite, scatter
 
 SCHEMA = 1

@@ -114,7 +114,7 @@ def class_folders(folder: Path) -> Tables:
         )
 
     tables = {role: _rows(classes, names_of_classes) for role, classes in splits.items()}
-    return Tables(**tables)
+    return Tables(**tables, test_is_cut=not folders)
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from . import prompts
 from .folder import class_folders, holds_tables
 from .labels import classes_of, numbers_of
 from .pixels import decode
-from .source import Data, Splits, Tables, origin, read
+from .source import Data, Splits, Tables, origin, read, split_name
 from .splitting import cut, labelled_splits
 
 TESTS = ("test", "validation")
@@ -200,18 +200,20 @@ def image_splits(
     default = spec.label if spec.label in rows.column_names else "label"
     label = _checked_column(rows, label or default)
 
-    classes = classes_of(rows, label, scores=False)
+    source = origin(data, spec.hub)
+    classes = classes_of(rows, label, scores=False, origin=source)
     if classes is None:
         raise DataError(
             f"column {label!r} holds scores; expected the number or the name of a class in every row"
         )
 
     uniform = {}
-    for role, split in labelled_splits(tables, label).items():
-        uniform[role] = _uniform(split, image, label, classes, base)
-    tables = Tables(**uniform)
+    labelled = labelled_splits(tables, label)
+    for role, split in labelled.items():
+        named = split_name(role, source, among=len(labelled))
+        uniform[role] = _uniform(split, image, label, classes, base, named)
+    tables = Tables(**uniform, test_is_cut=tables.test_is_cut)
 
-    source = origin(data, spec.hub)
     return cut(tables, label="label", validation=validation, limit=limit, origin=source)
 
 
@@ -261,14 +263,20 @@ def _checked_column(rows: Dataset, name: str) -> str:
 
 
 def _uniform(
-    rows: Dataset, image: str, label: str, classes: ClassLabel, base: Path | None
+    rows: Dataset,
+    image: str,
+    label: str,
+    classes: ClassLabel,
+    base: Path | None,
+    source: str,
 ) -> Dataset:
     """*rows* with the columns ``image``, not decoded, and ``label``, the number of the class.
 
     Args:
         base: the folder to which paths of images are relative; None where they are complete.
+        source: what errors call where *rows* come from.
     """
-    numbers = numbers_of(rows, _checked_column(rows, label), classes)
+    numbers = numbers_of(rows, _checked_column(rows, label), classes, source)
     images = rows.select_columns(_checked_column(rows, image))
     if isinstance(images.features[image], Image):
         # datasets would decode every image as it passes, at its full size

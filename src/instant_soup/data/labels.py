@@ -42,24 +42,28 @@ def parse_numbers(values: Sequence[Any], *, scores: bool) -> list[Any]:
     return unchanged
 
 
-def classes_of(rows: Dataset, label: str, *, scores: bool) -> ClassLabel | None:
+def classes_of(
+    rows: Dataset, label: str, *, scores: bool, origin: str
+) -> ClassLabel | None:
     """The classes of the column *label*: those that the data names, its words in order, or its numbers.
 
     Numbers count from 0, or from 1 without a gap.
 
     Args:
         scores: whether floats are scores, for which None is returned; otherwise they are an error.
+        origin: what errors call the source of *rows*.
 
     Raises:
-        DataError: a label is neither, there is one class only, or there are more than `MOST_CLASSES`.
+        DataError: a label is missing or neither, there is one class only, or there are more than `MOST_CLASSES`.
     """
     feature = rows.features[label]
     if isinstance(feature, ClassLabel):
         return _class_label(list(feature.names), label, len(rows))
 
+    _refuse_missing(rows[label][:], label, origin, scores=scores)
     values = parse_numbers(rows[label][:], scores=scores)
     for value in values:
-        if not isinstance(value, str | int | float) or value == "":
+        if not isinstance(value, str | int | float):
             raise _not_a_label(label, value, scores=scores)
 
     distinct = set(values)
@@ -121,6 +125,21 @@ def _too_many_classes(label: str, content: str) -> DataError:
     )
 
 
+def _refuse_missing(
+    values: Sequence[Any], label: str, origin: str, *, scores: bool
+) -> None:
+    """Raise DataError, with the first row of them, where *values* of the column *label* are missing."""
+    missing = [row for row, value in enumerate(values) if value is None or value == ""]
+    if not missing:
+        return
+
+    more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    error = _not_a_label(label, values[missing[0]], scores=scores)
+    raise DataError(
+        f"{error}: fill in row {missing[0]}{more} of {origin}, counted from 0, or leave them out"
+    )
+
+
 def _not_a_label(label: str, value: Any, *, scores: bool) -> DataError:
     expected = "class numbers 0, 1, .., names of classes, or scores as floats"
     if not scores:
@@ -128,8 +147,12 @@ def _not_a_label(label: str, value: Any, *, scores: bool) -> DataError:
     return DataError(f"column {label!r} holds {value!r}; expected {expected}")
 
 
-def numbers_of(rows: Dataset, label: str, classes: ClassLabel) -> list[int]:
-    """The number of each row's class, from 0 on. Raises DataError at a label that is none of *classes*."""
+def numbers_of(rows: Dataset, label: str, classes: ClassLabel, origin: str) -> list[int]:
+    """The number of each row's class, from 0 on. Raises DataError at a label that is none of *classes*.
+
+    Args:
+        origin: what errors call the source of *rows*.
+    """
     names = classes.names
     number_of: dict[Any, int] = {name: number for number, name in enumerate(names)}
 
@@ -147,15 +170,18 @@ def numbers_of(rows: Dataset, label: str, classes: ClassLabel) -> list[int]:
         if value is None or value not in number_of:
             raise DataError(
                 f"label {value!r} in row {row} is none of the {len(names)} classes of the training rows, "
-                f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}; correct it or leave it out"
+                f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}; correct it or leave it out "
+                f"(in {origin}, counted from 0)"
             )
         numbers.append(number_of[value])
     return numbers
 
 
-def with_class_numbers(rows: Dataset, label: str, classes: ClassLabel) -> Dataset:
-    """*rows* with the numbers of *classes* in the column *label*. Raises DataError at a label that is none of them."""
-    return _with_labels(rows, label, numbers_of(rows, label, classes), classes)
+def with_class_numbers(
+    rows: Dataset, label: str, classes: ClassLabel, origin: str
+) -> Dataset:
+    """*rows* with the numbers of *classes* in the column *label*; as `numbers_of` otherwise."""
+    return _with_labels(rows, label, numbers_of(rows, label, classes, origin), classes)
 
 
 def with_scores(rows: Dataset, label: str) -> Dataset:
@@ -164,6 +190,11 @@ def with_scores(rows: Dataset, label: str) -> Dataset:
         return rows
     scores = [float(value) for value in rows[label][:]]
     return _with_labels(rows, label, scores, Value("float64"))
+
+
+def are_whole(rows: Dataset, label: str) -> bool:
+    """Whether all scores in the column *label* are whole numbers, as those of classes are."""
+    return all(float(value).is_integer() for value in rows[label][:])
 
 
 def are_hidden(rows: Dataset, label: str) -> bool:
@@ -191,6 +222,25 @@ def with_numeric_labels(rows: Dataset, label: str, names: Sequence[str]) -> Data
     if any(isinstance(value, str) for value in values):
         return rows
     return _with_labels(rows, label, values, None)
+
+
+def renumbered(
+    rows: Dataset, label: str, before: Sequence[str], after: Sequence[str]
+) -> Dataset:
+    """*rows* whose labels count the classes *after*, where they counted them in the order of *before*.
+
+    What is no number of a class is left for the check of labels, which names the row.
+    """
+    values = rows[label][:]
+    if not all(isinstance(value, int) for value in values):
+        return rows
+
+    number_of = {number: after.index(name) for number, name in enumerate(before)}
+    numbers = [number_of.get(value, value) for value in values]
+    named = isinstance(rows.features[label], ClassLabel)
+    return _with_labels(
+        rows, label, numbers, ClassLabel(names=list(after)) if named else None
+    )
 
 
 def _with_labels(rows: Dataset, label: str, values: list[Any], feature: Any) -> Dataset:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets, load_dataset
 
 from ..core.errors import DataError
+from ..core.places import close_path
 from .layout import SPLIT_NAMES, SUFFIXES, content, files_by_split, split_of
 from .tables import from_arrow, from_rows, kind_of, read_table
 
@@ -29,20 +30,39 @@ HubName: TypeAlias = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Splits:
-    """Rows to train on, to choose by, and to report on."""
+    """Rows to train on, to choose by, and to report on.
+
+    Attributes:
+        test_is_cut: whether the data brought no rows to report on, so that some of its training rows were kept for it.
+    """
 
     train: Dataset
     validation: Dataset
     test: Dataset
+    test_is_cut: bool = False
+
+    def map(self, change: Callable[[Dataset], Dataset]) -> Splits:
+        """The same splits, each of them changed alike."""
+        return replace(
+            self,
+            train=change(self.train),
+            validation=change(self.validation),
+            test=change(self.test),
+        )
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables as they were read, before anything is cut out; *train* holds all rows where *test* is None."""
+    """The tables as they were read, before anything is cut out; *train* holds all rows where *test* is None.
+
+    Attributes:
+        test_is_cut: as of `Splits`.
+    """
 
     train: Dataset
     validation: Dataset | None = None
     test: Dataset | None = None
+    test_is_cut: bool = False
 
 
 def origin(data: Data | None, hub: HubName | None) -> str:
@@ -52,6 +72,11 @@ def origin(data: Data | None, hub: HubName | None) -> str:
     if isinstance(data, str | Path):
         return str(data)
     return f"the {type(data).__name__} in memory"
+
+
+def split_name(role: str, source: str, *, among: int) -> str:
+    """What errors call the split *role* of *source*, which is *among* so many: a table without splits is all of it."""
+    return f"the {role} split of {source}" if among > 1 else source
 
 
 def _hub_name(hub: HubName) -> str:
@@ -92,9 +117,11 @@ def read(
             )
         return Tables(read_table(path, wanted))
     if not path.is_dir():
+        close = close_path(path)
+        question = f"; did you mean {close}?" if close else ""
         raise DataError(
             f"no folder at {path}; data must be a folder with train.parquet and {tests[0]}.parquet, or a file of one "
-            f"of {SUFFIXES}"
+            f"of {SUFFIXES}{question}"
         )
     return _from_folder(path, tests, wanted, all_three=all_three)
 
@@ -200,7 +227,9 @@ def _convert(table: Any, name: str, wanted: Collection[str] | None) -> Dataset:
         return from_arrow(flat.data.table, origin, wanted, require_all=require_all)
 
     if isinstance(table, pd.DataFrame):
-        records = table.to_dict("records")
+        # pandas fills gaps with a float, in columns of text too
+        gaps_as_none = table.astype(object).where(table.notna(), None)
+        records = gaps_as_none.to_dict("records")
         return from_rows(records, origin, wanted, require_all=require_all)
 
     is_list = isinstance(table, Sequence) and not isinstance(table, str)

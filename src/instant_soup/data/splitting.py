@@ -90,7 +90,7 @@ def split_off_test(rows: Dataset, label: str | None, origin: str) -> Tables:
     # where every class has a single row, there still has to be something to test on
     test = sorted(test) or order[:1]
     train = sorted(set(order) - set(test))
-    return Tables(rows.select(train), test=rows.select(test))
+    return Tables(rows.select(train), test=rows.select(test), test_is_cut=True)
 
 
 def cut(
@@ -149,4 +149,4 @@ def cut(
             raise DataError(
                 f"the {name} split of {origin} is empty; give it at least one row"
             )
-    return Splits(train, selection, test)
+    return Splits(train, selection, test, tables.test_is_cut)

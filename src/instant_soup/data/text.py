@@ -190,10 +190,11 @@ class TextExamples:
 
 def _check_texts(name: str, values: list[Any]) -> None:
     """Raise DataError unless all *values* of the column *name* are text."""
-    for value in values:
+    for row, value in enumerate(values):
         if not isinstance(value, str):
             raise DataError(
-                f"column {name!r} holds {value!r}; expected text in every row"
+                f"column {name!r} holds {value!r} in row {row}, counted from 0; expected text in every row: fill it "
+                f"in, or leave such rows out"
             )
 
 

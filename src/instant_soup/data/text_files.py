@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ..core.errors import DataError
@@ -75,6 +76,11 @@ def parse_separated(text: str, delimiter: str | None) -> pa.Table:
 
     delimiter = delimiter or _guess_delimiter(header)
     names = next(csv.reader(StringIO(header), delimiter=delimiter))
+    return _without_blank_rows(_parse_lines(text, names, delimiter))
+
+
+def _parse_lines(text: str, names: Sequence[str], delimiter: str) -> pa.Table:
+    """The rows of *text*, with quotes or without."""
     if delimiter != "\t":
         return _parse_csv(text, names, delimiter)
 
@@ -90,6 +96,18 @@ def parse_separated(text: str, delimiter: str | None) -> pa.Table:
 
     quoted = not (are_even and rows_are_lost)
     return _parse_csv(text, names, delimiter, quoted=quoted)
+
+
+def _without_blank_rows(table: pa.Table) -> pa.Table:
+    """*table* without rows that have separators and nothing else, as spreadsheets write below the last row."""
+    # an empty row of a single column may be meant: a text without a word
+    if table.num_columns < 2 or not table.num_rows:
+        return table
+
+    is_blank = pc.equal(table.column(0), "")
+    for column in table.columns[1:]:
+        is_blank = pc.and_(is_blank, pc.equal(column, ""))
+    return table.filter(pc.invert(is_blank))
 
 
 def _guess_delimiter(header: str) -> str:

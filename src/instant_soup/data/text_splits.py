@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 from datasets import ClassLabel, Dataset
 
 from ..core.errors import DataError
 from .labels import (
     MOST_CLASSES,
+    are_whole,
     classes_of,
     with_class_numbers,
     with_numeric_labels,
     with_scores,
 )
-from .source import Data, Splits, Tables, origin, read
+from .source import Data, Splits, Tables, origin, read, split_name
 from .splitting import cut, labelled_splits, splits
 from .text import TextSpec, check_column, column_of
 
@@ -40,25 +43,53 @@ def own_text(
     Raises:
         DataError: there is nothing to read, a column is missing, or labels are neither classes nor scores.
     """
+    source = origin(data, None)
     tables = read(data, None, wanted=(*columns, label), all_three=True)
     splits = labelled_splits(tables, label)
     for rows in splits.values():
         check_column(rows, label)
+        _warn_of_empty_texts(rows, columns, source)
 
     # of train alone: a class that only the other splits have could not be learned
-    classes = classes_of(tables.train, label, scores=True)
+    classes = classes_of(tables.train, label, scores=True, origin=source)
     for role, rows in splits.items():
         if classes is None:
             splits[role] = with_scores(rows, label)
         else:
-            splits[role] = with_class_numbers(rows, label, classes)
+            named = split_name(role, source, among=len(splits))
+            splits[role] = with_class_numbers(rows, label, classes, named)
 
-    tables = Tables(**splits)
-    source = origin(data, None)
+    if classes is None and not metrics and are_whole(splits["train"], label):
+        warnings.warn(
+            f"column {label!r} of {source} holds floats, so they are scores to predict; if they number classes, write "
+            f"them as whole numbers or as words",
+            stacklevel=2,
+        )
+
+    tables = Tables(**splits, test_is_cut=tables.test_is_cut)
     cut_splits = cut(
         tables, label=label, validation=validation, limit=limit, origin=source
     )
     return cut_splits, infer_spec(cut_splits.train, columns, label, metrics)
+
+
+def _warn_of_empty_texts(rows: Dataset, columns: tuple[str, ...], source: str) -> None:
+    """Warn where texts are empty: files of comma-separated values know no missing value."""
+    for column in columns:
+        if column not in rows.column_names:
+            continue
+        texts = rows[column][:]
+        empty = [
+            row
+            for row, text in enumerate(texts)
+            if text is not None and not str(text).strip()
+        ]
+        if empty:
+            warnings.warn(
+                f"column {column!r} of {source} is empty in {len(empty):,} of {len(texts):,} rows, first in row "
+                f"{empty[0]}, counted from 0; they are learned from all the same: leave them out",
+                stacklevel=3,
+            )
 
 
 def benchmark(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core.printable import printable
 from . import tables
 from .comparison import Comparison, Line
 from .overview import Overview, overviews
@@ -119,5 +120,5 @@ def _figure_cell(comparison: Comparison, line: Line) -> str:
 
 
 def escaped(text: str) -> str:
-    """*text* with nothing left in it that LaTeX would read as more than letters."""
-    return text.translate(_ESCAPED)
+    """*text* on one line, with nothing left in it that LaTeX would read as more than letters."""
+    return printable(text).translate(_ESCAPED)

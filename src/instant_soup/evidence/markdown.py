@@ -6,14 +6,17 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from ..core.printable import printable
 from . import tables
 from .comparison import Comparison
 from .ledger import bill
 from .overview import overviews
 from .transfers import Matrix
 
-_MARKUP = re.compile(r"([\\`<>\[\]|&]|\*(?!$))")
+_MARKUP = re.compile(r"([\\`<>\[\]|&~]|\*(?!$))")
 """What would be read as markup; a star at the end of a name is ours, and is read as a star."""
+_LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)
+"""What readers of Markdown make links of without being asked."""
 
 
 def markdown(
@@ -107,5 +110,6 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """*text* with nothing left in it that would be read as markup."""
-    return _MARKUP.sub(r"\\\1", text)
+    """*text* on one line, with nothing left in it that would be read as markup or as a link."""
+    marked = _MARKUP.sub(r"\\\1", printable(text))
+    return _LINK.sub(lambda link: "\\" + link[0], marked)

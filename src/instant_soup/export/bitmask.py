@@ -21,10 +21,10 @@ from torch import Tensor
 
 from ..core import bits
 from ..core.errors import DataError, ScopeError, SoupError
-from ..core.files import write_tensors
 from ..core.mask import Mask
 from ..core.scope import Scope
 from ..core.stored import Stored, header
+from ..core.tensor_files import write_tensors
 from ..core.weights import Lazy, Weights, scatter
 from .limits import check_room, limit_of
 

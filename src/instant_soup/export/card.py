@@ -9,6 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
 from ..core.ticket import Ticket
 from ..models.clip import Classifier
 from ..models.decoder import is_language_model
@@ -114,8 +117,16 @@ def base_of(ticket: Ticket) -> tuple[str, bool]:
     if is_local:
         # where it lies on this machine is nobody's concern
         return Path(name).name, False
-    # the colon of open_clip:ARCHITECTURE/PRETRAINED
-    return name, ":" not in name
+    return name, _is_id(name)
+
+
+def _is_id(name: str) -> bool:
+    """Whether *name* can be that of a model on the hub; that of open_clip:ARCHITECTURE/PRETRAINED cannot."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _pipeline(portable: Portable, classifier: Classifier | None) -> str:

@@ -13,9 +13,9 @@ from transformers.pytorch_utils import Conv1D
 
 from ..core.apply import named
 from ..core.errors import SoupError, nearest
-from ..core.files import read_tensors, write_tensors
 from ..core.mask import Mask
 from ..core.scope import Scope
+from ..core.tensor_files import read_tensors, write_tensors
 from .card import provenance
 from .compare import Runner, runner_of
 from .errors import ExportError

@@ -10,10 +10,6 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-_INVISIBLE = re.compile(
-    r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
-)
-"""Spaces, newlines, control characters, marks that turn the direction of writing, and halves of surrogate pairs."""
 _MARKUP = re.compile(r"([\\`*_<>\[\]|&#~@])")
 # addresses that readers of Markdown make links of without being asked
 _LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)
@@ -33,7 +29,9 @@ def prose(text: str) -> Ready:
 
 def line(text: str) -> Ready:
     """*text* on one line, for a block of code, where nothing is markup."""
-    return Ready(_INVISIBLE.sub(" ", text))
+    # neither control characters, nor marks that turn the direction of writing, nor halves of surrogate pairs
+    seen = [letter if letter.isprintable() else " " for letter in text]
+    return Ready(re.sub(" +", " ", "".join(seen)))
 
 
 def code(text: str) -> Ready:

@@ -83,7 +83,15 @@ def _torch_pruning(tensors: Weights) -> Foreign | None:
     masks = Lazy(names, lambda name: _as_bool(name + _MASK, tensors[name + _MASK]))
 
     def masked(name: str) -> Tensor:
-        return tensors[name + _ORIGINAL].masked_fill(~masks[name], 0)
+        weight = tensors[name + _ORIGINAL]
+        mask = masks[name]
+        # a smaller mask would be stretched over the weight
+        if weight.shape != mask.shape:
+            raise DataError(
+                f"the mask {name + _MASK!r} is of shape {tuple(mask.shape)} and its weight of {tuple(weight.shape)}; "
+                f"save both from one model"
+            )
+        return weight.masked_fill(~mask, 0)
 
     others = _without(tensors, names, _ORIGINAL, _MASK)
     weights = _merge(names, masked, others)

@@ -27,6 +27,18 @@ def _is_full(folder: Path) -> bool:
     return folder.exists() and shutil.disk_usage(folder).free < _FULL_BELOW
 
 
+def _make_readable(folder: Path) -> None:
+    """Give the files in *folder* the rights that the user's umask gives: safetensors makes its own private."""
+    example = folder / ".rights"
+    example.touch()
+    mode = example.stat().st_mode
+    example.unlink()
+
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
+
+
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """Yield a path to write to. At the end of the block the file there, and files beside it, move to *out*'s folder.
@@ -43,6 +55,7 @@ def staged(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder / out.name
 
+        _make_readable(folder)
         # the file itself comes last, so that whoever sees it finds the files beside it
         files = sorted(folder.iterdir(), key=lambda file: file.name == out.name)
         for file in files:

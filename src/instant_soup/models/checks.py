@@ -10,16 +10,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError
 from ..core.places import check_place
 from ..core.scope import Scope
+from ..core.weights import first_not_finite
 
 POINTER = b"version https://git-lfs"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 PROCESSOR = "preprocessor_config.json"
+PROCESSORS = (PROCESSOR, "processor_config.json")
 PICKLES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -59,6 +62,7 @@ def check_folder(name: str) -> None:
     if not (folder / CONFIG).is_file():
         raise DataError(
             f"{folder} holds no {CONFIG}; expected a folder as save_pretrained of transformers writes it"
+            f"{_inner_models(folder)}"
         )
 
     pickled = next((file for file in PICKLES if (folder / file).is_file()), None)
@@ -67,6 +71,19 @@ def check_folder(name: str) -> None:
             f"{folder} holds its weights as {pickled}, which can run code when it is read and so is not; "
             f"load it with transformers where you trust it, and save it again with save_pretrained"
         )
+
+
+def _inner_models(folder: Path) -> str:
+    """The question whether a model in *folder* was meant, such as the last checkpoint of a Trainer; "" without any."""
+    inner = [path.parent for path in folder.glob(f"*/{CONFIG}")]
+    if not inner:
+        return ""
+
+    # checkpoint-500 comes before checkpoint-1000
+    inner.sort(key=lambda path: [len(path.name), path.name])
+    names = ", ".join(path.name for path in inner[:10])
+    more = ", ..." if len(inner) > 10 else ""
+    return f". It holds models: {names}{more}; did you mean {inner[-1]}?"
 
 
 def _is_pointer(path: Path) -> bool:
@@ -161,6 +178,16 @@ def _has_no_words(tokenizer: PreTrainedTokenizerBase) -> bool:
     return not words
 
 
+def check_processor_file(name: str) -> None:
+    """Raise DataError where *name* is a folder without the file of an image processor; a hub id passes."""
+    folder = Path(name)
+    if folder.is_dir() and not any((folder / file).is_file() for file in PROCESSORS):
+        raise DataError(
+            f"{folder} holds no {PROCESSOR}; copy it from the model that it was trained from, or save its image "
+            f"processor there with save_pretrained"
+        )
+
+
 def check_processor(
     name: str, stated: Mapping[str, Any], used: Mapping[str, Any]
 ) -> None:
@@ -197,8 +224,9 @@ def check_weights(
         info: as from_pretrained gives it with output_loading_info.
 
     Raises:
-        DataError: something of the pre-trained body is among them.
+        DataError: something of the pre-trained body is among them, or what is there is not finite.
     """
+    check_finite(name, model)
     sizes = {key: shapes for key, *shapes in info["mismatched_keys"]}
     fresh = frozenset(info["missing_keys"]) | sizes.keys()
 
@@ -221,6 +249,18 @@ def check_weights(
         f"the checkpoint of model {name!r} lacks {first} and {len(lost) - 1} more of {group}; expected all but the "
         f"head's: is it of another architecture, or was it saved in part?"
     )
+
+
+def check_finite(name: str, model: nn.Module) -> None:
+    """Raise DataError where a parameter of the pre-trained *model* called *name* holds NaN or infinity.
+
+    What is trained from it would be, too, and the learning rate would be blamed.
+    """
+    odd = first_not_finite(dict(model.named_parameters()))
+    if odd is not None:
+        raise DataError(
+            f"model {name!r} holds NaN or infinity in {odd}; restore its checkpoint, or take one from before that"
+        )
 
 
 def missing_of_body(

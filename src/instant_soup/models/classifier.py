@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -25,8 +26,9 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
         expected: what the error says was expected.
 
     Raises:
-        DataError: there is no such model.
+        DataError: there is no such model, or something in its folder is no file.
     """
+    _refuse_irregular(name)
     # the random stream of the caller goes on as if nothing had been drawn
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -43,6 +45,17 @@ def loading(name: str, expected: str, seed: int = 0) -> Iterator[None]:
             raise DataError(
                 f"could not load model {name!r} ({why}); {expected}"
             ) from reason
+
+
+def _refuse_irregular(name: str) -> None:
+    """Raise DataError where the folder *name* holds a pipe or a device, on which libraries would wait for ever."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+
+    for path in sorted(folder.iterdir()):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path} is no regular file; restore the file or remove it")
 
 
 def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:

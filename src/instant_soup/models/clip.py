@@ -23,7 +23,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from ..core.errors import DataError
 from ..core.extras import extra
-from .checks import check_config, check_folder, check_tokenizer
+from .checks import check_config, check_finite, check_folder, check_tokenizer
 from .classifier import loading
 from .preloaded import check_origin, copy_in_float32
 from .vision import EXPECTED, ImageModel, check_image_size, processor, resizer_of
@@ -144,6 +144,7 @@ def _from_transformers(name: str, prompts: Prompts) -> ImageModel:
         raise DataError(
             f"the checkpoint of model {name!r} lacks {missing[0]}; {EXPECTED}, with both towers of CLIP"
         )
+    check_finite(name, model)
     return _with_head(name, model, tokenizer, pixels, prompts)
 
 

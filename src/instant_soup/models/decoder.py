@@ -28,7 +28,7 @@ from ..core.extras import missing, package
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
-from .checks import check_config, check_folder, check_tokenizer
+from .checks import check_config, check_finite, check_folder, check_tokenizer
 from .classifier import loading
 
 PACKAGED = "packaged"
@@ -118,6 +118,7 @@ def load(name: str) -> LanguageModel:
 
     model, info = loaded
     _check_complete(name, model, info["missing_keys"])
+    check_finite(name, model)
     if not options:
         check_tokenizer(place, tokenizer)
     # by name, because an embedding may be of any class

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..core.errors import DataError
-from .checks import check_config
+from .checks import check_config, check_finite
 
 _WORDS = {
     "SequenceClassification": ("text", "labels"),
@@ -42,7 +42,7 @@ def checked_copy(model: Any, *, task: str, classes: int) -> Preloaded:
         classes: how many its head has to have; 1 for regression.
 
     Raises:
-        DataError: it is no classifier of transformers, is quantised, or its head has another size.
+        DataError: it is no classifier of transformers, is quantised or not finite, or its head has another size.
     """
     classified, outputs = _WORDS[task]
     kind = type(model).__name__
@@ -81,7 +81,11 @@ def check_origin(model: PreTrainedModel, remedy: str) -> None:
 
 
 def copy_in_float32(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of *model* in float32 on the CPU, in evaluation mode; whoever learns with it changes both."""
+    """A copy of *model* in float32 on the CPU, in evaluation mode; whoever learns with it changes both.
+
+    Raises DataError where a weight is not finite.
+    """
+    check_finite(model.name_or_path or type(model).__name__, model)
     copy = deepcopy(model)
     # nn.Module's own methods: transformers wraps them, without types
     nn.Module.to(copy, "cpu", torch.float32)

@@ -22,7 +22,13 @@ from ..core.names.matrices import is_convolution, is_in_block, left_out
 from ..core.scope import Scope
 from ..core.task import Base
 from ..core.weights import digest
-from .checks import check_config, check_folder, check_processor, check_weights
+from .checks import (
+    check_config,
+    check_folder,
+    check_processor,
+    check_processor_file,
+    check_weights,
+)
 from .classifier import loading
 from .preloaded import check_origin, checked_copy
 
@@ -141,6 +147,7 @@ def processor(name: str) -> BaseImageProcessor:
     Raises:
         DataError: a setting that it needs is not stated.
     """
+    check_processor_file(name)
     # by Pillow, so that pixels do not depend on whether torchvision is installed
     loaded: BaseImageProcessor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
         name, backend="pil", trust_remote_code=False

@@ -32,7 +32,8 @@ from .alternatives import (
     with_sweep,
 )
 from .known import REFERENCES
-from .recipe import Recipe, refuse_unknown
+from .names import refuse_unknown_names
+from .recipe import Recipe, refuse_out_of_range, refuse_unknown
 
 MOST_RUNS = 10_000  # runs that a file may ask for, unless more are allowed
 
@@ -211,6 +212,8 @@ class _File:
 def _recipe(fields: Fields, source: str) -> Recipe:
     """The recipe; what prunes nothing has neither sparsity nor control."""
     refuse_unknown(fields, source)
+    refuse_out_of_range(fields, source)
+    refuse_unknown_names(fields, source)
     method = fields.get("method")
     if isinstance(method, Mapping) and method.get("name") in REFERENCES:
         fields = {**fields, "sparsity": 0.0, "control": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -20,13 +20,21 @@ from pydantic import (
 )
 
 from ..core.content import content_key, short
-from ..core.errors import RecipeError, SoupError, nearest, unknown
+from ..core.errors import RecipeError, SoupError, nearest, share_example, unknown
 from ..core.kinds import checked, checked_class
 from ..training.regime import PlainErrors, Regime
 from . import toml
 from .known import DRAWN, REFERENCES
 from .later import nested, settled
-from .settings import DataSettings, RunSettings, Strict, TaskSettings
+from .names import refuse_unknown_names
+from .settings import (
+    LARGEST,
+    DataSettings,
+    RunSettings,
+    Strict,
+    TaskSettings,
+    refuse_size,
+)
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -34,8 +42,8 @@ if TYPE_CHECKING:
 SCHEMA = 4
 # where the work is done: in no key, no record and no recipe that is kept
 _WHERE = {"training": {"device"}}
-# of any number of steps, epochs, rounds or the like; what is larger was mistyped
-LARGEST = 1e6
+# fields that say what they are by themselves: neither a task nor a method has to be known
+_PLAIN = ("sparsity", "budget", "seed", "data", "training", "run")
 
 
 @checked_class
@@ -103,7 +111,7 @@ class Recipe(Strict, metaclass=PlainErrors):
         for knob in knobs:
             if knob not in variant.knobs:
                 raise unknown(f"knob of {name}", knob, variant.knobs)
-            _refuse_size(f"method.{knob}", knobs[knob])
+            refuse_size(f"method.{knob}", knobs[knob])
 
         # by the method itself, which turns what TOML can say into what it works with
         checked = TypeAdapter(variant.make).validate_python({**variant.fixed, **knobs})
@@ -152,6 +160,8 @@ class Recipe(Strict, metaclass=PlainErrors):
     def parse(cls, fields: Mapping[str, Any], source: str = "recipe") -> Self:
         """A recipe from plain data. Raises RecipeError, naming the field and what it expects."""
         refuse_unknown(fields, source)
+        refuse_out_of_range(fields, source)
+        refuse_unknown_names(fields, source)
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -252,18 +262,6 @@ class Recipe(Strict, metaclass=PlainErrors):
         return tomli_w.dumps(toml.without_none(fields))
 
 
-def _refuse_size(place: str, value: Any) -> None:
-    """Raise RecipeError for a knob that no machine could carry out."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            _refuse_size(f"{place}.{name}", inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _refuse_size(place, inner)
-    elif isinstance(value, (int, float)) and not -LARGEST <= value <= LARGEST:
-        raise RecipeError(f"{place} is {value!r}; expected a number up to {LARGEST:,.0f}")
-
-
 def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
     """Raise RecipeError for a key that no recipe has, before anything is imported to look at the others."""
     # pydantic would say the same, but only after it has looked at the task, for which torch is imported
@@ -284,13 +282,41 @@ def refuse_unknown(fields: Mapping[str, Any], source: str) -> None:
                 )
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line, with the nearest known name where a field is unknown."""
+def refuse_out_of_range(fields: Mapping[str, Any], source: str) -> None:
+    """Raise RecipeError for a value that no recipe can have, before anything is imported to look at task and method."""
+    for name in _PLAIN:
+        if name not in fields:
+            continue
+        try:
+            _checker(name).validate_python(fields[name])
+        except ValidationError as error:
+            raise RecipeError(f"{source}: {_explain(error, name)}") from error
+
+
+# made once: it takes longer than what it does
+@cache
+def _checker(name: str) -> TypeAdapter[Any]:
+    """What checks the values of the field *name*."""
+    field = Recipe.model_fields[name]
+    kind: Any = field.annotation
+    # Annotated takes no kind by itself, and a table has no bounds of its own
+    if field.metadata:
+        kind = Annotated[(kind, *field.metadata)]
+    return TypeAdapter(kind)
+
+
+def _explain(error: ValidationError, *table: str) -> str:
+    """The first problem in one line, with the nearest known name where a field is unknown.
+
+    Args:
+        table: the field that was looked at by itself, if the whole recipe was not.
+    """
     problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"])) or "recipe"
+    path = [*table, *map(str, problem["loc"])]
+    place = ".".join(path) or "recipe"
 
     if problem["type"] == "extra_forbidden":
-        *parents, name = map(str, problem["loc"])
+        *parents, name = path
         return f"unknown key {place!r}; {nearest(name, _fields(Recipe, parents))}"
 
     if problem["type"] == "missing":
@@ -302,6 +328,9 @@ def _explain(error: ValidationError) -> str:
     # such an error is one of ours, and says what was found
     if problem["type"] == "value_error":
         return reason
+    if place == "sparsity":
+        example = share_example(problem["input"])
+        return f"sparsity is {problem['input']!r}; expected a share of the weights, 0 <= sparsity < 1, {example}"
     return f"{place} is {problem['input']!r}; {reason[0].lower()}{reason[1:]}"
 
 

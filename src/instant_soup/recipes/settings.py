@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.errors import RecipeError, UnknownName, unknown
 from ..engine import Engine
 from .known import TASKS
+from .names import OWN
+
+# of any number of steps, epochs, rounds or the like; what is larger was mistyped
+LARGEST = 1e6
 
 
 class Strict(BaseModel):
@@ -80,10 +85,7 @@ class TaskSettings(Strict):
 
         described = self.columns or self.images or self.language
         if self.name not in TASKS and not described:
-            raise UnknownName(
-                f"{unknown('task', self.name, TASKS)}. For a task of your own, "
-                f"name the columns of its texts, or set kind to 'images' or 'language'"
-            )
+            raise UnknownName(f"{unknown('task', self.name, TASKS)}{OWN}")
 
         if self.images and self.model == PACKAGED:
             raise RecipeError(
@@ -156,3 +158,15 @@ class RunSettings(Strict):
     address: Annotated[
         str, Field(description="of the Ray cluster; 'local' starts one")
     ] = "auto"
+
+
+def refuse_size(place: str, value: Any) -> None:
+    """Raise RecipeError for a knob that no machine could carry out."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            refuse_size(f"{place}.{name}", inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            refuse_size(place, inner)
+    elif isinstance(value, (int, float)) and not -LARGEST <= value <= LARGEST:
+        raise RecipeError(f"{place} is {value!r}; expected a number up to {LARGEST:,.0f}")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from ..core.files import write_text
 from ..core.kinds import checked
@@ -106,14 +108,18 @@ def render(
     # escaped everywhere: names of tasks and methods are from files that anybody may have written;
     # strict, so that a name that the template misspells ends in an error and not in a gap
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     looks = assign_looks(_ordered_methods(comparison))
     shown = recipes(comparison, looks)
 
     page = template.render(
-        title=printable(title),
+        title=title,
         style=(room / "page.css").read_text(encoding="utf-8"),
         script=(room / "page.js").read_text(encoding="utf-8"),
         symbols=symbols(),
@@ -135,6 +141,13 @@ def render(
 
     # half a surrogate pair is no letter, and cannot be written as UTF-8
     return page.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(value: Any) -> Any:
+    """*value* with what is not seen written out, unless it is markup of our own; lines stay lines."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(map(printable, value.split("\n")))
 
 
 def _ordered_methods(comparison: Comparison) -> list[str]:

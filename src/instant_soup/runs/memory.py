@@ -36,7 +36,8 @@ def memory(recipe: Recipe, store: Store) -> int | None:
     if not weights:
         return None
     # as if all of it were trained and might be pruned
-    return LIBRARIES + tensors(weights, weights, weights)
+    averaged = weights if recipe.training.tail else 0
+    return LIBRARIES + tensors(weights, weights, weights) + averaged
 
 
 def _peaks_on(recipe: Recipe, store: Store) -> Iterator[int]:

@@ -116,6 +116,11 @@ class Planner:
         self._paces: dict[str, Pace] = {}
         self._plans: dict[str, Plan] = {}
 
+    @property
+    def task(self) -> CourseTask | None:
+        """The task that was loaded last; None where none had to be."""
+        return self._task
+
     def plan(self, recipe: Recipe) -> Plan:
         """What *recipe* will cost. Its seed changes nothing of that."""
         key = recipe.cost_key
@@ -219,7 +224,9 @@ def tensors_of(task: CourseTask) -> int:
         weights += size
         if parameter.requires_grad:
             trained += size
-    return tensors(weights, trained, 4 * task.course.scope.size)
+    # what is averaged at the end of the line is as large as the weights
+    averaged = weights if task.regime.tail else 0
+    return tensors(weights, trained, 4 * task.course.scope.size) + averaged
 
 
 def tensors(weights: int, trained: int, masks: int) -> int:

@@ -125,7 +125,7 @@ def _carry_out(
         task,
         ticket,
         result,
-        drawn=cell.finished("draw"),
+        drawn=cell.load_bill("draw"),
         trained=trained,
         meter=meter,
         contents=read_sealed(cell.contents)["digests"],
@@ -261,7 +261,7 @@ def _controlled(
     drawn = draw(plain, task, store, watch)
 
     ticket = control(drawn, task, kind).stamped(recipe.key)
-    cell.keep_ticket(recipe, ticket, store.cell(plain).finished("draw"))
+    cell.keep_ticket(recipe, ticket, store.cell(plain).load_bill("draw"))
     return ticket
 
 
@@ -272,7 +272,7 @@ def tuned(
     if cell.has(cell.model):
         learner = _start(ticket, task, meter)
         learner.restore(cell.load_model())
-        bill = cell.finished("train")
+        bill = cell.load_bill("train")
         meter.load(bill)
         # a run that was killed right after it trained has left its place behind
         cell.bookmark("train").clear()

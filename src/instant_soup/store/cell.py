@@ -23,7 +23,7 @@ from ..training import ranks
 from .bookmark import EVERY, FolderBookmark
 from .locks import Locks
 from .plain import read_sealed, write_sealed
-from .record import Record, read_run
+from .record import Record, read_bill, read_run
 from .tensors import read_checked, write_checked
 
 FILES = (
@@ -197,6 +197,10 @@ class Cell:
     def finished(self, stage: str) -> dict[str, Any]:
         """What `finish` noted. Raises StoreError when it is missing, damaged or edited."""
         return read_sealed(self.bill(stage))
+
+    def load_bill(self, stage: str) -> dict[str, Any]:
+        """What a finished stage cost. Raises StoreError where that is missing, damaged, edited or no bill."""
+        return read_bill(self.bill(stage))
 
     def load_record(self) -> Record:
         """What came of the run. Raises StoreError when it is missing, damaged or edited."""

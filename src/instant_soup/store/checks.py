@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import SoupError, StoreError
-from ..core.files import read_tensors
+from ..core.tensor_files import read_tensors
 from ..core.ticket import Ticket
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from .cell import Cell
-from .plain import as_json, intact, read_json
-from .record import read_run, read_transfer
+from .plain import as_json, intact, of_kinds, read_json
+from .record import read_bill, read_run, read_transfer
 from .tensors import read_checked
 
 
@@ -41,14 +41,19 @@ def plain(path: Path) -> str | None:
     return None
 
 
-def bill(path: Path) -> str | None:
-    """Whether JSON is the bill of a stage."""
+def contents(path: Path) -> str | None:
+    """Whether JSON says which files a run was begun with."""
     damage = plain(path)
     if damage:
         return damage
-    if not {"bill", "seconds"} <= read_json(path).keys():
-        return "is no bill of a stage"
+    if not of_kinds(read_json(path), {"digests": dict, "files": dict}):
+        return "does not say what the run was begun with"
     return None
+
+
+def bill(path: Path) -> str | None:
+    """Whether JSON is the bill of a stage."""
+    return plain(path) or _refusal(lambda: read_bill(path))
 
 
 def recipe(path: Path, cell: Cell) -> str | None:

@@ -22,7 +22,7 @@ from ..data.language import judged_files, learned_files
 from ..models.text import PACKAGED
 from ..recipes.recipe import Recipe
 from .cell import Cell
-from .plain import read_sealed, write_sealed
+from .plain import of_kinds, read_sealed, write_sealed
 from .store import Store
 
 SCHEMA = 2
@@ -109,29 +109,38 @@ def contents_of(recipe: Recipe, store: Store, cell: Cell) -> Contents:
 
     A part that is no longer there cannot have misled anyone, and what was made from it stays.
 
-    Raises StoreError where data or model have changed since, naming what.
+    Raises StoreError where data or model have changed since, naming what, or where the note of an unfinished run is
+    gone, so that nobody can tell.
     """
     contents = Contents.of(recipe, store)
     if not cell.contents.exists():
+        _refuse_unfinished(cell)
         write_sealed(cell.contents, contents.noted())
         return contents
 
     before = read_sealed(cell.contents)
+    if not of_kinds(before, {"digests": dict, "files": dict}):
+        raise StoreError(
+            f"{cell.contents} does not say what the run was begun with; "
+            f"`instant-soup doctor {cell.folder.parent}` puts it aside, and the same command makes it again"
+        )
     places = {
         "data": recipe.data.folder,
         "model": recipe.task.model,
         "test": recipe.data.test,
     }
-    for part, now in contents.files.items():
-        then = before["files"].get(part)
-        if before["schema"] == 1 and then is not None:
+    for part, files in contents.files.items():
+        noted = before["files"].get(part)
+        then = noted if isinstance(noted, dict) else None
+        now = files
+        # a part that was not there then is another one, too
+        digest = before["digests"].get(part)
+        if before.get("schema") == 1 and (then is not None or digest is None):
             # that version looked at other files, of which some are never read
-            then, now = _of_both(then, now)
+            then, now = _of_both(then or {}, files)
             digest = content_key(then)
-        else:
-            digest = before["digests"].get(part)
 
-        if digest and digest != content_key(now):
+        if digest != content_key(now):
             raise StoreError(
                 f"the {part} in {places[part]} changed since {recipe.label} was begun ({_changes(then, now)}); put "
                 f"back what was there, run it with --out into another folder, or remove {cell.folder} to have it "
@@ -144,6 +153,16 @@ def _of_both(first: Files, second: Files) -> tuple[Files, Files]:
     """Those files of each whose names both have."""
     names = sorted(first.keys() & second.keys())
     return {name: first[name] for name in names}, {name: second[name] for name in names}
+
+
+def _refuse_unfinished(cell: Cell) -> None:
+    """Raise StoreError where something in *cell* could be gone on from: data or model may be others by now."""
+    unfinished = (cell.folder / "draw", cell.ticket, cell.folder / "train", cell.model)
+    if any(path.exists() for path in unfinished) and not cell.record.exists():
+        raise StoreError(
+            f"{cell.contents} is gone, which says what the run there was begun with; "
+            f"`instant-soup doctor {cell.folder.parent}` puts it aside, and the same command makes it again"
+        )
 
 
 def _changes(before: Files | None, now: Files) -> str:

@@ -23,14 +23,23 @@ HALF_WRITTEN = "half-written: its writer was killed"
 
 _AFTER = {
     "recipe.toml": (),
-    "contents.json": (),
+    "contents.json": (
+        "draw", "draw.json", "ticket.safetensors", "train", "train.json", "model.safetensors",
+    ),
     "draw.json": ("ticket.safetensors", "train.json", "model.safetensors", "record.json"),
     "ticket.safetensors": ("draw.json", "train.json", "model.safetensors", "record.json"),
     "train.json": ("model.safetensors", "record.json"),
     "model.safetensors": ("train.json", "record.json"),
     "record.json": (),
-}
+}  # fmt: skip
 """What was made from each file of a cell, and has to be made again with it."""
+
+_NEEDS = {
+    "contents.json": ("draw", "ticket.safetensors", "train", "model.safetensors"),
+    "draw.json": ("ticket.safetensors",),
+    "train.json": ("model.safetensors",),
+}
+"""What of an unfinished cell cannot be gone on from without each of these files."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ def _cell(cell: Cell) -> Iterator[Finding]:
     """What is wrong with the files of one cell."""
     checked: dict[str, Callable[[Path], str | None]] = {
         "recipe.toml": lambda path: checks.recipe(path, cell),
-        "contents.json": checks.plain,
+        "contents.json": checks.contents,
         "draw.json": checks.bill,
         "train.json": checks.bill,
         "failed.json": checks.plain,
@@ -163,6 +172,8 @@ def _cell(cell: Cell) -> Iterator[Finding]:
         if damage:
             yield Finding(path, damage)
 
+    yield from _orphans(cell)
+
     # bookmarks, each in the folder of its stage
     for path in sorted(cell.folder.glob("*/*.safetensors")):
         damage = checks.irregular(path) or checks.weights(path)
@@ -175,6 +186,21 @@ def _cell(cell: Cell) -> Iterator[Finding]:
         for path in sorted(folder.glob(".*")):
             if HALF.fullmatch(path.name):
                 yield Finding(path, HALF_WRITTEN)
+
+
+def _orphans(cell: Cell) -> Iterator[Finding]:
+    """What lies in an unfinished cell and cannot be gone on from, for another file is gone."""
+    # a record holds what the others said, and those of old versions had no others
+    if cell.record.exists():
+        return
+
+    for name, dependants in _NEEDS.items():
+        if (cell.folder / name).exists():
+            continue
+        for dependant in dependants:
+            path = cell.folder / dependant
+            if path.exists():
+                yield Finding(path, f"cannot be used, for {name} is gone")
 
 
 def _transfer(path: Path) -> Iterator[Finding]:
@@ -238,7 +264,15 @@ def _put_aside(
     for finding in findings:
         goal = quarantine.take(finding.path)
         if finding.path.parent == folder:
-            for name in _AFTER.get(finding.path.name, ()):
+            for name in _made_from(finding.path):
                 quarantine.take(folder / name)
         moved.append(replace(finding, aside=goal))
     return moved
+
+
+def _made_from(path: Path) -> Iterable[str]:
+    """The names of what has to be made again with the file of a cell at *path*."""
+    # a record that is whole says itself which contents it is of
+    if path.name == "contents.json" and path.with_name("record.json").exists():
+        return ()
+    return _AFTER.get(path.name, ())

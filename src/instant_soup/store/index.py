@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..core.errors import StoreError
-from .plain import read_json, write_json
+from .plain import Kinds, of_kinds, read_json, write_json
 from .record import Record, read_run
 from .store import Store
 
@@ -34,7 +34,7 @@ def read(store: Store) -> Mapping[str, Mapping[str, Any]]:
 
 def _whole(runs: object) -> bool:
     """Whether every entry is as `entry` makes it."""
-    kinds: dict[str, type | tuple[type, ...]] = {
+    kinds: Kinds = {
         "task": str,
         "method": str,
         "sparsity": (int, float),
@@ -44,12 +44,7 @@ def _whole(runs: object) -> bool:
 
     if not isinstance(runs, dict):
         return False
-    for noted in runs.values():
-        if not isinstance(noted, dict):
-            return False
-        if not all(isinstance(noted.get(name), kind) for name, kind in kinds.items()):
-            return False
-    return True
+    return all(of_kinds(noted, kinds) for noted in runs.values())
 
 
 def add(store: Store, record: Record) -> None:

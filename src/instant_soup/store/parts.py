@@ -204,6 +204,16 @@ class Clock(Section):
         return {"draw": self.draw, "train": self.train}
 
 
+class StageBill(Section):
+    """What a cell notes of a stage that is done; *clock* and *reused_seconds* are not in those of version 0.1."""
+
+    bill: dict[str, Work]
+    reused: Work
+    seconds: Amount
+    clock: dict[str, Amount] = {}
+    reused_seconds: Amount = 0.0
+
+
 class Memory(Section):
     """Most bytes at a time, of the process and on the device; not noted in schema 1 and 2."""
 

@@ -10,6 +10,9 @@ from typing import Any
 from ..core.content import content_key
 from ..core.errors import StoreError
 
+Kinds = Mapping[str, type | tuple[type, ...]]
+"""Of which kind, or kinds, the value of each name is."""
+
 
 def as_json(facts: Mapping[str, Any]) -> str:
     """Plain data as `write_json` writes it, always the same way."""
@@ -45,6 +48,13 @@ def read_json(path: Path) -> dict[str, Any]:
             f"`instant-soup doctor {path.parent.parent}` puts damage aside"
         )
     return facts
+
+
+def of_kinds(facts: object, kinds: Kinds) -> bool:
+    """Whether *facts* are a table that has each of the names in *kinds*, and a value of the kind beneath it."""
+    if not isinstance(facts, dict):
+        return False
+    return all(name in facts and isinstance(facts[name], kinds[name]) for name in kinds)
 
 
 def write_sealed(path: Path, facts: Mapping[str, Any]) -> None:

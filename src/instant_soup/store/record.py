@@ -26,10 +26,11 @@ from .parts import (
     Origin,
     Seconds,
     Section,
+    StageBill,
     TicketFacts,
     TransferBill,
 )
-from .plain import seal, sealed, write_json
+from .plain import read_sealed, seal, sealed, write_json
 
 SCHEMA = 4
 TRANSFER_SCHEMA = 1  # of records of transfers
@@ -226,6 +227,12 @@ def read_transfer(path: Path) -> TransferRecord:
     return _typed(TransferRecord, _upgraded_transfer(facts), path)
 
 
+def read_bill(path: Path) -> dict[str, Any]:
+    """What a stage cost, as plain data. Raises StoreError, which names the file, where it is no bill of one."""
+    bill = _typed(StageBill, read_sealed(path), path, "bill")
+    return bill.model_dump(exclude={"checksum"})
+
+
 def _loaded(path: Path) -> Any:
     if path.exists() and not path.is_file():
         raise StoreError(f"could not read {path} (it is no regular file); {_cure(path)}")
@@ -246,15 +253,17 @@ def _check_seal(path: Path, facts: Mapping[str, Any]) -> None:
         )
 
 
-_Kind = TypeVar("_Kind", bound=Outcome)
+_Kind = TypeVar("_Kind", bound=Section)
 
 
-def _typed(kind: type[_Kind], facts: Mapping[str, Any], path: Path) -> _Kind:
+def _typed(
+    kind: type[_Kind], facts: Mapping[str, Any], path: Path, what: str = "record"
+) -> _Kind:
     try:
         return kind.model_validate(facts)
     except (ValidationError, RecursionError) as reason:
         raise StoreError(
-            f"{path} is no record that a run would write: {_explained(reason)}; {_cure(path)}"
+            f"{path} is no {what} that a run would write: {_explained(reason)}; {_cure(path)}"
         ) from reason
 
 

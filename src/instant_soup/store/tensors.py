@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core.content import content_key
 from ..core.errors import StoreError
-from ..core.files import read_tensors, write_tensors
+from ..core.tensor_files import read_tensors, write_tensors
 from ..core.weights import digest
 
 _SEALS = ("digest", "checksum")

@@ -16,11 +16,21 @@ from ..recipes.recipe import Recipe
 from ..runs.plan import rehearse
 from ..runs.run import Watch
 from ..runs.sizes import Sizes
-from ..store.plain import read_json, write_json
+from ..store.plain import Kinds, read_json, write_json
 from ..store.store import Store
 from ..tasks import CourseTask
 
 EVERY = 1.0  # seconds between notes
+_NUMBER = (int, float)
+KINDS: Kinds = {
+    "pid": int,
+    "host": str,
+    "since": _NUMBER,
+    "expected": int,
+    "passes": int,
+    "stage": str,
+}
+"""What a note says, and of which kind each is."""
 
 
 @dataclass

@@ -14,9 +14,10 @@ from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
 from ..runs.plan import rehearse
 from ..runs.sizes import Sizes
+from ..store.plain import of_kinds
 from ..store.record import read_run
 from ..store.store import Store
-from .progress import Progress
+from .progress import KINDS, Progress
 from .sweep import State, Sweep
 
 
@@ -193,19 +194,20 @@ def _titled(
 
 
 def _running(row: Row, facts: Mapping[str, Any]) -> Row:
-    if not facts:
-        return row  # it has just begun, or just ended
+    # it has just begun, or just ended; or the note is none that a run would write
+    if not of_kinds(facts, KINDS):
+        return row
 
     passes = facts["passes"]
     expected = facts["expected"]
     note = facts["stage"]
-    if facts.get("loss") is not None:
+    if isinstance(facts.get("loss"), float):
         note += f", loss {facts['loss']:.3f}"
 
     return replace(
         row,
         note=note,
-        share=min(1.0, passes / expected),
+        share=min(1.0, passes / expected) if expected else 1.0,
         left=max(0, expected - passes),
         seconds=time.time() - facts["since"],
         host=facts["host"],

@@ -24,12 +24,15 @@ from ..recipes.recipe import Recipe
 from ..runs.run import budget_like, build, check, run
 from ..store.cell import Cell
 from ..store.contents import contents_of
-from ..store.plain import intact, read_json, read_sealed, write_sealed
+from ..store.plain import Kinds, intact, of_kinds, read_json, read_sealed, write_sealed
 from ..store.store import Store
 from ..tasks import CourseTask
 from .progress import Progress
 
 State = Literal["done", "running", "failed", "begun", "to do", "waits"]
+_KINDS: Kinds = {"wanted": list, "source": str, "slim": bool, "since": str}
+"""What the note of a sweep says, and of which kind each is."""
+
 PATIENCE = 1.0  # seconds between looks at what others are at
 
 
@@ -97,6 +100,7 @@ class Sweep:
         """The sweep that was noted at *place*. Raises StoreError when it is damaged."""
         facts = read_json(place)
         try:
+            _check_kinds(facts, _KINDS)
             wanted = tuple(_as_noted(note) for note in facts["wanted"])
             sweep = cls(wanted, store, facts["source"], facts["slim"], facts["since"])
         except (KeyError, TypeError, RecipeError) as reason:
@@ -148,13 +152,13 @@ class Sweep:
         cell = self.store.cell(recipe or wanted.recipe)
         if not cell.failure.exists():
             return "what it waits for failed"
-        return str(read_sealed(cell.failure)["error"])
+        return str(_failure_of(cell)["error"])
 
     def _failed(self, cell: Cell) -> bool:
         """Whether a run failed since this sweep began; what failed earlier is tried again."""
         if not cell.failure.exists():
             return False
-        return str(read_sealed(cell.failure)["at"]) >= self.since
+        return str(_failure_of(cell)["at"]) >= self.since
 
     def wanted_by(self, short_key: str) -> Recipe | None:
         """The recipe with this short key, if this sweep asks for it."""
@@ -229,7 +233,24 @@ class Sweep:
         cell.fail({"error": error, "at": datetime.now(UTC).isoformat()})
 
 
+def _failure_of(cell: Cell) -> Mapping[str, Any]:
+    """Why and when a run failed. Raises StoreError where the note of it is damaged, or is none."""
+    facts = read_sealed(cell.failure)
+    if not of_kinds(facts, {"error": str, "at": str}):
+        raise StoreError(
+            f"{cell.failure} does not say why a run failed; remove it, and the run is tried again"
+        )
+    return facts
+
+
+def _check_kinds(facts: object, kinds: Kinds) -> None:
+    """Raise TypeError where *facts* lack one of the names in *kinds*, or have a value of another kind beneath it."""
+    if not of_kinds(facts, kinds):
+        raise TypeError(f"expected {', '.join(kinds)}")
+
+
 def _as_noted(note: Mapping[str, Any]) -> Wanted:
+    _check_kinds(note, {"name": str, "recipe": dict, "like": (dict, type(None))})
     like = note["like"] and Recipe.parse(note["like"])
     return Wanted(note["name"], Recipe.parse(note["recipe"]), like)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from ..core.scope import Scope
 from ..core.task import Base
+from ..data.source import Splits
+from ..models.heads import knows, others_known
 from ..training.course import Course, Examples, Loss, Metric, Predict
 from ..training.regime import Regime
 from .task import CourseTask
@@ -53,6 +56,39 @@ class Judging:
     metric: Metric
     lower_is_better: bool = False
     logits: bool = True
+
+
+def warn_of_seen_rows(
+    base: Base, model: nn.Module, classes: Sequence[str], rows: Splits
+) -> None:
+    """Warn where the *model* called *base* may have learned from the very rows that are kept to report on.
+
+    It may where it comes with a head for the same *classes*, and the data has no test split of its own.
+    """
+    if rows.test_is_cut and knows(model, classes):
+        warnings.warn(
+            f"model {base.name!r} knows the classes of this data already, and the data has no test split of its own: "
+            f"if the model was fine-tuned on these rows, it has seen those that are kept to test on, and figures are "
+            f"too good; give train and test apart",
+            stacklevel=3,
+        )
+
+
+def warn_of_other_classes(
+    base: Base, model: nn.Module, fresh: Collection[str], classes: Sequence[str]
+) -> None:
+    """Warn where the head of *model*, called *base*, is kept and was trained for other classes than *classes*.
+
+    Args:
+        fresh: the parameters that are not pre-trained, such as those of a new head.
+    """
+    others = others_known(model, classes)
+    if others and not fresh:
+        warnings.warn(
+            f"the head of model {base.name!r} tells {', '.join(others[:10])} apart, and the data has as many classes "
+            f"of other names, {', '.join(classes[:10])}: it is kept, each output for the class in its place",
+            stacklevel=3,
+        )
 
 
 def assemble(

@@ -9,17 +9,19 @@ from datasets import Dataset
 from transformers import CLIPModel, PreTrainedModel, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
-from ..core.errors import DataError, unknown
+from ..core.errors import DataError, UnknownName, unknown
 from ..core.kinds import checked_but
 from ..data.images import IMAGE_TASKS, MEMORY, ImageExamples, ImageSpec, image_splits
+from ..data.labels import renumbered
 from ..data.prompts import class_words, sentences
 from ..data.source import Data, Splits
 from ..models import clip, vision
 from ..models.classifier import loss, predict
+from ..models.heads import classes_in_order
 from ..training.metrics import figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assemble
+from .assembly import Encoded, Judging, assemble, warn_of_other_classes, warn_of_seen_rows
 from .task import CourseTask
 
 
@@ -65,7 +67,9 @@ def image(
         DataError: the data or the model cannot be read or does not fit.
     """
     if name not in IMAGE_TASKS and data is None:
-        raise unknown("task", name, IMAGE_TASKS)
+        raise UnknownName(
+            f"{unknown('task', name, IMAGE_TASKS)}. For a task of your own, give its images: data='path/to/folder'"
+        )
 
     # the data comes before the model, because its classes say how large the head is
     spec = IMAGE_TASKS.get(name, ImageSpec())
@@ -90,6 +94,14 @@ def image(
         # a stream of its own, so that a new head does not depend on what else is drawn
         seed=stream(seed, "head"),
     )
+
+    warn_of_other_classes(loaded.base, loaded.model, loaded.fresh, names)
+    warn_of_seen_rows(loaded.base, loaded.model, names, rows)
+    ordered = classes_in_order(loaded.model, names)
+    if ordered != tuple(names):
+        rows = rows.map(lambda split: renumbered(split, "label", names, ordered))
+        word_of = dict(zip(names, words, strict=True))
+        words = tuple(word_of[class_name] for class_name in ordered)
 
     return assemble(
         name,

@@ -17,6 +17,8 @@ from ..training.learner import ModuleLearner
 from ..training.regime import Regime
 from ..training.scout import Scout
 
+SHOWN = 10  # classes that are named before the rest is left out
+
 
 @dataclass(frozen=True)
 class CourseTask:
@@ -37,6 +39,27 @@ class CourseTask:
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
     workers: Workers | None = None
+
+    def __repr__(self) -> str:
+        # not what a dataclass would print: every layer of the model, several screens long
+        return (
+            f"CourseTask({self.name!r}, model={self.course.base.name!r}, {self.content})"
+        )
+
+    @property
+    def content(self) -> str:
+        """How many examples there are of what, in words."""
+        course = self.course
+        sizes = (
+            f"{len(course.train):,} examples to train on, {len(course.validation):,} to choose by, "
+            f"{len(course.test):,} to test on"
+        )
+        if not course.classes:
+            return sizes
+
+        names = ", ".join(course.classes[:SHOWN])
+        more = ", ..." if len(course.classes) > SHOWN else ""
+        return f"{sizes}, {len(course.classes)} classes: {names}{more}"
 
     @property
     def name(self) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..core.errors import DataError, unknown
+from ..core.errors import DataError, UnknownName, unknown
 from ..core.kinds import checked_but
+from ..data.labels import renumbered
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
 from ..data.source import Data, Splits
@@ -17,10 +19,11 @@ from ..data.text import GLUE_TASKS, TextExamples, TextSpec
 from ..data.text_splits import benchmark, own_text
 from ..models import text as models
 from ..models.classifier import loss, predict
+from ..models.heads import classes_in_order
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
 from ..training.seeds import stream
-from .assembly import Encoded, Judging, assemble
+from .assembly import Encoded, Judging, assemble, warn_of_other_classes, warn_of_seen_rows
 from .task import CourseTask
 
 DEMO = "demo/polarity"
@@ -88,7 +91,10 @@ def text(
             limit=limit,
         )
     else:
-        raise unknown("task", name, [*GLUE_TASKS, DEMO])
+        raise UnknownName(
+            f"{unknown('task', name, [*GLUE_TASKS, DEMO])}. For a task of your own, name the columns of its texts: "
+            f"columns=('text',)"
+        )
 
     # before the model is loaded, which takes longest
     _check_metrics(spec)
@@ -101,15 +107,33 @@ def text(
         pooler=pooler,
     )
 
+    warn_of_other_classes(loaded.base, loaded.model, loaded.fresh, spec.labels)
+    warn_of_seen_rows(loaded.base, loaded.model, spec.labels, rows)
+    ordered = classes_in_order(loaded.model, spec.labels)
+    judge = figures(spec.metrics)
+    if ordered != spec.labels:
+        judge = figures(spec.metrics, [ordered.index(word) for word in spec.labels])
+        rows = _renumbered(rows, spec, ordered)
+        spec = replace(spec, labels=ordered)
+
     return assemble(
         name,
         loaded,
         _encoded(rows, spec, loaded, max_length),
-        Judging(predict, loss, figures(spec.metrics)),
+        Judging(predict, loss, judge),
         regime=regime,
         seed=seed,
         classes=spec.labels,
     )
+
+
+def _renumbered(rows: Splits, spec: TextSpec, ordered: Sequence[str]) -> Splits:
+    """*rows* with their classes numbered as in *ordered*."""
+
+    def renumber(split: Dataset) -> Dataset:
+        return renumbered(split, spec.label, spec.labels, ordered)
+
+    return rows.map(renumber)
 
 
 def _encoded(

@@ -75,10 +75,28 @@ METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = Table(
 )
 
 
-def figures(names: Sequence[str]) -> Callable[[Tensor, Tensor], dict[str, float]]:
-    """A metric that reports *names*, in order."""
-    return partial(_figures, tuple(names))
+def figures(
+    names: Sequence[str], order: Sequence[int] = ()
+) -> Callable[[Tensor, Tensor], dict[str, float]]:
+    """A metric that reports *names*, in order.
+
+    Args:
+        order: for each class as the data counts them, its number in outputs and targets, where these count otherwise:
+            F1 is that of the data's class 1.
+    """
+    return partial(_figures, tuple(names), order=tuple(order))
 
 
-def _figures(names: Sequence[str], outputs: Tensor, targets: Tensor) -> dict[str, float]:
+def _figures(
+    names: tuple[str, ...],
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    order: tuple[int, ...] = (),
+) -> dict[str, float]:
+    if order:
+        columns = torch.tensor(order, device=outputs.device)
+        outputs = outputs[:, columns]
+        # the data's number of each class, by its number in the head
+        targets = columns.argsort()[targets]
     return {name: METRICS[name](outputs, targets) for name in names}

@@ -180,6 +180,16 @@ def test_secrets_and_what_links_lead_to_are_not_copied(
     }
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "README.md"])
+def test_a_pipe_beside_the_weights_is_not_waited_for(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    (source / name).unlink(missing_ok=True)
+    os.mkfifo(source / name)
+    prune_checkpoint(source, tmp_path / "out", 0.5)
+    assert not (tmp_path / "out" / name).exists()
+
+
 def test_a_link_that_leads_to_itself_is_not_copied(source: Path, tmp_path: Path) -> None:
     (source / "tokenizer.json").symlink_to("tokenizer.json")
     prune_checkpoint(source, tmp_path / "out", 0.5)

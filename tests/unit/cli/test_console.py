@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import instant_soup as soup
-from instant_soup.cli import console, listing, live
+from instant_soup.cli import console, live
 from instant_soup.cli.app import FIRST_DAY
 from instant_soup.cli.main import app
 from instant_soup.cli.template import RECIPE
 from instant_soup.core.budget import Cost, Pulse
 from instant_soup.core.printable import FALLBACK, fitting, printable
+from instant_soup.recipes import listing
 from instant_soup.store.plain import seal
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "records"
@@ -297,7 +299,14 @@ QUICK = (
     "ticket diff gone gone", "ticket union gone gone -o t", "ticket shuffle gone -o t", "evaluate gone gone.toml",
     "control gone gone.toml -o t", "transfer gone gone.toml", "export gone --to hf -o out", "push gone owner/name",
     "compare gone", "report gone", "status gone", "doctor gone", "prune gone --sparsity 0.5 -o out",
-    "import gone -o t",
+    "import gone -o t", "new made.toml", "plan made.toml --set sparsity=90", "run made.toml --set training.rate=-1",
+    "sweep made.toml --set training.epochs=many", "scope made.toml --set data.limit=1",
+    "draw made.toml -o t --set sparsity=90", "plan made.toml --workers 2 --set budget=-1",
+    "run made.toml --set method.name=magnitud", "plan made.toml --set method.denoiser=2",
+    "sweep made.toml --method lhh", "sweep made.toml --set method.name=[lth,snop]",
+    "plan made.toml --set task.name=glue/colla", "run made.toml --set task.model=./none",
+    "draw made.toml -o t --set task.model=./none", "plan made.toml --set task.model=./none",
+    "scope made.toml --set task.model=./none", "sweep made.toml --set task.model=./none",
 )  # fmt: skip
 
 
@@ -312,6 +321,7 @@ def test_lists_and_what_is_missing_or_mistyped_are_told_before_slow_imports(
         "    outcome = CliRunner().invoke(app, line.split())\n"
         "    slow = {'torch', 'transformers', 'scipy', 'datasets', 'numpy'} & sys.modules.keys()\n"
         "    assert not slow, (line, slow)\n"
+        "    assert '--set' not in line or outcome.exit_code == 2, (line, outcome.output)\n"
         "    assert 'gone' not in line or 'error: no' in outcome.stderr, outcome.output\n"
     )
     subprocess.run(
@@ -321,7 +331,7 @@ def test_lists_and_what_is_missing_or_mistyped_are_told_before_slow_imports(
 
 def test_the_listing_says_what_the_tables_say() -> None:
     assert listing.FILE.read_text(encoding="utf-8") == listing.text(), (
-        "a table has changed: python -m instant_soup.cli.listing"
+        "a table has changed: python -m instant_soup.recipes.listing"
     )
 
 
@@ -344,3 +354,20 @@ def test_other_libraries_draw_no_bars_unless_the_environment_wants_them(
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+
+
+def test_warnings_of_ours_are_lines_and_those_of_others_as_python_has_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs: list[str] = []
+    monkeypatch.setattr(
+        warnings, "showwarning", lambda message, *_: theirs.append(str(message))
+    )
+    console.show_warnings()
+    of_ours = str(Path(console.__file__))
+    warnings.showwarning("an odd file", UserWarning, of_ours, 1)
+    warnings.showwarning("their own", UserWarning, "/elsewhere/x.py", 1)
+    warnings.showwarning("old", DeprecationWarning, of_ours, 1)
+
+    assert capsys.readouterr().err == "warning: an odd file\n"
+    assert theirs == ["their own", "old"]

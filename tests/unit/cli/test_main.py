@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 import instant_soup as soup
 from instant_soup.cli.main import app
-from instant_soup.core import files
+from instant_soup.core import tensor_files
 from instant_soup.methods import METHODS, REFERENCES
 from instant_soup.tasks import CourseTask
 
@@ -111,6 +112,17 @@ def test_a_ticket_is_drawn_over_another_on_request_only(
     assert call("draw", recipe, "-o", "my.safetensors", "--quiet").exit_code == 0
     other = call("draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet")
     assert (other.exit_code, "is there already" in other.stderr) == (2, True)
+
+
+def test_a_plan_says_what_it_has_read_of_data_of_ones_own(
+    call: Call, recipe: Path
+) -> None:
+    lines = call("plan", recipe).stdout.splitlines()
+    read = [line for line in lines if line.startswith("Data: ")]
+    assert len(read) == 1
+    assert re.search(
+        r"\d+ examples to train on, .* 32 to test on, 2 classes: 0, 1", read[0]
+    )
 
 
 def test_a_plan_warns_of_what_makes_a_method_pointless(call: Call, recipe: Path) -> None:
@@ -619,7 +631,7 @@ def test_a_full_disk_is_one_line_and_the_old_ticket_stays_whole(
         path.write_bytes(b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr(tensor_files, "save_file", full)
     result = call(
         "draw", recipe, "-o", "my.safetensors", "--set", "seed=1", "--quiet", "--force"
     )

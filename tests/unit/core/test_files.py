@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 
 from instant_soup.core import files
 from instant_soup.core.errors import StoreError, TicketError
-from instant_soup.core.files import read_tensors, write_tensors, write_text
+from instant_soup.core.files import write_text
+from instant_soup.core.tensor_files import read_tensors, write_tensors
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False])}
 
@@ -210,9 +211,9 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import torch
-from instant_soup.core import files
+from instant_soup.core import tensor_files
 
-save = files.save_file
+save = tensor_files.save_file
 
 def killed(tensors, path, metadata):
     save(tensors, path, metadata)
@@ -220,8 +221,8 @@ def killed(tensors, path, metadata):
     (path.parent / ".tmpA1b2C3").write_bytes(b"half")
     os.kill(os.getpid(), 9)
 
-files.save_file = killed
-files.write_tensors(Path(sys.argv[1]), {"a": torch.zeros(9)}, {})
+tensor_files.save_file = killed
+tensor_files.write_tensors(Path(sys.argv[1]), {"a": torch.zeros(9)}, {})
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -18,7 +19,7 @@ from torch import Tensor
 from instant_soup.core import prune as room
 from instant_soup.core.errors import ScopeError, SparsityError, UnknownName
 from instant_soup.core.mask import Mask
-from instant_soup.core.prune import prune
+from instant_soup.core.prune import prune, survivors
 from instant_soup.core.scope import Scope
 from instant_soup.core.weights import Elementwise, Lazy
 
@@ -884,3 +885,16 @@ def test_an_unknown_way_across_is_met_with_the_nearest_one() -> None:
     scope = Scope({"a": (10,)})
     with pytest.raises(UnknownName, match="did you mean 'layer'"):
         prune({"a": torch.randn(10)}, Mask.dense(scope), 0.5, across="layers")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "example"),
+    [
+        (90, "such as 0.9 for 90 %"),
+        (62.5, "such as 0.625 for 62.5 %"),
+        (-1, "such as 0.7"),
+    ],
+)
+def test_a_percentage_is_answered_with_the_share(sparsity: float, example: str) -> None:
+    with pytest.raises(SparsityError, match=re.escape(example)):
+        survivors(sparsity, 10)

@@ -8,6 +8,7 @@ import pytest
 
 from instant_soup.core.errors import KnobError, SparsityError, UnknownName
 from instant_soup.core.schedule import (
+    MOST_ROUNDS,
     SCHEDULES,
     Schedule,
     cubic,
@@ -166,3 +167,21 @@ def test_no_rounds_and_targets_out_of_range_are_refused() -> None:
             steps_to(target, 0.1, "cubic", 3)
     with pytest.raises(UnknownName, match="did you mean 'cubic'"):
         steps_to(0.9, 0.1, "cubik", 3)
+
+
+@pytest.mark.parametrize("share", [1e-300, 5e-324, 1e-9])
+@pytest.mark.parametrize("of", ["linear", "geometric"])
+def test_a_share_that_would_take_for_ever_is_refused_at_once(
+    share: float, of: str
+) -> None:
+    with pytest.raises(
+        KnobError, match=r"compression asks for .* rounds; expected 10,000"
+    ):
+        steps_to(0.5, share, of)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_more_rounds_than_anybody_lists_are_refused(name: str) -> None:
+    assert len(SCHEDULES[name](0.5, MOST_ROUNDS)) == MOST_ROUNDS
+    with pytest.raises(KnobError, match="rounds is 1,000,000,000; expected 10,000"):
+        SCHEDULES[name](0.5, 10**9)

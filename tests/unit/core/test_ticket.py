@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from instant_soup.core import files
+from instant_soup.core import files, tensor_files
 from instant_soup.core.budget import Cost, Meter
 from instant_soup.core.errors import SoupError, StoreError, TicketError
 from instant_soup.core.mask import Mask
@@ -256,7 +256,7 @@ def test_a_model_file_is_not_a_ticket(
 
 
 def test_another_file_of_ours_is_not_a_ticket(tmp_path: Path) -> None:
-    files.write_tensors(
+    tensor_files.write_tensors(
         tmp_path / "model.safetensors",
         {"weight": torch.ones(3)},
         {"what": "fine-tuned weights"},
@@ -267,10 +267,12 @@ def test_another_file_of_ours_is_not_a_ticket(tmp_path: Path) -> None:
 
 def rewritten(path: Path, **changes: Any) -> None:
     """The file with other facts, and a checksum that fits them: what another version might have written."""
-    tensors, facts = files.read_tensors(path, TicketError, "ticket")
+    tensors, facts = tensor_files.read_tensors(path, TicketError, "ticket")
     facts = {**facts, **changes}
     facts.pop("checksum")
-    files.write_tensors(path, tensors, {**facts, "checksum": checksum(tensors, facts)})
+    tensor_files.write_tensors(
+        path, tensors, {**facts, "checksum": checksum(tensors, facts)}
+    )
 
 
 def test_a_newer_schema_asks_for_a_newer_version(small: Path) -> None:
@@ -308,10 +310,12 @@ def test_facts_that_do_not_fit_are_a_ticket_error_though_their_checksum_does(
 
 @pytest.mark.parametrize("name", ["stray", "other/body.a", "mask/head", "mask/"])
 def test_a_tensor_that_no_ticket_has_is_a_ticket_error(small: Path, name: str) -> None:
-    tensors, facts = files.read_tensors(small, TicketError, "ticket")
+    tensors, facts = tensor_files.read_tensors(small, TicketError, "ticket")
     facts.pop("checksum")
     tensors[name] = torch.ones(2)
-    files.write_tensors(small, tensors, {**facts, "checksum": checksum(tensors, facts)})
+    tensor_files.write_tensors(
+        small, tensors, {**facts, "checksum": checksum(tensors, facts)}
+    )
     with pytest.raises(TicketError, match="which no ticket has"):
         Ticket.load(small)
 
@@ -346,10 +350,10 @@ def test_a_start_that_is_not_finite_is_neither_written_nor_read(
     assert not list(tmp_path.iterdir())
 
     ticket().save(tmp_path / "t")
-    tensors, facts = files.read_tensors(tmp_path / "t", TicketError, "ticket")
+    tensors, facts = tensor_files.read_tensors(tmp_path / "t", TicketError, "ticket")
     tensors["start/head.weight"] = head
     del facts["checksum"]
-    files.write_tensors(
+    tensor_files.write_tensors(
         tmp_path / "t", tensors, {**facts, "checksum": checksum(tensors, facts)}
     )
     with pytest.raises(
@@ -388,7 +392,7 @@ def test_a_full_disk_keeps_the_old_ticket_and_leaves_nothing_beside_it(
         raise full
 
     if when == "while writing":
-        monkeypatch.setattr(files, "save_file", half_written)
+        monkeypatch.setattr(tensor_files, "save_file", half_written)
     else:
         monkeypatch.setattr(files.os, "fsync", unflushed)
     with pytest.raises(

@@ -345,6 +345,64 @@ def test_a_label_of_the_test_set_that_training_does_not_know_is_named() -> None:
         read({"train": labelled(["a", "b"] * 9), "test": labelled(["a", "c"])})
 
 
+def test_a_label_that_is_missing_is_named_with_its_row_and_its_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "tickets.csv"
+    path.write_text("text,label\nx,a\ny,\nz,b\nw,\n")
+    with pytest.raises(
+        DataError,
+        match=r"'label' holds ''; .*: fill in row 1 and 1 more of .*tickets\.csv",
+    ):
+        read(path)
+
+
+def test_a_label_that_only_the_test_set_has_is_named_with_its_split(
+    tmp_path: Path,
+) -> None:
+    csv(tmp_path / "train.csv", labelled(["a", "b"] * 9))
+    csv(tmp_path / "test.csv", labelled(["a", "c"]))
+    with pytest.raises(DataError, match=r"'c' in row 1 .*\(in the test split of "):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), pd.NA])
+def test_gaps_of_a_data_frame_are_missing_values_and_no_other_kind(gap: Any) -> None:
+    table = pd.DataFrame(labelled(["a", "b"] * 9))
+    table["label"] = table["label"].astype(object)
+    table.loc[[3, 5], "label"] = gap
+    with pytest.raises(
+        DataError, match=r"holds None; .*row 3 and 1 more of the DataFrame"
+    ):
+        read(table)
+
+
+def test_whole_numbers_that_are_floats_are_scores_and_that_is_said() -> None:
+    with pytest.warns(
+        UserWarning, match="'label' of .* holds floats, so they are scores"
+    ):
+        spec = read(labelled([0.0, 1.0] * 9))[1]
+    assert spec.labels == ()
+
+
+def test_rows_of_separators_alone_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text("text,label\n" + "x,a\ny,b\n" * 9 + ",\n,\n")
+    splits, spec = read(path)
+    assert spec.labels == ("a", "b")
+    assert sum(map(len, (splits.train, splits.validation, splits.test))) == 18
+
+
+def test_empty_texts_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text("text,label\n" + "x,a\n,b\n" * 9)
+    with pytest.warns(
+        UserWarning,
+        match=r"'text' of .*sheet\.csv is empty in 9 of 18 rows, first in row 1",
+    ):
+        read(path)
+
+
 # GLUE as it was published
 
 

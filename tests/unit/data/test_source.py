@@ -141,6 +141,14 @@ def test_a_missing_folder_is_named_with_what_should_be_in_it(tmp_path: Path) -> 
         read(tmp_path / "gone")
 
 
+def test_a_misspelt_path_is_answered_with_the_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "tickets.csv").write_text("text,label\nx,1\n")
+    with pytest.raises(
+        DataError, match=r"no folder at .*; did you mean .*tickets\.csv\?"
+    ):
+        read(tmp_path / "ticket.csv")
+
+
 def test_a_missing_file_is_named_with_what_was_found_instead(tmp_path: Path) -> None:
     (tmp_path / "train.xlsx").write_text("text,label")
     with pytest.raises(DataError, match=r"holds no train\.parquet; found train\.xlsx"):

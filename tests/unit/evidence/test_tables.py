@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import unicodedata
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from instant_soup.evidence.machines import as_csv, as_json
 from instant_soup.evidence.markdown import markdown
 from instant_soup.evidence.overview import overviews
 from instant_soup.evidence.runs import Run
+from instant_soup.report.page import render
 
 from .made_records import named, record
 
@@ -159,13 +161,42 @@ def test_a_hostile_name_is_letters_in_every_format() -> None:
     text = markdown(comparison)
     for markup in ("[a](", "<b>", "`c`"):
         assert markup not in text.replace("\\" + markup[0], "")
-    assert r"\[a\](http://b)" in text
+    assert r"\[a\](http:\//b)" in text
     assert sum(line.startswith("## =cmd") for line in text.splitlines()) == 1
 
     rows = list(csv.DictReader(as_csv(named(made)).splitlines()))
     assert len(rows) == 2
     assert all(row["task"].startswith("'") for row in rows)
     assert json.loads(as_json(comparison))
+
+
+@pytest.mark.parametrize(
+    "odd", ["a\x1b[2Jb", "a\x9b31m", "a\x00b", "a\u202eb", "a\u2028b", "a\ud800b", "a\tb"]
+)
+def test_what_is_not_seen_reaches_no_page_not_even_in_a_remark(odd: str) -> None:
+    made = []
+    for place, line in enumerate(("flat", "linear")):
+        facts = record("magnitude", 0.7, task=odd, seed=place)
+        facts["recipe"]["training"]["line"] = line
+        made.append(facts)
+    comparison = compare(named(made))
+    assert any("learning-rate lines" in remark for remark in comparison.remarks)
+
+    for text in (
+        markdown(comparison),
+        latex.latex(comparison),
+        render(comparison, (), odd),
+    ):
+        unseen = {letter for letter in text if unicodedata.category(letter)[0] == "C"}
+        assert unseen == {"\n"}
+        assert not {"\u2028", "\u202e"} & set(text)
+        text.encode()
+
+
+@pytest.mark.parametrize("link", ["https://a.example", "www.a.example", "~~a~~"])
+def test_a_name_is_neither_a_link_nor_struck_through(link: str) -> None:
+    text = markdown(compare(named([record("magnitude", 0.7, task=link)])))
+    assert link not in text
 
 
 # a task at a glance

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from instant_soup.core.files import read_tensors, write_tensors
 from instant_soup.core.rounding import rounding_of
+from instant_soup.core.tensor_files import read_tensors, write_tensors
 from instant_soup.export import csr
 from instant_soup.export.errors import ExportError
 from instant_soup.export.export import export_model

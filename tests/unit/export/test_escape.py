@@ -28,6 +28,7 @@ HOSTILE = [
     "&lt;b&gt; &amp;",
     "https://evil.example and www.evil.example and me@evil.example",
     "\x1b[31mred\x1b[0m \u202egnirts\u2066 \ud800",
+    "\u061c alm \u2060\ufeff\u00ad tags \U000e0041\U000e007f private \ue000",
     "a\\",
     "end\r\n\r\n<img src=x onerror=y>",
 ]
@@ -91,7 +92,7 @@ def test_cards_of_hostile_tickets_have_the_shape_of_any_card(
     for page in (card(hostile), ticket_card(hostile.ticket, None, "me/data\ntags: [x]")):
         metadata = ModelCard(page).data.to_dict()
         assert metadata["tags"] == ["lottery-ticket", "pruned", "sparse"]
-        assert metadata["base_model"] == hostile.ticket.base.name
+        assert "base_model" not in metadata, "the hub refuses what is no id"
         assert "license" not in metadata
         body = READER.render(ModelCard(page).text)
         assert body.count("<h1>") == 1

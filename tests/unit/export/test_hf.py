@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +133,15 @@ def test_a_tower_that_transformers_does_not_know_is_refused(
     with pytest.raises(ExportError, match="export it to csr, bitmask or onnx"):
         export_model(replace(source("clip"), model=tower), "hf", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_others_may_read_an_export_as_the_umask_lets_them(
+    source: Source, tmp_path: Path
+) -> None:
+    before = os.umask(0o027)
+    try:
+        export_model(source("bert"), "hf", tmp_path / "out")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "out").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640, path

@@ -19,6 +19,7 @@ import instant_soup as soup
 from instant_soup.cli.main import app
 from instant_soup.core.errors import DataError, ScopeError, TicketError
 from instant_soup.export import bitmask
+from instant_soup.export.layouts import interpret
 from instant_soup.models import pretrained
 
 
@@ -438,3 +439,14 @@ def test_the_command_prunes_a_checkpoint_and_shows_what_is_in_and_out(
     refused = call("prune", tiny_bert, "-o", out, "--sparsity", 0.6)
     assert refused.exit_code == 2
     assert "choose another folder" in refused.stderr
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 1), (5, 4)])
+def test_a_mask_of_another_shape_than_its_weight_is_refused_and_not_stretched(
+    shape: tuple[int, ...],
+) -> None:
+    tensors = {"a.weight_orig": torch.ones(3, 4), "a.weight_mask": torch.zeros(shape)}
+    with pytest.raises(
+        DataError, match=r"a\.weight_mask' is of shape .* and its weight of"
+    ):
+        interpret(tensors).weights["a.weight"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,19 @@ def test_a_pointer_of_git_lfs_is_named_for_what_it_is(tmp_path: Path) -> None:
         text.load(str(folder), labels=3, seed=0)
 
 
+@pytest.mark.parametrize(
+    "name", ["vocab.txt", "tokenizer.json", "generation_config.json"]
+)
+def test_a_pipe_in_a_models_folder_is_refused_and_not_waited_for(
+    tiny_bert: Path, tmp_path: Path, name: str
+) -> None:
+    folder = copied(tiny_bert, tmp_path / "model")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=rf"{name} is no regular file"):
+        text.load(str(folder), labels=2, seed=0)
+
+
 @pytest.mark.parametrize("file", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
 def test_a_folder_whose_weights_are_a_pickle_is_named_for_what_it_is(
     file: str, tmp_path: Path
@@ -357,3 +371,25 @@ def test_a_model_in_memory_needs_a_head_that_fits(tmp_path: Path, tiny_vit: Path
         vision.from_loaded(picture, None, classes=3)
     with pytest.raises(DataError, match="classifies no images"):
         vision.from_loaded(model, None, classes=3)
+
+
+def test_the_last_checkpoint_of_a_trainer_is_asked_about(tmp_path: Path) -> None:
+    for step in (500, 1000, 90):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "config.json").write_text("{}")
+    (tmp_path / "logs").mkdir()
+
+    expected = r"holds models: checkpoint-90, checkpoint-500, checkpoint-1000; did you mean .*checkpoint-1000\?"
+    with pytest.raises(DataError, match=expected):
+        text.load(str(tmp_path), labels=3, seed=0)
+
+
+def test_a_folder_without_an_image_processor_is_named_with_the_file(
+    tiny_vit: Path, tmp_path: Path
+) -> None:
+    folder = copied(tiny_vit, tmp_path)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(
+        DataError, match=r"holds no preprocessor_config\.json; copy it from the model"
+    ):
+        vision.load(str(folder), classes=3, seed=0)

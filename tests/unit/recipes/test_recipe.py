@@ -632,6 +632,7 @@ def test_a_missing_value_is_asked_for() -> None:
         ({"seed": 1.5}, "seed is 1.5"),
         ({"sparsity": "half"}, "sparsity is 'half'"),
         ({"sparsity": 1.0}, "sparsity is 1.0"),
+        ({"sparsity": 90}, "sparsity is 90; .* such as 0.9 for 90 %"),
         ({"sparsity": -0.1}, "sparsity is -0.1"),
         ({"sparsity": math.nan}, "sparsity is nan"),
         ({"budget": 0}, "budget is 0"),

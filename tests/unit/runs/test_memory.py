@@ -19,6 +19,11 @@ def test_a_checkpoint_says_what_a_run_on_it_takes(
     weights = (Path(recipe.task.model) / "model.safetensors").stat().st_size
     assert memory(recipe, Store(tmp_path)) == LIBRARIES + 9 * weights
 
+    # one more set of weights is added up over the tail of the line
+    training = {**mini_recipe["training"], "tail": 0.2}
+    averaged = soup.Recipe.parse({**mini_recipe, "training": training})
+    assert memory(averaged, Store(tmp_path)) == LIBRARIES + 10 * weights
+
 
 def test_what_runs_on_the_task_took_says_it_better(
     mini_recipe: dict[str, Any], tmp_path: Path

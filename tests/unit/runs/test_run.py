@@ -17,7 +17,7 @@ from PIL import Image
 
 import instant_soup as soup
 from instant_soup.core.errors import StoreError
-from instant_soup.core.files import read_tensors
+from instant_soup.core.tensor_files import read_tensors
 from instant_soup.runs import run as running
 from instant_soup.runs.plan import rehearse
 from instant_soup.runs.sizes import Sizes

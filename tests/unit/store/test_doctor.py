@@ -138,6 +138,95 @@ def test_any_other_file_that_differs_is_found_and_put_aside_with_what_was_made_f
     assert examine(store).findings == ()
 
 
+def unfinished(cell: Cell) -> None:
+    """Leave *cell* as a run leaves it that was killed right after it trained."""
+    cell.record.unlink()
+    (cell.folder.parent / "index.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("gone", "aside"),
+    [
+        ("draw.json", {"ticket.safetensors", "train.json", "model.safetensors"}),
+        ("train.json", {"model.safetensors"}),
+        (
+            "contents.json",
+            {"draw.json", "ticket.safetensors", "train.json", "model.safetensors"},
+        ),
+    ],
+)
+def test_what_an_unfinished_run_cannot_go_on_without_is_refused_and_then_made_again(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path], gone: str, aside: set[str]
+) -> None:
+    unfinished(cell)
+    ticket = cell.ticket.read_bytes()
+    (cell.folder / gone).unlink()
+    with pytest.raises(StoreError, match=rf"{gone}.*instant-soup doctor"):
+        soup.run(made[0], store)
+
+    health = examine(store)
+    assert f"{gone} is gone" in health.findings[0].what
+    for name in aside:
+        assert not (cell.folder / name).exists(), name
+        assert len(list((store.folder / "quarantine").rglob(name))) == 1, name
+
+    soup.run(made[0], store)
+    assert cell.ticket.read_bytes() == ticket
+    assert examine(store).findings == ()
+
+
+def test_contents_that_leave_out_a_part_are_not_those_of_today(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path]
+) -> None:
+    unfinished(cell)
+    facts = read_json(cell.contents)
+    del facts["digests"]["model"]
+    write_json(cell.contents, seal(facts))
+    with pytest.raises(StoreError, match=r"the model in .* changed since"):
+        soup.run(made[0], store)
+
+
+@pytest.mark.parametrize("odd", [{"digests": 3}, {"files": []}, {"digests": None}])
+def test_contents_that_say_nothing_are_named_and_put_aside(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path], odd: dict[str, Any]
+) -> None:
+    unfinished(cell)
+    write_json(cell.contents, seal({**read_json(cell.contents), **odd}))
+    with pytest.raises(StoreError, match=r"contents\.json does not say what"):
+        soup.run(made[0], store)
+    assert found(examine(store)) == ["contents.json"]
+
+
+def test_a_finished_run_is_whole_without_its_bills(store: Store, cell: Cell) -> None:
+    for name in ("draw.json", "train.json", "contents.json"):
+        (cell.folder / name).unlink()
+    assert examine(store).findings == ()
+
+
+def test_what_was_begun_with_contents_that_nobody_can_read_is_made_again(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path]
+) -> None:
+    unfinished(cell)
+    cell.contents.write_text("{", encoding="utf-8")
+    assert found(examine(store)) == ["contents.json"]
+    assert not cell.ticket.exists()
+    soup.run(made[0], store)
+    assert examine(store).findings == ()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"seconds": {}}, {"bill": []}, {"reused": {"eggs": 1}}, {"clock": {"x": -1}}]
+)
+def test_a_bill_that_no_run_would_write_is_refused_by_its_name(
+    store: Store, cell: Cell, made: tuple[soup.Recipe, Path], odd: dict[str, Any]
+) -> None:
+    unfinished(cell)
+    write_json(cell.bill("draw"), seal({**read_json(cell.bill("draw")), **odd}))
+    with pytest.raises(StoreError, match=r"draw\.json is no bill that a run would write"):
+        soup.run(made[0], store)
+    assert found(examine(store)) == ["draw.json"]
+
+
 def test_a_shared_training_that_differs_is_found_and_made_again(
     store: Store, cell: Cell, made: tuple[soup.Recipe, Path]
 ) -> None:

@@ -22,7 +22,7 @@ from instant_soup.core.errors import EngineError, StoreError, TrainingError
 from instant_soup.engine.child import child
 from instant_soup.recipes.grid import Wanted
 from instant_soup.runs.run import budget_like
-from instant_soup.store.plain import read_json, write_json
+from instant_soup.store.plain import read_json, seal, write_json
 from instant_soup.store.record import Record, read_run
 from instant_soup.store.store import Store
 from instant_soup.sweeps import processes, sweep
@@ -145,6 +145,40 @@ def test_a_sweep_is_read_back_as_it_was_noted(made: Made) -> None:
     write_json(found.place, {"source": "x"})
     with pytest.raises(StoreError, match="is no sweep of this version"):
         Sweep.begun(found.place, found.store)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": 3},
+        {"recipe": []},
+        {"like": "x"},
+        {"source": 3},
+        {"slim": "no"},
+        {"since": None},
+    ],
+)
+def test_a_note_of_a_sweep_with_a_value_of_another_kind_is_refused(
+    made: Made, odd: dict[str, Any]
+) -> None:
+    found = made()
+    found.begin()
+    facts = read_json(found.place)
+    if facts.keys() >= odd.keys():
+        facts |= odd
+    else:
+        facts["wanted"][0] |= odd
+    write_json(found.place, seal(facts))
+    with pytest.raises(StoreError, match="is no sweep of this version"):
+        Sweep.begun(found.place, found.store)
+
+
+def test_a_note_of_a_failure_that_says_nothing_is_named(made: Made) -> None:
+    found = made("dense")
+    cell = found.store.cell(found.wanted[0].recipe)
+    cell.fail({"error": {}, "at": 3})
+    with pytest.raises(StoreError, match=r"failed\.json does not say why a run failed"):
+        found.state(found.wanted[0])
 
 
 def test_one_failure_is_noted_the_others_go_on_and_a_later_sweep_tries_again(
@@ -311,6 +345,35 @@ def test_what_runs_says_where_it_stands(made: Made) -> None:
         75,
         "fine-tune: train, loss 0.500",
     )
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"passes": "x"}, {"expected": None}, {"stage": 3}, {"since": []}, {"host": {}}],
+)
+def test_a_note_of_progress_with_a_value_of_another_kind_is_left_out(
+    made: Made, odd: dict[str, Any]
+) -> None:
+    found = made("dense")
+    one = found.wanted[0]
+    facts = {
+        "pid": 1,
+        "host": "h",
+        "since": 0.0,
+        "expected": 0,
+        "passes": 0,
+        "stage": "s",
+    }
+    with found.store.cell(one.recipe).hold():
+        path = Progress.of(found.store, one.recipe).path
+        write_json(path, {**facts, **odd})
+        (row,) = Board([found]).look().rows
+        assert (row.state, row.note) == ("running", "")
+
+        # a run that has nothing to do has done all of it
+        write_json(path, facts)
+        (row,) = Board([found]).look().rows
+        assert (row.share, row.note) == (1.0, "s")
 
 
 def test_progress_is_noted_while_a_run_goes_on_and_forgotten_when_it_is_over(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import instant_soup as soup
 from instant_soup.core.errors import DataError, UnknownName
@@ -178,3 +179,29 @@ def test_a_real_clip_learns_real_digits_in_a_few_steps(shared: Path) -> None:
     seen = [loss for loss in losses if loss is not None]
     assert sum(seen[-4:]) < 0.8 * sum(seen[:4])
     assert learner.evaluate() > before + 0.1
+
+
+def test_a_classifier_is_read_in_the_order_in_which_it_knows_its_classes(
+    tiny_vit: Path, tiny_images: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForImageClassification.from_pretrained(tiny_vit, num_labels=3)
+    model.config.id2label = {0: "red", 1: "blue", 2: "green"}
+    model.config.label2id = {"red": 0, "blue": 1, "green": 2}
+    model.save_pretrained(tmp_path)
+    AutoImageProcessor.from_pretrained(tiny_vit, backend="pil").save_pretrained(tmp_path)
+
+    alphabetical = soup.tasks.image("x", model=tiny_vit, data=tiny_images).course
+    ordered = soup.tasks.image("x", model=tmp_path, data=tiny_images).course
+    assert alphabetical.classes == ("blue", "green", "red")
+    assert ordered.classes == ("red", "blue", "green")
+
+    whole = range(len(ordered.train))
+    for name in ordered.classes:
+        before = alphabetical.train.batch(whole)["labels"]
+        after = ordered.train.batch(whole)["labels"]
+        is_named = before == alphabetical.classes.index(name)
+        assert is_named.any()
+        assert torch.equal(is_named, after == ordered.classes.index(name))
+
+    with pytest.warns(UserWarning, match="knows the classes of this data already"):
+        soup.tasks.image("x", model=tmp_path, data=tiny_images / "train")

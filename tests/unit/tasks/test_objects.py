@@ -24,7 +24,7 @@ from transformers import (
 )
 
 import instant_soup as soup
-from instant_soup.core.errors import DataError, TicketError
+from instant_soup.core.errors import DataError, TicketError, UnknownName
 from instant_soup.tasks import CourseTask
 
 ROWS = [
@@ -182,3 +182,16 @@ def test_a_loaded_image_classifier_makes_the_task_that_its_folder_makes(
     small = AutoModelForImageClassification.from_pretrained(tiny_vit, num_labels=2)
     with pytest.raises(DataError, match="has a head for 2 classes, and the data has 3"):
         soup.tasks.image("x", model=small, data=tiny_images)
+
+
+def test_a_task_of_ones_own_without_columns_is_told_to_name_them(tiny_bert: Path) -> None:
+    with pytest.raises(UnknownName, match=r"name the columns of its texts: columns="):
+        soup.tasks.text("reviews", model=tiny_bert, data=ROWS)
+
+
+def test_a_task_says_what_it_holds_in_one_line(tiny_bert: Path) -> None:
+    task = of_text(tiny_bert)
+    assert repr(task) == (
+        f"CourseTask('reviews', model={str(tiny_bert)!r}, 29 examples to train on, 3 to choose by, 8 to test on, "
+        "2 classes: 0, 1)"
+    )

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import instant_soup as soup
 from instant_soup.data.text import GLUE_TASKS
+from instant_soup.models import tiny
 
 
 def test_the_packaged_demo_has_the_scope_of_its_encoder() -> None:
@@ -112,3 +115,148 @@ def test_bert_learns_real_acceptability_better_than_chance(shared: Path) -> None
     )
     result = soup.evaluate(soup.Dense().draw(task), task)
     assert result.test["accuracy"] > 0.65
+
+
+def _with_head_in_another_order(folder: Path, names: list[str], order: list[int]) -> Path:
+    """The checkpoint in *folder* with the rows of its head in another order, and its classes called by *names*."""
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=len(names)
+    )
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.copy_(parameter[order].clone())
+    model.config.id2label = {place: names[number] for place, number in enumerate(order)}
+    model.config.label2id = {name: place for place, name in model.config.id2label.items()}
+
+    out = folder.with_name(f"{folder.name}-{'-'.join(map(str, order))}")
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def three_classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    """A checkpoint with a head for three classes, and a table whose labels are what the head says of the texts."""
+    folder = tiny.bert(tmp_path_factory.mktemp("three"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+        torch.nn.init.normal_(model.classifier.weight)
+    model.config.id2label = dict(enumerate(["air", "rail", "sea"]))
+    model.config.label2id = {"air": 0, "rail": 1, "sea": 2}
+    model.save_pretrained(folder)
+
+    words = ["good", "bad", "film", "plot", "the", "a", "is", "was", "very"]
+    texts = [f"{first} {second}" for first in words for second in words]
+    tokens = AutoTokenizer.from_pretrained(folder)(
+        texts, padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        logits = model.eval()(**tokens).logits
+    # around the middle, so that every class is said of some texts
+    guesses = (logits - logits.mean(0)).argmax(1)
+    with torch.no_grad():
+        model.classifier.bias -= logits.mean(0)
+    model.save_pretrained(folder)
+
+    ways = [("air", "rail", "sea")[number] for number in guesses.tolist()]
+    assert set(ways) == {"air", "rail", "sea"}
+    return folder, pd.DataFrame({"text": texts, "way": ways})
+
+
+def _accuracy_of_start(task: soup.tasks.CourseTask) -> float:
+    """How often the model is right before it is trained."""
+    course = task.course
+    outputs, targets = course.predict(
+        course.model.eval(), course.test.batch(range(len(course.test)))
+    )
+    return course.metric(outputs, targets)["accuracy"]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 0, 2]])
+def test_a_head_is_read_in_the_order_in_which_it_knows_its_classes(
+    order: list[int], three_classes: tuple[Path, pd.DataFrame]
+) -> None:
+    folder, table = three_classes
+    names = ["air", "rail", "sea"]
+    model = _with_head_in_another_order(folder, names, order)
+    task = soup.tasks.text(
+        "ways",
+        model=model,
+        data={"train": table, "test": table},
+        columns=("text",),
+        label="way",
+    )
+
+    assert task.course.classes == tuple(names[number] for number in order)
+    assert _accuracy_of_start(task) == 1
+
+
+def test_classes_are_those_of_the_data_where_the_head_states_others(
+    three_classes: tuple[Path, pd.DataFrame],
+) -> None:
+    folder, table = three_classes
+    model = _with_head_in_another_order(folder, ["air", "road", "sea"], [2, 0, 1])
+    with pytest.warns(UserWarning, match="other names, air, rail, sea"):
+        task = soup.tasks.text(
+            "ways",
+            model=model,
+            data={"train": table, "test": table},
+            columns=("text",),
+            label="way",
+        )
+    assert task.course.classes == ("air", "rail", "sea")
+
+
+def test_f1_is_that_of_the_class_that_the_data_counts_as_1(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    rows = [{"text": f"the film is {word}", "y": word} for word in ["bad", "good"] * 20]
+    apart = {"train": rows, "test": rows[:8]}
+    of_order = []
+    for order in ([0, 1], [1, 0]):
+        model = _with_head_in_another_order(tiny_bert, ["bad", "good"], order)
+        task = soup.tasks.text(
+            "r", model=model, data=apart, columns=("text",), label="y", metrics=("f1",)
+        )
+        # good is said of all: a precision of a half, and all that are good
+        outputs = torch.zeros(8, 2)
+        outputs[:, task.course.classes.index("good")] = 1
+        of_order.append(
+            task.course.metric(outputs, task.course.test.batch(range(8))["labels"])
+        )
+    assert of_order[0] == of_order[1] == {"f1": pytest.approx(2 / 3)}
+
+
+def test_a_head_for_the_very_classes_of_a_table_without_a_test_split_is_warned_of(
+    tiny_bert: Path,
+) -> None:
+    rows = [{"text": f"the film is {word}", "y": word} for word in ["bad", "good"] * 20]
+    model = _with_head_in_another_order(tiny_bert, ["bad", "good"], [0, 1])
+    options = {"columns": ("text",), "label": "y"}
+
+    with pytest.warns(UserWarning, match="knows the classes of this data already"):
+        soup.tasks.text("r", model=model, data=rows, **options)
+    # an error here would be that warning
+    soup.tasks.text("r", model=model, data={"train": rows, "test": rows}, **options)
+    soup.tasks.text("r", model=tiny_bert, data=rows, **options)
+
+
+def test_a_head_for_as_many_classes_of_other_names_is_kept_and_warned_of(
+    tiny_bert: Path,
+) -> None:
+    rows = [{"text": f"the film is {word}", "y": word} for word in ["bad", "good"] * 20]
+    options = {"columns": ("text",), "label": "y", "data": {"train": rows, "test": rows}}
+    model = _with_head_in_another_order(tiny_bert, ["cat", "dog"], [1, 0])
+
+    with pytest.warns(
+        UserWarning, match="tells dog, cat apart, .* other names, bad, good"
+    ):
+        task = soup.tasks.text("r", model=model, **options)
+    assert not task.course.fresh
+    assert task.course.classes == ("bad", "good")
+
+    # numbers may be those of any classes
+    numbered = [{**row, "y": int(row["y"] == "good")} for row in rows]
+    tables = {"train": numbered, "test": numbered}
+    soup.tasks.text("r", model=model, **{**options, "data": tables})

@@ -1,18 +1,20 @@
 """Listing: the tables of methods and tasks as plain data in a file, so that they are shown without importing torch.
 
-``python -m instant_soup.cli.listing`` writes the file again after a table has changed; a test compares the two.
+``python -m instant_soup.recipes.listing`` writes the file again after a table has changed; a test compares the two.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("listing.json")
 
 
+@cache
 def read() -> dict[str, dict[str, Any]]:
     """Methods and tasks by name, as they were when the file was written."""
     listing: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
@@ -38,6 +40,6 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    from ..core.files import write_text  # brings torch
+    from ..core.files import write_text
 
     write_text(FILE, text())
