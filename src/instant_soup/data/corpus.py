@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from datasets import Value
+from datasets import Dataset, Value
 
-from ..core.errors import DataError
+from ..core.errors import DataError, nearest
 from .layout import DEPTH, SUFFIXES, content, listing, shards_of_table, split_of, stem
 from .tables import kind_of, read_table
 from .text_files import read_text
@@ -76,20 +76,32 @@ def texts_of(files: Sequence[Path]) -> Iterator[str]:
             yield read_text(path)
             continue
 
-        rows = read_table(path, (COLUMN,))
-        kind = rows.features[COLUMN]
-        # a column of which nothing is there has no kind
-        is_text = isinstance(kind, Value) and kind.dtype in (
-            "string",
-            "large_string",
-            "null",
+        yield from texts_in(read_table(path, (COLUMN,)), str(path))
+
+
+def texts_in(rows: Dataset, origin: str) -> Iterator[str]:
+    """The texts in the column ``text`` of *rows*, in order; empty ones are left out.
+
+    Args:
+        origin: what errors call the table.
+
+    Raises:
+        DataError: there is no such column, or it holds no texts.
+    """
+    if COLUMN not in rows.column_names:
+        raise DataError(
+            f"no column {COLUMN!r} in {origin}; {nearest(COLUMN, rows.column_names)}"
         )
-        if not is_text:
-            raise DataError(
-                f"column {COLUMN!r} of {path} is no text; expected a text a row"
-            )
-        # empty rows would turn into runs of blank lines
-        yield from (text for text in rows[COLUMN] if text)
+
+    kind = rows.features[COLUMN]
+    # a column of which nothing is there has no kind
+    kinds = ("string", "large_string", "null")
+    if not isinstance(kind, Value) or kind.dtype not in kinds:
+        raise DataError(
+            f"column {COLUMN!r} of {origin} is no text; expected a text a row"
+        )
+    # empty rows would turn into runs of blank lines
+    yield from (text for text in rows[COLUMN] if text)
 
 
 def _is_prose(path: Path) -> bool:

@@ -20,7 +20,8 @@ from transformers import PreTrainedTokenizerBase
 from ..core.errors import DataError, unknown
 from ..core.places import real
 from ..core.table import Table
-from .corpus import TEST, TRAIN, files_of, texts_of
+from .corpus import TEST, TRAIN, files_of, texts_in, texts_of
+from .source import Data, origin, read
 
 PROTOCOL = "texts joined by blank lines, tokenised once, windows of L tokens without overlap, exp of the mean loss"
 JUDGED_TOPICS = 4  # every fourth topic of the packaged text is judged on
@@ -98,8 +99,8 @@ def language_splits(
     tokenizer: PreTrainedTokenizerBase,
     *,
     window: int,
-    folder: str | Path | None = None,
-    test: str | Path | None = None,
+    folder: Data | None = None,
+    test: Data | None = None,
     validation: float = 0.1,
     limit: int | None = None,
     windows: int | None = None,
@@ -110,7 +111,7 @@ def language_splits(
     Args:
         name: the name of the task, which is that of a text of the hub where *folder* is None.
         window: L, tokens of a window.
-        folder: the text to learn from: a folder or a file, or the name of a text of the hub.
+        folder: the text to learn from: a folder or a file, the name of a text of the hub, or rows in memory.
         test: the text to be judged on, likewise; that of *folder*, or of *name*, if None.
         validation: share of the training windows that is cut out for selection.
         limit: how many training windows to use, drawn at random; all if None.
@@ -121,27 +122,43 @@ def language_splits(
         DataError: there is nothing to read, a text is shorter than a window, or than two to learn from, or one file
             would be learned from and judged on.
     """
-    source, test_source = sources(name, folder, test)
-    train = _windows(_texts(source, TRAIN), tokenizer, window, source)
+    source: Data = name if folder is None else folder
+    learned = origin(source, None)
+    train = _windows(_texts(source, TRAIN), tokenizer, window, learned)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)[:limit]
 
     held_out = max(1, round(validation * len(order)))
     if len(order) <= held_out:
         raise DataError(
-            f"the text of {source} has {len(order)} windows of {window} tokens, of which {held_out} are cut out for "
+            f"the text of {learned} has {len(order)} windows of {window} tokens, of which {held_out} are cut out for "
             f"selection, and none is left to learn from; take a longer text, or lower data.window"
         )
 
-    _refuse_same_files(learned_files(name, folder), judged_files(name, folder, test))
+    judged_on = _judged_on(name, folder, test)
+    texts = _texts(judged_on, TEST)
     # the first windows and not random ones: their number alone then says which they are
-    judged = _windows(_texts(test_source, TEST), tokenizer, window, test_source)[:windows]
+    judged = _windows(texts, tokenizer, window, origin(judged_on, None))[:windows]
 
     return LanguageSplits(
         train=Windows(train[order[held_out:]]),
         validation=Windows(train[order[:held_out]]),
         test=Windows(judged),
     )
+
+
+def _judged_on(name: str, folder: Data | None, test: Data | None) -> Data:
+    """What is judged on. Raises DataError where it would be learned from, too."""
+    if test is not None and not isinstance(test, str | Path):
+        # a table by itself is what it is called here
+        return test if isinstance(test, Mapping) else {"train": [], "test": test}
+    if folder is not None and not isinstance(folder, str | Path):
+        if test is not None:
+            return test
+        return name if name in LANGUAGE_TASKS else folder
+
+    _refuse_same_files(learned_files(name, folder), judged_files(name, folder, test))
+    return sources(name, folder, test)[1]
 
 
 def learned_files(name: str, folder: str | Path | None) -> list[Path]:
@@ -246,8 +263,12 @@ def _windows(
     return ids[: count * window].view(count, window)
 
 
-def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
+def _texts(source: Data, splits: tuple[str, ...]) -> Iterator[str]:
     """The texts of the first of *splits* that *source* has."""
+    if not isinstance(source, str | Path):
+        return _texts_in_memory(source, splits)
+
+    source = str(source)
     if source in LANGUAGE_TASKS:
         spec = LANGUAGE_TASKS[source]
         if spec.hub is None:
@@ -256,6 +277,18 @@ def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
         return _from_hub(repository, configuration, spec.files, splits)
 
     return texts_of(_files(source, splits))
+
+
+def _texts_in_memory(data: Data, splits: tuple[str, ...]) -> Iterator[str]:
+    tables = read(data, None, TEST)
+    rows = tables.train if splits == TRAIN else tables.test
+    name = origin(data, None)
+    if rows is None:
+        raise DataError(
+            f"{name} is one table, which is learned from, and there is nothing to judge on; set test, or give both as "
+            f"{{'train': ..., 'test': ...}}"
+        )
+    return texts_in(rows, name)
 
 
 def _existing(source: str, splits: tuple[str, ...]) -> Path:

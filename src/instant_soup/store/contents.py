@@ -131,14 +131,15 @@ def contents_of(recipe: Recipe, store: Store, cell: Cell) -> Contents:
     }
     for part, files in contents.files.items():
         noted = before["files"].get(part)
-        then = noted if isinstance(noted, dict) else None
+        then: Files | None = noted if isinstance(noted, dict) else None
         now = files
         # a part that was not there then is another one, too
         digest = before["digests"].get(part)
         if before.get("schema") == 1 and (then is not None or digest is None):
             # that version looked at other files, of which some are never read
-            then, now = _of_both(then or {}, files)
-            digest = content_key(then)
+            known, now = _of_both(then or {}, files)
+            digest = content_key(known)
+            then = known
 
         if digest != content_key(now):
             raise StoreError(
