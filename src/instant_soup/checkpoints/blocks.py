@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ..core.scope import Scope
 from ..data.language import calibration_windows
 from ..models import decoder
 from ..models.classifier import loading
+from ..training.device import kind_of
 from ..training.inputs import Block, blocks_of, inputs_of
 from .block_job import Job
 from .checkpoint import INDEX
@@ -75,7 +76,7 @@ def prune_blocks(
 
     Exactly ``round((1 - sparsity) * scope.size)`` weights of the blocks' matrices survive. Called again after it was
     stopped, it goes on after the last block that it passed; called again after it has ended, it does nothing. Work is
-    done in float32; shards keep the dtype that the checkpoint has.
+    done in float32, on the device of *job*; shards keep the dtype that the checkpoint has.
 
     Args:
         ticket: where to write the ticket, too: the mask, for SparseGPT the weights that survive, and the base that a
@@ -93,6 +94,7 @@ def prune_blocks(
     source = Path(source)
     folder = Path(out)
     skeleton = Skeleton.of(source)
+    skeleton.work_on(_device(job))
     scope = skeleton.scope
     job.check(scope)
 
@@ -105,7 +107,7 @@ def prune_blocks(
     shards = shards_of(folder, len(blocks_of(skeleton.model, scope)))
     with alone(folder, source, [shard.name for shard in shards]):
         _refuse_link(folder / FLOW)
-        asked = facts(source, skeleton.checkpoint, asdict(job), windows)
+        asked = facts(source, skeleton.checkpoint, job.asked, windows)
         passed = Passed.begun(folder, asked)
         if passed.blocks is not None:
             work = _Work(skeleton, folder, shards, job, parts, passed, watch)
@@ -158,14 +160,14 @@ class _Work:
             self.passed.note(number + 1)
 
     def _cut_by_inputs(self, batches: list[Tensor], done: int) -> None:
-        spill = Spill(self.folder / FLOW, done)
+        spill = Spill(self.folder / FLOW, done, self.skeleton.device)
         model = self.skeleton.model
         self.skeleton.load(self.skeleton.outside)
 
         inputs = inputs_of(
             model,
             self.skeleton.scope,
-            lambda: [{"input_ids": batch} for batch in batches],
+            lambda: [{"input_ids": batch.to(self.skeleton.device)} for batch in batches],
             lambda batch: model(**batch, use_cache=False),
             second_moment=self.job.cutter.second_moment,
             hold=self._hold,
@@ -220,13 +222,20 @@ class _Work:
         flags, weight = cutter.cut(live, statistic, self.parts[name], dim)
 
         if cutter.second_moment:  # SparseGPT changes what survives
-            pruned = weight.to(stored.dtype)
+            pruned = weight.cpu().to(stored.dtype)
         else:
-            pruned = stored.masked_fill(~flags, 0)
+            pruned = stored.masked_fill(~flags.cpu(), 0)
 
         # the next block has to be given what the shard holds, rounded to its dtype as it is there
         live.copy_(pruned)
         return pruned, flags
+
+
+def _device(job: Job) -> str:
+    """The device that *job* asks for, by its name."""
+    if job.device != "auto":
+        return job.device
+    return kind_of("auto")
 
 
 def shards_of(folder: Path, blocks: int) -> list[Path]:

@@ -110,6 +110,14 @@ def prune(
         int,
         typer.Option("--batch", min=1, help="Windows that go through a block at a time."),
     ] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Where blocks are worked on: auto, cpu, cuda, cuda:1; cpu if not given.",
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace the ticket file if it is there already."),
@@ -143,11 +151,27 @@ def prune(
         from ..checkpoints.block_job import Job
 
         # Job checks what score and across may be
-        job = Job(sparsity, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
+        job = Job(
+            sparsity,
+            score,
+            across,  # type: ignore[arg-type]
+            pattern,
+            calibrate,
+            samples,
+            window,
+            batch,
+            device or "cpu",
+        )
         _prune_by_block(
             checkpoint, output, job, ticket, force=force, quiet=quiet, as_json=as_json
         )
         return
+
+    if device not in (None, "cpu"):
+        raise SparsityError(
+            "--device goes with language models that are pruned block by block; magnitudes across model or layer are "
+            "counted on the CPU, so leave it out"
+        )
 
     from ..checkpoints.prune import prune_checkpoint, ticket_of
 

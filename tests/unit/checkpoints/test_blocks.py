@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
+from torch.sparse import to_sparse_semi_structured
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
@@ -478,3 +479,61 @@ def test_the_command_replaces_no_file_by_its_ticket_unless_it_is_told_to(
     assert "is a symbolic link and no regular file" in prune("linked", "--force")
     assert not (tmp_path / "linked").exists()
     assert Ticket.load(target).mask.kept == kept
+
+
+def test_a_device_that_is_not_there_is_refused_and_is_no_part_of_the_job(
+    letters: Path,
+) -> None:
+    with pytest.raises(KnobError, match="torch sees no such device here"):
+        Job(0.5, calibrate=str(letters), device="cuda:99")
+    assert Job(0.5, "magnitude", device="auto").asked == Job(0.5, "magnitude").asked
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("score", SCORES)
+def test_blocks_on_a_gpu_keep_what_blocks_on_the_cpu_keep(
+    score: str, letters: Path, source: Path, tmp_path: Path
+) -> None:
+    """But for scores that rounding tells apart otherwise."""
+    tickets = []
+    for device in ("cpu", "cuda"):
+        job = Job(
+            0.5, score, None, "2:4", str(letters), samples=4, window=32, device=device
+        )
+        path = tmp_path / f"{device}.safetensors"
+        prune_blocks(source, tmp_path / device, job, ticket=path)
+        tickets.append(Ticket.load(path))
+
+    cpu, gpu = tickets
+    assert gpu.mask.kept == cpu.mask.kept
+    alike = sum(int((cpu.mask[name] == gpu.mask[name]).sum()) for name in cpu.mask)
+    assert alike > 0.99 * cpu.mask.scope.size
+    for name in cpu.start:
+        assert torch.allclose(cpu.start[name], gpu.start[name], atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_2_4_ticket_is_what_the_sparse_kernels_of_a_gpu_take(
+    letters: Path, tmp_path: Path
+) -> None:
+    """They take matrices of a certain size alone, so the miniature is a wide one; the product is that of its zeros."""
+    source = tiny_decoders.llama(tmp_path / "wide", width=256)
+    job = Job(0.5, "wanda", None, "2:4", str(letters), samples=4, window=32)
+    path = tmp_path / "ticket.safetensors"
+    prune_blocks(source, tmp_path / "out", job, ticket=path)
+    ticket = Ticket.load(path)
+
+    weights = dict(AutoModelForCausalLM.from_pretrained(source).named_parameters())
+    inputs = torch.randn(64, 256, device="cuda", dtype=torch.float16)
+    products = 0
+    for name in ticket.mask:
+        masked = (weights[name].detach() * ticket.mask[name]).cuda().half()
+        if masked.shape[1] != inputs.shape[1]:
+            continue
+        sparse = to_sparse_semi_structured(masked)
+        assert torch.equal(sparse.to_dense(), masked)
+        product = torch.nn.functional.linear(inputs, sparse)
+        expected = torch.nn.functional.linear(inputs, masked)
+        assert torch.allclose(product, expected, rtol=1e-2, atol=1e-2)
+        products += 1
+    assert products
