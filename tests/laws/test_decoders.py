@@ -19,9 +19,6 @@ from instant_soup.tasks import CourseTask
 
 from .test_methods import BY_BLOCK, SPARSITY, Drawn, _observed, all_bits_zero, build
 
-# GraSP differentiates twice, which fused attention cannot do
-LACKING = {"grasp"}
-
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def decoder_task(
@@ -40,7 +37,7 @@ def decoder_task(
     )
 
 
-@pytest.fixture(params=[name for name in METHODS if name not in LACKING])
+@pytest.fixture(params=list(METHODS))
 def name(request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
     return chosen
@@ -85,7 +82,8 @@ def test_every_pass_is_charged_and_random_numbers_are_left_alone(
     worked = drawn.worked
     spent = drawn.drawing.spent + drawn.tuning.spent
     by_block = 2 * drawn.drawing.bill["score"].examples if name in BY_BLOCK else 0
-    assert spent.passes == 3 * worked.trained + worked.evaluated + by_block
+    seen = 3 * worked.trained + 6 * worked.differentiated_twice + worked.evaluated
+    assert spent.passes == seen + by_block
     assert spent.flops > 0
     assert drawn.random_state_kept
 

@@ -6,24 +6,16 @@ Slow imports wait until they are needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from . import console
 from .app import Force, Json, Quiet, app, refuse_stranger, save_ticket
+from .bars import progress_bars
 from .console import say
 from .paths import CheckpointPath, SourcePath
 from .pruned import grouped, print_pruned
@@ -179,7 +171,7 @@ def prune(
         # before hours of work, not after
         refuse_stranger(ticket, force=force, expected=_is_of(checkpoint, "magnitude"))
 
-    with _progress_bars(quiet=quiet or as_json) as watch:
+    with progress_bars(quiet=quiet or as_json) as watch:
         pruned = prune_checkpoint(
             checkpoint,
             output,
@@ -336,27 +328,3 @@ def import_(
     if trained:
         state = "trained"
     say(f"{output}: {mask}, {state}")
-
-
-@contextmanager
-def _progress_bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function of stage, bytes done and bytes in all, which shows a bar for each stage on a terminal."""
-    err = console.err()
-    if quiet or not err.is_terminal:
-        yield lambda *_: None
-        return
-
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(32),
-        DownloadColumn(binary_units=True),
-    )
-    with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def watch(stage: str, done: int, total: int) -> None:
-            if stage not in bars:
-                bars[stage] = progress.add_task(stage, total=total)
-            progress.update(bars[stage], completed=done)
-
-        yield watch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import DataError
 from ..data.corpus import TEST, TRAIN
 from ..data.language import LANGUAGE_TASKS, sources, window_count
-from ..models import decoder
+from ..models import at_hand, decoder
 from ..recipes.recipe import Recipe
 from ..tasks.language import window_length
 from ..training.sample import TENTHS
@@ -86,13 +86,13 @@ class _Reading:
         window = self.recipe.data.window
         # GGUF keeps its configuration beside the weights, and reading it takes longer than all else
         needs_config = window is None or not decoder.is_gguf(name)
-        self._config = decoder.config_at_hand(name) if needs_config else None
+        self._config = at_hand.config_at_hand(name) if needs_config else None
         self._window = window
         if self._config is None:
             return
 
         self._window = window_length(window, self._config)
-        outline = decoder.outline(self._config)
+        outline = at_hand.outline(self._config)
         self.remarks.append(
             f"The model has {outline.weights:,} weights, {outline.scope.size:,} of them prunable"
         )
@@ -105,7 +105,7 @@ class _Reading:
             return None
 
         if self._tokenizer is None:
-            self._tokenizer = decoder.tokenizer_at_hand(self.recipe.task.model)
+            self._tokenizer = at_hand.tokenizer_at_hand(self.recipe.task.model)
         if self._tokenizer is None:
             return None
         return window_count(source, splits, self._tokenizer, self._window)
