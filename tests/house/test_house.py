@@ -11,6 +11,7 @@ import pytest
 
 import instant_soup as soup
 from instant_soup.recipes.grid import expand
+from instant_soup.tasks import CourseTask
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "instant_soup"
@@ -91,6 +92,30 @@ def test_every_recipe_of_the_paper_can_be_planned_without_loading_and_fits_its_b
             sizes = Sizes.known(one.recipe)
             assert sizes is not None, (path, one.name)
             assert plan(one.recipe, sizes).ratio > 1, (path, one.name)
+
+
+def test_every_recipe_of_language_models_is_planned_without_a_hub_or_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from instant_soup.runs import stand_in
+    from instant_soup.runs.plan import Planner
+
+    def refuse(recipe: soup.Recipe) -> CourseTask:
+        raise AssertionError(f"{recipe.label} was loaded")
+
+    small = soup.Scope({"stand-in": (32, 32)})
+    monkeypatch.setattr(stand_in, "_SCOPE", small)
+    monkeypatch.setattr(stand_in.StandIn, "scope", small)
+    # where the texts that smollm2.toml names are not
+    monkeypatch.chdir(tmp_path)
+    planner = Planner(refuse, timed=False)
+    for path in sorted((ROOT / "recipes" / "language").glob("*.toml")):
+        if path.name == "published.toml":
+            continue
+        for one in expand(path):
+            planned = planner.plan(one.recipe)
+            assert planned.full.steps == 100, (path, one.name)
+            assert any("is not read" in remark for remark in planned.remarks), path
 
 
 def test_every_committed_record_belongs_to_its_recipe() -> None:

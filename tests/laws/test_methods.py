@@ -252,7 +252,8 @@ class Counted:
     def predict(self, inner: Any) -> Any:
         def predict(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
             if model is not self.pristine:
-                self.latest = len(batch["labels"])
+                # text has labels, and language has no other than its tokens
+                self.latest = len(next(iter(batch.values())))
                 self.trained += self.latest * torch.is_grad_enabled()
                 self.evaluated += self.latest * (not torch.is_grad_enabled())
             return inner(model, batch)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.budget import Cost
@@ -16,6 +16,7 @@ from ..core.scope import Scope
 from ..methods.calibration import SCORES, USUAL, Calibrated, Cutter
 from ..methods.method import describe
 from ..models import decoder
+from ..training.device import devices
 from ..training.inputs import PASSES
 
 
@@ -30,6 +31,8 @@ class Job:
         calibrate: the text to calibrate on; not needed for magnitudes.
         samples, window: how many windows of how many tokens; the model's limit or 2,048 if None.
         batch: windows that go through a block at a time.
+        device: where blocks are worked on, as torch names it, or ``"auto"``. What is kept is the same on each but for
+            rounding, so a job may go on elsewhere.
     """
 
     sparsity: float
@@ -40,6 +43,7 @@ class Job:
     samples: int = 128
     window: int | None = None
     batch: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.calibrated:
@@ -64,6 +68,18 @@ class Job:
             )
 
         check_pattern(self.pattern, self.sparsity)
+        if self.device not in ("auto", *devices()):
+            raise KnobError(
+                f"device is {self.device!r}, and torch sees no such device here; expected one of auto, "
+                f"{', '.join(devices())}"
+            )
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What comes of the job depends on: every field but the device."""
+        fields = asdict(self)
+        del fields["device"]
+        return fields
 
     @property
     def described(self) -> dict[str, Any]:

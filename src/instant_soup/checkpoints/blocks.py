@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ..core.scope import Scope
 from ..data.language import calibration_windows
 from ..models import decoder
 from ..models.classifier import loading
+from ..training.device import kind_of
 from ..training.inputs import Block, blocks_of, inputs_of
 from .block_job import Job
 from .checkpoint import INDEX
@@ -68,39 +69,45 @@ def prune_blocks(
     job: Job,
     *,
     ticket: str | Path | None = None,
+    replace: bool = True,
     watch: Watch = lambda *_: None,
 ) -> Streamed:
     """Write *source* pruned by *job* into the folder *out*, with one block of the model in memory at a time.
 
     Exactly ``round((1 - sparsity) * scope.size)`` weights of the blocks' matrices survive. Called again after it was
     stopped, it goes on after the last block that it passed; called again after it has ended, it does nothing. Work is
-    done in float32; shards keep the dtype that the checkpoint has.
+    done in float32, on the device of *job*; shards keep the dtype that the checkpoint has.
 
     Args:
         ticket: where to write the ticket, too: the mask, for SparseGPT the weights that survive, and the base that a
             task of kind ``"language"`` finds in *source*. The mask is in memory then, at one bit a weight, and for
             SparseGPT so are those weights.
+        replace: whether another file at *ticket* may be replaced.
 
     Raises:
         DataError: *source* is no sound checkpoint of a causal language model, or the text is missing or too short.
         KnobError, UnknownName: *job* makes no sense.
         ScopeError, SparsityError: the pattern does not divide a matrix, or does not end at this sparsity.
-        StoreError: *out* holds something else, has ended without a ticket that is asked for now, or cannot be written.
+        StoreError: *out* holds something else, was begun with another text or configuration, has ended without a
+            ticket that is asked for now, or cannot be written; or another ticket is at *ticket*.
     """
     source = Path(source)
     folder = Path(out)
     skeleton = Skeleton.of(source)
+    skeleton.work_on(_device(job))
     scope = skeleton.scope
     job.check(scope)
 
     kept = survivors(job.sparsity, scope.size)
     parts = shares(scope, {name: scope.numel(name) for name in scope}, kept)
-    batches = _batches(source, job, skeleton.model) if job.calibrated else []
+    windows = _windows(source, job, skeleton.model) if job.calibrated else None
+    # micro-batches
+    batches = [] if windows is None else list(torch.split(windows, job.batch))
 
     shards = shards_of(folder, len(blocks_of(skeleton.model, scope)))
     with alone(folder, source, [shard.name for shard in shards]):
         _refuse_link(folder / FLOW)
-        asked = facts(source, skeleton.checkpoint, asdict(job))
+        asked = facts(source, skeleton.checkpoint, job.asked, windows)
         passed = Passed.begun(folder, asked)
         if passed.blocks is not None:
             work = _Work(skeleton, folder, shards, job, parts, passed, watch)
@@ -116,6 +123,7 @@ def prune_blocks(
                 source.resolve().name,
                 job.described,
                 job.charged,
+                replace=replace,
             )
 
         # only now: a call that is stopped while it writes the ticket has to find the masks again
@@ -152,14 +160,14 @@ class _Work:
             self.passed.note(number + 1)
 
     def _cut_by_inputs(self, batches: list[Tensor], done: int) -> None:
-        spill = Spill(self.folder / FLOW, done)
+        spill = Spill(self.folder / FLOW, done, self.skeleton.device)
         model = self.skeleton.model
         self.skeleton.load(self.skeleton.outside)
 
         inputs = inputs_of(
             model,
             self.skeleton.scope,
-            lambda: [{"input_ids": batch} for batch in batches],
+            lambda: [{"input_ids": batch.to(self.skeleton.device)} for batch in batches],
             lambda batch: model(**batch, use_cache=False),
             second_moment=self.job.cutter.second_moment,
             hold=self._hold,
@@ -214,13 +222,20 @@ class _Work:
         flags, weight = cutter.cut(live, statistic, self.parts[name], dim)
 
         if cutter.second_moment:  # SparseGPT changes what survives
-            pruned = weight.to(stored.dtype)
+            pruned = weight.cpu().to(stored.dtype)
         else:
-            pruned = stored.masked_fill(~flags, 0)
+            pruned = stored.masked_fill(~flags.cpu(), 0)
 
         # the next block has to be given what the shard holds, rounded to its dtype as it is there
         live.copy_(pruned)
         return pruned, flags
+
+
+def _device(job: Job) -> str:
+    """The device that *job* asks for, by its name."""
+    if job.device != "auto":
+        return job.device
+    return kind_of("auto")
 
 
 def shards_of(folder: Path, blocks: int) -> list[Path]:
@@ -239,8 +254,8 @@ def _refuse_link(flow: Path) -> None:
         )
 
 
-def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
-    """The windows to calibrate on, in micro-batches."""
+def _windows(source: Path, job: Job, model: nn.Module) -> Tensor:
+    """The windows to calibrate on: int64 [n, L]."""
     with loading(str(source), "put the tokenizer beside the checkpoint"):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
@@ -248,8 +263,7 @@ def _batches(source: Path, job: Job, model: nn.Module) -> list[Tensor]:
     decoder.check_token_count(tokenizer, config.get_text_config().vocab_size, str(source))
 
     window = job.window_of(config)
-    windows = calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
-    return list(torch.split(windows, job.batch))
+    return calibration_windows(str(job.calibrate), tokenizer, window, job.samples)
 
 
 def _finish(work: _Work, source: Path) -> None:

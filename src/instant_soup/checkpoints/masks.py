@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..core import bits
 from ..core.budget import Cost
-from ..core.errors import StoreError
+from ..core.errors import StoreError, TicketError
+from ..core.files import refuse_irregular
 from ..core.mask import Mask
 from ..core.task import Base
 from ..core.ticket import Ticket
@@ -48,15 +49,19 @@ def write_ticket(
     name: str,
     method: dict[str, Any],
     cost: Cost,
+    *,
+    replace: bool = True,
 ) -> None:
     """Write to *path* the ticket of a job that has written its shards into *folder*, unless that ticket is there.
 
     Args:
         name: of the model that was pruned.
         method: name and knobs.
+        replace: whether something else at *path* may be replaced.
 
     Raises:
-        StoreError: the masks are gone, because the job ended without being asked for a ticket.
+        StoreError: the masks are gone, because the job ended without being asked for a ticket; or something else is
+            at *path*.
     """
     packed = masks.whole()
     if any(matrix not in packed for matrix in skeleton.scope):
@@ -74,7 +79,25 @@ def write_ticket(
     written = Checkpoint.open(folder)
     updated = Lazy(scope, lambda matrix: written[stored[matrix]])
     start = updated if method["name"] == "sparsegpt" else {}
-    Ticket(mask, start, base, cost, method=method).save(path)
+    ticket = Ticket(mask, start, base, cost, method=method)
+    if not replace:
+        _refuse_another(path, ticket)
+    ticket.save(path)
+
+
+def _refuse_another(path: Path, ticket: Ticket) -> None:
+    """Raise StoreError where there is something at *path*, and it is not this *ticket*."""
+    refuse_irregular(path)
+    if not path.exists():
+        return
+    try:
+        digest = Ticket.load(path).digest
+    except TicketError:
+        digest = ""
+    if digest != ticket.digest:
+        raise StoreError(
+            f"{path} is there already, and it is another ticket; give another name, or replace it on purpose (--force)"
+        )
 
 
 def _check_written(path: Path, folder: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
+
+from torch import Tensor
 
 from ..core.errors import StoreError
 from ..core.files import write_text
@@ -15,8 +18,13 @@ from ..store.plain import seal, sealed
 from .checkpoint import Checkpoint
 from .job import RECORD, checksum_of, is_as_written, refuse_another_job
 
-SCHEMA = 2
+SCHEMA = 3
 _ENDED = "all"
+_DIGESTS = {
+    "windows": "the text to calibrate on gives other windows of tokens",
+    "config": "the model's config.json says something else",
+}
+"""What is known by a digest, and how a change of it is told."""
 
 
 @dataclass
@@ -63,7 +71,9 @@ class Passed:
                 f"{record} does not match its checksum; delete {folder} and begin again"
             )
 
-        refuse_another_job(folder, before, asked)
+        plain = {name: value for name, value in asked.items() if name not in _DIGESTS}
+        refuse_another_job(folder, before, plain)
+        _refuse_changes(folder, before, asked)
 
         goes_on = cls(folder, asked, blocks, shards)
         goes_on._refuse_damage()
@@ -101,12 +111,43 @@ class Passed:
                 )
 
 
-def facts(source: Path, checkpoint: Checkpoint, job: Mapping[str, Any]) -> dict[str, Any]:
-    """What a job is known by: *job*, what was asked for, and of which files."""
+def _refuse_changes(
+    folder: Path, before: Mapping[str, Any], asked: Mapping[str, Any]
+) -> None:
+    """Raise StoreError where a digest of *asked* is another one than it was *before*."""
+    for name, words in _DIGESTS.items():
+        # earlier schemas noted none
+        digest = before.get(name)
+        if digest is not None and digest != asked[name]:
+            raise StoreError(
+                f"{words} than when {folder} was begun; put back what was there, choose another folder, or delete "
+                f"this one"
+            )
+
+
+def facts(
+    source: Path, checkpoint: Checkpoint, job: Mapping[str, Any], windows: Tensor | None
+) -> dict[str, Any]:
+    """What a job is known by: *job*, what was asked for, and of which files.
+
+    Args:
+        windows: the tokens to calibrate on, int64 [n, L]; None where it takes none.
+    """
     files = []
     for file, state in checkpoint.states.items():
         files.append([file.name, state.size, state.modified])
-    return {"source": source.resolve().name, "files": files, **job}
+
+    config = sha256((source / "config.json").read_bytes()).hexdigest()
+    tokens = None
+    if windows is not None:
+        tokens = sha256(windows.numpy().tobytes()).hexdigest()
+    return {
+        "source": source.resolve().name,
+        "files": files,
+        "config": config,
+        "windows": tokens,
+        **job,
+    }
 
 
 def kept_by_shards(folder: Path) -> dict[str, int]:

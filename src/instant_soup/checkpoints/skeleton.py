@@ -34,6 +34,7 @@ class Skeleton:
     scope: Scope
     names: Mapping[str, str]
     outside: tuple[str, ...]
+    device: str = "cpu"
 
     @classmethod
     def of(cls, source: Path) -> Skeleton:
@@ -68,11 +69,18 @@ class Skeleton:
         scope = Scope.of(model)
         return cls(model, checkpoint, scope, names | outside, tuple(outside))
 
+    def work_on(self, device: str) -> None:
+        """Put what is loaded from now on, and the buffers, on *device*."""
+        self.device = device
+        for module in self.model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                module._buffers[name] = buffer.to(device)
+
     def load(self, names: Sequence[str]) -> None:
         """Put parameters into the model, in float32."""
         for name in names:
             module, leaf = self._place(name)
-            tensor = aligned(self.checkpoint[self.names[name]])
+            tensor = aligned(self.checkpoint[self.names[name]]).to(self.device)
             module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
 
     def drop(self, names: Sequence[str]) -> None:

@@ -22,10 +22,12 @@ class Spill:
 
     Args:
         passed: how many blocks were passed already; then what is given first, to begin with, is known already.
+        device: where states are put when they are read.
     """
 
-    def __init__(self, folder: Path, passed: int) -> None:
+    def __init__(self, folder: Path, passed: int, device: str = "cpu") -> None:
         self._folder = folder
+        self._device = device
         self._passed = passed
         self._count = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,8 @@ class Spill:
         # this moves on when the last state of the next block is put, and a reader must not move with it
         passed = self._passed
         for number in range(self._count):
-            yield aligned(kept(self._path(passed, number))["state"])
+            state = kept(self._path(passed, number))["state"]
+            yield aligned(state).to(self._device)
 
     def __setitem__(self, number: int, state: Tensor) -> None:
         self._put(self._passed + 1, number, state)
@@ -50,7 +53,7 @@ class Spill:
             self._passed += 1
 
     def _put(self, passed: int, number: int, state: Tensor) -> None:
-        keep(self._path(passed, number), {"state": state.contiguous()})
+        keep(self._path(passed, number), {"state": state.cpu().contiguous()})
 
     def _path(self, passed: int, number: int) -> Path:
         return self._folder / f"{passed}-{number}.safetensors"

@@ -153,7 +153,10 @@ def check_models(recipes: Iterable[Recipe]) -> None:
 
 
 def refuse_replacing(path: Path, *, force: bool) -> None:
-    """Raise StoreError where something is at *path*, unless *force* allows to replace it."""
+    """Raise StoreError where something is at *path*, unless it is a file and *force* allows to replace it."""
+    from ..core.files import refuse_irregular
+
+    refuse_irregular(path)
     if path.exists() and not force:
         raise StoreError(
             f"{path} is there already; give another name, or --force to replace it"
@@ -168,11 +171,24 @@ def save_ticket(ticket: Ticket, path: Path, *, force: bool) -> None:
     ticket.save(path)
 
 
+def refuse_stranger(
+    path: Path, *, force: bool, expected: Callable[[Ticket], bool] = lambda _: True
+) -> None:
+    """Before a ticket for *path* is made: raise StoreError where what is there could not be it, and *force* is not set.
+
+    Args:
+        expected: whether a ticket may be the one that is made; whoever saves it compares them in full.
+    """
+    if not holds_ticket(path, expected):
+        refuse_replacing(path, force=force)
+
+
 def holds_ticket(path: Path, expected: Callable[[Ticket], bool]) -> bool:
     """Whether the file at *path* is a ticket, and the *expected* one."""
     from ..core.ticket import Ticket
 
-    if not path.is_file():
+    # a link is not replaced, wherever it leads
+    if path.is_symlink() or not path.is_file():
         return False
     try:
         return expected(Ticket.load(path))

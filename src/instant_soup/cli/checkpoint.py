@@ -23,13 +23,14 @@ from rich.progress import (
 )
 
 from . import console
-from .app import Json, Quiet, app
+from .app import Force, Json, Quiet, app, refuse_stranger, save_ticket
 from .console import say
 from .paths import CheckpointPath, SourcePath
 from .pruned import grouped, print_pruned
 
 if TYPE_CHECKING:
     from ..checkpoints.block_job import Job
+    from ..core.ticket import Ticket
 
 Patterns = list[str] | None
 
@@ -109,6 +110,18 @@ def prune(
         int,
         typer.Option("--batch", min=1, help="Windows that go through a block at a time."),
     ] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Where blocks are worked on: auto, cpu, cuda, cuda:1; cpu if not given.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace the ticket file if it is there already."),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -138,11 +151,33 @@ def prune(
         from ..checkpoints.block_job import Job
 
         # Job checks what score and across may be
-        job = Job(sparsity, score, across, pattern, calibrate, samples, window, batch)  # type: ignore[arg-type]
-        _prune_by_block(checkpoint, output, job, ticket, quiet=quiet, as_json=as_json)
+        job = Job(
+            sparsity,
+            score,
+            across,  # type: ignore[arg-type]
+            pattern,
+            calibrate,
+            samples,
+            window,
+            batch,
+            device or "cpu",
+        )
+        _prune_by_block(
+            checkpoint, output, job, ticket, force=force, quiet=quiet, as_json=as_json
+        )
         return
 
+    if device not in (None, "cpu"):
+        raise SparsityError(
+            "--device goes with language models that are pruned block by block; magnitudes across model or layer are "
+            "counted on the CPU, so leave it out"
+        )
+
     from ..checkpoints.prune import prune_checkpoint, ticket_of
+
+    if ticket:
+        # before hours of work, not after
+        refuse_stranger(ticket, force=force, expected=_is_of(checkpoint, "magnitude"))
 
     with _progress_bars(quiet=quiet or as_json) as watch:
         pruned = prune_checkpoint(
@@ -155,7 +190,7 @@ def prune(
             watch=watch,
         )
     if ticket:
-        ticket_of(checkpoint, pruned).save(ticket)
+        save_ticket(ticket_of(checkpoint, pruned), ticket, force=force)
 
     if not as_json:
         print_pruned(pruned)
@@ -179,6 +214,7 @@ def _prune_by_block(
     job: Job,
     ticket: Path | None,
     *,
+    force: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -186,6 +222,8 @@ def _prune_by_block(
     from ..checkpoints.blocks import prune_blocks
     from ..checkpoints.outline import outline
 
+    if ticket:
+        refuse_stranger(ticket, force=force, expected=_is_of(checkpoint, job.score))
     plan = outline(checkpoint, job)
     progress = console.err(quiet=quiet or as_json)
     gib = 2**30
@@ -200,7 +238,9 @@ def _prune_by_block(
     def watch(stage: str, position: int, total: int) -> None:
         progress.print(f"{stage} {position} of {total}", highlight=False)
 
-    pruned = prune_blocks(checkpoint, output, job, ticket=ticket, watch=watch)
+    pruned = prune_blocks(
+        checkpoint, output, job, ticket=ticket, replace=force, watch=watch
+    )
     size = pruned.scope.size
     if not as_json:
         say(
@@ -220,6 +260,12 @@ def _prune_by_block(
         "layers": layers,
     }
     typer.echo(json.dumps(facts, indent=2))
+
+
+def _is_of(checkpoint: Path, score: str) -> Callable[[Ticket], bool]:
+    """Whether a ticket may have been drawn of *checkpoint* by *score*."""
+    name = checkpoint.resolve().name
+    return lambda ticket: (ticket.base.name, ticket.method.get("name")) == (name, score)
 
 
 @app.command("import")
@@ -252,13 +298,15 @@ def import_(
     pickle: Annotated[
         bool, typer.Option("--pickle", help="Read a pickle, its tensors alone.")
     ] = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make a ticket of SOURCE: zeros in a checkpoint, weight_orig and weight_mask, masks, or a sparse-bitmask."""
     from ..export.importing import import_ticket
 
+    refuse_stranger(output, force=force)
     imported = import_ticket(source, model, ready=trained, pooler=pooler, pickle=pickle)
-    imported.ticket.save(output)
+    save_ticket(imported.ticket, output, force=force)
 
     mask = imported.ticket.mask
     start = sorted(imported.ticket.start)

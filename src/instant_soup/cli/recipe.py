@@ -79,7 +79,8 @@ def plan(
 ) -> None:
     """Say what RECIPE will cost at most: steps by purpose, multiples of T; with --timed, time and memory here.
 
-    A benchmark from the hub is planned without loading anything; a task of your own is loaded once.
+    A benchmark from the hub is planned without loading anything, and a language model without its weights; another
+    task of your own is loaded once.
     """
     changes = with_device(changes, device)
     check_model(recipe, changes)
@@ -119,6 +120,9 @@ def plan(
         if planner.task is not None:
             say(f"Data: {planner.task.content}")
         console.out().print(show.plan(cost))
+    remarks = dict.fromkeys(line for _, cost in planned.values() for line in cost.remarks)
+    for remark in remarks:
+        say(f"{remark}.")
     _advise(planned)
 
 

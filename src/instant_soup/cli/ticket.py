@@ -140,6 +140,9 @@ def evaluate(
     # a recipe has to state a sparsity; the ticket's own is the one that is true
     changes = [f"sparsity={loaded.sparsity}", *with_device(changes, device)]
     wanted = Recipe.read(recipe, changes, cell=cell)
+    if lm_eval:
+        # before hours of work, not after
+        _check_benchmarks(wanted)
     task = build(wanted)
     full = Sizes.of(task).full
     is_silent = quiet or as_json or not is_first_rank()
@@ -167,20 +170,26 @@ def evaluate(
     say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   {cost}")
 
 
+def _check_benchmarks(recipe: Recipe) -> None:
+    """Raise DataError where the task is none of language, or MissingExtra where lm-eval is not installed."""
+    from ..core.errors import DataError
+    from ..core.extras import extra
+
+    if not recipe.task.language:
+        raise DataError(
+            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
+        )
+    extra("lm_eval", "lm-eval", "judging by benchmarks")
+
+
 def _benchmarks(
     recipe: Recipe, task: CourseTask, result: Result, names: str
 ) -> dict[str, float]:
     """The figures of the judged weights on the tasks of lm-eval that *names* lists, with commas between them."""
     from copy import deepcopy
 
-    from ..core.errors import DataError
     from ..models.decoder import tokenizer_of
     from ..runs.harness import harness
-
-    if not recipe.task.language:
-        raise DataError(
-            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
-        )
 
     # a copy, because the course keeps its model at the pre-trained weights
     model = deepcopy(task.course.model)

@@ -199,12 +199,21 @@ def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:
         "sparsity": ticket.sparsity,
         "kept": ticket.mask.kept,
         "prunable": scope.size,
+        "pattern": _pattern_of(ticket),
         "ready": ticket.ready,
         "cost": asdict(ticket.cost),
         "recipe": ticket.recipe,
         "starts_elsewhere": sorted(ticket.start),
         "layers": layers,
     }
+
+
+def _pattern_of(ticket: Ticket) -> str | None:
+    """The N:M pattern that the mask follows, however the ticket came to be."""
+    from ..core.pattern import pattern_of
+
+    pattern = pattern_of(ticket.mask)
+    return str(pattern) if pattern else None
 
 
 def _print_ticket(path: Path, ticket: Ticket) -> None:
@@ -224,6 +233,9 @@ def _print_ticket(path: Path, ticket: Ticket) -> None:
     say(
         f"  sparsity  {ticket.sparsity:.4%}: {mask.kept:,} of {mask.scope.size:,} prunable weights kept"
     )
+    pattern = _pattern_of(ticket)
+    if pattern:
+        say(f"  pattern   {pattern}: every group of neighbouring inputs of every matrix")
     say(
         f"  cost      {cost.steps:,} steps, {cost.passes:,} passes, {cost.flops:.2e} FLOPs"
     )

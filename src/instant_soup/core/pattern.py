@@ -255,3 +255,24 @@ def follows(flags: Tensor, pattern: Pattern, dim: int) -> bool:
     groups = rows(flags, dim).reshape(-1, pattern.of)
     complete = len(groups) * pattern.of == prod(flags.shape)
     return complete and bool((groups.sum(1) == pattern.keep).all())
+
+
+def pattern_of(mask: Mask) -> Pattern | None:
+    """The pattern of at most 16 inputs that every matrix of *mask* follows; None if there is none."""
+    scope = mask.scope
+    for of in (2, 4, 8, 16):
+        keep, rest = divmod(mask.kept * of, scope.size)
+        if rest or not 0 < keep < of:
+            continue
+
+        pattern = Pattern(keep, of)
+        if all(_follows_either_way(mask[name], pattern) for name in mask):
+            return pattern
+    return None
+
+
+def _follows_either_way(flags: Tensor, pattern: Pattern) -> bool:
+    # a ticket file does not say along which of the last two dimensions the inputs of a matrix lie
+    if follows(flags, pattern, -1):
+        return True
+    return flags.ndim > 1 and follows(flags, pattern, -2)

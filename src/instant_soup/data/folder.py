@@ -59,6 +59,22 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def examples_in(place: Path) -> list[Path]:
+    """The files that examples may come from at *place*, a folder or a file: tables, and images at any depth."""
+    if place.is_file():
+        return [place]
+
+    tables = set(tables_in(place))
+    # sorted, because the order of a directory differs from one file system to the next
+    examples = []
+    for path in sorted(place.rglob("*")):
+        is_hidden = any(step.startswith(".") for step in path.relative_to(place).parts)
+        is_image = _is_image(path) and not is_hidden and path.is_file()
+        if is_image or path in tables:
+            examples.append(path)
+    return examples
+
+
 def class_folders(folder: Path) -> Tables:
     """The rows to train on, to choose by and to test on: ``image``, a path, and ``label``, the number of its class.
 

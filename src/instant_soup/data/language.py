@@ -12,20 +12,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from datasets import load_dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
+from ..core.places import real
 from ..core.table import Table
+from .corpus import TEST, TRAIN, files_of, texts_in, texts_of
+from .source import Data, origin, read
 
 PROTOCOL = "texts joined by blank lines, tokenised once, windows of L tokens without overlap, exp of the mean loss"
-SUFFIXES = (".txt", ".text", ".md")
-TRAIN = ("train",)
-TEST = ("test", "validation")
 JUDGED_TOPICS = 4  # every fourth topic of the packaged text is judged on
 
 
@@ -101,8 +99,8 @@ def language_splits(
     tokenizer: PreTrainedTokenizerBase,
     *,
     window: int,
-    folder: str | Path | None = None,
-    test: str | Path | None = None,
+    folder: Data | None = None,
+    test: Data | None = None,
     validation: float = 0.1,
     limit: int | None = None,
     windows: int | None = None,
@@ -113,7 +111,7 @@ def language_splits(
     Args:
         name: the name of the task, which is that of a text of the hub where *folder* is None.
         window: L, tokens of a window.
-        folder: the text to learn from: a folder or a file, or the name of a text of the hub.
+        folder: the text to learn from: a folder or a file, the name of a text of the hub, or rows in memory.
         test: the text to be judged on, likewise; that of *folder*, or of *name*, if None.
         validation: share of the training windows that is cut out for selection.
         limit: how many training windows to use, drawn at random; all if None.
@@ -121,32 +119,106 @@ def language_splits(
         seed: of these draws.
 
     Raises:
-        DataError: there is nothing to read, or a text is shorter than a window, or than two to learn from.
+        DataError: there is nothing to read, a text is shorter than a window, or than two to learn from, or one file
+            would be learned from and judged on.
     """
-    source = str(folder or name)
-    train = _windows(_texts(source, TRAIN), tokenizer, window, source)
+    source: Data = name if folder is None else folder
+    learned = origin(source, None)
+    train = _windows(_texts(source, TRAIN), tokenizer, window, learned)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)[:limit]
 
     held_out = max(1, round(validation * len(order)))
     if len(order) <= held_out:
         raise DataError(
-            f"the text of {source} has {len(order)} windows of {window} tokens, of which {held_out} are cut out for "
+            f"the text of {learned} has {len(order)} windows of {window} tokens, of which {held_out} are cut out for "
             f"selection, and none is left to learn from; take a longer text, or lower data.window"
         )
 
-    # a known task is judged on its own test text, whatever is learned from: figures stay comparable
-    test_source = str(folder) if folder and name not in LANGUAGE_TASKS else name
-    if test:
-        test_source = str(test)
+    judged_on = _judged_on(name, folder, test)
+    texts = _texts(judged_on, TEST)
     # the first windows and not random ones: their number alone then says which they are
-    judged = _windows(_texts(test_source, TEST), tokenizer, window, test_source)[:windows]
+    judged = _windows(texts, tokenizer, window, origin(judged_on, None))[:windows]
 
     return LanguageSplits(
         train=Windows(train[order[held_out:]]),
         validation=Windows(train[order[:held_out]]),
         test=Windows(judged),
     )
+
+
+def _judged_on(name: str, folder: Data | None, test: Data | None) -> Data:
+    """What is judged on. Raises DataError where it would be learned from, too."""
+    if test is not None and not isinstance(test, str | Path):
+        # a table by itself is what it is called here
+        return test if isinstance(test, Mapping) else {"train": [], "test": test}
+    if folder is not None and not isinstance(folder, str | Path):
+        if test is not None:
+            return test
+        return name if name in LANGUAGE_TASKS else folder
+
+    _refuse_same_files(learned_files(name, folder), judged_files(name, folder, test))
+    return sources(name, folder, test)[1]
+
+
+def learned_files(name: str, folder: str | Path | None) -> list[Path]:
+    """The files that `language_splits` reads to learn from; none for texts of the hub.
+
+    Raises:
+        DataError: there is nothing to read.
+    """
+    source, _ = sources(name, folder, None)
+    return _files(source, TRAIN)
+
+
+def judged_files(
+    name: str, folder: str | Path | None, test: str | Path | None
+) -> list[Path]:
+    """The files that `language_splits` reads to judge on; none for texts of the hub.
+
+    Raises:
+        DataError: there is nothing to read.
+    """
+    _, source = sources(name, folder, test)
+    return _files(source, TEST)
+
+
+def sources(
+    name: str, folder: str | Path | None, test: str | Path | None
+) -> tuple[str, str]:
+    """Where the text to learn from is, and that to be judged on: paths, or names of texts of the hub."""
+    source = str(folder or name)
+    if test:
+        return source, str(test)
+    # a known task is judged on its own test text, whatever is learned from: figures stay comparable
+    return source, name if name in LANGUAGE_TASKS else source
+
+
+def _refuse_same_files(train: Sequence[Path], test: Sequence[Path]) -> None:
+    """Raise DataError where a file would be learned from and judged on."""
+    learned = {real(path) for path in train}
+    for path in test:
+        if real(path) in learned:
+            raise DataError(
+                f"{path} would be learned from and judged on, and no figure would mean anything; "
+                f"set data.test to another text"
+            )
+
+
+def _files(source: str, splits: tuple[str, ...]) -> list[Path]:
+    if source in LANGUAGE_TASKS:
+        return []
+    return files_of(_existing(source, splits), splits)
+
+
+def window_count(
+    source: str,
+    splits: tuple[str, ...],
+    tokenizer: PreTrainedTokenizerBase,
+    window: int,
+) -> int:
+    """How many windows the text of the first of *splits* that *source* has is cut into. Raises DataError."""
+    return len(_windows(_texts(source, splits), tokenizer, window, source))
 
 
 def calibration_windows(
@@ -191,8 +263,12 @@ def _windows(
     return ids[: count * window].view(count, window)
 
 
-def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
+def _texts(source: Data, splits: tuple[str, ...]) -> Iterator[str]:
     """The texts of the first of *splits* that *source* has."""
+    if not isinstance(source, str | Path):
+        return _texts_in_memory(source, splits)
+
+    source = str(source)
     if source in LANGUAGE_TASKS:
         spec = LANGUAGE_TASKS[source]
         if spec.hub is None:
@@ -200,71 +276,30 @@ def _texts(source: str, splits: tuple[str, ...]) -> Iterator[str]:
         repository, configuration = spec.hub
         return _from_hub(repository, configuration, spec.files, splits)
 
+    return texts_of(_files(source, splits))
+
+
+def _texts_in_memory(data: Data, splits: tuple[str, ...]) -> Iterator[str]:
+    tables = read(data, None, TEST)
+    rows = tables.train if splits == TRAIN else tables.test
+    name = origin(data, None)
+    if rows is None:
+        raise DataError(
+            f"{name} is one table, which is learned from, and there is nothing to judge on; set test, or give both as "
+            f"{{'train': ..., 'test': ...}}"
+        )
+    return texts_in(rows, name)
+
+
+def _existing(source: str, splits: tuple[str, ...]) -> Path:
+    """The file or folder at *source*. Raises DataError where there is none."""
     path = Path(source)
-    if path.is_file():
-        return _read_files([path])
-    if not path.is_dir():
+    if not (path.is_file() or path.is_dir()):
         raise DataError(
             f"no text at {source}; give a folder with {splits[0]}.parquet or text files, a file, or a text of the hub: "
             f"{unknown('text', source, LANGUAGE_TASKS)}"
         )
-    return _read_files(_files_of_split(path, splits))
-
-
-def _files_of_split(folder: Path, splits: tuple[str, ...]) -> list[Path]:
-    """The files of the first of *splits* that *folder* has.
-
-    They are NAME.parquet, NAME.txt or the files in the folder NAME; or all files, where none has such a name.
-
-    Raises:
-        DataError: there is no such file.
-    """
-    in_folder = _text_files(folder)
-    for name in splits:
-        named = [path for path in in_folder if path.stem == name]
-        if named:
-            return named
-        inside = _text_files(folder / name) if (folder / name).is_dir() else []
-        if inside:
-            return inside
-
-    # a folder without splits is one text, but never both what is learned and what is judged
-    others = [path for path in in_folder if path.stem not in (*TRAIN, *TEST)]
-    if not others or splits == TEST:
-        content = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        setting = "data.test" if splits == TEST else "data.folder"
-        raise DataError(
-            f"{folder} holds no {splits[0]}.parquet and no {splits[0]}.txt, but {content}; put the text there, "
-            f"or set {setting} to where it is"
-        )
-    return others
-
-
-def _text_files(folder: Path) -> list[Path]:
-    suffixes = (".parquet", *SUFFIXES)
-    # a folder may have a name that ends like a file's
-    return sorted(
-        path for path in folder.iterdir() if path.suffix in suffixes and path.is_file()
-    )
-
-
-def _read_files(files: Sequence[Path]) -> Iterator[str]:
-    """The texts of *files*: of a parquet file one a row, of another the whole file."""
-    for path in files:
-        if path.suffix != ".parquet":
-            # a stray byte of another encoding is no reason to refuse a corpus
-            yield path.read_text(encoding="utf-8", errors="replace")
-            continue
-
-        try:
-            rows = pq.read_table(path, columns=["text"]).column("text").to_pylist()
-        except (pa.ArrowException, OSError, KeyError) as reason:
-            raise DataError(
-                f"{path} is no parquet file with a column 'text' ({reason}); write it again"
-            ) from reason
-
-        # empty rows would turn into runs of blank lines
-        yield from (text for text in rows if text)
+    return path
 
 
 def _topics(splits: tuple[str, ...]) -> Iterator[str]:

@@ -66,30 +66,30 @@ def files_by_split(folder: Path) -> dict[str, list[Path]]:
     if candidates:
         files = {}
         for split, paths in candidates.items():
-            files[split] = _shards_of_table(paths, f"the {split} split", folder)
+            files[split] = shards_of_table(paths, f"the {split} split", folder)
         return files
     if unsplit:
-        return {"": _shards_of_table(unsplit, "the data", folder)}
+        return {"": shards_of_table(unsplit, "the data", folder)}
     return {}
 
 
 def _split_of_path(path: Path, folder: Path) -> str:
     """The split that a file's own name states, or else the nearest folder above it; "" if none does."""
     above = reversed(path.relative_to(folder).parts[:-1])
-    for step in (_stem(path), *above):
+    for step in (stem(path), *above):
         split = split_of(step)
         if split:
             return split
     return ""
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
     """The name of a file, in lower case, without the suffixes that state its kind."""
     name = path.name.lower().removesuffix(".gz")
     return name.removesuffix(Path(name).suffix)
 
 
-def _shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
+def shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
     """Those of *paths* that are the shards of one table: alike in folder, kind and name, but for a number.
 
     Args:
@@ -99,11 +99,12 @@ def _shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
         DataError: there are several such tables.
     """
     names_of_splits = {name for names in SPLIT_NAMES.values() for name in names}
-    plain = [path for path in paths if _stem(path) in names_of_splits]
+    plain = [path for path in paths if stem(path) in names_of_splits]
 
     groups: dict[tuple[Path, str, str], list[Path]] = {}
     for path in plain or paths:
-        name = _SHARD.sub("", _stem(path))
+        name = _SHARD.sub("", stem(path))
+        # prose is no table, and has no kind
         kind = kind_of(path) or ""
         groups.setdefault((path.parent, name, kind), []).append(path)
 

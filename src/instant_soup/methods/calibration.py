@@ -173,7 +173,7 @@ class Cutter:
         if self.score == "sparsegpt":
             quota = self.pattern.keep if self.pattern else keep
             return calibration.sparsegpt(
-                weight.cpu(), statistic.cpu(), quota, self.pattern, dim
+                weight, statistic.to(weight.device), quota, self.pattern, dim
             )
 
         flags = self._best(self.scored(weight, statistic, dim).cpu(), keep, dim)

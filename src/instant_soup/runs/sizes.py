@@ -24,6 +24,7 @@ class Sizes:
         batch: examples per step.
         train, validation, test: examples in each split.
         groups: classes, or ten for a label that is a score.
+        remarks: what is not known of them, or only at most, in sentences.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Sizes:
     validation: int
     test: int
     groups: int
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, task: CourseTask) -> Self:
@@ -56,7 +58,7 @@ class Sizes:
             return None
 
         rows, test = spec.sizes
-        train, validation = _split(rows, recipe.data)
+        train, validation = split_sizes(rows, recipe.data)
         if not train:
             # whoever loads it is told what is wrong
             return None
@@ -102,7 +104,8 @@ class Sizes:
         return Cost(self.horizon, examples, 3 * examples)
 
 
-def _split(rows: int, data: DataSettings) -> tuple[int, int]:
+def split_sizes(rows: int, data: DataSettings) -> tuple[int, int]:
+    """Of so many *rows*, how many are trained on and how many are cut out for selection."""
     used = min(rows, data.limit or rows)
     validation = max(1, round(data.validation * used))  # as data/source.py cuts it
     return used - validation, validation

@@ -7,32 +7,33 @@ what was read is noted in the store. What comes from a hub, or with this package
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from ..core.content import content_key
-from ..core.errors import StoreError
+from ..core.errors import DataError, StoreError
 from ..core.places import real
+from ..data.folder import examples_in
+from ..data.language import judged_files, learned_files
 from ..models.text import PACKAGED
 from ..recipes.recipe import Recipe
 from .cell import Cell
 from .plain import of_kinds, read_sealed, write_sealed
 from .store import Store
 
-SCHEMA = 1
+SCHEMA = 2
 # files of a folder that are noted one by one; of more than that only how many they are
 _LISTED = 500
 _FRESH = 2.0  # seconds in which a file may change again without another time
 
-_TABLES = {".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".arrow", ".gz", ".zst"}
-_IMAGES = {
-    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+# codes, spm, bpe and vocab are files of tokenizers
+_MODEL = {
+    ".safetensors", ".bin", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".codes", ".spm", ".bpe", ".vocab",
 }  # fmt: skip
-_MODEL = {".safetensors", ".bin", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
 # what a Trainer leaves beside a model, and no model is loaded from
 _NOT_READ = {
     "trainer_state.json",
@@ -41,36 +42,52 @@ _NOT_READ = {
     "train_results.json",
     "eval_results.json",
 }
+_BESIDE_GGUF = {"tokenizer_config.json", "generation_config.json"}
 
 Files = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The files of a run's data and model: their names, and the SHA-256 of what they hold."""
+    """The files that a run reads: their names, and the SHA-256 of what they hold.
+
+    Attributes:
+        data: the examples.
+        model: weights, configuration and tokenizer.
+        test: the text that a language model is judged on, where it lies elsewhere.
+    """
 
     data: Files
     model: Files
+    test: Files = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Recipe, store: Store) -> Contents:
         """What *recipe* finds on disk now. Raises StoreError where a file cannot be read."""
         digests = _Digests(store)
         data = Path(recipe.data.folder) if recipe.data.folder is not None else None
+        test = Path(recipe.data.test) if recipe.data.test is not None else None
         model = Path(recipe.task.model) if recipe.task.model != PACKAGED else None
+        examples, judged = _data_files(recipe, data, store.folder)
 
         contents = cls(
-            data=digests.of(data, _data_files(data, store.folder)),
+            data=digests.of(data, examples),
             model=digests.of(model, _model_files(model)),
+            test=digests.of(test, judged),
         )
         digests.note()
         return contents
 
     @property
+    def files(self) -> dict[str, Files]:
+        """The files of each part that was there to be read."""
+        files = {"data": self.data, "model": self.model, "test": self.test}
+        return {part: digests for part, digests in files.items() if digests}
+
+    @property
     def parts(self) -> dict[str, str]:
         """A digest of each part that was there to be read."""
-        parts = {"data": self.data, "model": self.model}
-        return {name: content_key(files) for name, files in parts.items() if files}
+        return {part: content_key(digests) for part, digests in self.files.items()}
 
     @property
     def digest(self) -> str:
@@ -79,9 +96,10 @@ class Contents:
 
     def noted(self) -> dict[str, Any]:
         """As a cell keeps it."""
-        parts = {"data": self.data, "model": self.model}
         listed = {
-            name: dict(files) for name, files in parts.items() if len(files) <= _LISTED
+            part: dict(digests)
+            for part, digests in self.files.items()
+            if len(digests) <= _LISTED
         }
         return {"schema": SCHEMA, "digests": self.parts, "files": listed}
 
@@ -106,17 +124,36 @@ def contents_of(recipe: Recipe, store: Store, cell: Cell) -> Contents:
             f"{cell.contents} does not say what the run was begun with; "
             f"`instant-soup doctor {cell.folder.parent}` puts it aside, and the same command makes it again"
         )
-    for part, files in {"data": contents.data, "model": contents.model}.items():
+    places = {
+        "data": recipe.data.folder,
+        "model": recipe.task.model,
+        "test": recipe.data.test,
+    }
+    for part, files in contents.files.items():
+        noted = before["files"].get(part)
+        then: Files | None = noted if isinstance(noted, dict) else None
+        now = files
         # a part that was not there then is another one, too
-        if files and before["digests"].get(part) != content_key(files):
-            noted = before["files"].get(part)
-            changes = _changes(noted if isinstance(noted, dict) else None, files)
-            place = recipe.data.folder if part == "data" else recipe.task.model
+        digest = before["digests"].get(part)
+        if before.get("schema") == 1 and (then is not None or digest is None):
+            # that version looked at other files, of which some are never read
+            known, now = _of_both(then or {}, files)
+            digest = content_key(known)
+            then = known
+
+        if digest != content_key(now):
             raise StoreError(
-                f"the {part} in {place} changed since {recipe.label} was begun ({changes}); put back what was there, "
-                f"run it with --out into another folder, or remove {cell.folder} to have it made anew"
+                f"the {part} in {places[part]} changed since {recipe.label} was begun ({_changes(then, now)}); put "
+                f"back what was there, run it with --out into another folder, or remove {cell.folder} to have it "
+                f"made anew"
             )
     return contents
+
+
+def _of_both(first: Files, second: Files) -> tuple[Files, Files]:
+    """Those files of each whose names both have."""
+    names = sorted(first.keys() & second.keys())
+    return {name: first[name] for name in names}, {name: second[name] for name in names}
 
 
 def _refuse_unfinished(cell: Cell) -> None:
@@ -155,7 +192,7 @@ class _Digests:
             if store.digests.exists():
                 self._known = dict(read_sealed(store.digests)["files"])
 
-    def of(self, place: Path | None, files: Iterator[Path]) -> dict[str, str]:
+    def of(self, place: Path | None, files: Iterable[Path]) -> dict[str, str]:
         """The digest of each of *files*, by its name from *place*."""
         if place is None:
             return {}
@@ -197,33 +234,53 @@ class _Digests:
         return digest
 
 
-def _data_files(place: Path | None, store: Path) -> Iterator[Path]:
-    """The files that examples may come from, in a fixed order; none of the store, should it lie among them."""
-    if place is None or not place.exists():
-        return
-    if place.is_file():
-        yield place
-        return
+def _data_files(
+    recipe: Recipe, data: Path | None, store: Path
+) -> tuple[Iterable[Path], Iterable[Path]]:
+    """The files that examples come from, in a fixed order, and those to be judged on, where these lie elsewhere.
+
+    None of them is of the store, should it lie among the data.
+    """
+    if recipe.task.language:
+        return _texts(recipe)
+    if data is None or not data.exists():
+        return [], []
 
     ours = real(store)
-    for path in sorted(place.rglob("*")):
-        inside = path.relative_to(place).parts
-        suffix = path.suffix.lower()
-        # JSON deeper down is about the data, such as notes of whoever made it
-        json_of_data = suffix == ".json" and inside[:-1] in ((), ("data",))
-        is_data = suffix in _TABLES | _IMAGES or json_of_data
-        hidden = any(part.startswith(".") for part in inside)
-        if not is_data or hidden or not path.is_file():
-            continue
-        if not real(path).is_relative_to(ours):
-            yield path
+    return [path for path in examples_in(data) if not real(path).is_relative_to(ours)], []
+
+
+def _texts(recipe: Recipe) -> tuple[list[Path], list[Path]]:
+    name = recipe.task.name
+    data = recipe.data
+    learned = _there(lambda: learned_files(name, data.folder))
+    judged = _there(lambda: judged_files(name, data.folder, data.test))
+    if data.test is None:
+        return [*learned, *judged], []
+    return learned, judged
+
+
+def _there(files: Callable[[], list[Path]]) -> list[Path]:
+    """What *files* gives; none where there is nothing to read, of which whoever loads the task is told."""
+    try:
+        return files()
+    except DataError:
+        return []
 
 
 def _model_files(place: Path | None) -> Iterator[Path]:
     """The files that a model and its tokenizer are loaded from, in a fixed order."""
-    if place is None or not place.is_dir():
+    if place is None or not place.exists():
         return
-    for path in sorted(place.iterdir()):
-        is_model = path.suffix in _MODEL and path.name not in _NOT_READ
-        if is_model and not path.name.startswith(".") and path.is_file():
+    if place.is_file():
+        yield place
+
+    # beside a GGUF file, what transformers reads of a folder before it looks into the file
+    folder = place if place.is_dir() else place.parent
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        is_read = suffix in _MODEL and path.name not in _NOT_READ
+        if place.is_file():
+            is_read = path.name in _BESIDE_GGUF
+        if is_read and not path.name.startswith(".") and path.is_file():
             yield path

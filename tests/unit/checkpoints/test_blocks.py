@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
+from torch.sparse import to_sparse_semi_structured
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
@@ -19,6 +22,7 @@ from instant_soup.checkpoints import blocks
 from instant_soup.checkpoints.block_job import Job
 from instant_soup.checkpoints.blocks import prune_blocks
 from instant_soup.checkpoints.checkpoint import Checkpoint
+from instant_soup.checkpoints.job import RECORD
 from instant_soup.checkpoints.outline import outline
 from instant_soup.cli.main import app
 from instant_soup.core.errors import DataError, KnobError, SoupError, StoreError
@@ -27,6 +31,7 @@ from instant_soup.core.prune import shares, survivors
 from instant_soup.core.ticket import Ticket
 from instant_soup.data.language import calibration_windows
 from instant_soup.models import decoder, tiny, tiny_decoders
+from instant_soup.store.plain import seal
 from instant_soup.training.inputs import inputs_of
 
 SCORES = ("wanda", "ria", "sparsegpt", "magnitude")
@@ -129,6 +134,54 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_files(
             tmp_path / "twice",
             Job(0.25, "wanda", calibrate=str(letters), samples=4, window=32),
         )
+
+
+@pytest.mark.parametrize("stops", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("text", "the text to calibrate on gives other windows of tokens than when"),
+        ("config", r"the model's config\.json says something else than when"),
+    ],
+)
+def test_a_job_does_not_go_on_from_another_text_or_configuration(
+    changed: str, words: str, stops: bool, letters: Path, source: Path, tmp_path: Path
+) -> None:
+    """Under the same path, after the job was stopped and after it has ended."""
+    model = tmp_path / "model"
+    texts = tmp_path / "texts"
+    shutil.copytree(source, model)
+    shutil.copytree(letters, texts)
+    job = Job(0.5, calibrate=str(texts), samples=4, window=32)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stops and done == 1:
+            raise StoppedError
+
+    with suppress(StoppedError):
+        prune_blocks(model, tmp_path / "out", job, watch=stop)
+
+    if changed == "text":
+        pq.write_table(pa.table({"text": ["soup " * 400]}), texts / "train.parquet")
+    else:
+        config = model / "config.json"
+        config.write_text(config.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with pytest.raises(StoreError, match=words):
+        prune_blocks(model, tmp_path / "out", job)
+
+
+def test_a_job_that_an_older_version_began_goes_on(
+    letters: Path, source: Path, tmp_path: Path
+) -> None:
+    job = Job(0.5, calibrate=str(letters), samples=4, window=32)
+    prune_blocks(source, tmp_path / "out", job)
+    record = tmp_path / "out" / RECORD
+    noted = json.loads(record.read_text(encoding="utf-8"))
+    for name in ("windows", "config", "checksum"):
+        noted["blocks"].pop(name, None)
+        noted.pop(name, None)
+    record.write_text(json.dumps(seal({**noted, "schema": 2})), encoding="utf-8")
+    prune_blocks(source, tmp_path / "out", job)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
@@ -390,3 +443,97 @@ def test_the_command_prunes_to_a_pattern_and_says_so(
     told = CliRunner().invoke(app, ["ticket", "info", str(ticket)])
     assert told.exit_code == 0, told.output
     assert "2:4" in told.output
+
+
+@pytest.mark.parametrize("score", ["magnitude", "wanda"])
+def test_the_command_replaces_no_file_by_its_ticket_unless_it_is_told_to(
+    score: str, letters: Path, source: Path, tmp_path: Path
+) -> None:
+    """Another file is refused before anything is pruned; the command's own ticket does not stand in its way."""
+
+    def prune(out: str, *more: str) -> str:
+        arguments = ["prune", str(source), "--sparsity", "0.5", "--score", score]
+        arguments += ["--calibrate", str(letters), "--samples", "4", "--window", "32"]
+        arguments += ["--ticket", str(ticket), "-o", str(tmp_path / out), "--quiet"]
+        result = CliRunner().invoke(app, [*arguments, *more])
+        assert result.exit_code in (0, 2), result.output
+        return " ".join(result.output.split()) if result.exit_code else ""
+
+    ticket = tmp_path / "ticket.safetensors"
+    ticket.write_text("MINE", encoding="utf-8")
+    assert "is there already" in prune("out")
+    assert ticket.read_text(encoding="utf-8") == "MINE"
+    assert not (tmp_path / "out").exists()
+
+    assert prune("out", "--force") == ""
+    kept = Ticket.load(ticket).mask.kept
+    assert prune("out") == ""
+
+    # another one of the same model and score is known once it is made
+    assert "is there already" in prune("other", "--sparsity", "0.25")
+    assert Ticket.load(ticket).mask.kept == kept
+
+    target = tmp_path / "target"
+    ticket.rename(target)
+    ticket.symlink_to(target)
+    assert "is a symbolic link and no regular file" in prune("linked", "--force")
+    assert not (tmp_path / "linked").exists()
+    assert Ticket.load(target).mask.kept == kept
+
+
+def test_a_device_that_is_not_there_is_refused_and_is_no_part_of_the_job(
+    letters: Path,
+) -> None:
+    with pytest.raises(KnobError, match="torch sees no such device here"):
+        Job(0.5, calibrate=str(letters), device="cuda:99")
+    assert Job(0.5, "magnitude", device="auto").asked == Job(0.5, "magnitude").asked
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("score", SCORES)
+def test_blocks_on_a_gpu_keep_what_blocks_on_the_cpu_keep(
+    score: str, letters: Path, source: Path, tmp_path: Path
+) -> None:
+    """But for scores that rounding tells apart otherwise."""
+    tickets = []
+    for device in ("cpu", "cuda"):
+        job = Job(
+            0.5, score, None, "2:4", str(letters), samples=4, window=32, device=device
+        )
+        path = tmp_path / f"{device}.safetensors"
+        prune_blocks(source, tmp_path / device, job, ticket=path)
+        tickets.append(Ticket.load(path))
+
+    cpu, gpu = tickets
+    assert gpu.mask.kept == cpu.mask.kept
+    alike = sum(int((cpu.mask[name] == gpu.mask[name]).sum()) for name in cpu.mask)
+    assert alike > 0.99 * cpu.mask.scope.size
+    for name in cpu.start:
+        assert torch.allclose(cpu.start[name], gpu.start[name], atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_2_4_ticket_is_what_the_sparse_kernels_of_a_gpu_take(
+    letters: Path, tmp_path: Path
+) -> None:
+    """They take matrices of a certain size alone, so the miniature is a wide one; the product is that of its zeros."""
+    source = tiny_decoders.llama(tmp_path / "wide", width=256)
+    job = Job(0.5, "wanda", None, "2:4", str(letters), samples=4, window=32)
+    path = tmp_path / "ticket.safetensors"
+    prune_blocks(source, tmp_path / "out", job, ticket=path)
+    ticket = Ticket.load(path)
+
+    weights = dict(AutoModelForCausalLM.from_pretrained(source).named_parameters())
+    inputs = torch.randn(64, 256, device="cuda", dtype=torch.float16)
+    products = 0
+    for name in ticket.mask:
+        masked = (weights[name].detach() * ticket.mask[name]).cuda().half()
+        if masked.shape[1] != inputs.shape[1]:
+            continue
+        sparse = to_sparse_semi_structured(masked)
+        assert torch.equal(sparse.to_dense(), masked)
+        product = torch.nn.functional.linear(inputs, sparse)
+        expected = torch.nn.functional.linear(inputs, masked)
+        assert torch.allclose(product, expected, rtol=1e-2, atol=1e-2)
+        products += 1
+    assert products

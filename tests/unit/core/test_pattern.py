@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from instant_soup.cli.main import app
 from instant_soup.core.errors import ScopeError, SparsityError, UnknownName
 from instant_soup.core.mask import Mask
 from instant_soup.core.pattern import (
     Pattern,
+    by_pattern,
     check_pattern,
     follows,
+    pattern_of,
     quotas,
     rows,
     stepped,
@@ -23,6 +29,8 @@ from instant_soup.core.pattern import (
 )
 from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
+from instant_soup.core.task import Base
+from instant_soup.core.ticket import Ticket
 
 SCOPE = Scope(
     {"linear": (6, 8), "first": (8, 5), "experts": (3, 4, 16)}, inputs={"first": 0}
@@ -219,3 +227,32 @@ def test_a_scope_knows_along_which_dimension_inputs_lie() -> None:
     )
     scope = Scope.of(model)
     assert dict(scope.inputs) == {"b.weight": 0, "c.down_proj": 1, "d.weight": 1}
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "4:8", "1:4", "3:8", "unstructured"])
+def test_the_pattern_of_a_mask_is_known_however_it_came_to_be(
+    pattern: str, tmp_path: Path
+) -> None:
+    """Of matrices whose inputs come last and first; by the mask alone, for the method says nothing."""
+    scope = Scope({"a": (6, 16), "b": (16, 6)}, inputs={"b": 0})
+    asked = Pattern.named(pattern)
+    generator = torch.Generator().manual_seed(0)
+    flags = {}
+    for name in scope:
+        score = torch.rand(scope.shapes[name], generator=generator)
+        alive = torch.ones_like(score, dtype=torch.bool)
+        if asked is None:
+            flags[name] = score > score.median()
+        else:
+            flags[name] = by_pattern(
+                score, alive, asked, asked.keep, scope.inputs.get(name, -1)
+            )
+
+    mask = Mask(scope, flags)
+    assert pattern_of(mask) == asked
+    path = tmp_path / "ticket.safetensors"
+    Ticket(mask, {}, Base("made", ""), method={"name": "vote"}).save(path)
+    told = CliRunner().invoke(app, ["ticket", "info", str(path), "--json"])
+    assert json.loads(told.stdout)["pattern"] == (str(asked) if asked else None)
+    told = CliRunner().invoke(app, ["ticket", "info", str(path)])
+    assert (f"pattern   {pattern}:" in told.stdout) == (asked is not None)

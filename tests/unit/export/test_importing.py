@@ -371,6 +371,33 @@ def test_the_command_imports_and_says_what_it_found(
     assert not (tmp_path / "u").exists()
 
 
+def test_the_command_replaces_no_file_unless_it_is_told_to(
+    tmp_path: Path, tiny_bert: Path, sparse: dict[str, Tensor]
+) -> None:
+    path = files(sparse, tmp_path / "m.safetensors")
+    ticket = tmp_path / "t.safetensors"
+    words = ("import", path, "--model", tiny_bert, "-o", ticket)
+    ticket.write_text("MINE", encoding="utf-8")
+    refused = call(*words)
+    assert refused.exit_code == 2
+    assert "is there already" in refused.stderr
+    assert ticket.read_text(encoding="utf-8") == "MINE"
+
+    assert call(*words, "--force").exit_code == 0
+    made = ticket.read_bytes()
+    assert call(*words).exit_code == 0
+    # what another ticket is made of
+    name = next(iter(soup.Ticket.load(ticket).mask))
+    files({**sparse, name: torch.zeros_like(sparse[name])}, path)
+    assert call(*words).exit_code == 2
+    assert ticket.read_bytes() == made
+
+    ticket.unlink()
+    ticket.symlink_to(tmp_path / "nowhere")
+    assert "symbolic link" in call(*words, "--force").stderr
+    assert ticket.is_symlink()
+
+
 def test_the_command_prunes_a_checkpoint_and_shows_what_is_in_and_out(
     tmp_path: Path, tiny_bert: Path
 ) -> None:

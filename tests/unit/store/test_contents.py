@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from instant_soup.core.errors import StoreError
 from instant_soup.recipes.recipe import Recipe
 from instant_soup.store import contents as room
 from instant_soup.store.contents import Contents, contents_of
-from instant_soup.store.plain import read_json
+from instant_soup.store.plain import read_json, write_sealed
 from instant_soup.store.store import Store
 
 LONG_AGO = 1_000_000_000
@@ -223,3 +224,104 @@ def test_an_edited_record_is_refused_by_its_name(ran: tuple[Recipe, Store]) -> N
         StoreError, match=r"record\.json does not match its checksum.*instant-soup doctor"
     ):
         soup.run(wanted, store)
+
+
+# which files each reader reads
+
+
+def language_recipe(place: Path, **data: str) -> Recipe:
+    return Recipe.parse(
+        {
+            "task": {"name": "mine", "kind": "language", "model": str(place / "model")},
+            "data": {"window": 8, **data},
+            "method": {"name": "magnitude"},
+            "sparsity": 0.5,
+        }
+    )
+
+
+def changed_after(
+    place: Path, wanted: Recipe, changed: str, text: str = "something else"
+) -> str:
+    """What a run of *wanted* is told once the file *changed* holds another *text*; "" if nothing."""
+    store = Store(place / "runs")
+    cell = store.cell(wanted)
+    contents_of(wanted, store, cell)
+    (place / changed).write_text(text, encoding="utf-8")
+    try:
+        contents_of(wanted, store, cell)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("written", "changed"),
+    [
+        ("texts/train.txt", "the data in .*train.txt holds something else"),
+        ("texts/TEST.md", "the data in .*TEST.md holds something else"),
+        ("texts/data/train-00000-of-00001.parquet", "the data in .*data/train-00000"),
+        ("elsewhere/test.txt", "the test in .*test.txt holds something else"),
+    ],
+)
+def test_a_text_that_changes_is_noticed(place: Path, written: str, changed: str) -> None:
+    learned = "texts/train.txt" if "train" not in written else written
+    judged = "texts/TEST.md" if "elsewhere" not in written else written
+    for name in {learned, judged}:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name, encoding="utf-8")
+
+    data = {"folder": str(place / "texts")}
+    if "elsewhere" in judged:
+        data["test"] = str(place / judged)
+    assert re.search(
+        changed, changed_after(place, language_recipe(place, **data), written)
+    )
+
+
+def test_a_gguf_file_that_changes_is_noticed(place: Path) -> None:
+    (place / "texts").mkdir()
+    (place / "texts" / "train.txt").write_text("soup", encoding="utf-8")
+    (place / "small.gguf").write_text("weights", encoding="utf-8")
+    (place / "other.gguf").write_text("of another model", encoding="utf-8")
+    wanted = language_recipe(place, folder=str(place / "texts"))
+    fields = wanted.model_dump()
+    fields["task"]["model"] = str(place / "small.gguf")
+    wanted = Recipe.parse(fields)
+    assert changed_after(place, wanted, "other.gguf") == ""
+    assert "the model in" in changed_after(place, wanted, "small.gguf")
+
+
+@pytest.mark.parametrize(
+    "name", ["data/Training/rows.json", "data/a/b/c/rows.JSONL", "data/train/cat/1.PNG"]
+)
+def test_examples_deep_in_a_folder_that_change_are_noticed(
+    place: Path, name: str
+) -> None:
+    (place / name).parent.mkdir(parents=True)
+    (place / name).write_text("one", encoding="utf-8")
+    told = changed_after(place, recipe(place), name)
+    assert f"{Path(name).name} holds something else" in told
+
+
+def test_a_tokenizer_s_codes_that_change_are_noticed(place: Path) -> None:
+    (place / "model" / "bpe.codes").write_text("a b", encoding="utf-8")
+    assert "bpe.codes holds" in changed_after(place, recipe(place), "model/bpe.codes")
+
+
+def test_a_run_that_an_older_version_noted_is_compared_by_the_files_that_both_know(
+    place: Path,
+) -> None:
+    store = Store(place / "runs")
+    wanted = recipe(place)
+    cell = store.cell(wanted)
+    contents_of(wanted, store, cell)
+    noted = dict(read_json(cell.contents)) | {"schema": 1}
+    noted["files"]["data"]["never-read.arrow"] = "0" * 64
+    noted["digests"]["data"] = "0" * 64
+    write_sealed(cell.contents, {k: v for k, v in noted.items() if k != "checksum"})
+    contents_of(wanted, store, cell)
+
+    (place / "data" / "train.parquet").write_text("other", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"\(train\.parquet holds something else\)"):
+        contents_of(wanted, store, cell)
