@@ -49,15 +49,22 @@ def main() -> None:
     parser.add_argument("recipes", type=Path, nargs="+")
     options = parser.parse_args()
 
-    lines = lines_of(options.results, options.recipes)
-    print("| task | what is changed | seeds | validation | test | p | cost |")
-    print("|---|---|---|---|---|---|---|")
-    for row in rows(lines):
+    print("\n".join(table(options.results, options.recipes)))
+
+
+def table(results: Path, recipes: Sequence[Path]) -> list[str]:
+    """The lines of the table."""
+    lines = [
+        "| task | what is changed | seeds | validation | test | p | cost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows(lines_of(results, recipes)):
         p = "" if row.p is None else f"{row.p:.3f}"
-        print(
+        lines.append(
             f"| {row.task} | `{row.name}` | {row.seeds} | {row.validation:+.2f} | {row.test:+.2f} "
             f"| {p} | {row.multiple:.2f} T |"
         )
+    return lines
 
 
 def lines_of(results: Path, recipes: Sequence[Path]) -> Mapping[str, BySeed]:
@@ -78,7 +85,7 @@ def rows(lines: Mapping[str, BySeed]) -> list[Row]:
     """Each line beside the whole, on each task and on all together."""
     whole = lines[WHOLE]
     tasks = sorted({task for task, _ in whole})
-    table = []
+    found = []
     for task in (*tasks, EVERYWHERE):
         for name, line in lines.items():
             places = [
@@ -87,8 +94,8 @@ def rows(lines: Mapping[str, BySeed]) -> list[Row]:
                 if task in (place[0], EVERYWHERE)
             ]
             if name != WHOLE and places:
-                table.append(beside(task, name, places, line, whole))
-    return table
+                found.append(beside(task, name, places, line, whole))
+    return found
 
 
 def beside(

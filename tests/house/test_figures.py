@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,24 @@ def test_a_figure_beside_its_record_is_that_of_the_record(page: str) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         digits = len(row["figure"].partition(".")[2])
         assert row["figure"] == f"{record['test'][record['metric']]:.{digits}f}", path
+
+
+def test_what_parts_are_worth_is_what_the_records_say() -> None:
+    """The table of ablations on the card of Instant Soup Pruning, made by the script that it names."""
+    path = ROOT / "benchmarks" / "ablations.py"
+    spec = spec_from_file_location("ablations", path)
+    assert spec
+    assert spec.loader
+    ablations = module_from_spec(spec)
+    # dataclasses look their module up
+    sys.modules["ablations"] = ablations
+    spec.loader.exec_module(ablations)
+
+    recipes = sorted((ROOT / "recipes" / "equal-steps").glob("*-ablations.toml"))
+    lines = ablations.table(ROOT / "results", recipes)
+    assert len(lines) > 10
+    card = (ROOT / "docs" / "methods" / "instant-soup.md").read_text(encoding="utf-8")
+    assert "\n".join(lines) in card
 
 
 def test_what_adapters_recover_is_what_was_measured() -> None:
