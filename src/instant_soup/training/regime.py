@@ -7,7 +7,6 @@ from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
 
 from ..core.errors import KindError, KnobError, nearest
 from ..core.kinds import checked_class
@@ -34,6 +33,9 @@ class PlainErrors(type(BaseModel)):  # type: ignore[misc]
                 ) from None
             if first["type"] == "missing":
                 raise KnobError(f"{self.__name__}: {name} is missing; give it") from None
+            if first["type"] == "value_error":
+                # one of ours, which says what was found
+                raise KnobError(f"{self.__name__}: {first['ctx']['error']}") from None
             raise KnobError(
                 f"{self.__name__}: {name} is {first['input']!r}; {first['msg'].lower()}"
             ) from None
@@ -112,9 +114,9 @@ class Regime(BaseModel, metaclass=PlainErrors):
     @classmethod
     def _named_as_torch_does(cls, device: str) -> str:
         if not re.fullmatch(r"auto|cpu|[a-z]+(:\d{1,3})?", device) or device == "gpu":
-            raise PydanticCustomError(
-                "device",
-                "expected auto, cpu, or a device as torch names it, such as cuda, cuda:1 or mps",
+            raise KnobError(
+                f"training.device is {device!r}; expected auto, cpu, or a device as torch names it, such as cuda, "
+                f"cuda:1 or mps"
             )
         return device
 

@@ -203,9 +203,7 @@ def test_a_clip_without_a_tokenizer_or_preprocessor_is_refused(
     for path in tiny_clip.iterdir():
         if path.name != "preprocessor_config.json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(
-        DataError, match=r"could not load model .*preprocessor_config\.json"
-    ):
+    with pytest.raises(DataError, match=r"holds no preprocessor_config\.json; copy it"):
         clip.load(str(tmp_path), prompts=PROMPTS)
 
 
