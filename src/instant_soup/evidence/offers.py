@@ -97,7 +97,10 @@ def _ranked_lines(lines: Sequence[Line]) -> dict[str, Line]:
 
 
 def _shared(blocks: Sequence[Set[str]]) -> Set[str]:
-    """The methods of the largest full table of methods and blocks, so that one small block does not end all ranks."""
+    """The methods of the largest full table of methods and blocks, so that one small block does not end all ranks.
+
+    Blocks count more than methods: variants that were run on few of them leave the ranks, and not the other blocks.
+    """
     # most tasks have the same methods: there are few kinds of blocks, and so few pairs of kinds
     kinds = Counter(frozenset(block) for block in blocks)
 
@@ -108,7 +111,8 @@ def _shared(blocks: Sequence[Set[str]]) -> Set[str]:
 
     def size(methods: Set[str]) -> tuple[int, list[str]]:
         complete = sum(count for kind, count in kinds.items() if methods <= kind)
+        # another block tells more than another method: what ranks tell apart grows with blocks alone
         # names decide between tables of one size, so that the choice does not depend on the order of sets
-        return len(methods) * complete, sorted(methods)
+        return len(methods) * complete**2, sorted(methods)
 
     return max(rankable, key=size, default=frozenset())

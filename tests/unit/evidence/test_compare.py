@@ -396,6 +396,17 @@ def test_a_block_with_few_methods_does_not_end_all_ranks() -> None:
     assert (len(ranks.ranks), ranks.blocks) == (5, 4)
 
 
+def test_methods_that_were_run_on_few_blocks_leave_the_ranks_and_not_the_other_blocks() -> (
+    None
+):
+    figures = {name: [0.5] * 4 for name in ("magnitude", "lth", "random")}
+    # such as ablations: eight lines on two blocks are more figures than three on four
+    figures |= {name: [0.6] * 2 for name in ("snip", "grasp", "wanda", "ria", "gradual")}
+    ranks = compared(*blocks(figures)).ranks
+    assert ranks is not None
+    assert (sorted(ranks.ranks), ranks.blocks) == (["lth", "magnitude", "random"], 4)
+
+
 @pytest.mark.parametrize(
     "figures",
     [
