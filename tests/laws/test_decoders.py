@@ -17,7 +17,7 @@ from instant_soup.methods import METHODS
 from instant_soup.models import tiny_decoders
 from instant_soup.tasks import CourseTask
 
-from .test_methods import BY_BLOCK, SPARSITY, Drawn, _observed, all_bits_zero, build
+from .test_methods import BY_BLOCK, SPARSITY, Drawn, all_bits_zero, build, once_each
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
@@ -45,14 +45,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def observed() -> Callable[[str, CourseTask], Drawn]:
-    known: dict[tuple[str, str], Drawn] = {}
-
-    def observe(name: str, task: CourseTask) -> Drawn:
-        if (name, task.name) not in known:
-            known[name, task.name] = _observed(build(name), task)
-        return known[name, task.name]
-
-    return observe
+    return once_each(build)
 
 
 @pytest.fixture

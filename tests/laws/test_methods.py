@@ -193,14 +193,7 @@ class Drawn:
 @pytest.fixture(scope="session")
 def observed() -> Callable[[str, CourseTask], Drawn]:
     """Draw and fine-tune, once for each way and miniature."""
-    known: dict[tuple[str, str], Drawn] = {}
-
-    def observe(way: str, task: CourseTask) -> Drawn:
-        if (way, task.name) not in known:
-            known[way, task.name] = _observed(build(way), task)
-        return known[way, task.name]
-
-    return observe
+    return once_each(build)
 
 
 @pytest.fixture
@@ -208,6 +201,18 @@ def drawn(
     way: str, task: CourseTask, observed: Callable[[str, CourseTask], Drawn]
 ) -> Drawn:
     return observed(way, task)
+
+
+def once_each(build: Callable[[str], Method]) -> Callable[[str, CourseTask], Drawn]:
+    """Draws and fine-tunes what *build* makes of a name, once for each name and task."""
+    known: dict[tuple[str, str], Drawn] = {}
+
+    def observe(name: str, task: CourseTask) -> Drawn:
+        if (name, task.name) not in known:
+            known[name, task.name] = _observed(build(name), task)
+        return known[name, task.name]
+
+    return observe
 
 
 def _observed(method: Method, task: CourseTask) -> Drawn:

@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import RecipeError
 from . import toml
 from .known import DRAWN
+from .later import RANGES
 
 _LISTS = {
     ("task", "columns"),
@@ -113,9 +114,6 @@ def _takes_a_list(path: FieldPath, fields: Fields) -> bool:
         return True
     if above not in (["method"], ["method", "protocols"]):
         return False
-
-    # imported here, because torch comes with it and files of other mistakes are refused without
-    from ..soup.denoiser import RANGES
 
     if name in RANGES:
         return True

@@ -25,18 +25,22 @@ LATER: Mapping[str, Fields] = MappingProxyType(
 )
 """Table of a recipe -> its later fields and their defaults."""
 
+RANGES = ("rate", "weight_decay", "label_smoothing", "subset")
+"""Knobs of methods with look-aheads up to schema 3, since when their protocols are a table of their own."""
+
 
 def settled(fields: Fields) -> dict[str, Any]:
     """*fields* of a recipe without those later ones that have their defaults."""
     settled_fields = {}
     for name, value in fields.items():
         if name in LATER:
-            value = _without_defaults(value, LATER[name])
+            value = without_defaults(value, LATER[name])
         settled_fields[name] = value
     return settled_fields
 
 
-def _without_defaults(table: Fields, later: Fields) -> dict[str, Any]:
+def without_defaults(table: Fields, later: Fields) -> dict[str, Any]:
+    """*table* without those fields that have the default which *later* gives them."""
     changed = {}
     for name, value in table.items():
         if name not in later or value != later[name]:
@@ -50,7 +54,7 @@ def nested(knobs: Fields, defaults: Any) -> dict[str, Any]:
     Up to schema 3 the ranges of the protocols were knobs of the method itself. Where a recipe has both, what is
     written in the old way was set on top of a recipe that spells out its protocols, and so counts.
     """
-    from ..soup.denoiser import RANGES, Protocols
+    from ..soup.denoiser import Protocols
 
     if defaults is None:
         return dict(knobs)

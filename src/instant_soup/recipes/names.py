@@ -7,11 +7,10 @@ from typing import Any
 
 from ..core.errors import RecipeError, unknown
 from . import listing
+from .later import RANGES
 
 _OF_ALL = ("name", "preset")  # what every method's table may hold beside its knobs
 _DESCRIBED = ("kind", "columns")  # what makes a task one's own, whatever its name
-_RANGES = ("rate", "weight_decay", "label_smoothing", "subset")
-"""Knobs of methods with look-aheads up to schema 3, when protocols were no table of their own."""
 
 
 def refuse_unknown_names(fields: Mapping[str, Any], source: str) -> None:
@@ -31,9 +30,9 @@ def _refuse_method(method: Mapping[str, Any], source: str) -> None:
     _refuse(name, "method", methods, source)
 
     knobs = methods[name]["knobs"]
-    later_moved = _RANGES if "protocols" in knobs else ()
+    moved = RANGES if "protocols" in knobs else ()
     for knob in method:
-        if knob not in (*_OF_ALL, *later_moved):
+        if knob not in (*_OF_ALL, *moved):
             _refuse(knob, f"knob of {name}", knobs, source)
 
 

@@ -14,6 +14,7 @@ from ..core.kinds import checked
 from ..core.names.name_map import NameMap
 from ..core.ticket import Ticket, Transfer
 from ..recipes import toml
+from ..recipes.later import without_defaults
 from ..recipes.recipe import Recipe
 from ..store.cell import Cell
 from ..store.contents import Contents, contents_of
@@ -109,11 +110,7 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
     """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
     fields = recipe.settled
     target = {name: fields[name] for name in _TARGET}
-    target["training"] = {
-        name: value
-        for name, value in target["training"].items()
-        if name not in _LATER or value != _LATER[name]
-    }
+    target["training"] = without_defaults(target["training"], _LATER)
     facts = {
         "schema": TRANSFER_SCHEMA,
         "ticket": ticket.digest,

@@ -35,7 +35,6 @@ _BOUNDS = {
     "label_smoothing": (0.0, 0.99),
     "subset": (0.0, 1.0),
 }
-RANGES = tuple(_BOUNDS)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ..core import notebook
 from ..core.errors import StoreError
+from ..recipes.later import RANGES
 from .parts import (
     Amount,
     AskedFor,
@@ -38,8 +39,6 @@ SEALED = 3  # the schema from which on records carry a checksum
 
 _HIDDEN = ("quarantine", "locks", "sweeps", "transfers")
 _STAGES = ("draw", "train")
-# knobs of methods themselves up to schema 3
-_RANGES = ("rate", "weight_decay", "label_smoothing", "subset")
 _BY_MAGNITUDE = {"score": "magnitude"}
 _UNSTRUCTURED = {"pattern": "unstructured"}
 _ONCE: Mapping[str, Mapping[str, Any]] = {
@@ -309,7 +308,7 @@ def _with_recipe_of_today(recipe: Any) -> Any:
     once = _ONCE.get(name, {}) if isinstance(name, str) else {}
     method = {**once, **recipe["method"]}
     # up to schema 3 they were knobs of the method itself
-    ranges = {name: method.pop(name) for name in _RANGES if name in method}
+    ranges = {name: method.pop(name) for name in RANGES if name in method}
     if ranges:
         method["protocols"] = {**ranges, "subsets": "random"}
     tables = {

@@ -324,13 +324,22 @@ def test_what_cannot_be_done_ends_neither_the_board_nor_the_others(
     assert "the budget T has 12" in standing.having("failed")[0].note
 
 
+PROGRESS = {
+    "pid": 1,
+    "host": "h",
+    "since": 0.0,
+    "expected": 0,
+    "passes": 0,
+    "stage": "s",
+}
+"""What a run notes of how far it is."""
+
+
 def test_what_runs_says_where_it_stands(made: Made) -> None:
     found = made("dense")
     one = found.wanted[0]
     facts = {
-        "pid": 1,
-        "host": "h",
-        "since": 0.0,
+        **PROGRESS,
         "expected": 100,
         "passes": 25,
         "stage": "fine-tune: train",
@@ -356,22 +365,14 @@ def test_a_note_of_progress_with_a_value_of_another_kind_is_left_out(
 ) -> None:
     found = made("dense")
     one = found.wanted[0]
-    facts = {
-        "pid": 1,
-        "host": "h",
-        "since": 0.0,
-        "expected": 0,
-        "passes": 0,
-        "stage": "s",
-    }
     with found.store.cell(one.recipe).hold():
         path = Progress.of(found.store, one.recipe).path
-        write_json(path, {**facts, **odd})
+        write_json(path, {**PROGRESS, **odd})
         (row,) = Board([found]).look().rows
         assert (row.state, row.note) == ("running", "")
 
         # a run that has nothing to do has done all of it
-        write_json(path, facts)
+        write_json(path, PROGRESS)
         (row,) = Board([found]).look().rows
         assert (row.share, row.note) == (1.0, "s")
 

@@ -173,6 +173,16 @@ def _accuracy_of_start(task: soup.tasks.CourseTask) -> float:
     return course.metric(outputs, targets)["accuracy"]
 
 
+def _ways(model: Path, table: pd.DataFrame) -> soup.tasks.CourseTask:
+    return soup.tasks.text(
+        "ways",
+        model=model,
+        data={"train": table, "test": table},
+        columns=("text",),
+        label="way",
+    )
+
+
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 0, 2]])
 def test_a_head_is_read_in_the_order_in_which_it_knows_its_classes(
     order: list[int], three_classes: tuple[Path, pd.DataFrame]
@@ -180,13 +190,7 @@ def test_a_head_is_read_in_the_order_in_which_it_knows_its_classes(
     folder, table = three_classes
     names = ["air", "rail", "sea"]
     model = _with_head_in_another_order(folder, names, order)
-    task = soup.tasks.text(
-        "ways",
-        model=model,
-        data={"train": table, "test": table},
-        columns=("text",),
-        label="way",
-    )
+    task = _ways(model, table)
 
     assert task.course.classes == tuple(names[number] for number in order)
     assert _accuracy_of_start(task) == 1
@@ -198,13 +202,7 @@ def test_classes_are_those_of_the_data_where_the_head_states_others(
     folder, table = three_classes
     model = _with_head_in_another_order(folder, ["air", "road", "sea"], [2, 0, 1])
     with pytest.warns(UserWarning, match="other names, air, rail, sea"):
-        task = soup.tasks.text(
-            "ways",
-            model=model,
-            data={"train": table, "test": table},
-            columns=("text",),
-            label="way",
-        )
+        task = _ways(model, table)
     assert task.course.classes == ("air", "rail", "sea")
 
 
