@@ -77,7 +77,7 @@ def test_notes_among_the_images_and_strays_beside_the_classes_are_named(
     tmp_path: Path,
 ) -> None:
     grow(tmp_path, *many("a", "b"), "a/notes.txt", "b/annotation.XML", "readme")
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="passed over") as warned:
         tables = class_folders(tmp_path)
 
     (warning,) = warned
