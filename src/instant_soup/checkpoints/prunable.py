@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 from ..core.errors import ScopeError
 from ..core.names.matrices import VECTOR, left_out
-from ..core.scope import Scope
+from ..core.scope import Scope, warn_of_unusual
 from ..core.stored import Stored
 from .counts import FLOATS
 from .quantised import refuse_codes
@@ -19,7 +19,8 @@ def prunable(
     """The scope, in the order of *parts*, and why each other tensor is not in it.
 
     In scope is every matrix of the blocks in float16, bfloat16, float32 or float64, fused projections and stacks of
-    experts included, by the same rule as for models in memory (`core.names.matrices`).
+    experts included, by the same rule as for models in memory (`core.names.matrices`). Warns of what is unusual in
+    scope, unless *include* names it.
 
     Args:
         include: patterns of names; if there are any, they decide instead of the rule.
@@ -54,6 +55,8 @@ def prunable(
         raise ScopeError(
             f"none of {len(parts)} tensors is a matrix to prune; include some by their names"
         )
+    if not include:
+        warn_of_unusual(shapes)
     return Scope(shapes), reasons
 
 

@@ -13,8 +13,8 @@ SHORT_LOOKAHEAD = 2  # steps of a look-ahead that leave its mask where it was
 FEW_STEPS = 100
 
 
-def warnings_of(recipe: Recipe, horizon: int) -> Iterator[str]:
-    """Sentences on what a run of *recipe* cannot show, where T has *horizon* steps."""
+def warnings_of(recipe: Recipe, horizon: int, steps_in_all: int) -> Iterator[str]:
+    """Sentences on what a run of *recipe* cannot show, where T has *horizon* steps and the run *steps_in_all*."""
     method = recipe.method
     steps = method.get("lookahead_steps")
 
@@ -24,6 +24,10 @@ def warnings_of(recipe: Recipe, horizon: int) -> Iterator[str]:
             f"look-aheads of {steps} {noun} hardly move a weight, so their masks are all but "
             f"that of plain magnitude; give method.lookahead_steps 10 or more"
         )
+
+    # what is judged as it was drawn has no dense model that would have to learn
+    if not steps_in_all:
+        return
 
     # less than an epoch leaves examples unseen, however many steps it takes
     is_part = recipe.training.epochs < 1 and recipe.training.steps is None

@@ -18,7 +18,7 @@ from .app import Force, Json, Quiet, app, refuse_stranger, save_ticket
 from .bars import progress_bars
 from .console import say
 from .paths import CheckpointPath, SourcePath
-from .pruned import grouped, print_pruned
+from .pruned import grouped, print_pruned, print_scope
 
 if TYPE_CHECKING:
     from ..checkpoints.block_job import Job
@@ -235,6 +235,7 @@ def _prune_by_block(
     )
     size = pruned.scope.size
     if not as_json:
+        print_scope(pruned.scope)
         say(
             f"{output}: {pruned.kept:,} of {size:,} prunable weights kept, "
             f"sparsity {1 - pruned.kept / size:.4%}, by {job.score}, pattern {job.pattern}"

@@ -12,29 +12,35 @@ from .console import say
 
 if TYPE_CHECKING:
     from ..checkpoints.prune import Pruned
+    from ..core.scope import Scope
 
 
 def print_pruned(pruned: Pruned) -> None:
     """Print a line for each kind of tensor, and how much was kept in all."""
     # what is pruned comes first: tensors that are left as they are may be many
-    remarks = {}
-    for name, shape in pruned.scope.shapes.items():
-        size = " x ".join(map(str, shape))
-        remarks[name] = f"{size}, in scope"
-        oddity = unusual(name, shape)
-        if oddity:
-            remarks[name] += f", unusual: {oddity}"
-
-    for name, reason in pruned.left_out.items():
-        remarks[name] = f"left as it is: {reason}"
-
-    for line in grouped(remarks):
+    print_scope(pruned.scope)
+    left = {name: f"left as it is: {reason}" for name, reason in pruned.left_out.items()}
+    for line in grouped(left):
         say(f"  {line}")
 
     say(
         f"{pruned.folder}: {pruned.kept:,} of {pruned.scope.size:,} prunable weights kept, "
         f"sparsity {1 - pruned.kept / pruned.scope.size:.4%}"
     )
+
+
+def print_scope(scope: Scope) -> None:
+    """Print a line for each kind of tensor in *scope*, and what is unusual in it."""
+    remarks = {}
+    for name, shape in scope.shapes.items():
+        size = " x ".join(map(str, shape))
+        remarks[name] = f"{size}, in scope"
+        oddity = unusual(name, shape)
+        if oddity:
+            remarks[name] += f", unusual: {oddity}"
+
+    for line in grouped(remarks):
+        say(f"  {line}")
 
 
 def grouped(remarks: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from ..runs.plan import Plan, Planner
 
+RecipeKind = Literal["packaged", "text", "images", "language"]
+
 Timed = Annotated[
     bool,
     typer.Option(
@@ -47,16 +49,30 @@ def new(
     output: Annotated[
         Path, typer.Argument(metavar="RECIPE", help="The recipe to write.")
     ] = Path("recipe.toml"),
+    kind: Annotated[
+        RecipeKind,
+        typer.Option(
+            "--kind",
+            help="What it is about: 'packaged', which runs as it is and without network, or data of your own.",
+        ),
+    ] = "packaged",
     force: Force = False,
 ) -> None:
-    """Write a recipe with a comment at every field, to be changed into one's own. As it is, it runs without network."""
+    """Write a recipe with a comment at every field, to be changed into one's own."""
     from ..core.files import write_text
-    from .template import RECIPE
+    from .template import RECIPES
 
     refuse_replacing(output, force=force)
-    write_text(output, RECIPE)
-    say(f"{output}: a recipe on the packaged task")
-    say(f"Next: instant-soup plan {output}, then instant-soup run {output}")
+    write_text(output, RECIPES[kind])
+
+    if kind == "packaged":
+        say(f"{output}: a recipe on the packaged task")
+        say(f"Next: instant-soup plan {output}, then instant-soup run {output}")
+    else:
+        say(f"{output}: a recipe for {kind} of your own")
+        say(
+            f"Next: set data.folder and task.model in it, then instant-soup plan {output}"
+        )
 
 
 @app.command()
@@ -156,7 +172,7 @@ def _advise(planned: dict[str, tuple[Recipe, Plan]]) -> None:
 
     sentences: dict[str, None] = {}
     for recipe, cost in planned.values():
-        sentences |= dict.fromkeys(warnings_of(recipe, cost.full.steps))
+        sentences |= dict.fromkeys(warnings_of(recipe, cost.full.steps, cost.total.steps))
     for sentence in sentences:
         warn(sentence)
 

@@ -115,7 +115,7 @@ def demo(
         f"  instant-soup export {soup.ticket} --to csr -o demo.csr.safetensors --model packaged --weights {soup.model}"
     )
     say(
-        "  instant-soup new: a recipe for your own text or images; docs/quick-start.md goes through it"
+        "  instant-soup new --kind text (or images, language): a recipe for your own data; see docs/quick-start.md"
     )
 
 
@@ -229,6 +229,7 @@ def run(
     console.out().print(show.record(record))
     if was_done:
         say("Read back: this run was done before, and nothing was done again.")
-    for sentence in warnings_of(wanted, record.cost.full_fine_tune.steps):
+    cost = record.cost
+    for sentence in warnings_of(wanted, cost.full_fine_tune.steps, cost.total.steps):
         say(f"Note: {sentence}")
     say(f"Files: {folder}")

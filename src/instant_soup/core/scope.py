@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -14,7 +15,8 @@ from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError, unknown
 from .kinds import checked, checked_class
-from .names.matrices import left_out, role
+from .names.layers import without_numbers
+from .names.matrices import left_out, role, unusual
 from .notebook import facts
 from .ranks.shards import WHOLE, Shards
 
@@ -79,7 +81,8 @@ class Scope:
         """Every trainable matrix of the blocks of *model*, as `core.names.matrices` tells them.
 
         Fused projections, transposed Conv1D weights and stacks of experts count. A tensor that goes by several names
-        is listed once, under the first of them, and not at all if one of its owners is an embedding.
+        is listed once, under the first of them, and not at all if one of its owners is an embedding. Warns of what is
+        unusual for a matrix of weights, unless *keep_dense* says what is meant.
 
         Args:
             keep_dense: patterns of names. If they are given, every matrix that matches none of them is in, in blocks
@@ -119,6 +122,8 @@ class Scope:
                 f"nothing left to prune in {type(model).__name__}: every trainable matrix is an embedding or a head"
                 f"{asked_for}"
             )
+        if keep_dense is None:
+            warn_of_unusual(shapes)
         return cls(shapes, inputs=_inputs(model, shapes))
 
     @cached_property
@@ -188,3 +193,19 @@ def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
             if name in shapes and (convolution or inputs_first):
                 inputs[name] = 1 if convolution else parameter.ndim - 2
     return inputs
+
+
+def warn_of_unusual(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Warn of what is unusual for a matrix of weights among what a rule chose; a line for all layers of a kind."""
+    oddities: dict[str, str] = {}
+    for name, shape in shapes.items():
+        oddity = unusual(name, shape)
+        if oddity:
+            oddities.setdefault(without_numbers(name, "*"), oddity)
+
+    if oddities:
+        kinds = "; ".join(f"{name}, {oddity}" for name, oddity in oddities.items())
+        warnings.warn(
+            f"unusual among what may be pruned: {kinds}; leave out what is no matrix of weights",
+            stacklevel=3,
+        )

@@ -30,6 +30,27 @@ SUFFIXES = (
 TESTS = ("test", "validation")
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
 """What systems leave in folders of images, in lower case."""
+COMPANIONS = (
+    ".cfg",
+    ".csv",
+    ".htm",
+    ".html",
+    ".ini",
+    ".json",
+    ".jsonl",
+    ".log",
+    ".md",
+    ".pdf",
+    ".rst",
+    ".toml",
+    ".tsv",
+    ".txt",
+    ".url",
+    ".xml",
+    ".yaml",
+    ".yml",
+)
+"""Suffixes of what people keep beside images: notes, licences, annotations. Anything else could be an image."""
 MOST_CLASSES = 50_000
 
 Classes = dict[str, list[str]]
@@ -81,15 +102,18 @@ def class_folders(folder: Path) -> Tables:
     Classes are numbered in the order of their names. *folder* holds ``train/CLASS/*`` and ``test/CLASS/*``, perhaps
     ``validation/CLASS/*`` beside them, under any name that splits have and in any case. Or it holds ``CLASS/*``; then
     a fifth of each class is cut out to test on, by a fixed seed. Hidden files do not count. Files that systems leave
-    there, such as Thumbs.db, are passed over with a warning that names them.
+    there, such as Thumbs.db, notes and annotations among the images, and whatever lies beside the folders of classes
+    are passed over with a warning that names them.
 
     Raises:
-        DataError: a file is no image, a class is empty, unknown or alone, or there is nothing to test on.
+        DataError: a file of a class could be an image of a kind that is not read, a class is empty, unknown or alone,
+            or there is nothing to test on.
     """
     skipped: list[Path] = []
     folders = _split_folders(folder)
     splits = {}
     if folders:
+        skipped += [path for path in _visible(folder) if path not in folders.values()]
         for role, path in folders.items():
             splits[role] = _images_by_class(path, skipped)
     else:
@@ -171,24 +195,26 @@ def _is_utf8(name: str) -> bool:
 
 
 def _images_by_class(folder: Path, skipped: list[Path]) -> Classes:
-    """The images of each class, in order; files of the system are added to *skipped*.
+    """The images of each class, in order; files that are no images are added to *skipped*.
 
     Raises:
         DataError: a class is empty, an image is in no class, or there are no classes or too many.
     """
     classes: Classes = {}
     for path in _visible(folder):
-        if path.name.lower() in SYSTEM_FILES:
-            skipped.append(path)
-        elif path.is_dir():
-            classes[path.name] = list(_images(path, skipped))
-            if not classes[path.name]:
-                raise DataError(
-                    f"class {path.name!r} is empty: no image in {path}; add some or remove the folder"
-                )
-        elif path.suffix.lower() in SUFFIXES:
+        is_class = path.is_dir() and path.name.lower() not in SYSTEM_FILES
+        if not is_class and _is_image(path):
             raise DataError(
                 f"{path} is in no class; move it into a folder named after its class"
+            )
+        if not is_class:
+            skipped.append(path)
+            continue
+
+        classes[path.name] = list(_images(path, skipped))
+        if not classes[path.name]:
+            raise DataError(
+                f"class {path.name!r} is empty: no image in {path}; add some or remove the folder"
             )
 
     if not classes:
@@ -203,7 +229,7 @@ def _images_by_class(folder: Path, skipped: list[Path]) -> Classes:
 
 
 def _images(folder: Path, skipped: list[Path]) -> Iterable[str]:
-    """The paths of the images of one class. Raises DataError at anything else."""
+    """The paths of the images of one class. Raises DataError at what could be an image and is none."""
     for path in _visible(folder):
         if path.name.lower() in SYSTEM_FILES:
             skipped.append(path)
@@ -214,9 +240,13 @@ def _images(folder: Path, skipped: list[Path]) -> Iterable[str]:
                 f"{path} is a folder inside of a class; expected images there: move it one level up or down"
             )
 
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() in COMPANIONS:
+            skipped.append(path)
+            continue
+
+        if not _is_image(path):
             raise DataError(
-                f"{path} is no image; remove it, or save it as one of {', '.join(SUFFIXES)}"
+                f"{path} is no image that can be read; remove it, or save it as one of {', '.join(SUFFIXES)}"
             )
         # a socket or a pipe would block whoever opens it
         if not path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import suppress
 from copy import deepcopy
@@ -436,7 +437,9 @@ def test_the_command_prunes_to_a_pattern_and_says_so(
     ]
     result = CliRunner().invoke(app, [*arguments, *options])
     assert result.exit_code == 0, result.output
-    assert "sparsity 50.0000%, by ria, pattern 2:4" in " ".join(result.output.split())
+    words = " ".join(result.output.split())
+    assert "sparsity 50.0000%, by ria, pattern 2:4" in words
+    assert re.search(r"\.\*\.mlp\.\w+\.weight \(\d times\): \d+ x \d+, in scope", words)
     assert "blocks, the largest" in " ".join(result.output.split())
     told = CliRunner().invoke(app, ["ticket", "info", str(ticket)])
     assert told.exit_code == 0, told.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,19 @@ KINDS = (
     "bert", "vit", "clip", "gpt2", "llama", "bart", "whisper", "mamba", "mamba2", "rwkv", "switch", "jetmoe", "dbrx",
     "granitemoe", "deepseek",
 )  # fmt: skip
+
+
+def test_prune_warns_of_what_is_unusual_unless_it_is_named(tmp_path: Path) -> None:
+    matrices = {f"layers.{i}.mixer.dt_proj.weight": torch.ones(256, 4) for i in range(2)}
+    save_file(matrices, tmp_path / "model.safetensors")
+    parts = Checkpoint.open(tmp_path).parts
+    with pytest.warns(UserWarning, match="64 times as long as wide, 256 x 4"):
+        prunable(parts)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scope, _ = prunable(parts, include=["*dt_proj*"])
+    assert len(scope) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,7 +24,7 @@ import instant_soup as soup
 from instant_soup.cli import console, live
 from instant_soup.cli.app import FIRST_DAY
 from instant_soup.cli.main import app
-from instant_soup.cli.template import RECIPE
+from instant_soup.cli.template import RECIPES
 from instant_soup.core.budget import Cost, Pulse
 from instant_soup.core.printable import FALLBACK, fitting, printable
 from instant_soup.recipes import listing
@@ -264,15 +264,44 @@ def test_a_new_recipe_parses_and_plans(call: Call, tmp_path: Path) -> None:
     assert call("new", "--force").exit_code == 0
 
 
-def test_every_field_that_a_new_recipe_shows_is_one_and_shows_its_default() -> None:
-    shown = re.sub(r"^# (?=[a-z_]+ = )", "", RECIPE, flags=re.MULTILINE)
-    fields = tomllib.loads(shown)
-    assert len(shown.splitlines()) - len(RECIPE.splitlines()) == 0
-    fields["data"].pop("folder")
-    full = soup.Recipe.parse(fields).model_dump(exclude={"data": {"limit"}})
-    assert full == soup.Recipe.parse(tomllib.loads(RECIPE)).model_dump(
-        exclude={"data": {"limit"}}
-    )
+@pytest.mark.parametrize("kind", RECIPES)
+def test_every_field_that_a_new_recipe_shows_is_one_and_shows_its_default(
+    kind: str,
+) -> None:
+    recipe = RECIPES[kind]
+    uncommented = re.sub(r"^# (?=[a-z_]+ = )", "", recipe, flags=re.MULTILINE)
+    fields = tomllib.loads(uncommented)
+
+    # places and counts whose default is that there is none show an example
+    written = tomllib.loads(recipe)
+    for name in ("folder", "limit", "test", "window", "windows"):
+        if name not in written["data"]:
+            fields["data"].pop(name, None)
+    assert fields != written
+    assert soup.Recipe.parse(fields) == soup.Recipe.parse(written)
+
+
+@pytest.mark.parametrize("kind", ["text", "images", "language"])
+def test_a_new_recipe_of_ones_own_says_what_to_set_and_lacks_only_that(
+    call: Call, kind: str
+) -> None:
+    result = call("new", "mine.toml", "--kind", kind)
+    assert result.exit_code == 0
+    assert "set data.folder and task.model in it" in result.stdout
+    planned = call("plan", "mine.toml")
+    assert planned.exit_code == 2
+    assert "path/to/" in planned.stderr
+
+
+def test_a_new_recipe_of_ones_own_plans_once_the_data_is_set(
+    call: Call, tmp_path: Path
+) -> None:
+    rows = "".join(f"line {i},{['no', 'yes'][i % 2]}\n" for i in range(40))
+    (tmp_path / "reviews.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    call("new", "mine.toml", "--kind", "text")
+    planned = call("plan", "mine.toml", "--set", "data.folder=reviews.csv")
+    assert planned.exit_code == 0, planned.output
+    assert "2 classes: no, yes" in planned.stdout
 
 
 def test_a_damaged_record_is_named_and_the_others_are_compared(

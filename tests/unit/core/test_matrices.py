@@ -132,6 +132,7 @@ def test_a_scale_of_one_row_is_a_vector() -> None:
 def test_unusual_matrices_are_pointed_at() -> None:
     assert unusual("layers.0.mlp.experts.gate_up_proj", (8, 64, 32)) == ""
     assert unusual("layers.0.mlp.fc1.weight", (3072, 768)) == ""
+    assert unusual("layers.0.block_sparse_moe.input_linear.weight", (8, 64, 32)) == ""
     assert (
         unusual("layer.0.rel_attn.q", (64, 4, 16))
         == "a stack of matrices that are no experts, 64 x 4 x 16"

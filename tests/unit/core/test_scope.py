@@ -37,6 +37,29 @@ def test_stacks_and_convolutions_are_in_scope_and_vectors_are_not() -> None:
     }
 
 
+class Thin(nn.Module):
+    """Two layers of which each has a matrix for every step of time, as state-space models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(4, 256)) for _ in range(2))
+
+
+def test_what_is_unusual_is_warned_of_once_for_all_layers() -> None:
+    with pytest.warns(UserWarning, match="unusual") as warned:
+        Scope.of(Thin())
+
+    (warning,) = warned
+    assert "layers.*.*.weight, a matrix 64 times as long as wide, 256 x 4;" in str(
+        warning.message
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_whoever_says_what_is_meant_is_not_warned() -> None:
+    assert len(Scope.of(Thin(), keep_dense=["layers.1.*"])) == 1
+
+
 def test_fused_attention_projections_are_in_scope() -> None:
     scope = Scope.of(nn.MultiheadAttention(4, 2))
     assert scope.shapes == {"in_proj_weight": (12, 4), "out_proj.weight": (4, 4)}

@@ -68,9 +68,31 @@ def test_suffixes_may_be_of_any_case_and_hidden_files_do_not_count(
         "train/a/.DS_Store",
         "train/.cache/x.txt",
     )
-    grow(tmp_path, "test/.hidden", "README.txt", "train/labels.csv")
+    grow(tmp_path, "test/.hidden")
     train = class_folders(tmp_path).train
     assert names(train["image"], tmp_path) == ["train/a/1.JPG", "train/b/1.Jpeg"]
+
+
+def test_notes_among_the_images_and_strays_beside_the_classes_are_named(
+    tmp_path: Path,
+) -> None:
+    grow(tmp_path, *many("a", "b"), "a/notes.txt", "b/annotation.XML", "readme")
+    with pytest.warns(UserWarning, match="passed over") as warned:
+        tables = class_folders(tmp_path)
+
+    (warning,) = warned
+    for name in ("a/notes.txt", "b/annotation.XML", "readme"):
+        assert name in str(warning.message)
+    images = [*tables.train["image"], *tables.test["image"]]
+    assert sorted(names(images, tmp_path)) == sorted(many("a", "b"))
+
+
+def test_strays_beside_the_splits_are_named(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        grow(tmp_path, *(f"{split}/{path}" for path in many("a", "b")))
+    grow(tmp_path, "labels.csv", "more/a/1.png")
+    with pytest.warns(UserWarning, match=r"passed over in .*: labels\.csv, more"):
+        class_folders(tmp_path)
 
 
 def test_a_fifth_of_each_class_is_cut_out_where_there_is_no_test_folder(
@@ -99,8 +121,8 @@ def test_the_fifth_is_drawn_at_random_and_the_same_each_time(tmp_path: Path) -> 
     ("files", "message"),
     [
         (
-            [*many("a", "b"), "a/notes.txt"],
-            r"a/notes\.txt is no image; remove it, or save it as one of .*\.png",
+            [*many("a", "b"), "a/1.heic"],
+            r"a/1\.heic is no image that can be read; remove it, or save it as one of .*\.png",
         ),
         ([*many("a", "b"), "a/noext"], r"a/noext is no image"),
         ([*many("a", "b"), "a/more/1.png"], r"a/more is a folder inside of a class"),

@@ -92,7 +92,8 @@ def unusual(name: str, shape: Shape) -> str:
     """What is unusual in a matrix of the blocks, for people to look at; "" if nothing is."""
     lengths = sorted(length for length in shape if length > 1)
     size = " x ".join(map(str, shape))
-    if len(lengths) > 2 and "expert" not in name:
+    are_experts = "expert" in name or "moe" in name
+    if len(lengths) > 2 and not are_experts:
         return f"a stack of matrices that are no experts, {size}"
     if lengths and lengths[-1] >= _THIN * lengths[0]:
         return f"a matrix {lengths[-1] // lengths[0]} times as long as wide, {size}"
