@@ -443,7 +443,15 @@ def test_the_command_prunes_to_a_pattern_and_says_so(
     assert "blocks, the largest" in " ".join(result.output.split())
     told = CliRunner().invoke(app, ["ticket", "info", str(ticket)])
     assert told.exit_code == 0, told.output
-    assert "2:4" in told.output
+    assert "pattern   2:4" in told.output
+
+    # by what the folder holds alone
+    imported = str(tmp_path / "imported.safetensors")
+    words = ["import", str(out), "-o", imported, "--model", str(source)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    told = CliRunner().invoke(app, ["ticket", "verify", imported])
+    assert "pattern 2:4" in told.output
 
 
 @pytest.mark.parametrize("score", ["magnitude", "wanda"])
