@@ -66,11 +66,13 @@ class Assembly:
         return parameter
 
     def taken_apart(self, parameter: Tensor) -> dict[str, Tensor]:
-        """The parts of *parameter* by their names, each in memory of its own."""
-        return {
-            name: parameter[place].clone(memory_format=torch.contiguous_format)
-            for name, place in self.places.items()
-        }
+        """The parts of *parameter* by their names, in memory of their own where there are several."""
+        parts = {}
+        for name, place in self.places.items():
+            part = parameter[place].contiguous()
+            # files cannot hold two views of one memory
+            parts[name] = part if place == _WHOLE else part.clone()
+        return parts
 
 
 @dataclass(frozen=True)

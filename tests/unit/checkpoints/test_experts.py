@@ -154,6 +154,16 @@ def test_the_plan_counts_stacks(source: Path) -> None:
     assert plan.written == 2 * sum(p.numel() for p in model.parameters())
 
 
+def test_a_stack_of_one_expert_comes_back_as_a_matrix(tmp_path: Path) -> None:
+    source = tiny_decoders.mixtral(tmp_path / "model", experts=1)
+    prune_blocks(source, tmp_path / "out", Job(0.5, "magnitude", "row"))
+    before = Checkpoint.open(source)
+    after = Checkpoint.open(tmp_path / "out")
+    assert len(experts_of(before)) == 2 * 3
+    for name, part in before.parts.items():
+        assert after.parts[name].shape == part.shape
+
+
 def without_an_expert(tensors: dict[str, torch.Tensor]) -> None:
     del tensors[EXPERT]
 
