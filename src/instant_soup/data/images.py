@@ -14,9 +14,10 @@ from datasets import ClassLabel, Dataset, Image, Value
 from torch import Tensor
 from transformers.image_processing_utils import BaseImageProcessor
 
-from ..core.errors import DataError, nearest
+from ..core.errors import DataError
 from ..core.table import Table
 from . import prompts
+from .columns import check_column
 from .folder import class_folders, holds_tables
 from .labels import classes_of, numbers_of
 from .pixels import decode
@@ -255,10 +256,7 @@ def _holds_images(feature: Any) -> bool:
 
 def _checked_column(rows: Dataset, name: str) -> str:
     """*name*. Raises DataError where *rows* have no such column."""
-    if name not in rows.column_names:
-        raise DataError(
-            f"no column {name!r} in the data; {nearest(name, rows.column_names)}"
-        )
+    check_column(rows, name)
     return name
 
 

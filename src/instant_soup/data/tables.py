@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image
 
-from ..core.errors import DataError, nearest
+from ..core.errors import DataError
+from .columns import missing_column
 from .text_files import parse_json, parse_separated, read_text
 
 KINDS = {
@@ -96,9 +97,7 @@ def _check_columns(names: Sequence[str], wanted: Collection[str], origin: str) -
     """Raise DataError unless every *wanted* column is among *names*, once."""
     for name in wanted:
         if name not in names:
-            raise DataError(
-                f"no column {name!r} in the data; {nearest(name, names)} (in {origin})"
-            )
+            raise missing_column(name, names, origin)
         if list(names).count(name) > 1:
             raise DataError(
                 f"column {name!r} is there twice in {origin}; rename one of them"

@@ -11,8 +11,9 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..core.errors import DataError, nearest
+from ..core.errors import DataError
 from ..core.table import Table
+from .columns import check_column
 
 GLUE = "nyu-mll/glue"
 _DISTINCT_TEXTS = 8  # so many different texts cannot all be the same tokens by chance
@@ -209,14 +210,6 @@ def _refuse_equal_tokens(
         raise DataError(
             f"the tokenizer makes the same of every text, {tokens}; expected the tokenizer that belongs to the model, "
             f"with its vocabulary, and texts in a script that it knows"
-        )
-
-
-def check_column(rows: Dataset, name: str) -> None:
-    """Raise DataError, with the nearest name, where *rows* have no column *name*."""
-    if name not in rows.column_names:
-        raise DataError(
-            f"no column {name!r} in the data; {nearest(name, rows.column_names)}"
         )
 
 

@@ -7,6 +7,7 @@ import warnings
 from datasets import ClassLabel, Dataset
 
 from ..core.errors import DataError
+from .columns import check_column
 from .labels import (
     MOST_CLASSES,
     are_whole,
@@ -17,7 +18,7 @@ from .labels import (
 )
 from .source import Data, Splits, Tables, origin, read, split_name
 from .splitting import cut, labelled_splits, splits
-from .text import TextSpec, check_column, column_of
+from .text import TextSpec, column_of
 
 
 def own_text(

@@ -36,7 +36,10 @@ def _refuse_method(method: Mapping[str, Any], source: str) -> None:
             _refuse(knob, f"knob of {name}", knobs, source)
 
 
-OWN = ". For a task of your own, name the columns of its texts, or set kind to 'images' or 'language'"
+OWN = (
+    ". For a task of your own, name its columns, such as task.columns = ['text'] and task.label = 'label', or set "
+    "task.kind to 'images' or 'language'"
+)
 
 
 def _refuse(

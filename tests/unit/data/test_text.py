@@ -180,7 +180,8 @@ def test_a_wrong_column_of_labels_is_met_with_the_nearest(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     with pytest.raises(
-        DataError, match="no column 'lable' in the data; did you mean 'label'"
+        DataError,
+        match=r"no column 'lable' in the data; did you mean 'label'.* task\.label in a recipe",
     ):
         TextExamples(
             rows(["good"], [0]),

@@ -944,7 +944,7 @@ def test_the_kind_of_a_task_is_told_by_the_table_or_by_the_recipe(
         ({"name": "mine", "kind": "images"}, "the packaged model reads text"),
         (
             {"name": "mine", "model": "clip"},
-            "name the columns of its texts, or set kind to 'images'",
+            r"name its columns, .*, or set task\.kind to 'images'",
         ),
         ({"name": "mine", "kind": "text", "model": "bert"}, "unknown task 'mine'"),
         ({"name": "vision/mnits", "model": "clip"}, "did you mean 'vision/mnist'"),
