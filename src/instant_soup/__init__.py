@@ -16,6 +16,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from .core.courier import appoint
+
 if TYPE_CHECKING:
     from . import tasks
     from .checkpoints.checkpoint import Checkpoint
@@ -114,6 +116,10 @@ __all__ = [
     "control", "evaluate", "export_ticket", "guard", "import_ticket", "mask_adapters", "merge_adapters", "progress",
     "prune", "prune_checkpoint", "pull_from_hub", "push_to_hub", "run", "shira", "shira_config", "tasks", "transfer",
 ]  # fmt: skip
+
+
+# tickets are of the lowest floor, and what reaches the hub is of a higher one
+appoint(lambda: import_module(".export.hub", __name__))
 
 
 def __getattr__(name: str) -> Any:

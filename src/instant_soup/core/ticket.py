@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from . import ticket_file
 from .apply import apply
 from .budget import Cost
+from .courier import courier
 from .errors import TicketError
 from .kinds import checked, checked_class_but
 from .mask import Mask
@@ -242,6 +243,28 @@ class Ticket:
         whole = self.whole()
         if whole is not None:
             ticket_file.write(Path(path), whole._content())
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        record: Any = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Write this ticket to the Hugging Face hub, as `instant_soup.push_to_hub` does. Returns the address."""
+        return courier().push_to_hub(
+            self, repo, record=record, private=private, revision=revision, token=token
+        )
+
+    @staticmethod
+    def from_hub(
+        repo: str, *, revision: str | None = None, token: str | None = None
+    ) -> Ticket:
+        """Read a ticket from the Hugging Face hub, as `instant_soup.pull_from_hub` does."""
+        ticket: Ticket = courier().pull_from_hub(repo, revision=revision, token=token)
+        return ticket
 
     def _content(self) -> ticket_file.Content:
         return ticket_file.Content(

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 import instant_soup as soup
 from instant_soup.cli.main import app
+from instant_soup.core import courier
 from instant_soup.core.budget import Cost
 from instant_soup.core.errors import TicketError
 from instant_soup.core.task import Base
@@ -255,6 +256,23 @@ def test_a_ticket_comes_back_from_the_hub_as_it_was(
     assert pulled.cost == ticket.cost
     assert torch.equal(pulled.start["head"], ticket.start["head"])
     assert "config.json" in hub.reads  # by which the hub counts downloads
+
+
+def test_a_ticket_has_methods_for_the_hub_as_models_of_transformers_have(
+    hub: Hub, ticket: soup.Ticket, record: Record
+) -> None:
+    address = ticket.push_to_hub("owner/ticket", record=record, private=True)
+    assert address == f"{hub.address}/owner/ticket"
+    assert ".eval_results/glue-cola.yaml" in hub.repos["owner/ticket"]
+    assert soup.Ticket.from_hub("owner/ticket", revision="main").digest == ticket.digest
+
+
+def test_without_a_courier_a_ticket_says_so(
+    ticket: soup.Ticket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "_call", courier._nobody)
+    with pytest.raises(soup.SoupError, match="nobody carries tickets to a hub"):
+        ticket.push_to_hub("owner/ticket")
 
 
 def test_card_and_config_say_what_it_is_and_name_no_folder_of_this_machine(
