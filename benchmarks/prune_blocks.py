@@ -1,12 +1,12 @@
 """Prune a language model block by block under a hard limit on memory, and print what it took as a ratio to one block.
 
     python benchmarks/prune_blocks.py [--width 4096] [--inner 11008] [--blocks 2] [--limit 8] [--score sparsegpt] \
-        [--samples 8] [--window 256] [-o results/prune-blocks.json]
+        [--samples 8] [--window 256] [--experts 8] [-o results/prune-blocks.json]
 
 The model is a Llama of these shapes with random weights in bfloat16; the defaults are those of 7 billion weights,
-of which 32 blocks would be pruned one after another in the same memory. Windows go through a block one at a time and
-lie on disk in between, so more samples take time and disk, and no more memory. The file holds a row for each score,
-shape and window.
+of which 32 blocks would be pruned one after another in the same memory. With --experts it is a Mixtral, whose file
+holds each expert in tensors of its own. Windows go through a block one at a time and lie on disk in between, so more
+samples take time and disk, and no more memory. The file holds a row for each score, shape and window.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 GIB = 2**30
-SAME = ("score", "width", "inner", "window")
+SAME = ("score", "width", "inner", "window", "experts")
 """What a row is told by from others in the file."""
 
 
@@ -34,6 +34,7 @@ def main() -> None:
         ("blocks", 2),
         ("samples", 8),
         ("window", 256),
+        ("experts", None),
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--limit", type=float, default=8.0, help="GiB of address space")
@@ -66,11 +67,21 @@ def main() -> None:
 def make(folder: Path, options: argparse.Namespace) -> None:
     """Save the model and a text."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        MixtralConfig,
+        MixtralForCausalLM,
+    )
 
     from instant_soup.models.tiny_decoders import LETTERS, tokenizer
 
-    config = LlamaConfig(
+    kind, config_of, more = LlamaForCausalLM, LlamaConfig, {}
+    if options.experts:
+        kind, config_of = MixtralForCausalLM, MixtralConfig
+        more = {"num_local_experts": options.experts}
+
+    config = config_of(
         vocab_size=len(LETTERS),
         hidden_size=options.width,
         intermediate_size=options.inner,
@@ -79,9 +90,10 @@ def make(folder: Path, options: argparse.Namespace) -> None:
         num_key_value_heads=options.width // 128,
         bos_token_id=None,
         eos_token_id=None,
+        **more,
     )
     with torch.device("meta"):
-        model = LlamaForCausalLM(config)
+        model = kind(config)
     model = model.to(torch.bfloat16).to_empty(device="cpu")
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)

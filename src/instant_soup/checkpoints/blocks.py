@@ -197,12 +197,12 @@ class _Work:
         shard: dict[str, Tensor] = {}
         kept: dict[str, Tensor] = {}
         for name in self.skeleton.of_block(block):
-            stored = self.skeleton.checkpoint[self.skeleton.names[name]]
+            stored = self.skeleton.as_stored(name)
             if name in self.skeleton.scope:
                 # dropped as soon as it is used: statistics are the largest part of what is in memory
                 statistic = statistics.pop(name, torch.empty(0))
                 stored, kept[name] = self._cut_matrix(name, stored, statistic)
-            shard[self.skeleton.names[name]] = stored.contiguous()
+            shard |= self.skeleton.assemblies[name].taken_apart(stored)
 
         Masks(self.folder / FLOW).put(number, kept)
         counts = {name: int(flags.sum()) for name, flags in kept.items()}
@@ -274,7 +274,8 @@ def _finish(work: _Work, source: Path) -> None:
     places: dict[str, str] = {}
     for number, block in enumerate(work.blocks):
         for name in skeleton.of_block(block):
-            places[skeleton.names[name]] = work.shards[number].name
+            shard = work.shards[number].name
+            places |= dict.fromkeys(skeleton.assemblies[name].places, shard)
 
     rest = {
         name: checkpoint[name].contiguous() for name in checkpoint if name not in places

@@ -17,7 +17,7 @@ from ..core.ticket import Ticket
 from ..core.weights import Lazy, digest
 from .checkpoint import Checkpoint
 from .passed import kept_by_shards
-from .skeleton import Skeleton, aligned
+from .skeleton import Skeleton
 from .spill import keep, kept
 
 
@@ -69,15 +69,16 @@ def write_ticket(
         return
 
     scope = skeleton.scope
-    stored = skeleton.names
-    before = Lazy(scope, lambda matrix: aligned(skeleton.checkpoint[stored[matrix]]))
+    before = Lazy(scope, skeleton.in_float32)
     base = Base(name, digest(before, scope))
 
     mask = Mask.from_packed(scope, {matrix: packed[matrix] for matrix in scope})
 
     # SparseGPT changes what survives, so its tickets carry those weights
     written = Checkpoint.open(folder)
-    updated = Lazy(scope, lambda matrix: written[stored[matrix]])
+    updated = Lazy(
+        scope, lambda matrix: skeleton.assemblies[matrix].put_together(written)
+    )
     start = updated if method["name"] == "sparsegpt" else {}
     ticket = Ticket(mask, start, base, cost, method=method)
     if not replace:

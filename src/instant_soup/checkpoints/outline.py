@@ -42,14 +42,13 @@ def outline(source: str | Path, job: Job) -> Outline:
     scope = skeleton.scope
     job.check(scope)
     blocks = blocks_of(skeleton.model, scope)
-    parts = skeleton.checkpoint.parts
 
     weights = []
     stored = []
     for block in blocks:
         names = skeleton.of_block(block)
         weights.append(sum(skeleton.numel(name) for name in names))
-        stored.append(sum(parts[skeleton.names[name]].nbytes for name in names))
+        stored.append(sum(skeleton.nbytes(name) for name in names))
 
     config: Any = skeleton.model.config
     window = job.window_of(config)
@@ -79,7 +78,7 @@ def outline(source: str | Path, job: Job) -> Outline:
         statistics=statistics,
         memory=block_bytes + max(max(stored) + statistics + work, embeddings),
         disk=states,
-        written=sum(part.nbytes for part in parts.values()),
+        written=sum(part.nbytes for part in skeleton.checkpoint.parts.values()),
     )
 
 

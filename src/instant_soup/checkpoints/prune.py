@@ -124,7 +124,9 @@ def prune_checkpoint(
             job.note()
         _write_all(checkpoint, job, watch)
         copy_the_rest(Path(source), folder)
-    return Pruned(folder, scope, left_out, job.cuts)
+    # what an earlier call noted is in the order of names
+    cuts = {name: job.cuts[name] for name in scope}
+    return Pruned(folder, scope, left_out, cuts)
 
 
 def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +12,29 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..core.errors import DataError
 from ..core.scope import Scope
+from ..core.stored import Stored
 from ..models import decoder
 from ..models.classifier import loading
 from ..training.inputs import Block
+from .assembly import Assemblies, Assembly
 from .checkpoint import Checkpoint
 from .quantised import refuse_quantised
-
-_EXPERT = re.compile(r"\bexperts\.\d+\.")
-"""A step of the name of a tensor that belongs to one expert."""
 
 
 @dataclass
 class Skeleton:
-    """A model without weights, and the checkpoint that has them."""
+    """A model without weights, and the checkpoint that has them.
+
+    Attributes:
+        assemblies: how each parameter is made of the checkpoint's tensors, but for those of a head.
+        outside: the parameters among them that are in no block.
+    """
 
     model: nn.Module
     checkpoint: Checkpoint
     scope: Scope
-    names: Mapping[str, str]
+    assemblies: Mapping[str, Assembly]
     outside: tuple[str, ...]
     device: str = "cpu"
 
@@ -53,21 +55,21 @@ class Skeleton:
                 )
 
         model.eval()
-        prefix = f"{model.base_model_prefix}."
         stacks = tuple(f"{path}." for path in decoder.stacks(model))
         # blocks need no head, and one that shares its weights with the embeddings is written with those
         head = {id(parameter) for parameter in _head(model)}
 
-        names: dict[str, str] = {}
-        outside: dict[str, str] = {}
+        conversions = Assemblies(model, checkpoint)
+        in_blocks: dict[str, Assembly] = {}
+        outside: dict[str, Assembly] = {}
         for name, parameter in model.named_parameters():
             if name.startswith(stacks):
-                names[name] = _stored(name, prefix, checkpoint)
+                in_blocks[name] = conversions.of(name)
             elif id(parameter) not in head:
-                outside[name] = _stored(name, prefix, checkpoint)
+                outside[name] = conversions.of(name)
 
         scope = Scope.of(model)
-        return cls(model, checkpoint, scope, names | outside, tuple(outside))
+        return cls(model, checkpoint, scope, in_blocks | outside, tuple(outside))
 
     def work_on(self, device: str) -> None:
         """Put what is loaded from now on, and the buffers, on *device*."""
@@ -80,7 +82,7 @@ class Skeleton:
         """Put parameters into the model, in float32."""
         for name in names:
             module, leaf = self._place(name)
-            tensor = aligned(self.checkpoint[self.names[name]]).to(self.device)
+            tensor = self.in_float32(name).to(self.device)
             module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
 
     def drop(self, names: Sequence[str]) -> None:
@@ -97,39 +99,29 @@ class Skeleton:
 
     def of_block(self, block: Block) -> list[str]:
         """The parameters of *block*."""
-        return [name for name in self.names if name.startswith(f"{block.path}.")]
+        return [name for name in self.assemblies if name.startswith(f"{block.path}.")]
+
+    def in_float32(self, name: str) -> Tensor:
+        """The parameter *name*, in float32."""
+        return self.assemblies[name].put_together(self.checkpoint, torch.float32)
+
+    def as_stored(self, name: str) -> Tensor:
+        """The parameter *name*, in the dtype that the checkpoint has."""
+        return self.assemblies[name].put_together(self.checkpoint)
+
+    def parts(self, name: str) -> dict[str, Stored]:
+        """Where the tensors lie that the parameter *name* is made of."""
+        return {
+            part: self.checkpoint.parts[part] for part in self.assemblies[name].places
+        }
 
     def numel(self, name: str) -> int:
         """How many weights the parameter *name* has."""
-        return self.checkpoint.parts[self.names[name]].numel
+        return sum(part.numel for part in self.parts(name).values())
 
-
-def aligned(tensor: Tensor) -> Tensor:
-    """*tensor* in float32, in memory of torch's own.
-
-    What is read from a file may lie at any address, and products of matrices are rounded otherwise there.
-    """
-    return torch.empty(tensor.shape, dtype=torch.float32).copy_(tensor)
-
-
-def _stored(name: str, prefix: str, checkpoint: Checkpoint) -> str:
-    """The name that the checkpoint has for the parameter *name*. Raises DataError."""
-    for other in (name, name.removeprefix(prefix), prefix + name):
-        if other in checkpoint:
-            return other
-
-    expert = next((other for other in checkpoint if _EXPERT.search(other)), None)
-    if expert is not None:
-        raise DataError(
-            f"the checkpoint holds each expert in tensors of its own, such as {expert!r}, and the model is built of "
-            f"experts in stacks, so it cannot be pruned block by block; draw a ticket in memory, with a recipe of kind "
-            f"'language', or prune by magnitude across 'model' or 'layer'"
-        )
-
-    raise DataError(
-        f"the checkpoint has no {name!r}, which the model is built of: its tensors are put together otherwise; "
-        f"draw a ticket with a recipe of kind 'language' instead"
-    )
+    def nbytes(self, name: str) -> int:
+        """How many bytes the parameter *name* has in the checkpoint."""
+        return sum(part.nbytes for part in self.parts(name).values())
 
 
 def _head(model: nn.Module) -> list[nn.Parameter]:

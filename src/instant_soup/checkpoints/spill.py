@@ -14,7 +14,6 @@ from torch import Tensor
 from ..core.errors import DataError, StoreError
 from ..core.files import write
 from ..core.stored import header
-from .skeleton import aligned
 
 
 class Spill:
@@ -43,7 +42,7 @@ class Spill:
         passed = self._passed
         for number in range(self._count):
             state = kept(self._path(passed, number))["state"]
-            yield aligned(state).to(self._device)
+            yield _aligned(state).to(self._device)
 
     def __setitem__(self, number: int, state: Tensor) -> None:
         self._put(self._passed + 1, number, state)
@@ -57,6 +56,14 @@ class Spill:
 
     def _path(self, passed: int, number: int) -> Path:
         return self._folder / f"{passed}-{number}.safetensors"
+
+
+def _aligned(state: Tensor) -> Tensor:
+    """*state* in float32, in memory of torch's own.
+
+    What is read from a file may lie at any address, and products of matrices are rounded otherwise there.
+    """
+    return torch.empty(state.shape, dtype=torch.float32).copy_(state)
 
 
 def save(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:

@@ -65,6 +65,14 @@ Track = Annotated[
         help="Log to tensorboard, mlflow, wandb or trackio; again for more.",
     ),
 ]
+LmEval = Annotated[
+    str | None,
+    typer.Option(
+        "--lm-eval",
+        metavar="TASKS",
+        help="Judge a language model by tasks of lm-eval, too, such as hellaswag,arc_easy.",
+    ),
+]
 EngineName = Annotated[
     str | None,
     typer.Option(

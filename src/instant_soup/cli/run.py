@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.errors import RankError
+from ..core.ranks.launch import launched
 from . import console
 from .app import (
     RUNS,
@@ -17,6 +19,7 @@ from .app import (
     Device,
     EngineName,
     Json,
+    LmEval,
     Out,
     Quiet,
     Track,
@@ -159,6 +162,7 @@ def run(
     cell: CellName = None,
     out: Out = RUNS,
     track: Track = None,
+    lm_eval: LmEval = None,
     engine: EngineName = None,
     workers: Workers = None,
     address: Address = None,
@@ -175,6 +179,7 @@ def run(
     )
     check_models([wanted])
 
+    from ..runs.benchmarks import Benchmarks
     from ..runs.run import run as carry_out
     from ..runs.trackers import tracked
     from ..store.store import Store
@@ -182,30 +187,39 @@ def run(
     from .advice import warnings_of
     from .live import live
 
+    if lm_eval is not None and launched():
+        raise RankError(
+            "--lm-eval is done by one process; leave it out, and give it to the same command alone once the run is "
+            "done: its figures are added to the record"
+        )
+    # before hours of work, not after
+    benchmarks = None if lm_eval is None else Benchmarks.asked_for(lm_eval, wanted)
     store = Store(out)
     folder = store.cell(wanted).folder
     # one rank shows and logs; all of them would do it once each
     is_silent = quiet or as_json or not is_first_rank()
     names = (track or ()) if is_first_rank() else ()
     was_done = True
-    with (
-        resumable(),
-        live(console.err(), quiet=is_silent) as begin,
-        tracked(names, wanted, folder) as trackers,
-    ):
-        # called only where there is something to do: a run that is done is read back
-        def begun(task: CourseTask) -> Watch:
-            nonlocal was_done
+    with resumable(), tracked(names, wanted, folder) as trackers:
+        with live(console.err(), quiet=is_silent) as begin:
+            # called only where there is something to do: a run that is done is read back
+            def begun(task: CourseTask) -> Watch:
+                nonlocal was_done
+                was_done = False
+                update = begin(wanted.label, *expected_passes(wanted, task))
+
+                def watch(stage: str, pulse: Pulse) -> None:
+                    update(stage, pulse)
+                    trackers.watch(stage, pulse)
+
+                return watch
+
+            record = carry_out(wanted, store, begun)
+
+        if benchmarks is not None and benchmarks.missing_in(record).names:
+            # the harness shows how far it is by bars of its own
+            record = benchmarks.add_to_record(wanted, store)
             was_done = False
-            update = begin(wanted.label, *expected_passes(wanted, task))
-
-            def watch(stage: str, pulse: Pulse) -> None:
-                update(stage, pulse)
-                trackers.watch(stage, pulse)
-
-            return watch
-
-        record = carry_out(wanted, store, begun)
         trackers.finish(record)
 
     if as_json:

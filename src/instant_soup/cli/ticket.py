@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,6 +20,7 @@ from .app import (
     EngineName,
     Force,
     Json,
+    LmEval,
     Out,
     Quiet,
     Workers,
@@ -36,11 +38,6 @@ from .app import (
 )
 from .console import say
 from .paths import RecipePath, TicketPath
-
-if TYPE_CHECKING:
-    from ..recipes.recipe import Recipe
-    from ..runs.result import Result
-    from ..tasks import CourseTask
 
 TicketOut = Annotated[
     Path,
@@ -114,14 +111,7 @@ def evaluate(
     recipe: RecipePath,
     changes: Changes = None,
     cell: CellName = None,
-    lm_eval: Annotated[
-        str | None,
-        typer.Option(
-            "--lm-eval",
-            metavar="TASKS",
-            help="Judge a language model by tasks of lm-eval, too.",
-        ),
-    ] = None,
+    lm_eval: LmEval = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -130,6 +120,7 @@ def evaluate(
     from ..core.budget import Meter
     from ..core.ticket import Ticket
     from ..recipes.recipe import Recipe
+    from ..runs.benchmarks import Benchmarks
     from ..runs.run import build
     from ..runs.run import evaluate as judge
     from ..runs.sizes import Sizes
@@ -140,9 +131,8 @@ def evaluate(
     # a recipe has to state a sparsity; the ticket's own is the one that is true
     changes = [f"sparsity={loaded.sparsity}", *with_device(changes, device)]
     wanted = Recipe.read(recipe, changes, cell=cell)
-    if lm_eval:
-        # before hours of work, not after
-        _check_benchmarks(wanted)
+    # before hours of work, not after
+    benchmarks = None if lm_eval is None else Benchmarks.asked_for(lm_eval, wanted)
     task = build(wanted)
     full = Sizes.of(task).full
     is_silent = quiet or as_json or not is_first_rank()
@@ -151,9 +141,13 @@ def evaluate(
         meter = Meter(watch=lambda pulse: watch("fine-tune", pulse))
         result = judge(loaded, task, budget=wanted.budget, meter=meter)
 
-    if lm_eval:
-        benchmarks = _benchmarks(wanted, task, result, lm_eval)
-        result = replace(result, test={**result.test, **benchmarks})
+    packages = {}
+    if benchmarks is not None:
+        # a copy, because the course keeps its model at the pre-trained weights
+        model = deepcopy(task.course.model)
+        figures = benchmarks.judge(model, result.weights, wanted)
+        result = replace(result, test={**result.test, **figures})
+        packages = {"packages": {"lm-eval": benchmarks.version}}
 
     if as_json:
         facts = {
@@ -163,40 +157,12 @@ def evaluate(
             "validation": result.validation,
             "cost_in_T": result.cost.ratio(full),
             "drawing_in_T": result.drawing.ratio(full),
+            **packages,
         }
         typer.echo(json.dumps(facts, indent=2))
         return
     cost = f"cost {result.cost.ratio(full):.2f} T, {result.drawing.ratio(full):.2f} T of it to draw"
     say(f"test {show.figures(result.test)}   validation {result.validation:.4f}   {cost}")
-
-
-def _check_benchmarks(recipe: Recipe) -> None:
-    """Raise DataError where the task is none of language, or MissingExtra where lm-eval is not installed."""
-    from ..core.errors import DataError
-    from ..core.extras import extra
-
-    if not recipe.task.language:
-        raise DataError(
-            f"--lm-eval judges language models, and {recipe.task.name!r} is none of their tasks; leave it out"
-        )
-    extra("lm_eval", "lm-eval", "judging by benchmarks")
-
-
-def _benchmarks(
-    recipe: Recipe, task: CourseTask, result: Result, names: str
-) -> dict[str, float]:
-    """The figures of the judged weights on the tasks of lm-eval that *names* lists, with commas between them."""
-    from copy import deepcopy
-
-    from ..models.decoder import tokenizer_of
-    from ..runs.harness import harness
-
-    # a copy, because the course keeps its model at the pre-trained weights
-    model = deepcopy(task.course.model)
-    # not strict: a result holds what was trained, and no buffers
-    model.load_state_dict(dict(result.weights), strict=False)
-    benchmarks = [name.strip() for name in names.split(",")]
-    return harness(model, tokenizer_of(recipe.task.model), benchmarks)
 
 
 @app.command()

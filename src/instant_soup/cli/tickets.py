@@ -65,8 +65,10 @@ def verify(
             damaged += 1
             say(f"{path}: damaged: {reason}")
         else:
+            pattern = _pattern_of(ticket)
+            grouped = f", pattern {pattern}" if pattern else ""
             say(
-                f"{path}: ok, {ticket.digest[:16]}, {ticket.mask.kept:,} of {ticket.mask.scope.size:,} kept"
+                f"{path}: ok, {ticket.digest[:16]}, {ticket.mask.kept:,} of {ticket.mask.scope.size:,} kept{grouped}"
             )
     if damaged:
         raise typer.Exit(2)

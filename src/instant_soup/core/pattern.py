@@ -22,6 +22,8 @@ from .weights import Weights
 
 UNSTRUCTURED = "unstructured"
 AT_A_TIME = 1 << 22  # weights that are sorted at a time
+# inputs in a group that are looked for in a mask; the same share of each row of narrow matrices would look like more
+_WIDEST = 16
 
 NAN = "a score holds NaN, which has no rank; the model or its gradients have diverged: lower the learning rate"
 
@@ -258,9 +260,9 @@ def follows(flags: Tensor, pattern: Pattern, dim: int) -> bool:
 
 
 def pattern_of(mask: Mask) -> Pattern | None:
-    """The pattern of at most 16 inputs that every matrix of *mask* follows; None if there is none."""
+    """The smallest pattern, of at most 16 inputs, that every matrix of *mask* follows; None if there is none."""
     scope = mask.scope
-    for of in (2, 4, 8, 16):
+    for of in range(2, _WIDEST + 1):
         keep, rest = divmod(mask.kept * of, scope.size)
         if rest or not 0 < keep < of:
             continue

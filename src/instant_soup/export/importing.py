@@ -94,14 +94,9 @@ def import_ticket(
     state = base.model.state_dict()
     dense = {name: tensor.detach() for name, tensor in state.items()}
 
-    try:
-        names, renaming = _match(base.scope, dense, foreign)
-    except ScopeError:
-        # transformers renames tensors from one release to the next, and converts the names of a whole model alone
-        if foreign.masks or not Path(source, "config.json").is_file():
-            raise
+    if _is_named_otherwise(source, base.scope, dense, foreign):
         foreign = _convert(source, pooler=pooler)
-        names, renaming = _match(base.scope, dense, foreign)
+    names, renaming = _match(base.scope, dense, foreign)
 
     remarks = {}
     for source_name, own_name in names.items():
@@ -130,6 +125,25 @@ def import_ticket(
     method = {"name": "imported", "kind": foreign.kind, "source": name}
     ticket = Ticket(mask, start, base.base, ready=ready, method=method)
     return Imported(ticket, foreign.kind, str(renaming), remarks)
+
+
+def _is_named_otherwise(
+    source: str | Path, scope: Scope, dense: Weights, foreign: Foreign
+) -> bool:
+    """Whether the checkpoint at *source* has tensors that the model lacks, and the model parameters that it lacks.
+
+    transformers renames tensors from one release to the next, and puts experts into stacks.
+    """
+    # it converts the names of a whole model alone
+    if foreign.masks or not Path(source, "config.json").is_file():
+        return False
+
+    try:
+        names, _ = _match(scope, dense, foreign)
+    except ScopeError:
+        return True
+    own_names = set(names.values())
+    return None in own_names and any(name not in own_names for name in scope)
 
 
 def _convert(source: str | Path, *, pooler: bool) -> Foreign:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -19,6 +20,10 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 LETTERS = ("<unk>", *string.ascii_lowercase, " ", ".", ",", "\n")
@@ -80,6 +85,55 @@ def mixtral(
     )
 
     return _save(folder, MixtralForCausalLM, config, seed)
+
+
+def qwen2_moe(
+    folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH, experts: int = 4
+) -> Path:
+    """Save a miniature whose experts, one of them shared, follow a dense block into *folder*, and return it."""
+    config = Qwen2MoeConfig(
+        vocab_size=len(LETTERS),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        moe_intermediate_size=width // 2,
+        shared_expert_intermediate_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_experts=experts,
+        num_experts_per_tok=2,
+        mlp_only_layers=[0],
+        max_position_embeddings=LIMIT,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+
+    return _save(folder, Qwen2MoeForCausalLM, config, seed)
+
+
+def qwen3_moe(
+    folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH, experts: int = 12
+) -> Path:
+    """Save a miniature with more experts than digits, so that their order is no order of names, into *folder*."""
+    # its class does not annotate all that it takes
+    facts: dict[str, Any] = {"head_dim": width // 2}
+    config = Qwen3MoeConfig(
+        vocab_size=len(LETTERS),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        moe_intermediate_size=width // 2,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_experts=experts,
+        num_experts_per_tok=2,
+        max_position_embeddings=LIMIT,
+        bos_token_id=None,
+        eos_token_id=None,
+        **facts,
+    )
+
+    return _save(folder, Qwen3MoeForCausalLM, config, seed)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

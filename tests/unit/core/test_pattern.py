@@ -256,3 +256,59 @@ def test_the_pattern_of_a_mask_is_known_however_it_came_to_be(
     assert json.loads(told.stdout)["pattern"] == (str(asked) if asked else None)
     told = CliRunner().invoke(app, ["ticket", "info", str(path)])
     assert (f"pattern   {pattern}:" in told.stdout) == (asked is not None)
+    told = CliRunner().invoke(app, ["ticket", "verify", str(path)])
+    assert told.stdout.strip().endswith(f"pattern {pattern}" if asked else "kept")
+
+
+@pytest.mark.parametrize("pattern", ["2:3", "5:6", "7:12", "1:2"])
+def test_groups_of_any_size_are_known_and_the_smallest_is_named(pattern: str) -> None:
+    asked = Pattern.named(pattern)
+    assert asked
+    scope = Scope({"a": (6, 24), "b": (3, 5, 12)})
+    generator = torch.Generator().manual_seed(0)
+    flags = {}
+    for name, shape in scope.shapes.items():
+        score = torch.rand(shape, generator=generator)
+        alive = torch.ones_like(score, dtype=torch.bool)
+        flags[name] = by_pattern(score, alive, asked, asked.keep, -1)
+    assert pattern_of(Mask(scope, flags)) == asked
+
+
+def test_one_matrix_that_follows_another_pattern_is_enough_for_none() -> None:
+    scope = Scope({"a": (4, 16), "b": (4, 16)})
+    halves = torch.tensor([True, True, False, False]).repeat(4, 4)
+    quarters = torch.tensor([True, False, False, False]).repeat(4, 4)
+    assert pattern_of(Mask(scope, {"a": halves, "b": halves})) == Pattern(2, 4)
+    assert pattern_of(Mask(scope, {"a": halves, "b": quarters})) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["union"], "2:4"),
+        (["vote", "--sparsity", "0.75"], "1:4"),
+        (["vote", "--sparsity", "0.6875"], None),
+    ],
+)
+def test_a_ticket_made_of_others_is_named_by_its_own_mask(
+    command: list[str], expected: str | None, tmp_path: Path
+) -> None:
+    scope = Scope({"a": (8, 16)})
+    paths = []
+    for number, place in enumerate([0, 0, 1]):
+        kept = torch.zeros(4, dtype=torch.bool)
+        kept[place] = True
+        mask = Mask(scope, {"a": kept.repeat(8, 4)})
+        path = tmp_path / f"{number}.safetensors"
+        Ticket(mask, {}, Base("made", ""), method={"name": "wanda"}).save(path)
+        paths.append(str(path))
+
+    made = str(tmp_path / "made.safetensors")
+    name, *options = command
+    result = CliRunner().invoke(app, ["ticket", name, *paths, *options, "-o", made])
+    assert result.exit_code == 0, result.output
+    told = CliRunner().invoke(app, ["ticket", "info", made, "--json"])
+    assert json.loads(told.stdout)["pattern"] == expected
+    told = CliRunner().invoke(app, ["ticket", "verify", made])
+    assert ("pattern" in told.stdout) == (expected is not None)
+    assert expected is None or f"pattern {expected}" in told.stdout

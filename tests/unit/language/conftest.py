@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,6 +61,17 @@ def decoder_folder(
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_decoders.llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def ending_llama(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a token at which texts end, as tokenizers have that lm-eval can read with."""
+    folder = tmp_path_factory.mktemp("ending") / "llama"
+    shutil.copytree(llama, folder)
+    tokenizer = tiny_decoders.tokenizer()
+    tokenizer.add_special_tokens({"eos_token": "\n"})
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def quick() -> soup.Regime:

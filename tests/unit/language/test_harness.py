@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,14 +19,7 @@ from instant_soup.recipes.recipe import Recipe
 from instant_soup.runs.harness import figures, harness
 from instant_soup.tasks import language
 
-
-def fake(monkeypatch: pytest.MonkeyPatch, evaluate: Any) -> None:
-    whole, inner = ModuleType("lm_eval"), ModuleType("lm_eval.models.huggingface")
-    whole.simple_evaluate = evaluate  # type: ignore[attr-defined]
-    inner.HFLM = lambda pretrained, tokenizer: (pretrained, tokenizer)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lm_eval", whole)
-    monkeypatch.setitem(sys.modules, "lm_eval.models", ModuleType("lm_eval.models"))
-    monkeypatch.setitem(sys.modules, "lm_eval.models.huggingface", inner)
+from .stand_in import fake
 
 
 def test_figures_of_the_harness_come_back_by_task(
@@ -69,7 +61,7 @@ def test_a_task_that_the_harness_does_not_know_and_a_missing_package_are_told(
 
 
 def test_the_command_puts_the_figures_of_the_harness_beside_perplexity(
-    monkeypatch: pytest.MonkeyPatch, llama: Path, letters: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, ending_llama: Path, letters: Path, tmp_path: Path
 ) -> None:
     """What is judged are the pruned weights, with the tokenizer of the model."""
     judged: list[Any] = []
@@ -79,11 +71,11 @@ def test_the_command_puts_the_figures_of_the_harness_beside_perplexity(
         return {"results": {name: {"acc,none": 0.5} for name in options["tasks"]}}
 
     fake(monkeypatch, evaluate)
-    task = language("mine", model=str(llama), data=letters, window=32)
+    task = language("mine", model=str(ending_llama), data=letters, window=32)
     ticket = METHODS["magnitude"](across="layer").draw(task, 0.5)
     ticket.save(tmp_path / "ticket.safetensors")
     recipe = {
-        "task": {"name": "mine", "kind": "language", "model": str(llama)},
+        "task": {"name": "mine", "kind": "language", "model": str(ending_llama)},
         "data": {"folder": str(letters), "window": 32},
         "method": {"name": "magnitude"},
         "sparsity": 0.5,
