@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import torch
 
+from instant_soup.export.timing import balanced
+
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 DRAWS = 2000  # of the bootstrap
 
@@ -115,11 +117,10 @@ def seconds(act: Callable[[], object]) -> float:
 def interleaved(
     contenders: Mapping[str, Callable[[], object]], repetitions: int
 ) -> dict[str, list[float]]:
-    """Seconds of each call. All take their turn in each repetition; every other time in reverse order."""
+    """Seconds of each call. All take their turn in each repetition, in the order of `balanced`."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for repetition in range(repetitions):
-        for name in list(contenders)[:: -1 if repetition % 2 else 1]:
-            taken[name].append(seconds(contenders[name]))
+    for name in balanced(list(contenders), repetitions):
+        taken[name].append(seconds(contenders[name]))
     return taken
 
 

@@ -85,7 +85,7 @@ def _time_kernels(group: list[SparseLinear], tokens: int, turns: int) -> Picked:
 
     contenders = {name: partial(kernel, layer, x) for name, kernel in KERNELS.items()}
     # the warm-up makes each kernel's copy of the matrix
-    times_of = in_turns(contenders, turns, warm=1)
+    times_of = in_turns(contenders, turns)
     seconds = {name: median(times) for name, times in times_of.items()}
 
     sparsity = 1 - len(layer.values) / (shape[0] * shape[1])

@@ -21,9 +21,7 @@ def test_layers_that_are_alike_are_timed_once_and_use_the_fastest(
     times = {"dense": [1.0, 3.0], "gather": [2.0, 2.0], "csr": [3.0, 1.0]}
     calls: list[int] = []
 
-    def fake(
-        contenders: dict[str, object], turns: int, warm: int
-    ) -> dict[str, list[float]]:
+    def fake(contenders: dict[str, object], turns: int) -> dict[str, list[float]]:
         calls.append(turns)
         return {name: [times[name][(len(calls) - 1) % 2]] for name in contenders}
 
