@@ -27,8 +27,9 @@ from ..core.scope import Scope
 from ..data.language import calibration_windows
 from ..models import decoder
 from ..models.classifier import loading
+from ..training.blocks import Block, blocks_of
 from ..training.device import kind_of
-from ..training.inputs import Block, blocks_of, inputs_of
+from ..training.inputs import inputs_of
 from .block_job import Job
 from .checkpoint import INDEX
 from .job import alone
@@ -167,7 +168,9 @@ class _Work:
         inputs = inputs_of(
             model,
             self.skeleton.scope,
-            lambda: [{"input_ids": batch.to(self.skeleton.device)} for batch in batches],
+            lambda _: [
+                {"input_ids": batch.to(self.skeleton.device)} for batch in batches
+            ],
             lambda batch: model(**batch, use_cache=False),
             second_moment=self.job.cutter.second_moment,
             hold=self._hold,

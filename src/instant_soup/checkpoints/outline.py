@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.scope import Scope
-from ..training.inputs import Block, blocks_of
+from ..training.blocks import Block, blocks_of
 from .block_job import Job
 from .skeleton import Skeleton
 

@@ -16,7 +16,7 @@ from ..core.scope import Scope
 from ..core.stored import Stored
 from ..models import decoder
 from ..models.classifier import loading
-from ..training.inputs import Block
+from ..training.blocks import Block
 from .assembly import Assemblies, Assembly
 from .checkpoint import Checkpoint
 from .quantised import refuse_quantised

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -73,7 +74,12 @@ def loss(outputs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
 def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Logits float32 [n, classes], or scores [n, 1]; and the labels [n]."""
     # given labels, transformers would compute a loss of its own
-    inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
+    inputs: dict[str, Any] = {
+        key: tensor for key, tensor in batch.items() if key != "labels"
+    }
+    # decoders keep keys and values for a next token, which no classifier asks for
+    if "use_cache" in signature(model.forward).parameters:
+        inputs["use_cache"] = False
     return model(**inputs).logits.float(), batch["labels"]
 
 

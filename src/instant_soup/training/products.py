@@ -46,7 +46,18 @@ class Sums:
     _latest: tuple[Tensor, int, Tensor] | None = None
 
     def add(self, name: str, number: int | None, inputs: Tensor) -> None:
-        """Count *inputs* [..., inputs] of the matrix *name*, of its member *number* where it is a stack."""
+        """Count *inputs* [..., inputs] of the matrix *name*, of its member *number* where it is a stack.
+
+        Raises:
+            TrainingError: they are not as wide as the matrix, which is multiplied in another form than it is stored.
+        """
+        width = self.scope.shapes[name][self.scope.inputs.get(name, -1)]
+        if inputs.shape[-1] != width:
+            raise TrainingError(
+                f"{name!r} of shape {tuple(self.scope.shapes[name])} multiplies inputs of {inputs.shape[-1]} numbers, "
+                f"so it is no matrix as it is stored and cannot be scored by its inputs; cut by 'magnitude'"
+            )
+
         if name not in self.by_name:
             self.by_name[name] = self._zeros(name, inputs.device)
         total = self.by_name[name]

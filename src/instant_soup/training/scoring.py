@@ -14,7 +14,7 @@ from ..core.weights import Weights
 from . import sensitivity
 from .course import Batch
 from .feed import Feed
-from .inputs import PASSES, inputs_of
+from .inputs import inputs_of
 from .order import chunks
 
 
@@ -78,11 +78,11 @@ class Scoring:
                 f"{len(train):,} training examples do not make {count} subsets to calibrate on; set subsets lower"
             )
 
-        ways = iter((PASSES, 1))  # parameters outside of blocks take one more pass
-
-        def parts() -> Iterator[Batch]:
-            passes = next(ways)
+        def parts(passes: int) -> Iterator[Batch]:
             for part in chunks(chosen, self.feed.micro_size):
+                if not passes:
+                    yield self.feed.placed(train.batch(part))
+                    continue
                 yield self.feed.placed(self.feed.charged("score", train, part, passes))
                 self.feed.tell("score")
 

@@ -71,7 +71,7 @@ def whole(source: Path, job: Job) -> dict[str, Tensor]:
         statistics = inputs_of(
             model,
             scope,
-            lambda: batches,
+            lambda _: batches,
             lambda batch: model(**batch, use_cache=False),
             second_moment=moment,
         )

@@ -12,7 +12,8 @@ import instant_soup as soup
 from instant_soup.core.errors import TrainingError
 from instant_soup.models import decoder, tiny
 from instant_soup.tasks import CourseTask
-from instant_soup.training.inputs import PASSES, blocks_of, inputs_of
+from instant_soup.training.blocks import blocks_of
+from instant_soup.training.inputs import PASSES, inputs_of
 
 
 def test_squares_and_moments_are_those_that_hooks_on_modules_see(llama: Path) -> None:
@@ -38,7 +39,7 @@ def test_squares_and_moments_are_those_that_hooks_on_modules_see(llama: Path) ->
     for moment in (False, True):
         found: dict[str, Tensor] = {}
         for part in inputs_of(
-            model, scope, lambda: batches, forward, second_moment=moment
+            model, scope, lambda _: batches, forward, second_moment=moment
         ):
             found |= part
         assert list(found) == list(scope)
@@ -119,11 +120,13 @@ def test_matrices_outside_of_blocks_come_last_and_one_that_multiplies_nothing_is
         TrainingError,
         match=r"the inputs of 'proj' lie along its dimension 0.*inputs={'proj': 0}",
     ):
-        list(inputs_of(tower.eval(), wrong, lambda: [batch], tower, second_moment=False))
+        list(
+            inputs_of(tower.eval(), wrong, lambda _: [batch], tower, second_moment=False)
+        )
 
     scope = soup.Scope(wrong.shapes, inputs={"proj": 0})
     found = list(
-        inputs_of(tower.eval(), scope, lambda: [batch], tower, second_moment=False)
+        inputs_of(tower.eval(), scope, lambda _: [batch], tower, second_moment=False)
     )
     assert list(found[-1]) == ["proj"]
     assert {name for part in found for name in part} == set(scope)
@@ -131,4 +134,4 @@ def test_matrices_outside_of_blocks_come_last_and_one_that_multiplies_nothing_is
     with pytest.raises(
         TrainingError, match="nothing was seen to be multiplied by 'positional_embedding'"
     ):
-        list(inputs_of(tower, unseen, lambda: [batch], tower, second_moment=False))
+        list(inputs_of(tower, unseen, lambda _: [batch], tower, second_moment=False))
