@@ -101,6 +101,11 @@ class Course:
         return self.name, self.base.digest, len(self.train)
 
     @cached_property
+    def faults_in_half(self) -> dict[str, str]:
+        """What goes wrong with the model in bf16, by the kind of device; "" for nothing. Noted when it is tried."""
+        return {}
+
+    @cached_property
     def forward_cost(self) -> ForwardCost:
         """What a forward pass of the model costs."""
         return ForwardCost(self.model, self.predict)

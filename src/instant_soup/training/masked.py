@@ -6,25 +6,27 @@ no hooks on modules and no second parameter per weight; the mask is kept here, b
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.optim import AdamW
 
-from ..core.errors import ScopeError
+from ..core.errors import ScopeError, TrainingError
 from ..core.mask import Mask
 from ..core.ranks.agreement import check_agreement
 from ..core.task import Variation
 from ..core.weights import Weights
-from . import optim
+from . import half, optim
 from .course import Course
-from .device import accelerator
+from .device import accelerator, kind_of
 from .layout import Layout, local, tensors_of
 from .loop import step
-from .regime import Regime
+from .regime import Precision, Regime
 from .sensitivity import MicroBatch
 
 
@@ -50,16 +52,12 @@ class MaskedModel:
     def __init__(self, course: Course, regime: Regime) -> None:
         self._course = course
         self._regime = regime
-        self.accelerator = accelerator(regime.precision, regime.device)
-        # its own, because Accelerate has one for all learners, and the next may ask for another
-        self.device = self.accelerator.device
-
-        model = deepcopy(course.model)
-        # taken before Accelerate wraps it, because scores are computed in float32
-        self.plain_forward = model.forward
-        self.layout = Layout(model, self.accelerator)
-        self.wrapped = self.layout.model
-        self.module = self.layout.module
+        precision = regime.precision
+        if precision == "auto" and course.faults_in_half.get(kind_of(regime.device)):
+            precision = "float32"
+        self._place(precision)
+        if self.accelerator.mixed_precision == "bf16":
+            self._leave_half_if_it_fails()
 
         self.scope = course.scope.shard(self.layout.shards)
         self.parameters = {
@@ -73,6 +71,44 @@ class MaskedModel:
         self.optimizer = self._new_optimizer(Variation())
         # second moments of the last whole training
         self._completed: dict[str, Tensor] = {}
+
+    def _place(self, precision: Precision) -> None:
+        """Put a new copy of the course's model onto its device, to be computed in *precision*."""
+        self.accelerator = accelerator(precision, self._regime.device)
+        # its own, because Accelerate has one for all learners, and the next may ask for another
+        self.device = self.accelerator.device
+
+        model = deepcopy(self._course.model)
+        # taken before Accelerate wraps it, because scores are computed in float32
+        self.plain_forward = model.forward
+        self.layout = Layout(model, self.accelerator)
+        self.wrapped = self.layout.model
+        self.module = self.layout.module
+
+    def _leave_half_if_it_fails(self) -> None:
+        """Place the model in float32 if it cannot be computed in bf16, which one learner of a course finds out for all.
+
+        Raises:
+            TrainingError: it cannot, and the regime asks for bf16.
+        """
+        faults = self._course.faults_in_half
+        kind = self.device.type
+        if kind not in faults:
+            batch = send_to_device(self._course.train.batch([0]), self.device)
+            faults[kind] = half.fault(self._course, self.wrapped, batch)
+            if faults[kind]:
+                self._place("float32")
+                # what fails in float32 too is no matter of precision, and the training itself will tell of it
+                if half.fault(self._course, self.wrapped, batch):
+                    faults[kind] = ""
+
+        if not faults[kind]:
+            return
+        name = self._course.base.name
+        why = f"model {name!r} cannot be computed in bfloat16 ({faults[kind]})"
+        if self._regime.precision == "bfloat16":
+            raise TrainingError(f"{why}; set training.precision to 'float32' or 'auto'")
+        warnings.warn(f"{why}, so it is trained in float32", stacklevel=2)
 
     # weights
 
