@@ -156,6 +156,10 @@ class TextExamples:
     def __len__(self) -> int:
         return len(self._sizes)
 
+    def count(self, token: int) -> list[int]:
+        """How often each text has *token*."""
+        return [ids.count(token) for ids in self._encoded["input_ids"]]
+
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Put examples together, padded to the longest of them.
 

@@ -34,6 +34,7 @@ from .checks import (
     check_weights,
 )
 from .classifier import loading
+from .ends import end_read_at
 from .preloaded import Preloaded, check_origin, checked_copy
 
 PACKAGED = "packaged"
@@ -51,6 +52,7 @@ class TextModel:
         fresh: the parameters that are not pre-trained.
         one_length: whether all texts are to be padded to one length, because its logits depend on padding.
         positions: how many tokens it can read at most; None without a limit.
+        end: the token at which it reads its answer, which every text has to have; None where none has to.
     """
 
     model: PreTrainedModel
@@ -60,6 +62,7 @@ class TextModel:
     fresh: frozenset[str]
     one_length: bool = False
     positions: int | None = None
+    end: int | None = None
 
 
 def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextModel:
@@ -173,7 +176,9 @@ def _assemble(
     padding.set_padding(model, tokenizer, stated)
     base = Base(name, digest(dict(model.named_parameters()), scope))
     one_length = model.config.model_type in padding.PADDING_MATTERS
-    return TextModel(model, tokenizer, scope, base, fresh, one_length, _positions(model))
+    positions = _positions(model)
+    end = end_read_at(model)
+    return TextModel(model, tokenizer, scope, base, fresh, one_length, positions, end)
 
 
 def _positions(model: PreTrainedModel) -> int | None:

@@ -19,6 +19,7 @@ from ..data.text import GLUE_TASKS, TextExamples, TextSpec
 from ..data.text_splits import benchmark, own_text
 from ..models import text as models
 from ..models.classifier import loss, predict
+from ..models.ends import check_ends
 from ..models.heads import classes_in_order
 from ..training.metrics import METRICS, figures
 from ..training.regime import Regime
@@ -147,7 +148,12 @@ def _encoded(
             split, spec, loaded.tokenizer, length, one_length=loaded.one_length
         )
 
-    return Encoded(encode(rows.train), encode(rows.validation), encode(rows.test))
+    train, validation, test = map(encode, (rows.train, rows.validation, rows.test))
+    if loaded.end is not None:
+        splits = {"training": train, "validation": validation, "test": test}
+        ends = {split: texts.count(loaded.end) for split, texts in splits.items()}
+        check_ends(loaded.base.name, loaded.tokenizer, loaded.end, ends)
+    return Encoded(train, validation, test)
 
 
 def _loaded(
