@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard, empty
 
 from ..core.errors import RankError, ScopeError
@@ -53,6 +53,11 @@ class Layout:
     def is_sharded(self) -> bool:
         """Whether each rank has only some rows of the model."""
         return self._mesh is not None
+
+    def reshard(self) -> None:
+        """Let go of rows of other ranks that a forward pass has gathered, as the way back would do."""
+        if isinstance(self.module, FSDPModule):
+            self.module.reshard()
 
     def mine(self, indices: list[int]) -> list[int]:
         """The examples among *indices* that this rank takes; there may be none."""

@@ -96,11 +96,13 @@ class MaskedModel:
         if kind not in faults:
             batch = send_to_device(self._course.train.batch([0]), self.device)
             faults[kind] = half.fault(self._course, self.wrapped, batch)
+            self.layout.reshard()
             if faults[kind]:
                 self._place("float32")
                 # what fails in float32 too is no matter of precision, and the training itself will tell of it
                 if half.fault(self._course, self.wrapped, batch):
                     faults[kind] = ""
+                self.layout.reshard()
 
         if not faults[kind]:
             return
