@@ -138,6 +138,12 @@ SPLIT: dict[str, Callable[[Path], Any]] = {
     ),
     "csv with names around": both(csv, "reviews_train.csv", "reviews_test.csv"),
     "tsv": both(lambda path, table: csv(path, table, "\t"), "train.tsv", "dev.tsv"),
+    "csv, eval": both(csv, "train.csv", "eval.csv"),
+    "csv, evaluation with names around": both(
+        csv, "reviews_train.csv", "reviews-evaluation.csv"
+    ),
+    "csv, holdout": both(csv, "train.csv", "holdout.csv"),
+    "csv in held-out": both(csv, "train/reviews.csv", "held-out/reviews.csv"),
     "semicolons": both(lambda path, table: csv(path, table, ";"), "train.csv", "val.csv"),
     "json lines": both(jsonl, "train.jsonl", "test.jsonl"),
     "json": both(jsonl, "train.json", "valid.json"),
@@ -251,6 +257,79 @@ def test_a_test_set_without_labels_leaves_the_validation_set_to_be_tested_on(
     splits, _ = read(three(tmp_path, hidden))
     assert {text.split()[0] for text in splits.test["text"]} == {"validation"}
     assert {text.split()[0] for text in splits.validation["text"]} == {"train"}
+
+
+# what is passed over
+
+
+def beside(*names: str) -> Callable[[Path], Path]:
+    """A folder of train, test and tables called *names*."""
+
+    def make(folder: Path) -> Path:
+        for name in names:
+            csv(folder / name, rows(9, "other"))
+        return both(csv, "train.csv", "test.csv")(folder)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("train_augmented.csv", beside("train_augmented.csv")),
+        ("holdout.csv", beside("holdout.csv")),
+        ("extra.csv, more/other.csv", beside("extra.csv", "more/other.csv")),
+        (
+            "'extra', 'holdout'",
+            lambda _: {
+                "train": rows(20),
+                "extra": rows(9, "other"),
+                "holdout": rows(9, "other"),
+                "test": rows(6, "test"),
+            },
+        ),
+    ],
+)
+def test_tables_that_are_passed_over_are_named(
+    name: str, data: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match=f"passed over in .*: {name};"):
+        splits, _ = read(data(tmp_path))
+    assert len(splits.test) == 6
+    assert {text.split()[0] for text, _ in every(splits)} == {"train", "test"}
+
+
+def test_what_libraries_write_beside_tables_is_no_table_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    splits, _ = read(beside("validation_mismatched.csv")(tmp_path))
+    assert len(splits.test) == 6
+
+
+def test_two_tables_of_one_split_are_refused_and_the_second_set_of_mnli_is_none() -> None:
+    with pytest.raises(
+        DataError, match="'val' and 'dev', which could both be validation"
+    ):
+        read({"train": rows(20), "val": rows(6), "dev": rows(6)})
+    splits, _ = read(
+        {
+            "train": rows(20),
+            "validation_matched": rows(6, "test"),
+            "validation_mismatched": rows(9, "other"),
+        }
+    )
+    assert len(splits.test) == 6
+
+
+def test_whoever_lacks_a_test_set_is_told_what_it_may_be_called(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", rows(9))
+    csv(tmp_path / "judged.csv", rows(9))
+    with (
+        pytest.warns(UserWarning, match=r"passed over in .*: judged\.csv"),
+        pytest.raises(DataError, match=r"may be called test, .*dev, .*heldout, eval"),
+    ):
+        read(tmp_path)
 
 
 # labels
