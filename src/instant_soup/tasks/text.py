@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError, UnknownName, unknown
 from ..core.kinds import checked_but
-from ..data.labels import renumbered
+from ..data.labels import renumbered, values_of
+from ..data.layout import listing
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
 from ..data.source import Data, Splits
@@ -90,6 +92,7 @@ def text(
             validation=validation,
             limit=limit,
         )
+        rows, spec = _as_head_counts(rows, spec, model)
     else:
         raise UnknownName(
             f"{unknown('task', name, [*GLUE_TASKS, DEMO])}. For a task of your own, name the columns of its texts: "
@@ -125,6 +128,34 @@ def text(
         seed=seed,
         classes=spec.labels,
     )
+
+
+def _as_head_counts(
+    rows: Splits, spec: TextSpec, model: str | Path | PreTrainedModel
+) -> tuple[Splits, TextSpec]:
+    """*rows* and *spec* with all classes of a head that was trained, where the data lacks some of its numbers.
+
+    Rows of classes 0 and 2 alone go with a head that tells three apart: a new head for two would lose what it knows.
+    """
+    values = values_of(spec.labels)
+    if not values or values[0] < 0 or set(values) >= set(range(1, values[-1] + 1)):
+        return rows, spec
+    if not isinstance(model, str | Path | PreTrainedModel):
+        return rows, spec
+
+    outputs = models.outputs_of(model)
+    # 2 is what a model has that was never fine-tuned, and too few for numbers with a gap
+    if outputs <= values[-1]:
+        return rows, spec
+
+    missing = [str(number) for number in range(outputs) if number not in values]
+    warnings.warn(
+        f"the head of the model tells {outputs} classes apart, and column {spec.label!r} has no row of "
+        f"{listing(missing, 5)}; the head is kept, its outputs numbered as the labels are",
+        stacklevel=3,
+    )
+    counted = replace(spec, labels=tuple(map(str, range(outputs))))
+    return _renumbered(rows, spec, counted.labels), counted
 
 
 def _renumbered(rows: Splits, spec: TextSpec, ordered: Sequence[str]) -> Splits:

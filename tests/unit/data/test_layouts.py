@@ -345,7 +345,11 @@ def labelled(labels: list[Any]) -> list[dict[str, Any]]:
     [
         ([1, 2, 3, 4, 5], ("1", "2", "3", "4", "5")),
         ([0, 1], ("0", "1")),
-        ([0, 2], ("0", "1", "2")),
+        ([0, 2], ("0", "2")),
+        ([2, 5], ("2", "5")),
+        ([10, 9], ("9", "10")),
+        ([-1, 1], ("-1", "1")),
+        ([2, 3, 4], ("2", "3", "4")),
         (["neg", "pos", "neutral"], ("neg", "neutral", "pos")),
         (list(range(12)), tuple(map(str, range(12)))),
         (["007", "008"], ("007", "008")),
@@ -406,7 +410,7 @@ def test_names_of_classes_that_hugging_face_keeps_are_kept(tmp_path: Path) -> No
         ([0] * 20, "names 1 classes; expected at least 2"),
         ([0, 1, None] * 5, "holds None"),
         (["a", "b", ""] * 5, "holds ''"),
-        ([0, 1, -1] * 5, "label -1 in row 2 is none of the 2 classes"),
+        ([-(10**7), 0], "holds numbers down to -10,000,000; expected at most 50,000"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused_in_a_sentence(
@@ -414,6 +418,36 @@ def test_labels_that_are_no_classes_are_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(DataError, match=why):
         read(labelled(labels))
+
+
+def test_what_is_true_or_false_is_1_or_0() -> None:
+    assert read(labelled([False, True] * 9))[1].labels == ("0", "1")
+
+
+def test_a_label_below_0_beside_classes_from_0_on_is_a_class_and_is_told() -> None:
+    with pytest.warns(UserWarning, match="holds -1 beside 0 to 1, and it is taken for a"):
+        _, spec = read(labelled([0, 1, -1] * 5))
+    assert spec.labels == ("-1", "0", "1")
+
+
+@pytest.mark.parametrize("labels", [[2, 5], ["2", "5"], [-1, 1], [0, 2]])
+def test_a_test_set_knows_classes_by_the_numbers_of_the_training_rows(
+    labels: list[Any],
+) -> None:
+    first, second = labels
+    data = {"train": labelled(labels * 9), "test": labelled([second, second, first])}
+    assert list(read(data)[0].test["label"]) == [1, 1, 0]
+
+    with pytest.raises(DataError, match=r"label .* in row 1 is none of the 2 classes"):
+        read(data | {"test": labelled([second, type(first)(7)])})
+
+
+def test_labels_that_only_the_test_set_hides_are_told_by_their_row() -> None:
+    hidden = {"train": labelled([0, 1] * 9), "test": labelled([-1, -1])}
+    with pytest.raises(
+        DataError, match=r"label -1 in row 0 is none of the 2 classes, 0, 1"
+    ):
+        read(hidden)
 
 
 def test_a_label_of_the_test_set_that_training_does_not_know_is_named() -> None:

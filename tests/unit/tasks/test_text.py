@@ -88,6 +88,36 @@ def test_scores_are_regressed(tiny_bert: Path, tmp_path: Path) -> None:
     assert result.test["pearson"] > 0.9
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_head_that_knows_more_numbers_than_the_rows_is_kept(
+    tiny_bert: Path, tmp_path: Path, loaded: bool
+) -> None:
+    """No row of class 1: a new head for two classes would throw away what the head has learned."""
+    tuned = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3)
+    tuned.save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    tokenizer.save_pretrained(tmp_path)
+    given = {"model": tuned, "tokenizer": tokenizer} if loaded else {"model": tmp_path}
+    table = [{"text": ("film", "plot")[i % 2], "label": 2 * (i % 2)} for i in range(20)]
+
+    with pytest.warns(
+        UserWarning, match="tells 3 classes apart, and .* no row of 1; the"
+    ):
+        task = soup.tasks.text("mine", data=table, columns=("text",), **given)
+    assert task.course.classes == ("0", "1", "2")
+    assert not task.course.fresh or loaded
+    assert set(task.course.train.targets.tolist()) == {0, 2}
+    weights = task.learner(soup.Meter()).weights()["classifier.weight"]
+    assert torch.equal(weights, tuned.classifier.weight)
+
+
+def test_numbers_with_a_gap_make_no_empty_class(tiny_bert: Path) -> None:
+    table = [{"text": ("film", "plot")[i % 2], "label": (2, 5)[i % 2]} for i in range(20)]
+    task = soup.tasks.text("mine", data=table, columns=("text",), model=tiny_bert)
+    assert task.course.classes == ("2", "5")
+    assert task.learner(soup.Meter()).weights()["classifier.weight"].shape[0] == 2
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["cola", "sst2", "rte", "stsb"])
 def test_real_glue_loads_from_a_folder_with_its_own_metric(
