@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from ..evidence.transfers import Matrix
 
 Reference = Annotated[
-    str,
-    typer.Option("--reference", metavar="NAME", help="What the others are set against."),
+    str | None,
+    typer.Option(
+        "--reference",
+        metavar="NAME",
+        help="What the others are set against; magnitude if not given.",
+    ),
 ]
 MANY = 12  # lines in a table from which on only the best variant of each is shown
 
@@ -31,7 +35,7 @@ MANY = 12  # lines in a table from which on only the best variant of each is sho
 @app.command()
 def compare(
     folder: RecordsPath = RUNS,
-    reference: Reference = "magnitude",
+    reference: Reference = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,7 +129,7 @@ def report(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")
     ] = Path("report.html"),
-    reference: Reference = "magnitude",
+    reference: Reference = None,
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "",
 ) -> None:
     """Write what the runs in DIR say as one page with tables, charts and recipes. It needs no network."""
@@ -224,7 +228,9 @@ def _print_block(
     all_lines = comparison.of(task, sparsity)
     lines = all_lines if variants else _best_of_each(all_lines)
     heads = tables.line_heads(all_lines[0].metric)
-    heads[5] = f"to {comparison.base(task, sparsity)}"
+    base = comparison.base(task, sparsity)
+    if base:
+        heads[5] = f"to {base}"
     rows = [tables.line_cells(comparison, line) for line in lines]
 
     out = console.out()

@@ -163,6 +163,7 @@ class Comparison:
     """All that a comparison says.
 
     Attributes:
+        reference: what methods are set against; empty where there are no runs of the usual one.
         differences: of each method to the *reference*; to `dense` where nothing is pruned.
         controls: of each ticket to its own controls.
         equal: of each method to the reference that was given about as much as it spent in all.
@@ -200,7 +201,7 @@ class Comparison:
         return tuple(self._by_task.get(task, ()))
 
     def base(self, task: str, sparsity: float) -> str:
-        """What the lines of one table are set against."""
+        """What the lines of one table are set against; empty where that is nothing."""
         return self._bases.get((task, sparsity), self.reference)
 
     def against(self, line: Line) -> Difference | None:
@@ -218,7 +219,8 @@ class Comparison:
 
     def __repr__(self) -> str:
         runs = sum(line.figure.n for line in self.lines)
-        return f"Comparison({runs} runs, {len(self.blocks)} tables, against {self.reference})"
+        against = self.reference or "nothing"
+        return f"Comparison({runs} runs, {len(self.blocks)} tables, against {against})"
 
     def _repr_html_(self) -> str:
         """What to use at which budget, where a notebook shows it."""

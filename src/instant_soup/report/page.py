@@ -77,12 +77,13 @@ def report(
     folder: Path,
     output: Path,
     *,
-    reference: str = "magnitude",
+    reference: str | None = None,
     title: str = "",
 ) -> Written:
     """Write the page of all runs in *folder* to *output*.
 
-    Raises StoreError when there is no record or the page cannot be written, UnknownName for a reference without runs.
+    Raises StoreError when there is no record or the page cannot be written, UnknownName for a reference
+    that is named and has no runs. Where none is named, it is ``magnitude`` if there are runs of it.
     """
     collection = gather(folder)
     runs = collection.runs
