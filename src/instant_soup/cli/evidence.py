@@ -164,6 +164,7 @@ def _print_comparison(
     """Print all that is known of the methods, from single tables to what to use."""
     from ..evidence import tables
     from ..evidence.overview import overviews
+    from ..evidence.transfers import TRANSFERRED, transfer_rows
 
     out = console.out()
     for task, sparsity in comparison.blocks:
@@ -176,10 +177,10 @@ def _print_comparison(
         say()
 
     for matrix in transfers:
-        head, *rows = tables.transfer_rows(matrix)
+        head, *rows = transfer_rows(matrix)
         title = f"Transfer: {matrix.title}"
         out.print(console.table(head, rows, title=title, figures=True))
-        say(tables.TRANSFERRED)
+        say(TRANSFERRED)
         say(matrix.summary)
         say()
 
@@ -273,14 +274,18 @@ def _best_of_each(lines: Sequence[Line]) -> Sequence[Line]:
     if sum(not line.control for line in lines) <= MANY:
         return lines
 
-    # lines come best first, so the first of a family is its best variant
-    shown: set[str] = set()
-    families: set[str] = set()
+    from ..evidence.offers import best_of
+
+    families: dict[str, list[Line]] = {}
     for line in lines:
-        is_plain = line.method == line.family
-        if line.family not in families or is_plain:
-            shown.add(line.method)
-        families.add(line.family)
+        if not line.control:
+            families.setdefault(line.family, []).append(line)
+
+    shown: set[str] = set()
+    for family, variants in families.items():
+        # by validation, as what to use is chosen
+        shown.update(line.method for line in best_of(variants))
+        shown.add(family)
     return [line for line in lines if line.method in shown]
 
 
