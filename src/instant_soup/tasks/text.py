@@ -19,6 +19,7 @@ from ..data.polarity import polarity
 from ..data.source import Data, Splits
 from ..data.text import GLUE_TASKS, TextExamples, TextSpec
 from ..data.text_splits import benchmark, own_text
+from ..data.truncation import Truncation
 from ..models import text as models
 from ..models.classifier import loss, predict
 from ..models.heads import classes_in_order
@@ -29,6 +30,8 @@ from .assembly import Encoded, Judging, assemble, warn_of_other_classes, warn_of
 from .task import CourseTask
 
 DEMO = "demo/polarity"
+FEW = 0.01
+"""The share of the texts that may be cut off without a word."""
 
 
 @checked_but("model", "tokenizer", "data")
@@ -62,7 +65,8 @@ def text(
         limit: how many training examples to use; all if None.
         validation: share of the training examples that is cut out for selection. The data's own
             validation set is the test split.
-        max_length: tokens at which a text is cut off, or fewer where the model has no place for so many.
+        max_length: tokens at which a text is cut off, or fewer where the model has no place for so many. Where more
+            than one text in a hundred is cut, a warning says so.
         pooler: whether BERT's pooler may be pruned too.
         columns: for a task of your own, the column of texts, or the two columns of pairs.
         label: for a task of your own, the column of classes, in numbers or words, or of scores.
@@ -119,14 +123,18 @@ def text(
         rows = _renumbered(rows, spec, ordered)
         spec = replace(spec, labels=ordered)
 
+    splits = _encoded(rows, spec, loaded, max_length)
+    truncation = splits[0].truncation
+    _warn_of_cut_texts(truncation, loaded.positions)
     return assemble(
         name,
         loaded,
-        _encoded(rows, spec, loaded, max_length),
+        Encoded(*splits),
         Judging(predict, loss, judge),
         regime=regime,
         seed=seed,
         classes=spec.labels,
+        remark=str(truncation),
     )
 
 
@@ -169,8 +177,8 @@ def _renumbered(rows: Splits, spec: TextSpec, ordered: Sequence[str]) -> Splits:
 
 def _encoded(
     rows: Splits, spec: TextSpec, loaded: models.TextModel, max_length: int
-) -> Encoded:
-    """The splits as token ids, cut off where the model has no more positions."""
+) -> tuple[TextExamples, TextExamples, TextExamples]:
+    """The splits to train on, to choose by and to report on as token ids, cut where the model has no more positions."""
     length = min(max_length, loaded.positions or max_length)
 
     def encode(split: Dataset) -> TextExamples:
@@ -178,7 +186,24 @@ def _encoded(
             split, spec, loaded.tokenizer, length, one_length=loaded.one_length
         )
 
-    return Encoded(encode(rows.train), encode(rows.validation), encode(rows.test))
+    return encode(rows.train), encode(rows.validation), encode(rows.test)
+
+
+def _warn_of_cut_texts(truncation: Truncation, positions: int | None) -> None:
+    """Warn where more texts than a few are cut off; *positions* is how many tokens the model can read at most."""
+    if truncation.share <= FEW:
+        return
+
+    remedy = "set data.max_length (in Python max_length=) higher"
+    if positions is not None:
+        remedy += f", to {min(positions, truncation.longest):,} at most"
+        if truncation.max_length >= positions:
+            remedy = "the model has no place for more"
+    warnings.warn(
+        f"{truncation.share:.0%} of the texts to train on are longer than {truncation.max_length} tokens and cut off "
+        f"there, and the longest has {truncation.longest:,}: what stands behind is not read; {remedy}",
+        stacklevel=3,
+    )
 
 
 def _loaded(
