@@ -4,7 +4,8 @@
 
 A line is a cell of the recipes, found among the records by its key. Shown are the mean differences from the cell
 `soup` over the seeds that both have, on the validation split and on the test split, in points, and p of a paired
-t-test on the latter. A line of other total steps says so by its T.
+t-test on the latter. On both tasks together a seed counts once, by its mean over the tasks. A line of other total
+steps says so by its T.
 """
 
 from __future__ import annotations
@@ -106,22 +107,23 @@ def beside(
     whole: BySeed,
 ) -> Row:
     """One line beside the whole, where both are."""
-    mine = [line[place] for place in places]
-    theirs = [whole[place] for place in places]
-    test = paired(
-        [figure(record) for record in mine], [figure(record) for record in theirs]
-    )
-    validation = [
-        one.validation - other.validation for one, other in zip(mine, theirs, strict=True)
-    ]
+    by_seed: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for place in places:
+        by_seed[place[1]].append(place)
+
+    # tasks of one seed are no independent draws, so a seed gives one figure
+    mine = [mean(figure(line[place]) for place in seed) for seed in by_seed.values()]
+    theirs = [mean(figure(whole[place]) for place in seed) for seed in by_seed.values()]
+    test = paired(mine, theirs)
+    validation = [line[place].validation - whole[place].validation for place in places]
     return Row(
         task=task,
         name=name,
-        seeds=len({seed for _, seed in places}),
+        seeds=len(by_seed),
         validation=100 * mean(validation),
         test=100 * test.difference.mean,
         p=test.p,
-        multiple=mean(record.cost.multiple_of_T for record in mine),
+        multiple=mean(line[place].cost.multiple_of_T for place in places),
     )
 
 

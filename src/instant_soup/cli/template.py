@@ -67,11 +67,11 @@ METHOD = """
 name = "instant-soup"        # see `instant-soup methods`; for several: name = ["magnitude", "lth"]
 
 [training]
-rate = 5e-5                  # the learning rate; it falls to zero by the end
+rate = 5e-5                  # the learning rate
 batch = 32                   # examples in a step
 epochs = 3.0                 # T: passes over the training split
+line = "flat"                # the rate stays for half of T and then falls to zero; "linear": it falls all along
 # weight_decay = 0.0
-# line = "linear"            # or "flat": the rate stays for half of T and then falls
 # device = "auto"            # what to train on, such as "cuda:1"; the first GPU that torch sees if not set
 #   tail = 0.2               is off if not set: end with the mean of the weights over the last fifth of T
 """

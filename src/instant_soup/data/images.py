@@ -19,8 +19,9 @@ from ..core.table import Table
 from . import prompts
 from .columns import check_column
 from .folder import class_folders, holds_tables
+from .image_paths import KINDS, image_paths
 from .labels import classes_of, numbers_of
-from .pixels import decode
+from .pixels import check_processor, decode, normalisation
 from .source import Data, Splits, Tables, origin, read, split_name
 from .splitting import cut, labelled_splits
 
@@ -125,7 +126,8 @@ class ImageExamples:
         self._processor = processor
         self._memory = memory
         self._decoded: dict[int, Tensor] = {}
-        self._factor, self._shift = _normalisation(processor)
+        self._factor, self._shift = normalisation(processor)
+        check_processor(processor)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -282,23 +284,8 @@ def _uniform(
     if image != "image":
         images = images.rename_column(image, "image")
 
-    if images.features["image"] == Value("string") and base:
-        paths = [str(base / path) for path in images["image"][:]]
-        images = images.remove_columns("image").add_column("image", paths)
+    if images.features["image"] in KINDS and base:
+        # a Dataset that loses its only column loses its rows, so it is made anew
+        paths = image_paths(images["image"][:], base, source)
+        images = Dataset.from_dict({"image": paths})
     return images.add_column("label", numbers, feature=classes)
-
-
-def _normalisation(processor: BaseImageProcessor) -> tuple[Tensor, Tensor]:
-    """Turns uint8 into what the model wants: multiply by the first, then subtract the second; [3, 1, 1] each."""
-    settings: dict[str, Any] = processor.to_dict()
-    factor = settings["rescale_factor"] if settings.get("do_rescale") else 1.0
-    mean: Any = 0.0
-    std: Any = 1.0
-    if settings.get("do_normalize"):
-        mean = settings["image_mean"]
-        std = settings["image_std"]
-
-    # (x * factor - mean) / std in two steps instead of three
-    deviation = torch.tensor(std).reshape(-1, 1, 1)
-    shift = torch.tensor(mean).reshape(-1, 1, 1) / deviation
-    return factor / deviation, shift

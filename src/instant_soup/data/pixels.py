@@ -17,6 +17,9 @@ from ..core.errors import DataError
 
 # what Pillow raises at broken files; SyntaxError is its word for a broken PNG
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_PROBE = 16  # height and width of the image by which a processor is tried
+# how far normalised pixels may differ by rounding: some steps of 1 / 255 over a small deviation
+_ALIKE = 0.05
 
 
 def decode(values: Sequence[Any], processor: BaseImageProcessor) -> list[Tensor]:
@@ -34,8 +37,53 @@ def decode(values: Sequence[Any], processor: BaseImageProcessor) -> list[Tensor]
     """
     images = [_open_image(value) for value in values]
     # not normalised, so that pixels can be kept as bytes, a quarter of the memory of floats
-    sized = processor(images=images, do_rescale=False, do_normalize=False)["pixel_values"]
+    switches: dict[str, Any] = {"do_rescale": False, "do_normalize": False}
+    if "include_top" in processor.to_dict():
+        # EfficientNet's second normalisation
+        switches["include_top"] = False
+    sized = processor(images=images, **switches)["pixel_values"]
     return [torch.as_tensor(pixels).to(torch.uint8) for pixels in sized]
+
+
+def check_processor(processor: BaseImageProcessor) -> None:
+    """Raise DataError where *processor* makes something else of an image than `decode` and `normalisation` do."""
+    levels = np.arange(_PROBE * _PROBE * 3, dtype=np.uint32) % 256
+    image = Image.fromarray(levels.astype(np.uint8).reshape(_PROBE, _PROBE, 3), "RGB")
+    expected = processor(images=[image], return_tensors="pt")["pixel_values"][0]
+
+    file = BytesIO()
+    image.save(file, "PNG")
+    (pixels,) = decode([file.getvalue()], processor)
+    factor, shift = normalisation(processor)
+    difference = float((pixels * factor - shift - expected).abs().max())
+    if difference > _ALIKE:
+        raise DataError(
+            f"{type(processor).__name__} changes pixels in ways that are not known here (by up to {difference:.2g} "
+            f"beside resizing, rescaling and normalising); use a preprocessor of another class"
+        )
+
+
+def normalisation(processor: BaseImageProcessor) -> tuple[Tensor, Tensor]:
+    """Turns uint8 into what the model wants: multiply by the first, then subtract the second; [3, 1, 1] each."""
+    settings: dict[str, Any] = processor.to_dict()
+    factor = settings["rescale_factor"] if settings.get("do_rescale") else 1.0
+    mean = torch.zeros(3)
+    std = torch.ones(3)
+    if settings.get("do_normalize"):
+        mean = torch.tensor(settings["image_mean"]).expand(3)
+        std = torch.tensor(settings["image_std"]).expand(3)
+
+    # EfficientNet's own: pixels from -1 on instead of from 0, and what was normalised divided once more
+    if settings.get("rescale_offset") and settings.get("do_rescale"):
+        mean = mean + 1
+    twice = torch.ones(3)
+    if settings.get("include_top"):
+        twice = torch.tensor(settings["image_std"]).expand(3)
+
+    # ((x * factor - mean) / std) / twice in two steps instead of four
+    deviation = (std * twice).reshape(-1, 1, 1)
+    shift = mean.reshape(-1, 1, 1) / deviation
+    return factor / deviation, shift
 
 
 def _open_image(value: Any) -> Image.Image:

@@ -6,6 +6,7 @@ what was read is noted in the store. What comes from a hub, or with this package
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,8 +19,11 @@ from ..core.content import content_key
 from ..core.errors import DataError, StoreError
 from ..core.places import real
 from ..data.folder import examples_in
+from ..data.image_paths import image_files
+from ..data.images import ImageSpec
 from ..data.language import judged_files, learned_files
 from ..models.text import PACKAGED
+from ..recipes.known import TASKS
 from ..recipes.recipe import Recipe
 from .cell import Cell
 from .plain import of_kinds, read_sealed, write_sealed
@@ -197,7 +201,11 @@ class _Digests:
         if place is None:
             return {}
         top = place if place.is_dir() else place.parent
-        return {path.relative_to(top).as_posix(): self._digest(path) for path in files}
+        # a table may name images that lie elsewhere
+        return {
+            Path(os.path.relpath(path, top)).as_posix(): self._digest(path)
+            for path in files
+        }
 
     def note(self) -> None:
         """Remember what was read, where the store can be written."""
@@ -247,7 +255,20 @@ def _data_files(
         return [], []
 
     ours = real(store)
-    return [path for path in examples_in(data) if not real(path).is_relative_to(ours)], []
+    files = examples_in(data)
+    if recipe.task.images:
+        # of a table that cannot be read whoever loads the task is told
+        with suppress(DataError):
+            files = image_files(data, _image_column(recipe))
+    return [path for path in files if not real(path).is_relative_to(ours)], []
+
+
+def _image_column(recipe: Recipe) -> str:
+    """The column of a table in which images are named, if they are."""
+    if recipe.task.columns:
+        return recipe.task.columns[0]
+    spec = TASKS.get(recipe.task.name)
+    return spec.image if isinstance(spec, ImageSpec) else ImageSpec().image
 
 
 def _texts(recipe: Recipe) -> tuple[list[Path], list[Path]]:

@@ -14,7 +14,11 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
-from transformers import CLIPImageProcessorPil, ViTImageProcessorPil
+from transformers import (
+    CLIPImageProcessorPil,
+    EfficientNetImageProcessorPil,
+    ViTImageProcessorPil,
+)
 
 from instant_soup.core.errors import DataError
 from instant_soup.data import images
@@ -100,13 +104,33 @@ def test_a_batch_is_normalised_and_in_the_order_asked_for() -> None:
 
 
 def test_a_batch_is_what_the_processor_itself_would_give() -> None:
-    for processor in (PROCESSOR, ViTImageProcessorPil(size={"height": 4, "width": 4})):
+    size = {"height": 4, "width": 4}
+    for processor in (
+        PROCESSOR,
+        ViTImageProcessorPil(size=size),
+        EfficientNetImageProcessorPil(size=size, rescale_offset=True, include_top=True),
+        EfficientNetImageProcessorPil(size=size, include_top=True, do_normalize=False),
+    ):
         wanted = processor(images=Image.open(BytesIO(png(77))), return_tensors="pt")[
             "pixel_values"
         ]
         assert torch.allclose(
             examples([77], processor).batch([0])["pixel_values"], wanted, atol=1e-5
         )
+
+
+class Sepia(ViTImageProcessorPil):
+    """Does with pixels what no setting of it says."""
+
+    def normalize(self, image: Any, *args: Any, **kwargs: Any) -> Any:
+        return 2 * super().normalize(image, *args, **kwargs)
+
+
+def test_a_preprocessor_that_does_more_than_its_settings_say_is_refused() -> None:
+    with pytest.raises(
+        DataError, match="Sepia changes pixels in ways that are not known"
+    ):
+        examples([77], Sepia(size={"height": 4, "width": 4}))
 
 
 def test_a_preprocessor_that_does_not_normalise_is_obeyed() -> None:
@@ -248,6 +272,41 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         DataError, match=r"no column 'kinds' in the data; did you mean 'kind'\?"
     ):
         read(tmp_path, image="a", label="kinds")
+
+
+def table_of_paths(folder: Path, paths: list[str]) -> Path:
+    lines = [f"{path},{'cat' if row % 2 else 'dog'}" for row, path in enumerate(paths)]
+    (folder / "pets.csv").write_text("\n".join(("file,kind", *lines)), encoding="utf-8")
+    return folder / "pets.csv"
+
+
+def pets(folder: Path, count: int) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    for shade in range(count):
+        (folder / f"{shade}.png").write_bytes(png(shade))
+    return [f"{folder.name}/{shade}.png" for shade in range(count)]
+
+
+def test_a_table_may_name_the_files_of_its_images(tmp_path: Path) -> None:
+    table = table_of_paths(tmp_path, pets(tmp_path / "pictures", 20))
+    splits = read(table, image="file", label="kind")
+    parts = (splits.train, splits.validation, splits.test)
+    assert splits.train.features["label"].names == ["cat", "dog"]
+
+    seen = {}
+    for part in parts:
+        batch = every(part)
+        seen |= dict(zip(shades(batch), batch["labels"].tolist(), strict=True))
+    assert seen == {shade: 1 - shade % 2 for shade in range(20)}
+
+
+def test_a_table_that_names_no_image_is_refused_with_its_row(tmp_path: Path) -> None:
+    names = pets(tmp_path / "pictures", 4)
+    table = table_of_paths(tmp_path, [*names, "pictures/gone.png"])
+    with pytest.raises(
+        DataError, match=r"row 4 of .* names 'pictures/gone\.png', and no image is at"
+    ):
+        read(table, image="file", label="kind")
 
 
 def test_labels_may_be_words(tmp_path: Path) -> None:

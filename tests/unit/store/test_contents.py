@@ -304,6 +304,25 @@ def test_examples_deep_in_a_folder_that_change_are_noticed(
     assert f"{Path(name).name} holds something else" in told
 
 
+@pytest.mark.parametrize("table", ["data/pets.csv", "data"])
+def test_an_image_that_a_table_names_and_that_changes_is_noticed(
+    place: Path, table: str
+) -> None:
+    (place / "pictures").mkdir()
+    (place / "pictures" / "1.png").write_text("one", encoding="utf-8")
+    for name in ("train", "test"):
+        (place / "data" / f"{name}.parquet").unlink()
+    (place / "data" / "pets.csv").write_text(
+        "file,label\n../pictures/1.png,cat\n", encoding="utf-8"
+    )
+
+    fields = recipe(place).model_dump()
+    fields["task"] |= {"kind": "images", "columns": ["file"]}
+    fields["data"]["folder"] = str(place / table)
+    told = changed_after(place, Recipe.parse(fields), "pictures/1.png")
+    assert "1.png holds something else" in told
+
+
 def test_a_tokenizer_s_codes_that_change_are_noticed(place: Path) -> None:
     (place / "model" / "bpe.codes").write_text("a b", encoding="utf-8")
     assert "bpe.codes holds" in changed_after(place, recipe(place), "model/bpe.codes")
