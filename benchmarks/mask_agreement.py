@@ -78,7 +78,8 @@ def judge_cells(recipes: dict[str, Recipe], out: Path) -> None:
             continue
 
         # as far as the last cut: what comes after it belongs to the training of the ticket
-        ticket = replace(method, finish="rewind").draw(task, recipe.sparsity)
+        drawn = replace(method, finish="rewind", inside=False)
+        ticket = drawn.draw(task, recipe.sparsity)
         add(out, {**whose, "cell": name, **judged(ticket, task, dense)}, SAME)
 
 

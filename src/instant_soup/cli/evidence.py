@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from ..evidence.transfers import Matrix
 
 Reference = Annotated[
-    str,
-    typer.Option("--reference", metavar="NAME", help="What the others are set against."),
+    str | None,
+    typer.Option(
+        "--reference",
+        metavar="NAME",
+        help="What the others are set against; magnitude if not given.",
+    ),
 ]
 MANY = 12  # lines in a table from which on only the best variant of each is shown
 
@@ -31,7 +35,7 @@ MANY = 12  # lines in a table from which on only the best variant of each is sho
 @app.command()
 def compare(
     folder: RecordsPath = RUNS,
-    reference: Reference = "magnitude",
+    reference: Reference = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,7 +129,7 @@ def report(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")
     ] = Path("report.html"),
-    reference: Reference = "magnitude",
+    reference: Reference = None,
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "",
 ) -> None:
     """Write what the runs in DIR say as one page with tables, charts and recipes. It needs no network."""
@@ -160,6 +164,7 @@ def _print_comparison(
     """Print all that is known of the methods, from single tables to what to use."""
     from ..evidence import tables
     from ..evidence.overview import overviews
+    from ..evidence.transfers import TRANSFERRED, transfer_rows
 
     out = console.out()
     for task, sparsity in comparison.blocks:
@@ -172,10 +177,10 @@ def _print_comparison(
         say()
 
     for matrix in transfers:
-        head, *rows = tables.transfer_rows(matrix)
+        head, *rows = transfer_rows(matrix)
         title = f"Transfer: {matrix.title}"
         out.print(console.table(head, rows, title=title, figures=True))
-        say(tables.TRANSFERRED)
+        say(TRANSFERRED)
         say(matrix.summary)
         say()
 
@@ -224,7 +229,9 @@ def _print_block(
     all_lines = comparison.of(task, sparsity)
     lines = all_lines if variants else _best_of_each(all_lines)
     heads = tables.line_heads(all_lines[0].metric)
-    heads[5] = f"to {comparison.base(task, sparsity)}"
+    base = comparison.base(task, sparsity)
+    if base:
+        heads[5] = f"to {base}"
     rows = [tables.line_cells(comparison, line) for line in lines]
 
     out = console.out()
@@ -267,14 +274,18 @@ def _best_of_each(lines: Sequence[Line]) -> Sequence[Line]:
     if sum(not line.control for line in lines) <= MANY:
         return lines
 
-    # lines come best first, so the first of a family is its best variant
-    shown: set[str] = set()
-    families: set[str] = set()
+    from ..evidence.offers import best_of
+
+    families: dict[str, list[Line]] = {}
     for line in lines:
-        is_plain = line.method == line.family
-        if line.family not in families or is_plain:
-            shown.add(line.method)
-        families.add(line.family)
+        if not line.control:
+            families.setdefault(line.family, []).append(line)
+
+    shown: set[str] = set()
+    for family, variants in families.items():
+        # by validation, as what to use is chosen
+        shown.update(line.method for line in best_of(variants))
+        shown.add(family)
     return [line for line in lines if line.method in shown]
 
 

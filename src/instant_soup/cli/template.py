@@ -27,7 +27,7 @@ name = "demo/polarity"       # `instant-soup tasks` lists names; any other name 
 # folder = "path/to/data"    # a table, such as reviews.csv, or a folder with train.csv and test.csv
 # limit = 4000               # use only so many examples
 # validation = 0.1           # the share of train that selection goes by
-# max_length = 128           # tokens of a text
+# max_length = 128           # tokens of a text; what is longer is cut off
 """
 
 TEXT = """
@@ -43,7 +43,7 @@ label = "label"              # the column of classes, in words or numbers
 folder = "path/to/data"      # a table, such as reviews.csv, or a folder with train.csv and test.csv
 # limit = 4000               # use only so many examples
 # validation = 0.1           # the share of train that selection goes by
-# max_length = 128           # tokens of a text
+# max_length = 128           # tokens of a text; what is longer is cut off
 """
 
 IMAGES = """

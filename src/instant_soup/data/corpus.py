@@ -12,7 +12,16 @@ from pathlib import Path
 from datasets import Dataset, Value
 
 from ..core.errors import DataError, nearest
-from .layout import DEPTH, SUFFIXES, content, listing, shards_of_table, split_of, stem
+from .layout import (
+    DEPTH,
+    SUFFIXES,
+    content,
+    listing,
+    shards_of_table,
+    split_of,
+    stem,
+    warn_of_passed_over,
+)
 from .tables import kind_of, read_table
 from .text_files import read_text
 
@@ -30,7 +39,8 @@ def files_of(source: Path, splits: tuple[str, ...]) -> list[Path]:
 
     In a folder the split stands in the name of a file, such as train.txt or train-00000-of-00001.parquet, or in that
     of a folder above it, whose files are all read. A folder where no name states the training split is one text, of
-    all files that are of no other split; nothing of it can be judged on. README and its kind do not count.
+    all files that are of no other split; nothing of it can be judged on. README and its kind do not count. What else
+    is passed over is named in a warning.
 
     Args:
         source: a folder, or a file, which is read whatever its name says.
@@ -50,13 +60,19 @@ def files_of(source: Path, splits: tuple[str, ...]) -> list[Path]:
     for path in _texts_in(source):
         by_split.setdefault(_split_of(path, source), []).append(path)
 
+    unsplit = by_split.pop("", [])
+    # told once, with what is learned from
+    strays = unsplit if splits == TRAIN else []
     for split in splits:
         if split in by_split:
-            return _files_of_split(by_split[split], split, source)
+            files = _files_of_split(by_split[split], split, source)
+            warn_of_passed_over(source, [*by_split[split], *strays], files)
+            return files
 
-    unsplit = by_split.get("", [])
     if splits == TRAIN and unsplit:
-        return _files_without_split(unsplit, source)
+        files = _files_without_split(unsplit, source)
+        warn_of_passed_over(source, unsplit, files)
+        return files
 
     setting = "data.test" if splits == TEST else "data.folder"
     raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from ..core.errors import DataError
 from ..core.printable import printable
-from .layout import listing, split_of, tables_in
+from .layout import is_lesser, is_split_name, listing, split_of, tables_in
 from .source import Tables
 from .splitting import TEST_SHARE
 
@@ -101,7 +101,8 @@ def class_folders(folder: Path) -> Tables:
 
     Classes are numbered in the order of their names. *folder* holds ``train/CLASS/*`` and ``test/CLASS/*``, perhaps
     ``validation/CLASS/*`` beside them, under any name that splits have and in any case. Or it holds ``CLASS/*``; then
-    a fifth of each class is cut out to test on, by a fixed seed. Hidden files do not count. Files that systems leave
+    a fifth of each class is cut out to test on, by a fixed seed. A folder with images in it is a class, whatever its
+    name, such as train among bus and car. Hidden files do not count. Files that systems leave
     there, such as Thumbs.db, notes and annotations among the images, and whatever lies beside the folders of classes
     are passed over with a warning that names them.
 
@@ -142,17 +143,21 @@ def class_folders(folder: Path) -> Tables:
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folders to train on, to choose by and to test on; empty where *folder* has none of these."""
+    """The folders to train on, to choose by and to test on; empty where *folder* holds classes and no splits."""
+    candidates = _named_like_splits(folder)
+    if _are_classes(candidates, folder):
+        return {}
+
     folders: dict[str, Path] = {}
-    for path in _visible(folder):
-        split = split_of(path.name) if path.is_dir() else None
-        if split is None:
-            continue
-        if split in folders:
+    for split, paths in candidates.items():
+        # a folder that only sounds like a split is passed over beside a true one
+        likely = [path for path in paths if _holds_classes(path)] or paths
+        likely = [path for path in likely if not is_lesser(path.name)] or likely
+        if len(likely) > 1:
             raise DataError(
-                f"{folders[split]} and {path} could both be {split}; rename one of them"
+                f"{likely[0]} and {likely[1]} could both be {split}; rename one of them"
             )
-        folders[split] = path
+        folders[split] = likely[0]
 
     tests = [name for name in TESTS if name in folders]
     if not tests and "train" not in folders:
@@ -163,14 +168,59 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         )
     if not tests:
         raise DataError(
-            f"{folder} holds train and none of test, validation, val; expected test/CLASS/* beside it, or give "
-            f"{folders['train']}, of which a fifth of each class is then kept to test on"
+            f"{folder} holds train and none of test, validation, val, dev, eval, holdout; expected test/CLASS/* beside "
+            f"it, or give {folders['train']}, of which a fifth of each class is then kept to test on"
         )
 
     # a validation set without a test set beside it is the one to report on
     if len(tests) == 1:
         return {"train": folders["train"], "test": folders[tests[0]]}
     return {role: folders[role] for role in ("train", "validation", "test")}
+
+
+def _named_like_splits(folder: Path) -> dict[str, list[Path]]:
+    """The folders in *folder* whose names say a split, by that split."""
+    candidates: dict[str, list[Path]] = {}
+    for path in _visible(folder):
+        split = split_of(path.name) if path.is_dir() else None
+        if split is not None:
+            candidates.setdefault(split, []).append(path)
+    return candidates
+
+
+def _are_classes(candidates: Mapping[str, list[Path]], folder: Path) -> bool:
+    """Whether the *candidates* for splits are classes, such as the train among buses and cars.
+
+    Images lie in the folder of a class itself, and in a split one level deeper. Where all folders of images are
+    named like splits, or two of them are called just that, their classes stand elsewhere, and it is no such folder.
+    """
+    named = [path for paths in candidates.values() for path in paths]
+    if any(_holds_classes(path) for path in named):
+        return False
+
+    plain = {split_of(path.name) for path in named if is_split_name(path.name)}
+    others = [path for path in _visible(folder) if path.is_dir() and path not in named]
+    if len(plain) > 1 or not any(_is_class(path) for path in others):
+        return False
+
+    if len(candidates) > 1:
+        names = listing(path.name for path in named)
+        warnings.warn(
+            f"images lie in {names} of {folder}, so these are classes and no splits; a split holds a folder for each "
+            f"class, such as train/CLASS/* and test/CLASS/*",
+            stacklevel=4,
+        )
+    return True
+
+
+def _is_class(path: Path) -> bool:
+    """Whether *path* is a folder in which images lie."""
+    return path.is_dir() and any(_is_image(inside) for inside in _visible(path))
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Whether folders of images lie in *folder*, as in a split."""
+    return any(_is_class(path) for path in _visible(folder))
 
 
 def _visible(folder: Path) -> list[Path]:

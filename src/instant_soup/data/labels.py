@@ -6,6 +6,7 @@ The classes are read from all rows before any are drawn, so that they do not dep
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,12 +46,11 @@ def parse_numbers(values: Sequence[Any], *, scores: bool) -> list[Any]:
 def classes_of(
     rows: Dataset, label: str, *, scores: bool, origin: str
 ) -> ClassLabel | None:
-    """The classes of the column *label*: those that the data names, its words in order, or its numbers.
-
-    Numbers count from 0, or from 1 without a gap.
+    """The classes of the column *label*: those that the data names, its words in order, or its numbers in order.
 
     Args:
-        scores: whether floats are scores, for which None is returned; otherwise they are an error.
+        scores: whether floats are scores, for which None is returned. Otherwise they are an error, and numbers have to
+            count from 0 or from 1 without a gap.
         origin: what errors call the source of *rows*.
 
     Raises:
@@ -74,6 +74,8 @@ def classes_of(
     if all(isinstance(value, str) for value in values):
         return _class_label(sorted(distinct), label, len(rows))
     if all(isinstance(value, int) for value in values):
+        if scores:
+            _warn_of_hidden(distinct, label, origin)
         names = _names_of_numbers(distinct, label, gaps=scores)
         return _class_label(names, label, len(rows))
 
@@ -83,24 +85,46 @@ def classes_of(
 
 
 def _names_of_numbers(numbers: set[int], label: str, *, gaps: bool) -> list[str]:
-    """The names of classes that are integers.
+    """The names of classes that are integers: the *numbers* that are there, from the least on.
 
     Args:
-        gaps: whether a number below the last may have no row.
+        gaps: whether they may be any; otherwise they count from 0 or from 1, and none may be left out.
     """
+    # an id is recognised by its size, before every one of them becomes a class
     last = max(numbers, default=-1)
-    # before any range is made, whose length an id could make enormous
+    first = min(numbers, default=0)
     if last >= MOST_CLASSES:
         raise _too_many_classes(label, f"numbers up to {last:,}")
-    if numbers == set(range(1, last + 1)):
-        return [str(number) for number in range(1, last + 1)]
+    if first <= -MOST_CLASSES:
+        raise _too_many_classes(label, f"numbers down to {first:,}")
 
-    missing = min(set(range(last + 1)) - numbers, default=None)
-    if missing is not None and not gaps:
+    if gaps:
+        # bool is a kind of int, and no name
+        return [str(int(number)) for number in sorted(numbers)]
+    if first < 0 and 0 not in numbers:
+        raise DataError(
+            f"column {label!r} holds class {first}; number the classes from 0 on, or name them in words"
+        )
+
+    # a number below 0 is refused later, with its row
+    start = 0 if 0 in numbers else 1
+    missing = min(set(range(start, last + 1)) - numbers, default=None)
+    if missing is not None:
         raise DataError(
             f"class {missing} of column {label!r} has no example; number the classes from 0 on"
         )
-    return [str(number) for number in range(last + 1)]
+    return [str(number) for number in range(start, last + 1)]
+
+
+def _warn_of_hidden(numbers: set[int], label: str, origin: str) -> None:
+    """Warn where -1 stands beside classes that count from 0, as where a benchmark hides a label."""
+    others = numbers - {-1}
+    if -1 in numbers and len(others) > 1 and others == set(range(len(others))):
+        warnings.warn(
+            f"column {label!r} of {origin} holds -1 beside 0 to {len(others) - 1}, and it is taken for a class like "
+            f"the others; if it marks rows whose label is not known, leave them out",
+            stacklevel=4,
+        )
 
 
 def _class_label(names: list[str], label: str, rows: int) -> ClassLabel:
@@ -156,25 +180,35 @@ def numbers_of(rows: Dataset, label: str, classes: ClassLabel, origin: str) -> l
     names = classes.names
     number_of: dict[Any, int] = {name: number for number, name in enumerate(names)}
 
-    # Labels may be numbers, too. A ClassLabel counts from 0, whatever its names are; plain numbers count from 1
-    # where the training rows do.
-    counts_from_one = names == [str(number) for number in range(1, len(names) + 1)]
-    if isinstance(rows.features[label], ClassLabel):
-        counts_from_one = False
-    first = 1 if counts_from_one else 0
-    number_of |= {first + number: number for number in range(len(names))}
+    # Labels may be numbers, too. A ClassLabel counts from 0, whatever its names are; plain numbers are names where
+    # the classes were named by numbers.
+    values = None
+    if not isinstance(rows.features[label], ClassLabel):
+        values = values_of(names)
+    numbered = range(len(names)) if values is None else values
+    number_of |= {value: number for number, value in enumerate(numbered)}
 
     labels = rows[label][:]
     numbers = []
     for row, value in enumerate(labels):
         if value is None or value not in number_of:
+            # the training rows may hold it, where it hides a label
+            whose = "" if value in (-1, "-1") else " of the training rows"
             raise DataError(
-                f"label {value!r} in row {row} is none of the {len(names)} classes of the training rows, "
+                f"label {value!r} in row {row} is none of the {len(names)} classes{whose}, "
                 f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}; correct it or leave it out "
                 f"(in {origin}, counted from 0)"
             )
         numbers.append(number_of[value])
     return numbers
+
+
+def values_of(names: Sequence[str]) -> list[int] | None:
+    """The numbers that classes were named by, from the least on; None where their *names* are others."""
+    if not all(_INTEGER.fullmatch(name) for name in names):
+        return None
+    values = [int(name) for name in names]
+    return values if values == sorted(set(values)) else None
 
 
 def with_class_numbers(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,9 +19,26 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What a split may be called, in any case."""
+LESSER_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "validation": ("eval", "evaluation"),
+        "test": ("holdout", "heldout"),
+    }
+)
+"""What else it may be called, where no word of `SPLIT_NAMES` stands beside it."""
+NAMES_OF_TESTS = (
+    *SPLIT_NAMES["test"],
+    *SPLIT_NAMES["validation"],
+    *LESSER_NAMES["test"],
+    *LESSER_NAMES["validation"],
+)
+"""What rows to test on may be called beside train; a validation set without a test set is tested on."""
 DEPTH = 3  # folders below the given one that are looked into
 _SHARD = re.compile(r"[-_.]?\d+([-_]of[-_]\d+)?$", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+", re.IGNORECASE)
+_HELD_OUT = re.compile(r"(?<![a-z])(hold|held)[-_ ]out(?![a-z])", re.IGNORECASE)
+_ABOUT = ("dataset_dict", "dataset_info", "dataset_infos", "state")
+"""The stems of files that libraries write beside tables, and that look like tables."""
 
 
 def split_of(name: str) -> str | None:
@@ -28,9 +46,35 @@ def split_of(name: str) -> str | None:
 
     ``train-00000-of-00001``, ``sst2_train``, ``Training`` and ``TRAIN`` are all of the training split.
     """
-    words = {word.lower() for word in _WORD.findall(name)}
-    splits = [split for split, names in SPLIT_NAMES.items() if words.intersection(names)]
+    splits = _splits_among(SPLIT_NAMES, name) or _splits_among(LESSER_NAMES, name)
     return splits[0] if len(splits) == 1 else None
+
+
+def is_lesser(name: str) -> bool:
+    """Whether what is called *name* gives way to a file or folder of the same split that is called by `SPLIT_NAMES`."""
+    return split_of(name) is not None and not _splits_among(SPLIT_NAMES, name)
+
+
+def is_mismatched(name: str) -> bool:
+    """Whether *name* is that of the second validation set of MNLI; papers report the other, the matched one."""
+    return "mismatched" in name.lower()
+
+
+def _splits_among(names: Mapping[str, tuple[str, ...]], name: str) -> list[str]:
+    """The splits of which a word stands in *name*."""
+    words = _words_of(name)
+    return [split for split, known in names.items() if words.intersection(known)]
+
+
+def is_split_name(name: str) -> bool:
+    """Whether *name* is that of a split and says nothing else."""
+    return len(_words_of(name)) == 1 and split_of(name) is not None
+
+
+def _words_of(name: str) -> set[str]:
+    """The words in *name*, in lower case; that of a set which is held out is one word."""
+    joined = _HELD_OUT.sub(r"\1out", name)
+    return {word.lower() for word in _WORD.findall(joined)}
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -50,27 +94,53 @@ def tables_in(folder: Path) -> list[Path]:
 def files_by_split(folder: Path) -> dict[str, list[Path]]:
     """The files of each split in *folder*, by name; under "" those of a table that has no splits.
 
-    A file whose name is that of its split has precedence over others.
+    A file whose name is that of its split has precedence over others. Tables that are of no split, or give way to
+    such a file, are passed over with a warning that names them.
 
     Raises:
         DataError: several files could be one split.
     """
     candidates: dict[str, list[Path]] = {}
     for path in tables_in(folder):
-        # MNLI has two validation sets; papers report the matched one
-        if "mismatched" not in path.name.lower():
+        if not is_mismatched(path.name):
             candidates.setdefault(_split_of_path(path, folder), []).append(path)
 
-    # files without a split in their names count only where no file has one
-    unsplit = candidates.pop("", [])
-    if candidates:
-        files = {}
-        for split, paths in candidates.items():
+    files = _chosen(candidates, folder)
+    tables = [path for paths in candidates.values() for path in paths]
+    read = [path for paths in files.values() for path in paths]
+    warn_of_passed_over(folder, tables, read)
+    return files
+
+
+def _chosen(candidates: Mapping[str, list[Path]], folder: Path) -> dict[str, list[Path]]:
+    """The files that are read of the *candidates* for each split; of those for "" only where there is no split."""
+    files = {}
+    for split, paths in candidates.items():
+        if split:
             files[split] = shards_of_table(paths, f"the {split} split", folder)
-        return files
-    if unsplit:
-        return {"": shards_of_table(unsplit, "the data", folder)}
-    return {}
+
+    if not files and candidates:
+        files[""] = shards_of_table(candidates[""], "the data", folder)
+    return files
+
+
+def warn_of_passed_over(
+    folder: Path, candidates: Sequence[Path], files: Sequence[Path]
+) -> None:
+    """Warn of those *candidates* in *folder* that are not among the *files* that are read, with their names."""
+    skipped = []
+    for path in candidates:
+        if path not in files and stem(path) not in _ABOUT:
+            skipped.append(str(path.relative_to(folder)))
+    if not skipped:
+        return
+
+    read = listing((str(path.relative_to(folder)) for path in files), 5)
+    warnings.warn(
+        f"not of the data that is read ({read}), and passed over in {folder}: {listing(skipped, 5)}; join what belongs "
+        f"together into one file",
+        stacklevel=3,
+    )
 
 
 def _split_of_path(path: Path, folder: Path) -> str:
@@ -98,8 +168,7 @@ def shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
     Raises:
         DataError: there are several such tables.
     """
-    names_of_splits = {name for names in SPLIT_NAMES.values() for name in names}
-    plain = [path for path in paths if stem(path) in names_of_splits]
+    plain = _called(SPLIT_NAMES, paths) or _called(LESSER_NAMES, paths)
 
     groups: dict[tuple[Path, str, str], list[Path]] = {}
     for path in plain or paths:
@@ -114,6 +183,12 @@ def shards_of_table(paths: list[Path], role: str, folder: Path) -> list[Path]:
             f"{folder} holds several files that could be {role}: {firsts}; leave one, or give its path"
         )
     return next(iter(groups.values()))
+
+
+def _called(names: Mapping[str, tuple[str, ...]], paths: list[Path]) -> list[Path]:
+    """Those of *paths* whose name is that of a split, and nothing else."""
+    known = {name for of_split in names.values() for name in of_split}
+    return [path for path in paths if stem(path) in known]
 
 
 def content(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,17 @@ from datasets import Dataset, concatenate_datasets, load_dataset
 
 from ..core.errors import DataError
 from ..core.places import close_path
-from .layout import SPLIT_NAMES, SUFFIXES, content, files_by_split, split_of
+from .layout import (
+    NAMES_OF_TESTS,
+    SPLIT_NAMES,
+    SUFFIXES,
+    content,
+    files_by_split,
+    is_lesser,
+    is_mismatched,
+    listing,
+    split_of,
+)
 from .tables import from_arrow, from_rows, kind_of, read_table
 
 TRAIN = ("train",)
@@ -146,8 +157,8 @@ def _from_folder(
     if lacking:
         raise DataError(
             f"{folder} holds no {lacking}.parquet; found {content(folder)}. Expected train.parquet and "
-            f"{tests[0]}.parquet, or the same in CSV, TSV or JSON lines. Of one file, given by its path, a fifth is "
-            f"kept to test on"
+            f"{tests[0]}.parquet, or the same in CSV, TSV or JSON lines; rows to test on may be called "
+            f"{', '.join(NAMES_OF_TESTS)}. Of one file, given by its path, a fifth is kept to test on"
         )
 
     tables = {}
@@ -199,20 +210,48 @@ def _from_memory(
     if not isinstance(data, Mapping):
         return Tables(_convert(data, "data", wanted))
 
+    names_by_split = _names_by_split([str(name) for name in data])
     splits = {}
     for name, table in data.items():
         split = split_of(str(name)) or str(name)
-        splits[split] = _convert(table, str(name), wanted)
+        if names_by_split.get(split) == str(name):
+            splits[split] = _convert(table, str(name), wanted)
 
     roles = _by_role(splits, tests, all_three=all_three)
     if "train" in roles and len(roles) > 1:
         return Tables(**roles)
 
     names = ", ".join(repr(name) for name in data) or "nothing"
-    others = ", ".join((*SPLIT_NAMES["test"], *SPLIT_NAMES["validation"]))
+    others = ", ".join(NAMES_OF_TESTS)
     raise DataError(
         f"data is a mapping with {names}; expected 'train' and one of {others}, each a table, or a table by itself"
     )
+
+
+def _names_by_split(names: Sequence[str]) -> dict[str, str]:
+    """Which of *names* each split goes by; what is no split goes by its own. Raises DataError where two are one."""
+    chosen: dict[str, str] = {}
+    skipped = []
+    counted = [name for name in names if not is_mismatched(name)]
+    # lesser names last, because they give way
+    for name in sorted(counted, key=is_lesser):
+        split = split_of(name) or name
+        if split not in chosen:
+            chosen[split] = name
+        elif is_lesser(name) and not is_lesser(chosen[split]):
+            skipped.append(repr(name))
+        else:
+            raise DataError(
+                f"data is a mapping with {chosen[split]!r} and {name!r}, which could both be {split}; leave one out"
+            )
+
+    skipped += [repr(name) for name in names if split_of(name) is None]
+    if skipped and "train" in chosen:
+        warnings.warn(
+            f"of no split, and passed over in the mapping: {listing(skipped, 5)}; expected {', '.join(SPLIT_NAMES)}",
+            stacklevel=5,
+        )
+    return chosen
 
 
 def _convert(table: Any, name: str, wanted: Collection[str] | None) -> Dataset:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from ..core.errors import DataError
 from ..core.table import Table
 from .columns import check_column
+from .truncation import Truncation, whole_lengths
 
 GLUE = "nyu-mll/glue"
 _DISTINCT_TEXTS = 8  # so many different texts cannot all be the same tokens by chance
@@ -106,6 +107,7 @@ class TextExamples:
     Attributes:
         targets: the label of each example: int64, or float32 for scores, [n].
         lengths: how many tokens each example has; None where all are padded to one length.
+        truncation: what is cut off of the texts.
     """
 
     def __init__(
@@ -142,7 +144,11 @@ class TextExamples:
         self._encoded: dict[str, list[list[int]]] = {"input_ids": encoded["input_ids"]}
         if "token_type_ids" in encoded:
             self._encoded["token_type_ids"] = encoded["token_type_ids"]
-        _refuse_equal_tokens(texts, self._encoded["input_ids"], tokenizer)
+        whole = whole_lengths(encoded, texts, tokenizer, max_length)
+        self.truncation = Truncation.of(whole, max_length)
+        _refuse_equal_tokens(
+            texts, self._encoded["input_ids"], tokenizer, self.truncation
+        )
 
         self._pad = {
             "input_ids": tokenizer.pad_token_id,
@@ -204,12 +210,23 @@ def _check_texts(name: str, values: list[Any]) -> None:
 
 
 def _refuse_equal_tokens(
-    texts: list[list[Any]], encoded: list[list[int]], tokenizer: PreTrainedTokenizerBase
+    texts: list[list[Any]],
+    encoded: list[list[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    truncation: Truncation,
 ) -> None:
-    """Raise DataError where *tokenizer* makes the same tokens of all *texts*, because it knows none of their words."""
+    """Raise DataError where all *texts* are the same tokens: cut off too early, or of words that nobody knows."""
     distinct_texts = set(zip(*texts, strict=True))
     distinct_ids = {tuple(ids) for ids in encoded}
     if len(distinct_texts) >= _DISTINCT_TEXTS and len(distinct_ids) == 1:
+        knows_words = not set(encoded[0]) <= set(tokenizer.all_special_ids)
+        if truncation.cut and knows_words:
+            raise DataError(
+                f"all texts begin with the same {truncation.max_length} tokens, where they are cut off, and differ "
+                f"behind them alone; raise data.max_length (in Python max_length=): the longest has "
+                f"{truncation.longest:,} tokens"
+            )
+
         tokens = " ".join(tokenizer.convert_ids_to_tokens(encoded[0])) or "nothing"
         raise DataError(
             f"the tokenizer makes the same of every text, {tokens}; expected the tokenizer that belongs to the model, "

@@ -26,21 +26,24 @@ from .runs import Run
 from .silence import silent
 from .statistics import ENOUGH, Interval, Paired, holm, interval
 
+USUAL = "magnitude"
+"""What methods are set against where nobody says what, and there are runs of it."""
 LEVEL = 0.05
 ALIKE = 0.05  # costs that differ by less than this share are equal
 
 
 @checked
 def compare(
-    runs: Sequence[Run], reference: str = "magnitude", damaged: Sequence[str] = ()
+    runs: Sequence[Run], reference: str | None = None, damaged: Sequence[str] = ()
 ) -> Comparison:
     """What *runs* say of the methods, each set against *reference* on the same task, sparsity and seed.
 
-    Where nothing is pruned, `dense` is the reference; as the reference of all, it is also that of what is pruned.
-    Runs whose figure is not a number are left out, with a remark, and so is what is *damaged*. Raises UnknownName
-    when no run is of the reference.
+    Where none is named, it is ``magnitude``; without runs of that, nothing is set against anything. Where nothing
+    is pruned, `dense` is the reference; as the reference of all, it is also that of what is pruned. Runs whose figure
+    is not a number are left out, with a remark, and so is what is *damaged*. Raises UnknownName when no run is of a
+    reference that is named.
     """
-    _check_reference(reference, runs)
+    reference = _checked_reference(reference, runs)
 
     # one run that diverged would make the mean of its line, and every test against it, no number
     latest = newest(runs)
@@ -79,7 +82,8 @@ def compare(
     return replace(comparison, remarks=sentences)
 
 
-def _check_reference(reference: str, runs: Sequence[Run]) -> None:
+def _checked_reference(reference: str | None, runs: Sequence[Run]) -> str:
+    """The reference to use, empty for none. Raises UnknownName where one is named that no run is of."""
     methods = set()
     families = set()
     for run in runs:
@@ -87,10 +91,14 @@ def _check_reference(reference: str, runs: Sequence[Run]) -> None:
             methods.add(run.method)
             families.add(run.family)
 
-    if reference not in methods | families:
+    known = methods | families
+    if reference is None:
+        return USUAL if USUAL in known else ""
+    if reference not in known:
         raise UnknownName(
             f"{unknown('reference', reference, methods)}; it is what the others are set against"
         )
+    return reference
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf, isfinite
 from typing import Literal
 
 from ..core.notebook import table
@@ -16,7 +17,6 @@ from .statistics import Interval, Paired, paired
 Verdict = Literal["better", "worse", "within noise", "too few seeds"]
 Block = tuple[str, float]
 """A task and a sparsity: what one table is about."""
-
 
 _Place = tuple[str, float, str]
 """A task, a sparsity and the title of a line."""
@@ -54,6 +54,13 @@ class Line:
     def merit(self) -> float:
         """The mean figure, or minus that where lower is better: what is best has most."""
         return -self.figure.mean if self.lower_is_better else self.figure.mean
+
+    @property
+    def validation(self) -> float:
+        """The mean figure on validation, by which lines are chosen: what is best has most; -inf without a figure."""
+        # records hold minus a perplexity there
+        figures = [run.validation for run in self.runs]
+        return sum(figures) / len(figures) if all(map(isfinite, figures)) else -inf
 
     @property
     def lower_is_better(self) -> bool:
@@ -149,13 +156,17 @@ class Offer:
 
     Attributes:
         budget: the whole cost that is allowed, in T; infinite where any is.
-        best: table -> its best line that costs no more; no entry where nothing does.
-        ranks: of all that costs no more; None where too few methods share too few tables.
+        best: table -> the line that is best on validation of those that cost no more; no entry where nothing does.
+        ranks: of all that costs no more, on the test split; None where too few methods share too few tables.
+        level: table -> the lines that are level with the best one, on validation and in cost; no entry where none is.
+        leaders: the methods of the best mean rank on validation, one unless they are level; none without ranks.
     """
 
     budget: float
     best: Mapping[Block, Line]
     ranks: Ranks | None
+    level: Mapping[Block, tuple[Line, ...]] = field(default_factory=dict)
+    leaders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,7 @@ class Comparison:
     """All that a comparison says.
 
     Attributes:
+        reference: what methods are set against; empty where there are no runs of the usual one.
         differences: of each method to the *reference*; to `dense` where nothing is pruned.
         controls: of each ticket to its own controls.
         equal: of each method to the reference that was given about as much as it spent in all.
@@ -200,7 +212,7 @@ class Comparison:
         return tuple(self._by_task.get(task, ()))
 
     def base(self, task: str, sparsity: float) -> str:
-        """What the lines of one table are set against."""
+        """What the lines of one table are set against; empty where that is nothing."""
         return self._bases.get((task, sparsity), self.reference)
 
     def against(self, line: Line) -> Difference | None:
@@ -218,7 +230,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         runs = sum(line.figure.n for line in self.lines)
-        return f"Comparison({runs} runs, {len(self.blocks)} tables, against {self.reference})"
+        return f"Comparison({runs} runs, {len(self.blocks)} tables, against {self.reference or 'nothing'})"
 
     def _repr_html_(self) -> str:
         """What to use at which budget, where a notebook shows it."""
@@ -230,12 +242,13 @@ class Comparison:
                 if best is None:
                     continue
 
+                level = [line.method for line in offer.level.get(best.block, ())]
                 rows.append(
                     [
                         task,
                         f"{sparsity:.0%}",
                         f"{offer.budget:g}",
-                        best.method,
+                        ", level with ".join([best.method, *level]),
                         f"{best.figure.mean:.3f}",
                         str(best.figure.n),
                         f"{best.cost.mean:.2f}",

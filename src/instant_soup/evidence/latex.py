@@ -37,10 +37,9 @@ def latex(comparison: Comparison) -> str:
         metric = lines[0].metric
         base = comparison.base(task, sparsity)
 
-        caption = (
-            f"{task}, {tables.percentage(sparsity)} pruned: {metric}, mean and 95% interval over seeds. "
-            f"Bold: better than {base} beyond noise."
-        )
+        caption = f"{task}, {tables.percentage(sparsity)} pruned: {metric}, mean and 95% interval over seeds."
+        if base:
+            caption += f" Bold: better than {base} beyond noise."
         silent = comparison.why_silent(task, sparsity)
         # a table in a paper stands without the remarks, so its caption says it
         if silent:

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from math import isinf
+from math import isfinite, isinf
 from typing import Any
 
 from ..core.printable import printable
@@ -139,14 +139,16 @@ def _offer_facts(offer: Offer) -> dict[str, Any]:
                 "sparsity": sparsity,
                 "method": line.method,
                 "figure": asdict(line.figure),
+                "validation": line.validation if isfinite(line.validation) else None,
                 "cost": line.cost.mean,
+                "level": [other.method for other in offer.level.get(line.block, ())],
             }
         )
 
     # JSON has no infinity
     budget = None if isinf(offer.budget) else offer.budget
     ranks = offer.ranks and asdict(offer.ranks)
-    return {"budget": budget, "best": best, "ranks": ranks}
+    return {"budget": budget, "best": best, "ranks": ranks, "leaders": offer.leaders}
 
 
 def _line_facts(line: Line) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from . import tables
 from .comparison import Comparison
 from .ledger import bill
 from .overview import overviews
-from .transfers import Matrix
+from .transfers import TRANSFERRED, Matrix, transfer_rows
 
 _MARKUP = re.compile(r"([\\`<>\[\]|&~]|\*(?!$))")
 """What would be read as markup; a star at the end of a name is ours, and is read as a star."""
@@ -54,8 +54,8 @@ def markdown(
 
     for matrix in transfers:
         # a figure in brackets is the task's own ticket, not the text of a link
-        parts += [f"## Transfer: {escaped(matrix.title)}", "", tables.TRANSFERRED, ""]
-        parts += pipe_table(tables.transfer_rows(matrix), names=1)
+        parts += [f"## Transfer: {escaped(matrix.title)}", "", TRANSFERRED, ""]
+        parts += pipe_table(transfer_rows(matrix), names=1)
         parts += ["", escaped(matrix.summary), ""]
 
     for task, sparsity in comparison.blocks:

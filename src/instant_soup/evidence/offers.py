@@ -1,4 +1,15 @@
-"""Offers: what one should use at one's budget, on each task and sparsity and on the mean rank."""
+"""Offers: what one should use at one's budget, on each task and sparsity and on the mean rank.
+
+The choice is made as somebody has to make it who has not seen the test split: by the figure on validation, its mean
+over seeds. What is then shown is the figure of that choice on the test split, which the choice has not made better. A
+line of one seed may be best by luck, so it is chosen only where no line of several seeds can be paid for. Of lines that
+are level the cheapest is chosen; those that are level in cost too are all named, for the order of their names says
+nothing.
+
+Three things this does not take away. Seeds share one validation split, so a lead of a few of its examples is no proof;
+differences and intervals say what is. The best of many variants is best by luck in part. And a method that chooses
+among its own weights by validation, as lottery pools and greedy soups do, has a figure there that is a little too good.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +27,8 @@ WITHIN = 0.05
 """How much more may be spent, as a share of the budget: a run of T costs a little more, for its validation."""
 FEWEST = 3
 """Methods that ranks take: of two, a paired test says more."""
+DIGITS = 9
+"""Decimals up to which figures have to agree to be level."""
 RANKED = 4
 """The schema from which on records are ranked: in older ones methods had other lines and other totals."""
 
@@ -31,16 +44,30 @@ def _offer(
     telling: Blocks,
 ) -> Offer:
     best: dict[Block, Line] = {}
+    level: dict[Block, tuple[Line, ...]] = {}
     for block, lines in blocks.items():
-        affordable = _affordable(lines, budget)
-        if affordable:
-            best[block] = max(affordable, key=_merit_and_thrift)
+        chosen = best_of(_affordable(lines, budget))
+        if chosen:
+            best[block] = chosen[0]
+        if len(chosen) > 1:
+            level[block] = chosen[1:]
 
     # ranked anew among what can be paid for: a method that is out of reach must not push others down
-    ranked = {}
+    affordable = {}
     for block, lines in telling.items():
-        ranked[block] = _affordable(lines, budget)
-    return Offer(budget, best, ranks_over(ranked))
+        affordable[block] = _affordable(lines, budget)
+    return Offer(budget, best, ranks_over(affordable), level, _leaders(affordable))
+
+
+def best_of(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The line that is best on validation, as this module chooses; all of them where several are level."""
+    several = [line for line in lines if line.figure.n > 1]
+    candidates = several or list(lines)
+    if not candidates:
+        return ()
+
+    best = max(map(_merit_and_thrift, candidates))
+    return tuple(line for line in candidates if _merit_and_thrift(line) == best)
 
 
 def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
@@ -49,8 +76,9 @@ def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
 
 
 def _merit_and_thrift(line: Line) -> tuple[float, float]:
-    """What decides which line is best: its figure, then its cost where figures are equal."""
-    return line.merit, -line.cost.mean
+    """What decides which line is best: its figure on validation, then its cost, as it is shown."""
+    # means of equal figures may differ in their last bits, by the order in which they were added
+    return round(line.validation, DIGITS), -round(line.cost.mean, 2)
 
 
 def ranks_over(blocks: Blocks) -> Ranks | None:
@@ -58,15 +86,8 @@ def ranks_over(blocks: Blocks) -> Ranks | None:
 
     Lines with records of older schemas are not ranked.
     """
-    tables: list[dict[str, Line]] = []
-    for (_, sparsity), lines in blocks.items():
-        if sparsity:
-            tables.append(_ranked_lines(lines))
-
-    # Friedman's test takes every method on every block, so blocks that lack one are left out
-    methods = _shared([table.keys() for table in tables])
-    tables = [table for table in tables if methods <= table.keys()]
-    if len(methods) < FEWEST or len(tables) < 2:
+    methods, tables = _rankable(blocks)
+    if not tables:
         return None
 
     figures: dict[str, list[float]] = {}
@@ -84,6 +105,35 @@ def ranks_over(blocks: Blocks) -> Ranks | None:
         critical_difference=critical_difference(len(methods), len(tables)),
         costs=costs,
     )
+
+
+def _leaders(blocks: Blocks) -> tuple[str, ...]:
+    """The methods of the best mean rank on validation over *blocks*; none where there are no ranks."""
+    methods, tables = _rankable(blocks)
+    if not tables:
+        return ()
+
+    figures = {}
+    for method in sorted(methods):
+        figures[method] = [round(table[method].validation, DIGITS) for table in tables]
+    ranks = mean_ranks(figures)
+    first = round(min(ranks.values()), DIGITS)
+    return tuple(method for method, rank in ranks.items() if round(rank, DIGITS) == first)
+
+
+def _rankable(blocks: Blocks) -> tuple[Set[str], list[dict[str, Line]]]:
+    """The methods that can be ranked, and their lines in each table; no table where there are too few of either."""
+    tables: list[dict[str, Line]] = []
+    for (_, sparsity), lines in blocks.items():
+        if sparsity:
+            tables.append(_ranked_lines(lines))
+
+    # Friedman's test takes every method on every block, so blocks that lack one are left out
+    methods = _shared([table.keys() for table in tables])
+    tables = [table for table in tables if methods <= table.keys()]
+    if len(methods) < FEWEST or len(tables) < 2:
+        return methods, []
+    return methods, tables
 
 
 def _ranked_lines(lines: Sequence[Line]) -> dict[str, Line]:

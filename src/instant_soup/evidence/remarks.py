@@ -77,6 +77,14 @@ def _told_from_noise(comparison: Comparison) -> Iterator[str]:
 
 def _missing_reference(comparison: Comparison) -> Iterator[str]:
     reference = comparison.reference
+    if not reference:
+        methods = {line.method for line in comparison.lines if not line.control}
+        yield (
+            f"There is no run of magnitude to set the others against, so no table has differences; --reference (in "
+            f"Python reference=) picks another: {', '.join(sorted(methods))}."
+        )
+        return
+
     covered = set()
     for line in comparison.lines:
         if reference in (line.method, line.family):
@@ -185,6 +193,10 @@ def _random_as_good(comparison: Comparison) -> Iterator[str]:
 
 def _never_at_equal_cost(comparison: Comparison) -> Iterator[str]:
     """Tasks where dearer methods were never set against a reference with as much to spend."""
+    # without a reference that is said already
+    if not comparison.reference:
+        return
+
     compared = {difference.block for difference in comparison.equal}
     highest: dict[str, float] = {}
     for line in comparison.lines:

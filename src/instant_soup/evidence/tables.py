@@ -7,11 +7,10 @@ from math import isinf
 from typing import TypeVar
 
 from .compare import ALIKE, LEVEL
-from .comparison import Comparison, Difference, Line, Offer, Ranks
+from .comparison import Block, Comparison, Difference, Line, Offer, Ranks
 from .ledger import PURPOSES, Bill
 from .overview import Overview
 from .statistics import Interval, alike
-from .transfers import Matrix
 
 _Cell = TypeVar("_Cell")
 _SIGNS = {
@@ -30,6 +29,8 @@ LEGEND = (
     "many weights of each layer as its ticket, others. `longer` is a method with as many steps as another spent, "
     "`budget=` one that was given so many T."
 )
+SHOWN = 3
+"""Lines that are named beside the one that they are level with."""
 HEADS = ["method", "figure", "seeds", "of dense", "cost, T", "difference", "", "p"]
 RANKED = ["method", "mean rank", "alike", "cost, T"]
 BILLED = [
@@ -42,13 +43,11 @@ BILLED = [
 ]
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
 OFFERED = (
-    "The best line of each task and sparsity that costs no more in all, up to 5 % for the validation that every run "
-    "pays: its figure with the 95 % interval, seeds, and its cost. The last row is over tables that can tell. "
+    "Of each task and sparsity the line that is best on the validation split, of those that cost no more in all, up to "
+    "5 % for the validation that every run pays: its figure on the test split with the 95 % interval, seeds, and its "
+    "cost. A line of one seed stands there only where no other has more; what is level with it on validation and in "
+    "cost is named. The last row is the best mean rank on validation over tables that can tell, and its rank on test. "
     "A method's plain name is the variant of it that has most runs on that task, so it may be another on another task."
-)
-TRANSFERRED = (
-    "A row is the task that the ticket was drawn on, a column the task that it was fine-tuned and judged on, at one T. "
-    "In brackets: the task's own ticket, from its ordinary run. Below: what other methods reach on the same seeds."
 )
 
 
@@ -193,21 +192,32 @@ def offer_rows(comparison: Comparison) -> list[list[str]]:
         if sparsity:
             row = [title(comparison, task, sparsity)]
             for offer in comparison.offers:
-                row.append(offer_cell(offer.best.get((task, sparsity))))
+                row.append(offer_cell(offer, (task, sparsity)))
             rows.append(row)
 
     if any(offer.ranks for offer in comparison.offers):
-        leaders = [leader_cell(offer.ranks) for offer in comparison.offers]
-        rows.append(["mean rank", *leaders])
+        rows.append(["mean rank", *map(leader_cell, comparison.offers)])
     return rows
 
 
-def offer_cell(line: Line | None) -> str:
-    """A best line in one cell."""
+def offer_cell(offer: Offer, block: Block) -> str:
+    """The best line of a table in one cell, and what is level with it."""
+    line = offer.best.get(block)
     if line is None:
         return ""
     figure = with_interval(line.figure)
-    return f"{line.method}: {figure}, {seeds_text(line)}, {line.cost.mean:.2f} T"
+    best = f"{line.method}: {figure}, {seeds_text(line)}, {line.cost.mean:.2f} T"
+    return "; ".join(part for part in (best, level_text(offer, block)) if part)
+
+
+def level_text(offer: Offer, block: Block) -> str:
+    """What is level with the best line of a table, with its own test figures; empty where nothing is."""
+    lines = offer.level.get(block, ())
+    if not lines:
+        return ""
+    parts = [f"{line.method}: {with_interval(line.figure)}" for line in lines[:SHOWN]]
+    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return f"level with {', '.join(parts)}{more}"
 
 
 def seeds_text(line: Line) -> str:
@@ -216,14 +226,15 @@ def seeds_text(line: Line) -> str:
     return f"{line.figure.n} seed{plural}"
 
 
-def leader_cell(ranks: Ranks | None) -> str:
-    """The method of the best mean rank in one cell."""
+def leader_cell(offer: Offer) -> str:
+    """The method of the best mean rank in one cell, and what is level with it."""
+    ranks = offer.ranks
     if ranks is None:
         return ""
-    # ranks come best first
-    method, rank = next(iter(ranks.ranks.items()))
+    method, *level = offer.leaders
     cost = cost_range(ranks.costs[method])
-    return f"{method}: {rank:.2f} of {len(ranks.ranks)}, {cost} T"
+    best = f"{method}: {ranks.ranks[method]:.2f} of {len(ranks.ranks)}, {cost} T"
+    return f"{best}; level with {', '.join(level)}" if level else best
 
 
 # one task over sparsities
@@ -280,32 +291,6 @@ def overview_note(comparison: Comparison, overview: Overview) -> str:
     if any(beats_reference(comparison, line) for line in lines):
         sentences.append(f"Bold: better than {comparison.reference} beyond noise.")
     return " ".join(sentences)
-
-
-# transfers
-
-
-def transfer_rows(matrix: Matrix) -> list[list[str]]:
-    """A matrix in cells, its head first."""
-    targets = [f"{target}, {metric}" for target, metric in matrix.targets.items()]
-    rows = [["ticket of", *targets]]
-    for row in matrix.rows:
-        rows.append([matrix.label(row), *_matrix_cells(matrix, row)])
-    return rows
-
-
-def _matrix_cells(matrix: Matrix, row: str) -> list[str]:
-    """The figures of one row; that of the task's own ticket in brackets."""
-    cells = []
-    for target in matrix.targets:
-        figure = matrix.at(row, target)
-        if figure is None:
-            cells.append("")
-        elif target == row:
-            cells.append(f"[{with_interval(figure)}]")
-        else:
-            cells.append(with_interval(figure))
-    return cells
 
 
 # ranks

@@ -14,6 +14,7 @@ from ..store.record import TransferRecord, read_transfer
 from .naming import setting_of
 from .runs import Run
 from .statistics import Interval, interval
+from .tables import with_interval
 
 REFERENCES = ("magnitude", "random", "dense")
 """Methods of the target that transferred tickets are set against; `dense` prunes nothing."""
@@ -24,6 +25,10 @@ Cells = Mapping[tuple[str, str], Interval]
 
 _Transfer = tuple[AskedFor, TransferRecord]
 """What a ticket was drawn by, and what it reached on another task."""
+TRANSFERRED = (
+    "A row is the task that the ticket was drawn on, a column the task that it was fine-tuned and judged on, at one T. "
+    "In brackets: the task's own ticket, from its ordinary run. Below: what other methods reach on the same seeds."
+)
 
 
 @dataclass(frozen=True)
@@ -266,3 +271,29 @@ def _reference_figures(
             if figures:
                 intervals[method, target] = interval(figures)
     return intervals
+
+
+# as cells
+
+
+def transfer_rows(matrix: Matrix) -> list[list[str]]:
+    """A matrix in cells, its head first."""
+    targets = [f"{target}, {metric}" for target, metric in matrix.targets.items()]
+    rows = [["ticket of", *targets]]
+    for row in matrix.rows:
+        rows.append([matrix.label(row), *_matrix_cells(matrix, row)])
+    return rows
+
+
+def _matrix_cells(matrix: Matrix, row: str) -> list[str]:
+    """The figures of one row; that of the task's own ticket in brackets."""
+    cells = []
+    for target in matrix.targets:
+        figure = matrix.at(row, target)
+        if figure is None:
+            cells.append("")
+        elif target == row:
+            cells.append(f"[{with_interval(figure)}]")
+        else:
+            cells.append(with_interval(figure))
+    return cells

@@ -108,6 +108,22 @@ def load(name: str, *, labels: int, seed: int, pooler: bool = False) -> TextMode
     return _assemble(name, model, tokenizer, scope, fresh, stated)
 
 
+def outputs_of(model: str | Path | PreTrainedModel) -> int:
+    """How many classes the head of *model* tells apart, by its configuration alone; 2 where that does not say.
+
+    Raises DataError where *model* is a name and there is no such model.
+    """
+    if isinstance(model, PreTrainedModel):
+        return model.config.num_labels or 2
+
+    name = str(model)
+    path = str(packaged()) if name == PACKAGED else name
+    check_folder(path)
+    with loading(name, EXPECTED):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    return config.num_labels or 2
+
+
 def from_loaded(
     model: Any,
     tokenizer: PreTrainedTokenizerBase | None,

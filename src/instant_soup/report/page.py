@@ -19,7 +19,7 @@ from ..core.printable import printable
 from ..evidence import tables
 from ..evidence.agreement import Pair, agreements
 from ..evidence.compare import compare
-from ..evidence.comparison import Comparison, Line, Offer
+from ..evidence.comparison import Block, Comparison, Line, Offer
 from ..evidence.runs import gather
 from ..evidence.transfers import Matrix, gather_transfers, matrices_of
 from .marks import Look, Looks, assign_looks, symbols
@@ -77,12 +77,13 @@ def report(
     folder: Path,
     output: Path,
     *,
-    reference: str = "magnitude",
+    reference: str | None = None,
     title: str = "",
 ) -> Written:
     """Write the page of all runs in *folder* to *output*.
 
-    Raises StoreError when there is no record or the page cannot be written, UnknownName for a reference without runs.
+    Raises StoreError when there is no record or the page cannot be written, UnknownName for a reference
+    that is named and has no runs. Where none is named, it is ``magnitude`` if there are runs of it.
     """
     collection = gather(folder)
     runs = collection.runs
@@ -209,8 +210,7 @@ def _advice(comparison: Comparison, looks: Looks) -> list[Advice]:
         if sparsity:
             choices = []
             for offer in comparison.offers:
-                best = offer.best.get((task, sparsity))
-                choices.append(_choice(best, looks))
+                choices.append(_choice(offer, (task, sparsity), looks))
             title = tables.title(comparison, task, sparsity)
             rows.append(Advice(title, tuple(choices)))
 
@@ -222,10 +222,14 @@ def _advice(comparison: Comparison, looks: Looks) -> list[Advice]:
     return rows
 
 
-def _choice(line: Line | None, looks: Looks) -> Choice | None:
+def _choice(offer: Offer, block: Block, looks: Looks) -> Choice | None:
+    line = offer.best.get(block)
     if line is None:
         return None
     facts = f"{tables.seeds_text(line)}, {line.cost.mean:.2f} T"
+    level = tables.level_text(offer, block)
+    if level:
+        facts += f"; {level}"
     figure = tables.with_interval(line.figure)
     return Choice(looks[line.method], line.method, figure, facts)
 
@@ -234,10 +238,11 @@ def _best_ranked(offer: Offer, looks: Looks) -> Choice | None:
     ranks = offer.ranks
     if ranks is None:
         return None
-    # ranks come best first
-    method, mean = next(iter(ranks.ranks.items()))
-    rank = f"{mean:.2f} of {len(ranks.ranks)}"
+    method, *level = offer.leaders
+    rank = f"{ranks.ranks[method]:.2f} of {len(ranks.ranks)}"
     facts = f"{ranks.blocks} tables, {tables.cost_range(ranks.costs[method])} T"
+    if level:
+        facts += f"; level with {', '.join(level)}"
     return Choice(looks[method], method, rank, facts)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from ..evidence.tables import transfer_rows, with_interval
-from ..evidence.transfers import Matrix
+from ..evidence.tables import with_interval
+from ..evidence.transfers import Matrix, transfer_rows
 from .axes import RIGHT, WIDE, WIDTH
 from .drawing import Chart, Row
 from .layers import cell

@@ -101,6 +101,7 @@ def assemble(
     seed: int,
     classes: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
+    remark: str = "",
 ) -> CourseTask:
     """Put the task called *name* together.
 
@@ -112,6 +113,7 @@ def assemble(
         seed: of the run.
         classes: their names, in the order of their numbers; empty where there are no classes.
         facts: how the test split is judged, for the record of a run.
+        remark: what more there is to say of what was read.
     """
     course = Course(
         name=name,
@@ -131,4 +133,4 @@ def assemble(
         classes=classes,
     )
 
-    return CourseTask(course, regime or Regime(), seed)
+    return CourseTask(course, regime or Regime(), seed, remark=remark)

@@ -31,6 +31,7 @@ class CourseTask:
         bookmark: where learners save their place; None to keep none.
         shelf: where complete trainings are kept, so that none is done twice; None to keep none.
         workers: those that carry out the look-aheads of its learners; the learners themselves do if None.
+        remark: what more there is to say of what was read, such as what is cut off of texts; empty if nothing.
     """
 
     course: Course
@@ -39,16 +40,19 @@ class CourseTask:
     bookmark: Bookmark | None = None
     shelf: Shelf | None = None
     workers: Workers | None = None
+    remark: str = ""
 
     def __repr__(self) -> str:
         # not what a dataclass would print: every layer of the model, several screens long
-        return (
-            f"CourseTask({self.name!r}, model={self.course.base.name!r}, {self.content})"
-        )
+        return f"CourseTask({self.name!r}, model={self.course.base.name!r}, {self._holdings})"
 
     @property
     def content(self) -> str:
-        """How many examples there are of what, in words."""
+        """How many examples there are of what, in words, and the remark on them."""
+        return f"{self._holdings}; {self.remark}" if self.remark else self._holdings
+
+    @property
+    def _holdings(self) -> str:
         course = self.course
         sizes = (
             f"{len(course.train):,} examples to train on, {len(course.validation):,} to choose by, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError, UnknownName, unknown
 from ..core.kinds import checked_but
-from ..data.labels import renumbered
+from ..data.labels import renumbered, values_of
+from ..data.layout import listing
 from ..data.polarity import SPEC as POLARITY
 from ..data.polarity import polarity
 from ..data.source import Data, Splits
 from ..data.text import GLUE_TASKS, TextExamples, TextSpec
 from ..data.text_splits import benchmark, own_text
+from ..data.truncation import Truncation
 from ..models import text as models
 from ..models.classifier import loss, predict
 from ..models.ends import check_ends
@@ -28,6 +31,8 @@ from .assembly import Encoded, Judging, assemble, warn_of_other_classes, warn_of
 from .task import CourseTask
 
 DEMO = "demo/polarity"
+FEW = 0.01
+"""The share of the texts that may be cut off without a word."""
 
 
 @checked_but("model", "tokenizer", "data")
@@ -61,7 +66,8 @@ def text(
         limit: how many training examples to use; all if None.
         validation: share of the training examples that is cut out for selection. The data's own
             validation set is the test split.
-        max_length: tokens at which a text is cut off, or fewer where the model has no place for so many.
+        max_length: tokens at which a text is cut off, or fewer where the model has no place for so many. Where more
+            than one text in a hundred is cut, a warning says so.
         pooler: whether BERT's pooler may be pruned too.
         columns: for a task of your own, the column of texts, or the two columns of pairs.
         label: for a task of your own, the column of classes, in numbers or words, or of scores.
@@ -91,6 +97,7 @@ def text(
             validation=validation,
             limit=limit,
         )
+        rows, spec = _as_head_counts(rows, spec, model)
     else:
         raise UnknownName(
             f"{unknown('task', name, [*GLUE_TASKS, DEMO])}. For a task of your own, name the columns of its texts: "
@@ -117,15 +124,47 @@ def text(
         rows = _renumbered(rows, spec, ordered)
         spec = replace(spec, labels=ordered)
 
+    splits = _encoded(rows, spec, loaded, max_length)
+    truncation = splits[0].truncation
+    _warn_of_cut_texts(truncation, loaded.positions)
     return assemble(
         name,
         loaded,
-        _encoded(rows, spec, loaded, max_length),
+        Encoded(*splits),
         Judging(predict, loss, judge),
         regime=regime,
         seed=seed,
         classes=spec.labels,
+        remark=str(truncation),
     )
+
+
+def _as_head_counts(
+    rows: Splits, spec: TextSpec, model: str | Path | PreTrainedModel
+) -> tuple[Splits, TextSpec]:
+    """*rows* and *spec* with all classes of a head that was trained, where the data lacks some of its numbers.
+
+    Rows of classes 0 and 2 alone go with a head that tells three apart: a new head for two would lose what it knows.
+    """
+    values = values_of(spec.labels)
+    if not values or values[0] < 0 or set(values) >= set(range(1, values[-1] + 1)):
+        return rows, spec
+    if not isinstance(model, str | Path | PreTrainedModel):
+        return rows, spec
+
+    outputs = models.outputs_of(model)
+    # 2 is what a model has that was never fine-tuned, and too few for numbers with a gap
+    if outputs <= values[-1]:
+        return rows, spec
+
+    missing = [str(number) for number in range(outputs) if number not in values]
+    warnings.warn(
+        f"the head of the model tells {outputs} classes apart, and column {spec.label!r} has no row of "
+        f"{listing(missing, 5)}; the head is kept, its outputs numbered as the labels are",
+        stacklevel=3,
+    )
+    counted = replace(spec, labels=tuple(map(str, range(outputs))))
+    return _renumbered(rows, spec, counted.labels), counted
 
 
 def _renumbered(rows: Splits, spec: TextSpec, ordered: Sequence[str]) -> Splits:
@@ -139,8 +178,8 @@ def _renumbered(rows: Splits, spec: TextSpec, ordered: Sequence[str]) -> Splits:
 
 def _encoded(
     rows: Splits, spec: TextSpec, loaded: models.TextModel, max_length: int
-) -> Encoded:
-    """The splits as token ids, cut off where the model has no more positions."""
+) -> tuple[TextExamples, TextExamples, TextExamples]:
+    """The splits to train on, to choose by and to report on as token ids, cut where the model has no more positions."""
     length = min(max_length, loaded.positions or max_length)
 
     def encode(split: Dataset) -> TextExamples:
@@ -153,7 +192,24 @@ def _encoded(
         splits = {"training": train, "validation": validation, "test": test}
         ends = {split: texts.count(loaded.end) for split, texts in splits.items()}
         check_ends(loaded.base.name, loaded.tokenizer, loaded.end, ends)
-    return Encoded(train, validation, test)
+    return train, validation, test
+
+
+def _warn_of_cut_texts(truncation: Truncation, positions: int | None) -> None:
+    """Warn where more texts than a few are cut off; *positions* is how many tokens the model can read at most."""
+    if truncation.share <= FEW:
+        return
+
+    remedy = "set data.max_length (in Python max_length=) higher"
+    if positions is not None:
+        remedy += f", to {min(positions, truncation.longest):,} at most"
+        if truncation.max_length >= positions:
+            remedy = "the model has no place for more"
+    warnings.warn(
+        f"{truncation.share:.0%} of the texts to train on are longer than {truncation.max_length} tokens and cut off "
+        f"there, and the longest has {truncation.longest:,}: what stands behind is not read; {remedy}",
+        stacklevel=3,
+    )
 
 
 def _loaded(

@@ -98,6 +98,41 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert result.stdout == ""
 
 
+@pytest.fixture
+def without_magnitude(folder: Path) -> Path:
+    """The same folder without what others are usually set against."""
+    for path in folder.rglob("*.json"):
+        if json.loads(path.read_text())["recipe"]["method"]["name"] == "magnitude":
+            path.unlink()
+    return folder
+
+
+def test_without_the_usual_reference_the_tables_are_shown_and_say_so(
+    call: Call, without_magnitude: Path
+) -> None:
+    result = call(without_magnitude, "--task", "glue/cola")
+    assert result.exit_code == 0, result.stderr
+    for words in ("glue/cola, 50% pruned", "instant-soup", "difference", "your budget"):
+        assert words in result.stdout
+    said = " ".join(result.stdout.split())
+    assert "no run of magnitude to set the others against" in said
+    assert "--reference (in Python reference=) picks another: " in said
+    assert "lth" in said[said.index("picks another: ") :]
+
+    assert "than  beyond" not in call(without_magnitude, "--latex").stdout
+    assert call(without_magnitude, "--markdown").exit_code == 0
+    assert json.loads(call(without_magnitude, "--json").stdout)["reference"] == ""
+
+
+def test_another_reference_may_be_picked_and_one_without_runs_is_refused(
+    call: Call, without_magnitude: Path
+) -> None:
+    assert "to lth" in call(without_magnitude, "--reference", "lth").stdout
+    refused = call(without_magnitude, "--reference", "magnitude")
+    assert refused.exit_code == 2
+    assert "unknown reference 'magnitude'" in refused.stderr
+
+
 @pytest.mark.parametrize("made", [True, False], ids=["empty", "missing"])
 def test_a_folder_without_runs_is_refused(call: Call, tmp_path: Path, made: bool) -> None:
     if made:

@@ -95,6 +95,58 @@ def test_strays_beside_the_splits_are_named(tmp_path: Path) -> None:
         class_folders(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [("bus", "car", "train"), ("beaker", "test tube"), ("beaker", "valid", "x")],
+)
+def test_a_folder_with_images_in_it_is_a_class_whatever_its_name(
+    tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    tables = class_folders(grow(tmp_path, *many(*classes)))
+    assert tables.train.features["label"].names == list(classes)
+    counts = Counter(tables.train["label"])
+    assert counts == dict.fromkeys(range(len(classes)), 8)
+    assert tables.test_is_cut
+
+
+def test_classes_that_sound_like_several_splits_are_told(tmp_path: Path) -> None:
+    grow(tmp_path, *many("beaker", "test tube", "train set"))
+    with pytest.warns(UserWarning, match="images lie in test tube, train set of .*so"):
+        tables = class_folders(tmp_path)
+    assert len(tables.train.features["label"].names) == 3
+
+
+def test_a_class_called_train_is_one_within_splits_too(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        grow(tmp_path, *(f"{split}/{path}" for path in many("bus", "train")))
+    tables = class_folders(tmp_path)
+    assert tables.train.features["label"].names == ["bus", "train"]
+    assert not tables.test_is_cut
+
+
+def test_images_of_train_beside_images_of_test_are_no_classes(tmp_path: Path) -> None:
+    """Their classes stand elsewhere, such as in a table: to learn train from test would be absurd."""
+    grow(tmp_path, *many("train", "test", "sample"))
+    with pytest.raises(DataError, match=r"train/0\.png is in no class"):
+        class_folders(tmp_path)
+
+
+def test_a_folder_of_images_beside_true_splits_is_passed_over(tmp_path: Path) -> None:
+    for split in ("train", "eval", "val"):
+        grow(tmp_path, *(f"{split}/{path}" for path in many("a", "b")))
+    grow(tmp_path, *many("train photos"))
+    with pytest.warns(UserWarning, match=r"passed over in .*: eval, train photos"):
+        tables = class_folders(tmp_path)
+    assert names(tables.test["image"], tmp_path)[0].startswith("val/")
+
+
+@pytest.mark.parametrize("test", ["eval", "Evaluation", "holdout", "held-out", "dev"])
+def test_a_test_set_goes_by_many_names(tmp_path: Path, test: str) -> None:
+    for split in ("train", test):
+        grow(tmp_path, *(f"{split}/{path}" for path in many("a", "b")))
+    assert names(class_folders(tmp_path).test["image"], tmp_path)[0].startswith(test)
+
+
 def test_a_fifth_of_each_class_is_cut_out_where_there_is_no_test_folder(
     tmp_path: Path,
 ) -> None:

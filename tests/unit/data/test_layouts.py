@@ -138,6 +138,12 @@ SPLIT: dict[str, Callable[[Path], Any]] = {
     ),
     "csv with names around": both(csv, "reviews_train.csv", "reviews_test.csv"),
     "tsv": both(lambda path, table: csv(path, table, "\t"), "train.tsv", "dev.tsv"),
+    "csv, eval": both(csv, "train.csv", "eval.csv"),
+    "csv, evaluation with names around": both(
+        csv, "reviews_train.csv", "reviews-evaluation.csv"
+    ),
+    "csv, holdout": both(csv, "train.csv", "holdout.csv"),
+    "csv in held-out": both(csv, "train/reviews.csv", "held-out/reviews.csv"),
     "semicolons": both(lambda path, table: csv(path, table, ";"), "train.csv", "val.csv"),
     "json lines": both(jsonl, "train.jsonl", "test.jsonl"),
     "json": both(jsonl, "train.json", "valid.json"),
@@ -253,6 +259,79 @@ def test_a_test_set_without_labels_leaves_the_validation_set_to_be_tested_on(
     assert {text.split()[0] for text in splits.validation["text"]} == {"train"}
 
 
+# what is passed over
+
+
+def beside(*names: str) -> Callable[[Path], Path]:
+    """A folder of train, test and tables called *names*."""
+
+    def make(folder: Path) -> Path:
+        for name in names:
+            csv(folder / name, rows(9, "other"))
+        return both(csv, "train.csv", "test.csv")(folder)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("train_augmented.csv", beside("train_augmented.csv")),
+        ("holdout.csv", beside("holdout.csv")),
+        ("extra.csv, more/other.csv", beside("extra.csv", "more/other.csv")),
+        (
+            "'extra', 'holdout'",
+            lambda _: {
+                "train": rows(20),
+                "extra": rows(9, "other"),
+                "holdout": rows(9, "other"),
+                "test": rows(6, "test"),
+            },
+        ),
+    ],
+)
+def test_tables_that_are_passed_over_are_named(
+    name: str, data: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match=f"passed over in .*: {name};"):
+        splits, _ = read(data(tmp_path))
+    assert len(splits.test) == 6
+    assert {text.split()[0] for text, _ in every(splits)} == {"train", "test"}
+
+
+def test_what_libraries_write_beside_tables_is_no_table_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    splits, _ = read(beside("validation_mismatched.csv")(tmp_path))
+    assert len(splits.test) == 6
+
+
+def test_two_tables_of_one_split_are_refused_and_the_second_set_of_mnli_is_none() -> None:
+    with pytest.raises(
+        DataError, match="'val' and 'dev', which could both be validation"
+    ):
+        read({"train": rows(20), "val": rows(6), "dev": rows(6)})
+    splits, _ = read(
+        {
+            "train": rows(20),
+            "validation_matched": rows(6, "test"),
+            "validation_mismatched": rows(9, "other"),
+        }
+    )
+    assert len(splits.test) == 6
+
+
+def test_whoever_lacks_a_test_set_is_told_what_it_may_be_called(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", rows(9))
+    csv(tmp_path / "judged.csv", rows(9))
+    with (
+        pytest.warns(UserWarning, match=r"passed over in .*: judged\.csv"),
+        pytest.raises(DataError, match=r"may be called test, .*dev, .*heldout, eval"),
+    ):
+        read(tmp_path)
+
+
 # labels
 
 
@@ -266,7 +345,11 @@ def labelled(labels: list[Any]) -> list[dict[str, Any]]:
     [
         ([1, 2, 3, 4, 5], ("1", "2", "3", "4", "5")),
         ([0, 1], ("0", "1")),
-        ([0, 2], ("0", "1", "2")),
+        ([0, 2], ("0", "2")),
+        ([2, 5], ("2", "5")),
+        ([10, 9], ("9", "10")),
+        ([-1, 1], ("-1", "1")),
+        ([2, 3, 4], ("2", "3", "4")),
         (["neg", "pos", "neutral"], ("neg", "neutral", "pos")),
         (list(range(12)), tuple(map(str, range(12)))),
         (["007", "008"], ("007", "008")),
@@ -327,7 +410,7 @@ def test_names_of_classes_that_hugging_face_keeps_are_kept(tmp_path: Path) -> No
         ([0] * 20, "names 1 classes; expected at least 2"),
         ([0, 1, None] * 5, "holds None"),
         (["a", "b", ""] * 5, "holds ''"),
-        ([0, 1, -1] * 5, "label -1 in row 2 is none of the 2 classes"),
+        ([-(10**7), 0], "holds numbers down to -10,000,000; expected at most 50,000"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused_in_a_sentence(
@@ -335,6 +418,36 @@ def test_labels_that_are_no_classes_are_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(DataError, match=why):
         read(labelled(labels))
+
+
+def test_what_is_true_or_false_is_1_or_0() -> None:
+    assert read(labelled([False, True] * 9))[1].labels == ("0", "1")
+
+
+def test_a_label_below_0_beside_classes_from_0_on_is_a_class_and_is_told() -> None:
+    with pytest.warns(UserWarning, match="holds -1 beside 0 to 1, and it is taken for a"):
+        _, spec = read(labelled([0, 1, -1] * 5))
+    assert spec.labels == ("-1", "0", "1")
+
+
+@pytest.mark.parametrize("labels", [[2, 5], ["2", "5"], [-1, 1], [0, 2]])
+def test_a_test_set_knows_classes_by_the_numbers_of_the_training_rows(
+    labels: list[Any],
+) -> None:
+    first, second = labels
+    data = {"train": labelled(labels * 9), "test": labelled([second, second, first])}
+    assert list(read(data)[0].test["label"]) == [1, 1, 0]
+
+    with pytest.raises(DataError, match=r"label .* in row 1 is none of the 2 classes"):
+        read(data | {"test": labelled([second, type(first)(7)])})
+
+
+def test_labels_that_only_the_test_set_hides_are_told_by_their_row() -> None:
+    hidden = {"train": labelled([0, 1] * 9), "test": labelled([-1, -1])}
+    with pytest.raises(
+        DataError, match=r"label -1 in row 0 is none of the 2 classes, 0, 1"
+    ):
+        read(hidden)
 
 
 def test_a_label_of_the_test_set_that_training_does_not_know_is_named() -> None:

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase
 
 from instant_soup.core.errors import DataError
 from instant_soup.data.splitting import splits
 from instant_soup.data.text import GLUE_TASKS, TextExamples, TextSpec
 from instant_soup.data.text_splits import infer_spec
+from instant_soup.data.truncation import whole_lengths
 
 CLASSES = TextSpec(("text",), ("negative", "positive"), ("accuracy",))
 SCORES = TextSpec(("text",), (), ("pearson",), label="score")
@@ -158,6 +159,54 @@ def test_parquet_files_are_read_through(
         splits(tmp_path, None, validation=0.2, limit=None).test, CLASSES, tokenizer, 16
     )
     assert test.batch([0, 1])["labels"].tolist() == [1, 0]
+
+
+# what is cut off
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_what_is_cut_off_is_known_as_if_it_had_been_tokenised_whole(
+    tokenizer: PreTrainedTokenizerBase, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["good film", "good " * 6, "good " * 7, "bad film plot " * 30, ""]
+    whole = [len(tokenizer(text)["input_ids"]) for text in texts]
+    if not fast:
+        monkeypatch.setattr(BatchEncoding, "encodings", None)
+
+    encoded = tokenizer(texts, truncation=True, max_length=8)
+    assert whole_lengths(encoded, [texts], tokenizer, 8) == whole
+    truncation = TextExamples(rows(texts, [0] * 5), CLASSES, tokenizer, 8).truncation
+    assert (truncation.cut, truncation.longest) == (2, 92)
+
+
+def test_what_is_cut_off_pairs_counts_each_word_once(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    firsts = ["good film " * 20, "good", "plot " * 9]
+    seconds = ["bad plot " * 15, "bad film " * 40, "film"]
+    whole = [
+        len(tokenizer(*pair)["input_ids"]) for pair in zip(firsts, seconds, strict=True)
+    ]
+    encoded = tokenizer(firsts, seconds, truncation=True, max_length=12)
+    assert whole_lengths(encoded, [firsts, seconds], tokenizer, 12) == whole
+
+
+def test_texts_that_differ_behind_the_limit_alone_are_told_so(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    texts = ["good film " * 10 + "plot " * i for i in range(20)]
+    with pytest.raises(
+        DataError, match=r"begin with the same 8 tokens, .* raise data\.max_length .* 41"
+    ):
+        TextExamples(rows(texts, [0, 1] * 10), CLASSES, tokenizer, 8)
+
+
+def test_words_that_nobody_knows_are_no_matter_of_the_limit(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    texts = [" ".join(["суп"] * 20 + ["щи"] * i) for i in range(20)]
+    with pytest.raises(DataError, match="the tokenizer makes the same of every text"):
+        TextExamples(rows(texts, [0, 1] * 10), CLASSES, tokenizer, 8)
 
 
 # what does not fit

@@ -46,6 +46,7 @@ def record(
     draw: float = 0.0,
     old: bool = False,
     metric: str = "accuracy",
+    validation: float | None = None,
     tested: int = 1000,
     knobs: dict[str, Any] | None = None,
     at: str = "2026-11-24T10:00:00+00:00",
@@ -88,7 +89,8 @@ def record(
         },
         "metric": metric,
         "test": {metric: figure},
-        "validation": figure,
+        # selection goes by what is higher where it is better, so records hold minus a perplexity
+        "validation": validation if validation is not None else (-figure if metric == "perplexity" else figure),
         "cost": {
             **stages, "multiple_of_T": budget + ahead + draw + 0.02, "full_fine_tune": FULL, "reused": nothing,
             "total": work(int(100 * (budget + ahead + draw)), int(3000 * (budget + ahead + draw))),

@@ -215,6 +215,16 @@ def test_an_unknown_reference_is_refused_with_the_nearest_name() -> None:
         compared(seeds("magnitude", PLAIN), reference="magnitud")
 
 
+def test_without_runs_of_magnitude_nothing_is_set_against_anything() -> None:
+    parts = (seeds("wanda", PLAIN), seeds("sparsegpt", PLAIN))
+    found = compare(named([facts for part in parts for facts in part]))
+    assert found.reference == found.base("glue/sst2", 0.5) == ""
+    assert found.differences == ()
+    assert said(found, "no run of magnitude to set the others against")
+    assert said(found, "picks another: sparsegpt, wanda")
+    assert "against nothing" in repr(found)
+
+
 def test_a_task_without_the_reference_is_named() -> None:
     found = compared(seeds("magnitude", PLAIN), seeds("lth", PLAIN, task="glue/cola"))
     assert found.differences == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from instant_soup.evidence import tables
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.comparison import Comparison
+from instant_soup.evidence.machines import as_json
 from instant_soup.evidence.markdown import markdown
 
 from .made_records import named, record
@@ -107,6 +109,66 @@ def test_a_perplexity_is_best_where_it_is_lowest() -> None:
         seeds("snip", [18.0], metric="perplexity"),
     )
     assert comparison.offers[0].best["glue/sst2", 0.5].method == "snip"
+
+
+def test_the_choice_is_made_on_validation_and_its_figure_is_that_of_the_test_split() -> (
+    None
+):
+    comparison = compared(
+        seeds("magnitude", [0.9, 0.92], validation=0.6),
+        seeds("snip", [0.7, 0.72], validation=0.8),
+    )
+    best = comparison.offers[0].best["glue/sst2", 0.5]
+    assert (best.method, best.validation) == ("snip", 0.8)
+    assert tables.offer_rows(comparison)[1][1] == "snip: 0.710 ± 0.127, 2 seeds, 1.02 T"
+    (facts, *_) = json.loads(as_json(comparison))["offers"]
+    assert facts["best"][0]["validation"] == 0.8
+
+
+def test_a_line_of_one_seed_is_chosen_only_where_no_other_has_more() -> None:
+    lucky = seeds("snip", [0.99])
+    comparison = compared(seeds("magnitude", [0.7, 0.72]), lucky)
+    assert comparison.offers[0].best["glue/sst2", 0.5].method == "magnitude"
+    # at 1 T the other cannot be paid for
+    comparison = compared(seeds("lth", [0.7, 0.72], draw=3), lucky, reference="lth")
+    assert comparison.offers[0].best["glue/sst2", 0.5].method == "snip"
+    assert comparison.offers[-1].best["glue/sst2", 0.5].method == "lth"
+
+
+def test_what_is_level_on_validation_and_in_cost_is_named() -> None:
+    comparison = compared(
+        seeds("magnitude", [0.5, 0.6], validation=0.55),
+        seeds("grasp", [0.4, 0.6], validation=0.55),
+        seeds("lth", [0.6, 0.7], validation=0.55, draw=3),
+    )
+    dear = comparison.offers[-1]
+    assert dear.best["glue/sst2", 0.5].method == "grasp"
+    assert [line.method for line in dear.level["glue/sst2", 0.5]] == ["magnitude"]
+    cell = tables.offer_rows(comparison)[1][-1]
+    assert cell == (
+        "grasp: 0.500 ± 1.271, 2 seeds, 1.02 T; level with magnitude: 0.550 ± 0.635"
+    )
+    assert "level with magnitude" in markdown(comparison)
+    assert json.loads(as_json(comparison))["offers"][0]["best"][0]["level"] == [
+        "magnitude"
+    ]
+
+
+def test_a_run_without_a_figure_on_validation_is_not_chosen() -> None:
+    comparison = compared(
+        seeds("magnitude", [0.5, 0.6]), seeds("snip", [0.9, 0.9], validation=math.nan)
+    )
+    assert comparison.offers[0].best["glue/sst2", 0.5].method == "magnitude"
+
+
+def test_the_leader_on_the_mean_rank_is_the_one_on_validation() -> None:
+    comparison = compared(
+        everywhere("magnitude", 0.7, validation=0.9), everywhere("snip", 0.8, validation=0.7),
+        everywhere("random", 0.1), everywhere("grasp", 0.6, validation=0.9),
+    )  # fmt: skip
+    offer = comparison.offers[0]
+    assert offer.leaders == ("grasp", "magnitude")
+    assert tables.leader_cell(offer) == "grasp: 3.00 of 4, 1.02 T; level with magnitude"
 
 
 # records of older schemas

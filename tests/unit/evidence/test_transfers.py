@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from instant_soup.core.errors import StoreError
-from instant_soup.evidence import tables
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.machines import as_json
 from instant_soup.evidence.markdown import markdown
-from instant_soup.evidence.transfers import Matrix, matrices
+from instant_soup.evidence.transfers import TRANSFERRED, Matrix, matrices
 from instant_soup.store.plain import seal
 
 from .made_records import moved, named, record
@@ -155,7 +154,7 @@ def test_the_table_frames_the_own_ticket_and_says_how_to_read_it(found: Matrix) 
     assert "| ticket of | glue/cola, accuracy | glue/rte, accuracy |" in text
     assert "| glue/cola | [0.750] | 0.800 |" in text
     assert "| by random |  | 0.500 |" in text
-    assert tables.TRANSFERRED in text
+    assert TRANSFERRED in text
     assert "Transfer" not in markdown(compare(named(runs())))
 
 

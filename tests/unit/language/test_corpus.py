@@ -70,6 +70,7 @@ GZIPPED = gzip.compress('{"text": "Süße Suppe"}\n{"text": "und"}'.encode(), mt
         (["train.txt", ".cache/test.txt", "test.txt"], ["train.txt"], ["test.txt"]),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:not of the data that is read")
 def test_each_split_is_read_from_its_own_files(
     names: list[str], train: list[str], test: list[str], tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_each_split_is_read_from_its_own_files(
         (["a.txt", "Readme.MD", "notes/b.txt"], ["a.txt"]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:not of the data that is read")
 def test_a_folder_without_splits_is_one_text_that_nothing_is_judged_on(
     names: list[str], read_of_them: list[str], tmp_path: Path
 ) -> None:
@@ -94,6 +96,22 @@ def test_a_folder_without_splits_is_one_text_that_nothing_is_judged_on(
     assert read(folder, TRAIN) == read_of_them
     with pytest.raises(DataError, match=r"holds no test\.parquet.*set data\.test"):
         files_of(folder, TEST)
+
+
+@pytest.mark.parametrize(
+    ("names", "passed_over"),
+    [
+        (["train.txt", "my_train.txt", "test.txt"], "my_train.txt"),
+        (["train.txt", "more.md", "test.txt"], "more.md"),
+        (["a.txt", "notes/b.txt"], "notes/b.txt"),
+    ],
+)
+def test_texts_that_are_passed_over_are_named(
+    names: list[str], passed_over: str, tmp_path: Path
+) -> None:
+    folder = lay(tmp_path / "texts", *names)
+    with pytest.warns(UserWarning, match=f"passed over in .*: {passed_over};"):
+        assert files_of(folder, TRAIN) == [folder / names[0]]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,19 @@ def test_the_command_writes_the_page_in_one_piece(folder: Path, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir() if path != folder] == ["page.html"]
 
 
+def test_a_page_of_runs_without_the_usual_reference_is_written_and_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    for path in folder.rglob("*.json"):
+        if '"magnitude"' in path.read_text():
+            path.unlink()
+    report(folder, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "no run of magnitude to set the others against" in page
+    with pytest.raises(UnknownName, match="unknown reference 'magnitude'"):
+        report(folder, tmp_path / "page.html", reference="magnitude")
+
+
 def test_errors_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no folder at"):
         report(tmp_path / "nowhere", tmp_path / "page.html")

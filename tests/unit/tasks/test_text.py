@@ -88,7 +88,96 @@ def test_scores_are_regressed(tiny_bert: Path, tmp_path: Path) -> None:
     assert result.test["pearson"] > 0.9
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_head_that_knows_more_numbers_than_the_rows_is_kept(
+    tiny_bert: Path, tmp_path: Path, loaded: bool
+) -> None:
+    """No row of class 1: a new head for two classes would throw away what the head has learned."""
+    tuned = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3)
+    tuned.save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    tokenizer.save_pretrained(tmp_path)
+    given = {"model": tuned, "tokenizer": tokenizer} if loaded else {"model": tmp_path}
+    table = [{"text": ("film", "plot")[i % 2], "label": 2 * (i % 2)} for i in range(20)]
+
+    with pytest.warns(
+        UserWarning, match="tells 3 classes apart, and .* no row of 1; the"
+    ):
+        task = soup.tasks.text("mine", data=table, columns=("text",), **given)
+    assert task.course.classes == ("0", "1", "2")
+    assert not task.course.fresh or loaded
+    assert set(task.course.train.targets.tolist()) == {0, 2}
+    weights = task.learner(soup.Meter()).weights()["classifier.weight"]
+    assert torch.equal(weights, tuned.classifier.weight)
+
+
+def test_numbers_with_a_gap_make_no_empty_class(tiny_bert: Path) -> None:
+    table = [{"text": ("film", "plot")[i % 2], "label": (2, 5)[i % 2]} for i in range(20)]
+    task = soup.tasks.text("mine", data=table, columns=("text",), model=tiny_bert)
+    assert task.course.classes == ("2", "5")
+    assert task.learner(soup.Meter()).weights()["classifier.weight"].shape[0] == 2
+
+
+def long_texts(cut: int, whole: int) -> list[dict[str, object]]:
+    """So many texts of 30 words and of 2 words, with classes in turn."""
+    texts = [f"{('good', 'bad')[i % 2]} " + "film " * 29 for i in range(cut)]
+    texts += [f"{('good', 'bad')[i % 2]} plot" for i in range(whole)]
+    return [{"text": text, "label": i % 2} for i, text in enumerate(texts)]
+
+
+def test_a_task_that_cuts_many_texts_says_how_many_and_how_to_have_them_whole(
+    tiny_bert: Path,
+) -> None:
+    splits = {"train": long_texts(50, 150), "test": long_texts(0, 20)}
+    with pytest.warns(UserWarning, match="are cut off|cut off there") as warned:
+        task = soup.tasks.text(
+            "mine",
+            data=splits,
+            columns=("text",),
+            model=tiny_bert,
+            max_length=8,
+            validation=0.01,
+        )
+    (warning,) = warned
+    share = task.course.train.truncation.share  # type: ignore[attr-defined]
+    for words in (
+        f"{share:.0%} of the texts to train on are longer than 8 tokens",
+        "the longest has 32",
+        "set data.max_length (in Python max_length=) higher",
+    ):
+        assert words in str(warning.message)
+    assert share == pytest.approx(0.25, abs=0.01)
+    assert task.content.endswith(
+        f"{share:.1%} of the texts to train on are cut at 8 tokens (data.max_length), the longest has 32"
+    )
+
+
+def test_a_model_without_room_for_more_is_no_matter_of_the_setting(
+    tiny_bert: Path,
+) -> None:
+    table = [{"text": "film " * (300 + i % 2), "label": i % 2} for i in range(40)]
+    with pytest.warns(
+        UserWarning, match="longest has 303: .*; the model has no place for"
+    ):
+        soup.tasks.text(
+            "mine", data=table, columns=("text",), model=tiny_bert, max_length=1000
+        )
+
+
+def test_a_task_that_cuts_no_text_or_one_in_a_hundred_does_not_warn(
+    tiny_bert: Path,
+) -> None:
+    for cut, words in ((0, "no text is longer than 8 tokens"), (1, "0.5% of the texts")):
+        splits = {"train": long_texts(cut, 200 - cut), "test": long_texts(0, 20)}
+        splits["validation"] = long_texts(0, 20)
+        task = soup.tasks.text(
+            "mine", data=splits, columns=("text",), model=tiny_bert, max_length=8
+        )
+        assert words in task.content
+
+
 @pytest.mark.shared
+@pytest.mark.filterwarnings("ignore:.* of the texts to train on are longer")
 @pytest.mark.parametrize("name", ["cola", "sst2", "rte", "stsb"])
 def test_real_glue_loads_from_a_folder_with_its_own_metric(
     name: str, shared: Path
