@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 GIB = 2**30
-SAME = ("score", "width", "inner", "window", "experts")
+SAME = ("score", "width", "inner", "window", "samples", "experts")
 """What a row is told by from others in the file."""
 
 

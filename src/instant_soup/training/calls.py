@@ -15,13 +15,41 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from .blocks import Block, share_weights
 
 _HIDDEN = "hidden_states"
 _SAME_AGAIN = (Tensor, bool, int, float, str, torch.dtype, torch.device, type(None))
 """What an argument may be to be the same whenever a block is called again."""
+_COMPARED = 8  # tensors of one form that a new one is compared with
+
+
+class Arguments:
+    """What blocks are called with, of which equal tensors are kept once.
+
+    Positions and masks are alike in all micro-batches of one length, and would otherwise be in memory once for each.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def kept(self, value: Any) -> Any:
+        """*value*, a tensor or something that may hold some, with tensors that were kept before in place of equals."""
+        return tree_map(self._kept_leaf, value)
+
+    def _kept_leaf(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+
+        known = self._known.setdefault((leaf.shape, leaf.dtype, leaf.device), [])
+        for other in known:
+            if other is leaf or torch.equal(other, leaf):
+                return other
+        # of those that differ from batch to batch a few are enough to compare with
+        if len(known) < _COMPARED:
+            known.append(leaf)
+        return leaf
 
 
 @dataclass
@@ -32,11 +60,14 @@ class Call:
     options: dict[str, Any]
 
     @classmethod
-    def noted(cls, args: tuple[Any, ...], options: dict[str, Any]) -> Call:
+    def noted(
+        cls, args: tuple[Any, ...], options: dict[str, Any], arguments: Arguments
+    ) -> Call:
         """The call with these arguments, without its hidden state, which is kept elsewhere or not at all."""
         if args:
-            return cls((None, *args[1:]), options)
-        return cls((), {**options, _HIDDEN: 0})
+            others = tuple(arguments.kept(arg) for arg in args[1:])
+            return cls((None, *others), arguments.kept(options))
+        return cls((), arguments.kept({**options, _HIDDEN: 0}))
 
     def again(self, module: nn.Module, hidden: Tensor) -> Tensor:
         """Call *module* so, with *hidden* going in; what comes out."""
@@ -52,10 +83,12 @@ class Pass:
     """One time through the model.
 
     Attributes:
+        arguments: what blocks are called with, in this pass and in others.
         calls: of each block, by its path.
         hidden: what went into the first block.
     """
 
+    arguments: Arguments
     calls: dict[str, Call] = field(default_factory=dict)
     hidden: Tensor = field(default_factory=lambda: torch.empty(0))
     # what the latest block handed on, and how often it had been written to by then
@@ -79,7 +112,7 @@ class Pass:
         if any(self._is_made(leaf) for leaf in others if isinstance(leaf, Tensor)):
             return False
 
-        self.calls[block.path] = Call.noted(args, options)
+        self.calls[block.path] = Call.noted(args, options, self.arguments)
         return True
 
     def take(self, output: Any) -> None:
@@ -122,6 +155,7 @@ class Record:
         self.passes: list[Pass] = []
         self.order: dict[str, None] = {}
         self._blocks = blocks
+        self._arguments = Arguments()
         stacks = {block.stack for block in blocks}
         self.straight = len(stacks) == 1 and not share_weights(blocks)
 
@@ -161,7 +195,7 @@ class Record:
         """A pass through the model begins, unless one has just begun."""
         if not self.passes or self.passes[-1].calls:
             self._end()
-            self.passes.append(Pass())
+            self.passes.append(Pass(self._arguments))
 
     def _end(self) -> None:
         if self.passes and self.straight:
@@ -169,4 +203,4 @@ class Record:
             # a block that was left out is not to be run by itself either
             self.straight = len(self.passes[-1].calls) == len(self._blocks)
         if not self.straight:
-            self.passes = [Pass()]
+            self.passes = [Pass(self._arguments)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.errors import TrainingError
 from .blocks import Block, share_weights
-from .calls import Call, Record
+from .calls import Arguments, Call, Record
 from .course import Batch
 
 Forward = Callable[[Batch], object]
@@ -41,6 +41,7 @@ class Flow:
 
     def __init__(self, blocks: Sequence[Block], states: Callable[[], States]) -> None:
         self._blocks = blocks
+        self._arguments = Arguments()
         self._new_states = states
         # of each micro-batch, by the path of the block; of each stack, one state a micro-batch
         self._calls: list[dict[str, Call]] = []
@@ -127,7 +128,7 @@ class Flow:
                 self._states[block.stack].append(hidden)
                 outputs[block.stack] = plain(*args, **options)
 
-            calls[block.path] = Call.noted(args, options)
+            calls[block.path] = Call.noted(args, options, self._arguments)
             if len(calls) == len(self._blocks):
                 # what comes after the last block is never needed
                 raise _EnoughError
