@@ -76,7 +76,9 @@ def test_what_streamed_pruning_took_is_what_was_measured() -> None:
     for row in record["rows"]:
         sizes = [row[name] / 2**30 for name in ("block", "planned", "peak")]
         cells = " | ".join(f"{size:.2f} GiB" for size in sizes)
-        assert f"| {names[row['score']]} | {cells} |" in page
+        windows = f"{row['samples']} of {row['window']:,} tokens"
+        line = f"| {names[row['score']]} | {row['width']:,} | {windows} | {cells} |"
+        assert line in page
         assert row["peak"] < row["limit"] * 2**30
         # the plan is for what comes on top of Python
         assert 0.8 < (row["peak"] - row["python"]) / row["planned"] < 1.05
