@@ -80,8 +80,9 @@ def test_what_streamed_pruning_took_is_what_was_measured() -> None:
         line = f"| {names[row['score']]} | {row['width']:,} | {windows} | {cells} |"
         assert line in page
         assert row["peak"] < row["limit"] * 2**30
-        # the plan is for what comes on top of Python
-        assert 0.8 < (row["peak"] - row["python"]) / row["planned"] < 1.05
+        # the plan is for what comes on top of Python, and leaves out what libraries take while they work
+        unplanned = row["peak"] - row["python"] - row["planned"]
+        assert -0.2 * row["planned"] < unplanned < 0.2 * 2**30
 
 
 @pytest.mark.parametrize("name", TRIED)
