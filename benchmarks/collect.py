@@ -36,19 +36,26 @@ def main() -> None:
     for sentence in collection.damaged:
         raise SystemExit(f"{options.runs} is damaged: {sentence}")
     runs = list(collection.runs)
-    there = {
-        record.key: record for record in filter(None, map(read, paths(options.results)))
-    }
+    there = {}
+    place = {}
+    for path in paths(options.results):
+        record = read(path)
+        if record is not None:
+            there[record.key] = record
+            place[record.key] = path.parent.name
     tasks = {
         run.key: run.task
         for run in named({**there, **{run.key: run.record for run in runs}}.values())
     }
 
-    copied = sum(
-        copy(run, tasks[run.key], options.runs, options.results)
-        for run in runs
-        if run.key not in there
-    )
+    # records of a task in one setting stay in one folder, whatever newer ones make of its name
+    folders = {tasks[key]: name for key, name in place.items()}
+    copied = 0
+    for run in runs:
+        if run.key not in there:
+            task = tasks[run.key]
+            home = options.results / folders.get(task, folder(task))
+            copied += copy(run, options.runs, home)
     transfers = sorted((options.runs / "transfers").glob("*.json"))
     moved = sum(carry(path, options.results) for path in transfers)
 
@@ -61,10 +68,10 @@ def main() -> None:
     )
 
 
-def copy(run: Run, task: str, runs: Path, results: Path) -> bool:
-    """Copy one record; whether it was new."""
+def copy(run: Run, runs: Path, home: Path) -> bool:
+    """Copy one record into the folder *home*; whether it was new."""
     source = Store(runs).cell_of(run.key).record
-    return put(results / folder(task) / f"{name(run)}.json", source, read_run(source).key)
+    return put(home / f"{name(run)}.json", source, read_run(source).key)
 
 
 def carry(source: Path, results: Path) -> bool:
