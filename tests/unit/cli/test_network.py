@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import tomli_w
+import torch
 
 from instant_soup.core import telemetry
 
@@ -37,6 +38,10 @@ for words in json.loads(sys.argv[1]):
 
 def commands(model: str, recipe: str, sweep: str) -> list[list[str]]:
     """Every command but those that are for the network, and `demo`, which is `run` several times."""
+    formats = ["hf", "bitmask", "csr", "onnx"]
+    # its plugin for CPUs needs AVX2
+    if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+        formats.append("openvino")
     exports = [
         [
             "export",
@@ -48,7 +53,7 @@ def commands(model: str, recipe: str, sweep: str) -> list[list[str]]:
             "--model",
             model,
         ]
-        for to in ("hf", "bitmask", "csr", "onnx", "openvino")
+        for to in formats
     ]
     ticket, beside = "t.safetensors", ("--reference", "instant-soup")
     return [
