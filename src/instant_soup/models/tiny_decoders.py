@@ -31,18 +31,25 @@ WIDTH = 32
 LIMIT = 64  # tokens that a model reads at most
 
 
+def _llama_like(layers: int, width: int) -> dict[str, Any]:
+    """What the configurations of Llama and of its mixtures of experts have in common."""
+    return {
+        "vocab_size": len(LETTERS),
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": LIMIT,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+
+
 def llama(folder: Path, *, seed: int = 0, layers: int = 2, width: int = WIDTH) -> Path:
     """Save a miniature Llama into *folder*, and return it."""
     config = LlamaConfig(
-        vocab_size=len(LETTERS),
-        hidden_size=width,
         intermediate_size=2 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=LIMIT,
-        bos_token_id=None,
-        eos_token_id=None,
+        **_llama_like(layers, width),
     )
 
     return _save(folder, LlamaForCausalLM, config, seed)
@@ -71,17 +78,10 @@ def mixtral(
 ) -> Path:
     """Save a miniature mixture of experts, whose experts are stacked in one tensor, into *folder*, and return it."""
     config = MixtralConfig(
-        vocab_size=len(LETTERS),
-        hidden_size=width,
         intermediate_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=1,
         num_local_experts=experts,
         num_experts_per_tok=2,
-        max_position_embeddings=LIMIT,
-        bos_token_id=None,
-        eos_token_id=None,
+        **_llama_like(layers, width),
     )
 
     return _save(folder, MixtralForCausalLM, config, seed)
@@ -92,20 +92,13 @@ def qwen2_moe(
 ) -> Path:
     """Save a miniature whose experts, one of them shared, follow a dense block into *folder*, and return it."""
     config = Qwen2MoeConfig(
-        vocab_size=len(LETTERS),
-        hidden_size=width,
         intermediate_size=2 * width,
         moe_intermediate_size=width // 2,
         shared_expert_intermediate_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=1,
         num_experts=experts,
         num_experts_per_tok=2,
         mlp_only_layers=[0],
-        max_position_embeddings=LIMIT,
-        bos_token_id=None,
-        eos_token_id=None,
+        **_llama_like(layers, width),
     )
 
     return _save(folder, Qwen2MoeForCausalLM, config, seed)
@@ -116,20 +109,12 @@ def qwen3_moe(
 ) -> Path:
     """Save a miniature with more experts than digits, so that their order is no order of names, into *folder*."""
     # its class does not annotate all that it takes
-    facts: dict[str, Any] = {"head_dim": width // 2}
+    facts = {**_llama_like(layers, width), "head_dim": width // 2}
     config = Qwen3MoeConfig(
-        vocab_size=len(LETTERS),
-        hidden_size=width,
         intermediate_size=2 * width,
         moe_intermediate_size=width // 2,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=1,
         num_experts=experts,
         num_experts_per_tok=2,
-        max_position_embeddings=LIMIT,
-        bos_token_id=None,
-        eos_token_id=None,
         **facts,
     )
 
