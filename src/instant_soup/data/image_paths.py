@@ -10,7 +10,7 @@ from datasets import Value
 
 from ..core.errors import DataError
 from .folder import examples_in
-from .tables import kind_of, read_table
+from .tables import holds_bytes, kind_of, read_table
 
 KINDS = (Value("string"), Value("large_string"))
 """Of a column that names images and does not hold them."""
@@ -54,7 +54,8 @@ def image_files(place: Path, column: str) -> list[Path]:
     base = place.parent if place.is_file() else place
     named = []
     for table in files:
-        if kind_of(table) is None:
+        # images that a table holds itself may be most of its bytes, and are not read for their names
+        if kind_of(table) is None or holds_bytes(table, column):
             continue
 
         rows = read_table(table, (column,), require_all=False)

@@ -72,6 +72,25 @@ def read_table(
     return from_arrow(table, origin, wanted, require_all=require_all)
 
 
+def holds_bytes(path: Path, column: str) -> bool:
+    """Whether *column* of a parquet file holds bytes or structs, as embedded images do, told without reading a row."""
+    if kind_of(path) != "parquet":
+        return False
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        # whoever reads the table says what is wrong with it
+        return False
+
+    kinds = [schema.field(i).type for i in schema.get_all_field_indices(column)]
+    return any(
+        pa.types.is_struct(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        for kind in kinds
+    )
+
+
 def _first_line(reason: Exception) -> str:
     return str(reason).partition("\n")[0] or type(reason).__name__
 
