@@ -1,7 +1,7 @@
 """Prune a language model block by block under a hard limit on memory, and print what it took as a ratio to one block.
 
     python benchmarks/prune_blocks.py [--width 4096] [--inner 11008] [--blocks 2] [--limit 8] [--score sparsegpt] \
-        [--samples 8] [--window 256] [--experts 8] [-o results/prune-blocks.json]
+        [--samples 8] [--window 256] [--experts 8] [--pattern unstructured] [-o results/prune-blocks.json]
 
 The model is a Llama of these shapes with random weights in bfloat16; the defaults are those of 7 billion weights,
 of which 32 blocks would be pruned one after another in the same memory. With --experts it is a Mixtral, whose file
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 GIB = 2**30
-SAME = ("score", "width", "inner", "window", "samples", "experts")
+SAME = ("score", "pattern", "width", "inner", "window", "samples", "experts")
 """What a row is told by from others in the file."""
 
 
@@ -39,6 +39,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--limit", type=float, default=8.0, help="GiB of address space")
     parser.add_argument("--score", default="sparsegpt")
+    parser.add_argument("--pattern", default="2:4")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
     asked = {name: value for name, value in vars(options).items() if name != "out"}
@@ -123,7 +124,7 @@ def work(folder: Path, options: dict[str, float]) -> None:
     job = Job(
         0.5,
         str(options["score"]),
-        pattern="2:4",
+        pattern=str(options["pattern"]),
         calibrate=str(folder / "text"),
         samples=int(options["samples"]),
         window=int(options["window"]),

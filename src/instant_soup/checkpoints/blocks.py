@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from ..core import bits
 from ..core.errors import StoreError
 from ..core.files import write, write_text
 from ..core.prune import shares, survivors
@@ -204,11 +205,15 @@ class _Work:
             if name in self.skeleton.scope:
                 # dropped as soon as it is used: statistics are the largest part of what is in memory
                 statistic = statistics.pop(name, torch.empty(0))
-                stored, kept[name] = self._cut_matrix(name, stored, statistic)
+                stored, flags = self._cut_matrix(name, stored, statistic)
+                kept[name] = bits.pack(flags.cpu())
+                del flags
             shard |= self.skeleton.assemblies[name].taken_apart(stored)
+            # before the next is read
+            del stored
 
         Masks(self.folder / FLOW).put(number, kept)
-        counts = {name: int(flags.sum()) for name, flags in kept.items()}
+        counts = {name: bits.count(packed) for name, packed in kept.items()}
         metadata = {"kept": json.dumps(counts), "format": "pt"}
         self.skeleton.checkpoint.refuse_changes()
         write(self.shards[number], partial(save, shard, metadata))
@@ -222,12 +227,13 @@ class _Work:
         live = self.skeleton.model.get_parameter(name).data
         dim = self.skeleton.scope.inputs.get(name, -1)
         cutter = self.job.cutter
-        flags, weight = cutter.cut(live, statistic, self.parts[name], dim)
-
+        keep = self.parts[name]
         if cutter.second_moment:  # SparseGPT changes what survives
+            flags, weight = cutter.cut(live, statistic, keep, dim)
             pruned = weight.cpu().to(stored.dtype)
         else:
-            pruned = stored.masked_fill(~flags.cpu(), 0)
+            flags = cutter.kept(live, statistic, keep, dim)
+            pruned = stored.masked_fill(~flags, 0)
 
         # the next block has to be given what the shard holds, rounded to its dtype as it is there
         live.copy_(pruned)

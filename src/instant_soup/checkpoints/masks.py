@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core import bits
 from ..core.budget import Cost
 from ..core.errors import StoreError, TicketError
 from ..core.files import refuse_irregular
@@ -27,10 +26,9 @@ class Masks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put(self, number: int, flags_by_name: dict[str, Tensor]) -> None:
-        """Write which weights of a block are kept: a bool tensor for each of its matrices."""
+    def put(self, number: int, packed: dict[str, Tensor]) -> None:
+        """Write which weights of a block are kept: packed bits for each of its matrices."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        packed = {name: bits.pack(flags.cpu()) for name, flags in flags_by_name.items()}
         keep(self._folder / f"mask-{number}.safetensors", packed)
 
     def whole(self) -> dict[str, Tensor]:

@@ -7,12 +7,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ..core.pattern import AT_A_TIME
 from ..core.scope import Scope
 from ..training.blocks import Block, blocks_of
 from .block_job import Job
 from .skeleton import Skeleton
 
 FLOAT = 4  # bytes of a weight or a state in float32, in which all work is done
+
+SCORING = 5  # tensors as large as a matrix while it is scored
+SORTING = 32  # bytes of a weight that is sorted, once its score is there
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,9 @@ def outline(source: str | Path, job: Job) -> Outline:
         embeddings = FLOAT * sum(skeleton.numel(name) for name in skeleton.outside)
         statistics = max(_statistics(scope, block, job) for block in blocks)
 
-    # estimates: copies of a matrix while it is scored and cut, and what a block makes of a batch on the way
-    largest = max(skeleton.numel(name) for name in scope)
-    work = 4 * FLOAT * largest + job.batch * window * 64 * hidden
-    if job.cutter.second_moment:
-        # the moment of one matrix is damped, inverted and factored, and each of the three is as large as it is
-        widest = max(scope.shapes[name][scope.inputs.get(name, -1)] for name in scope)
-        work += 3 * FLOAT * widest**2
+    # what a block makes of a batch on the way is an estimate
+    activations = job.batch * window * 64 * hidden
+    work = activations + max(_work(skeleton, name, job) for name in scope)
 
     return Outline(
         blocks=len(blocks),
@@ -80,6 +80,27 @@ def outline(source: str | Path, job: Job) -> Outline:
         disk=states,
         written=sum(part.nbytes for part in skeleton.checkpoint.parts.values()),
     )
+
+
+def _work(skeleton: Skeleton, name: str, job: Job) -> int:
+    """Bytes of what is made of one parameter while it is scored and cut, about."""
+    shape = skeleton.scope.shapes[name]
+    numel = prod(shape)
+    matrix = prod(shape[-2:])
+    # the flags of what is kept, and the pruned weights as the shard stores them
+    result = numel + skeleton.nbytes(name)
+
+    if job.cutter.second_moment:
+        # the moment of one matrix is damped, inverted and factored, and each of the three is as large as it is
+        width = shape[skeleton.scope.inputs.get(name, -1)]
+        return result + FLOAT * (numel + 2 * matrix + 3 * width**2)
+
+    # one matrix at a time is scored, in up to five steps, and some of it sorted, by places in 64 bits
+    scoring = SCORING * FLOAT * matrix
+    if job.cutter.across_stack:
+        # all scores, and a copy of them to find the cut in
+        return result + scoring + 2 * FLOAT * numel + 2 * numel
+    return result + scoring + SORTING * min(matrix, AT_A_TIME)
 
 
 def _statistics(scope: Scope, block: Block, job: Job) -> int:

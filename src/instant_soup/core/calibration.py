@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import TrainingError
-from .pattern import Pattern, best, rows
+from .pattern import Pattern, best, matrices
 
 POWER = 0.5
 """To what power RIA raises the norm of inputs."""
@@ -81,23 +81,26 @@ def sparsegpt(
     Raises:
         TrainingError: the second moment is not finite.
     """
-    moved = weight.movedim(dim, -1)
-    outputs, inputs = moved.shape[-2:]
-    matrices = rows(weight, dim).float().reshape(-1, outputs, inputs).clone()
+    inputs = weight.shape[dim]
     moments = moment.reshape(-1, inputs, inputs)
 
-    kept = torch.empty_like(matrices, dtype=torch.bool)
-    share, rest = divmod(keep, len(matrices))
-    for number, matrix in enumerate(matrices):
+    flags = torch.empty_like(weight, dtype=torch.bool)
+    values = torch.empty_like(weight)
+    kept = matrices(flags, dim)
+    new = matrices(values, dim)
+    old = matrices(weight, dim)
+
+    share, rest = divmod(keep, len(old))
+    for number, stored in enumerate(old):
+        matrix = stored.to(torch.float32, copy=True).contiguous()
         quota = keep if pattern else share + (number < rest)
         root = _root(moments[number], matrix, damping)
-        kept[number] = _surgery(matrix, root, quota, pattern)
+        survives = _surgery(matrix, root, quota, pattern)
 
-    # zero to the bit, which the updates leave only nearly
-    matrices.masked_fill_(~kept, 0.0)
-    flags = kept.reshape(moved.shape).movedim(-1, dim)
-    values = matrices.reshape(moved.shape).movedim(-1, dim)
-    return flags, values.to(weight.dtype).contiguous()
+        # zero to the bit, which the updates leave only nearly
+        new[number] = matrix.masked_fill_(~survives, 0.0)
+        kept[number] = survives
+    return flags, values
 
 
 def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:

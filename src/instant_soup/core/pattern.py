@@ -126,6 +126,12 @@ def rows(tensor: Tensor, dim: int) -> Tensor:
     return tensor.movedim(dim, -1).reshape(-1, tensor.shape[dim])
 
 
+def matrices(tensor: Tensor, dim: int) -> Tensor:
+    """*tensor* as a stack [matrices, outputs, inputs] in the same memory, inputs being its dimension *dim*."""
+    moved = tensor.movedim(dim, -1)
+    return moved.view(-1, *moved.shape[-2:])
+
+
 def unrows(matrix: Tensor, shape: Sequence[int], dim: int) -> Tensor:
     """The tensor of *shape* of which `rows` made *matrix*."""
     moved = list(shape)
@@ -148,6 +154,12 @@ def best(scores: Tensor, alive: Tensor, keep: Tensor | int) -> Tensor:
         raise ScopeError(NAN)
 
     kept = torch.empty_like(alive)
+    if scores.shape[1] > AT_A_TIME:
+        for number in range(len(scores)):
+            of_group = keep if isinstance(keep, int) else int(keep[number])
+            kept[number] = _best_of_many(scores[number], alive[number], of_group)
+        return kept
+
     step = max(1, AT_A_TIME // scores.shape[1])
     for start in range(0, len(scores), step):
         part = slice(start, start + step)
@@ -156,6 +168,27 @@ def best(scores: Tensor, alive: Tensor, keep: Tensor | int) -> Tensor:
         living = alive[part].gather(1, order)
         chosen = living & (living.cumsum(1) <= quota)
         kept[part] = torch.zeros_like(chosen).scatter_(1, order, chosen)
+    return kept
+
+
+def _best_of_many(scores: Tensor, alive: Tensor, keep: int) -> Tensor:
+    """The *keep* best-scored living weights of one group, bool [size], with one copy of the scores in memory."""
+    living = scores[alive].cpu()
+    if keep >= len(living):
+        return alive
+    if keep == 0:
+        return torch.zeros_like(alive)
+
+    # numpy knows no bfloat16, which float32 holds in the same order
+    numbers = (living.float() if living.itemsize == 2 else living).numpy()
+    place = len(numbers) - keep
+    numbers.partition(place)
+    cut = numbers[place].item()
+    del living, numbers
+
+    kept: Tensor = alive & (scores > cut)
+    tied = (alive & (scores == cut)).nonzero()[:, 0]
+    kept[tied[: keep - int(kept.sum())]] = True
     return kept
 
 

@@ -27,7 +27,15 @@ from ..core.budget import Meter
 from ..core.errors import KnobError, unknown
 from ..core.kinds import checked_knobs
 from ..core.mask import Mask
-from ..core.pattern import UNSTRUCTURED, Pattern, best, by_pattern, by_row, check_pattern
+from ..core.pattern import (
+    UNSTRUCTURED,
+    Pattern,
+    best,
+    by_pattern,
+    by_row,
+    check_pattern,
+    matrices,
+)
 from ..core.prune import Across, shares, survivors
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
@@ -176,8 +184,33 @@ class Cutter:
                 weight, statistic.to(weight.device), quota, self.pattern, dim
             )
 
-        flags = self._best(self.scored(weight, statistic, dim).cpu(), keep, dim)
+        flags = self.kept(weight, statistic, keep, dim)
         return flags, weight.masked_fill(~flags.to(weight.device), 0)
+
+    def kept(self, weight: Tensor, statistic: Tensor, keep: int, dim: int) -> Tensor:
+        """Which weights are kept, bool, by a score that leaves them as they are. Arguments as for `cut`."""
+        if weight.ndim == 2 or self.across_stack:
+            return self._best(self.scored(weight, statistic, dim).cpu(), keep, dim)
+
+        # matrices of a stack have nothing to do with one another, and one at a time takes less memory
+        flags = torch.empty(weight.shape, dtype=torch.bool)
+        stack = matrices(weight, dim)
+        statistics = statistic.reshape(len(stack), -1)
+        # the first rows of all have one more where rows are not even, as `pattern.quotas` has it
+        share, rest = divmod(keep, stack.shape[0] * stack.shape[1])
+
+        for number, part in enumerate(matrices(flags, dim)):
+            outputs = len(part)
+            more = min(max(rest - number * outputs, 0), outputs)
+            quota = share * outputs + more
+            score = self.scored(stack[number], statistics[number], -1)
+            part.copy_(self._best(score.cpu(), quota, -1))
+        return flags
+
+    @property
+    def across_stack(self) -> bool:
+        """Whether weights of all matrices of a stack are compared with one another."""
+        return self.pattern is None and self.across == "layer"
 
     def vote(
         self, weight: Tensor, statistics: Sequence[Tensor], keep: int, dim: int
@@ -213,6 +246,12 @@ class Cutter:
         """The score of each weight; higher means keep."""
         if self.score == "magnitude":
             return weight.abs()
-        if self.score == "wanda":
-            return calibration.wanda(weight, statistic, dim)
-        return calibration.ria(weight, statistic, dim)
+
+        by_inputs = calibration.wanda if self.score == "wanda" else calibration.ria
+        score = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+        stack = matrices(weight, dim)
+        statistics = statistic.reshape(len(stack), -1)
+        # one at a time, for what is made on the way is several times as large
+        for number, part in enumerate(matrices(score, dim)):
+            part.copy_(by_inputs(stack[number], statistics[number]))
+        return score

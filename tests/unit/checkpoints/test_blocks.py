@@ -315,16 +315,16 @@ def test_the_outline_says_what_it_takes(letters: Path, source: Path) -> None:
     assert plan.block < plan.memory
     assert plan.disk == 2 * 4 * 6 * 32 * 32
 
-    # three more tensors as large as the second moment of the widest matrix, the second one of the MLP in most of them
+    # the second moment of the widest matrix is damped, inverted and factored
     config = AutoConfig.from_pretrained(source)
     widest = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     if config.model_type == "qwen3_moe":
         widest = config.hidden_size
+    assert plan.memory > plan.block + plan.statistics + 3 * 4 * widest**2
     wanda = outline(
         source, Job(0.5, "wanda", calibrate=str(letters), samples=6, window=32)
     )
-    more = plan.statistics - wanda.statistics
-    assert plan.memory - wanda.memory == more + 3 * 4 * widest**2
+    assert wanda.memory < plan.memory
     assert outline(source, Job(0.5, "magnitude", pattern="2:4")).disk == 0
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from instant_soup.cli.main import app
+from instant_soup.core import pattern as groups_of
 from instant_soup.core.errors import ScopeError, SparsityError, UnknownName
 from instant_soup.core.mask import Mask
 from instant_soup.core.pattern import (
@@ -82,6 +83,29 @@ def test_each_group_along_the_inputs_keeps_exactly_n_and_the_best(
         )
         assert torch.equal(rows(mask[name], dim), expected)
         assert follows(mask[name], groups, dim)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**20),
+    st.integers(0, 40),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float64, torch.int64]),
+)
+def test_a_group_too_large_to_be_sorted_keeps_what_sorting_keeps(
+    seed: int, keep: int, dtype: torch.dtype
+) -> None:
+    dice = torch.Generator().manual_seed(seed)
+    # a few values, so that many are equal, signed zeros among them
+    score = (torch.randint(-2, 3, (1, 40), generator=dice) * -1.0).to(dtype)
+    alive = torch.rand(1, 40, generator=dice) < 0.8
+
+    sorted_out = groups_of.best(score, alive, keep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups_of, "AT_A_TIME", 8)
+        counted_out = groups_of.best(score, alive, keep)
+
+    assert torch.equal(counted_out, sorted_out)
+    assert int(counted_out.sum()) == min(keep, int(alive.sum()))
 
 
 def test_a_layer_with_inputs_first_has_its_groups_down_the_columns() -> None:

@@ -12,7 +12,15 @@ import torch
 import instant_soup as soup
 from instant_soup.core import calibration
 from instant_soup.core.errors import KnobError, ScopeError, SparsityError, TrainingError
-from instant_soup.core.pattern import Pattern, follows, rows
+from instant_soup.core.pattern import (
+    Pattern,
+    best,
+    by_pattern,
+    follows,
+    rows,
+)
+from instant_soup.core.pattern import by_row as cut_by_row
+from instant_soup.core.prune import Across
 from instant_soup.methods import METHODS
 from instant_soup.methods.calibration import SCORES, Calibrated, Cutter
 from instant_soup.tasks import CourseTask
@@ -269,3 +277,29 @@ def test_what_makes_no_sense_is_refused_before_any_work(reading: CourseTask) -> 
     for knobs in refused:
         with pytest.raises(KnobError):
             Calibrated(**knobs)
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+@pytest.mark.parametrize("pattern", [None, Pattern(2, 4)])
+@pytest.mark.parametrize("across", ["row", "layer"])
+@pytest.mark.parametrize("score", ["magnitude", "wanda", "ria"])
+def test_a_stack_is_cut_matrix_by_matrix_as_it_would_be_whole(
+    score: str, across: Across, pattern: Pattern | None, dim: int
+) -> None:
+    stack = torch.randn(3, 8, 8)
+    squares = torch.rand(3, 8)
+    cutter = Cutter(score, across, pattern)
+    # 3 x 8 outputs do not share 77 weights evenly
+    kept = cutter.kept(stack, squares, 77, dim)
+
+    whole = stack.abs()
+    if score != "magnitude":
+        whole = getattr(calibration, score)(stack, squares, dim)
+    alive = torch.ones_like(kept)
+    if pattern is not None:
+        expected = by_pattern(whole, alive, pattern, 2, dim)
+    elif across == "row":
+        expected = cut_by_row(whole, alive, 77, dim)
+    else:
+        expected = best(whole.reshape(1, -1), alive.reshape(1, -1), 77).view(stack.shape)
+    assert torch.equal(kept, expected)
