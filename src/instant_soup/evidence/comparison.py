@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, isfinite
@@ -53,13 +53,28 @@ class Line:
     @property
     def merit(self) -> float:
         """The mean figure, or minus that where lower is better: what is best has most."""
-        return -self.figure.mean if self.lower_is_better else self.figure.mean
+        return self.merit_over(self.seeds)
 
     @property
     def validation(self) -> float:
         """The mean figure on validation, by which lines are chosen: what is best has most; -inf without a figure."""
+        return self.validation_over(self.seeds)
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        """The seeds of its runs."""
+        return frozenset(run.seed for run in self.runs)
+
+    def merit_over(self, seeds: Set[int]) -> float:
+        """As `merit`, over *seeds* alone, all of which it has."""
+        figures = [run.figure for run in self.runs if run.seed in seeds]
+        mean = sum(figures) / len(figures)
+        return -mean if self.lower_is_better else mean
+
+    def validation_over(self, seeds: Set[int]) -> float:
+        """As `validation`, over *seeds* alone, all of which it has."""
         # records hold minus a perplexity there
-        figures = [run.validation for run in self.runs]
+        figures = [run.validation for run in self.runs if run.seed in seeds]
         return sum(figures) / len(figures) if all(map(isfinite, figures)) else -inf
 
     @property

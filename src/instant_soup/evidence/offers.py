@@ -1,10 +1,10 @@
 """Offers: what one should use at one's budget, on each task and sparsity and on the mean rank.
 
 The choice is made as somebody has to make it who has not seen the test split: by the figure on validation, its mean
-over seeds. What is then shown is the figure of that choice on the test split, which the choice has not made better. A
-line of one seed may be best by luck, so it is chosen only where no line of several seeds can be paid for. Of lines that
-are level the cheapest is chosen; those that are level in cost too are all named, for the order of their names says
-nothing.
+over the seeds that all candidates have, for seeds differ more than methods do. What is then shown is the figure of that
+choice on the test split, which the choice has not made better. A line of one seed may be best by luck, so it is chosen
+only where no line of several seeds can be paid for. Of lines that are level the cheapest is chosen; those that are
+level in cost too are all named, for the order of their names says nothing.
 
 Three things this does not take away. Seeds share one validation split, so a lead of a few of its examples is no proof;
 differences and intervals say what is. The best of many variants is best by luck in part. And a method that chooses
@@ -14,7 +14,7 @@ among its own weights by validation, as lottery pools and greedy soups do, has a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import combinations
 from math import inf
 
@@ -29,6 +29,8 @@ FEWEST = 3
 """Methods that ranks take: of two, a paired test says more."""
 DIGITS = 9
 """Decimals up to which figures have to agree to be level."""
+SHARED = 2
+"""Seeds that lines have to have in common to be set beside one another by those alone."""
 RANKED = 4
 """The schema from which on records are ranked: in older ones methods had other lines and other totals."""
 
@@ -66,8 +68,12 @@ def best_of(lines: Sequence[Line]) -> tuple[Line, ...]:
     if not candidates:
         return ()
 
-    best = max(map(_merit_and_thrift, candidates))
-    return tuple(line for line in candidates if _merit_and_thrift(line) == best)
+    seeds = _common_seeds(candidates)
+    worth = [_merit_and_thrift(line, seeds) for line in candidates]
+    best = max(worth)
+    return tuple(
+        line for line, value in zip(candidates, worth, strict=True) if value == best
+    )
 
 
 def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
@@ -75,10 +81,20 @@ def _affordable(lines: Sequence[Line], budget: float) -> list[Line]:
     return [line for line in lines if not line.control and line.cost.mean <= most]
 
 
-def _merit_and_thrift(line: Line) -> tuple[float, float]:
+def _common_seeds(lines: Sequence[Line]) -> Set[int]:
+    """The seeds by which *lines* are set beside one another: those that all of them have.
+
+    Where those are fewer than `SHARED`, each line is taken over all seeds that it has, and the set is empty.
+    """
+    seeds = frozenset.intersection(*(line.seeds for line in lines))
+    return seeds if len(seeds) >= SHARED else frozenset()
+
+
+def _merit_and_thrift(line: Line, seeds: Set[int]) -> tuple[float, float]:
     """What decides which line is best: its figure on validation, then its cost, as it is shown."""
     # means of equal figures may differ in their last bits, by the order in which they were added
-    return round(line.validation, DIGITS), -round(line.cost.mean, 2)
+    validation = line.validation_over(seeds or line.seeds)
+    return round(validation, DIGITS), -round(line.cost.mean, 2)
 
 
 def ranks_over(blocks: Blocks) -> Ranks | None:
@@ -90,12 +106,10 @@ def ranks_over(blocks: Blocks) -> Ranks | None:
     if not tables:
         return None
 
-    figures: dict[str, list[float]] = {}
+    figures = _figures(methods, tables, Line.merit_over)
     costs: dict[str, tuple[float, float]] = {}
     for method in sorted(methods):
-        lines = [table[method] for table in tables]
-        spent = [line.cost.mean for line in lines]
-        figures[method] = [line.merit for line in lines]
+        spent = [table[method].cost.mean for table in tables]
         costs[method] = (min(spent), max(spent))
 
     return Ranks(
@@ -113,12 +127,25 @@ def _leaders(blocks: Blocks) -> tuple[str, ...]:
     if not tables:
         return ()
 
-    figures = {}
-    for method in sorted(methods):
-        figures[method] = [round(table[method].validation, DIGITS) for table in tables]
-    ranks = mean_ranks(figures)
+    ranks = mean_ranks(_figures(methods, tables, Line.validation_over))
     first = round(min(ranks.values()), DIGITS)
     return tuple(method for method, rank in ranks.items() if round(rank, DIGITS) == first)
+
+
+def _figures(
+    methods: Set[str],
+    tables: Sequence[Mapping[str, Line]],
+    figure: Callable[[Line, Set[int]], float],
+) -> dict[str, list[float]]:
+    """The *figure* of each method on each table, over the seeds that all methods have there."""
+    figures: dict[str, list[float]] = {method: [] for method in sorted(methods)}
+    for table in tables:
+        lines = {method: table[method] for method in figures}
+        seeds = _common_seeds([*lines.values()])
+        for method, line in lines.items():
+            # means of equal figures may differ in their last bits, by the order in which they were added
+            figures[method].append(round(figure(line, seeds or line.seeds), DIGITS))
+    return figures
 
 
 def _rankable(blocks: Blocks) -> tuple[Set[str], list[dict[str, Line]]]:

@@ -43,11 +43,12 @@ BILLED = [
 ]
 """Columns of a bill; ``no look-ahead`` leaves the look-aheads out, as the paper's budgets do."""
 OFFERED = (
-    "Of each task and sparsity the line that is best on the validation split, of those that cost no more in all, up to "
-    "5 % for the validation that every run pays: its figure on the test split with the 95 % interval, seeds, and its "
-    "cost. A line of one seed stands there only where no other has more; what is level with it on validation and in "
-    "cost is named. The last row is the best mean rank on validation over tables that can tell, and its rank on test. "
-    "A method's plain name is the variant of it that has most runs on that task, so it may be another on another task."
+    "Of each task and sparsity the line that is best on the validation split, by the seeds that all have in common if "
+    "these are two or more, of those that cost no more in all, up to 5 % for the validation that every run pays: its "
+    "figure on the test split with the 95 % interval, seeds, and its cost. A line of one seed stands there only where "
+    "no other has more; what is level with it on validation and in cost is named. The last row is the best mean rank "
+    "on validation over tables that can tell, and its rank on test. A method's plain name is the variant of it that "
+    "has most runs on that task, so it may be another on another task."
 )
 
 

@@ -125,6 +125,33 @@ def test_the_choice_is_made_on_validation_and_its_figure_is_that_of_the_test_spl
     assert facts["best"][0]["validation"] == 0.8
 
 
+def test_lines_are_set_beside_one_another_by_the_seeds_that_both_have() -> None:
+    """The third seed is a hard one for everybody, and only one line has it."""
+    comparison = compared(
+        seeds("magnitude", [0.71, 0.73, 0.40]), seeds("snip", [0.70, 0.72])
+    )
+    best = comparison.offers[0].best["glue/sst2", 0.5]
+    assert (best.method, best.figure.n) == ("magnitude", 3)
+
+    # of one seed in common nothing is known, so each is taken as it is
+    apart = [record("snip", 0.9, seed=seed) for seed in (2, 3)]
+    comparison = compared(seeds("magnitude", [0.71, 0.73, 0.40]), apart)
+    assert comparison.offers[0].best["glue/sst2", 0.5].method == "snip"
+
+
+def test_ranks_go_by_the_seeds_that_all_have() -> None:
+    parts = []
+    for task in ("glue/sst2", "glue/cola"):
+        parts += [
+            seeds("magnitude", [0.71, 0.73, 0.40], task=task),
+            seeds("snip", [0.70, 0.72], task=task),
+            seeds("random", [0.10, 0.12], task=task),
+        ]
+    ranks = compared(*parts).offers[0].ranks
+    assert ranks
+    assert ranks.ranks == {"magnitude": 1.0, "snip": 2.0, "random": 3.0}
+
+
 def test_a_line_of_one_seed_is_chosen_only_where_no_other_has_more() -> None:
     lucky = seeds("snip", [0.99])
     comparison = compared(seeds("magnitude", [0.7, 0.72]), lucky)
