@@ -22,13 +22,9 @@ import torch
 from ..core.errors import DataError, ScopeError
 from ..core.files import write
 from ..core.kinds import checked
-from ..core.mask import Mask
 from ..core.prune import Across, cut_together, survivors
 from ..core.scope import Scope
 from ..core.stored import Stored
-from ..core.task import Base
-from ..core.ticket import Ticket
-from ..core.weights import digest
 from .checkpoint import Checkpoint, ahead, threads
 from .counts import Cut, Numbers, Tally, keys, raw, refuse_nan, width
 from .job import PruneJob, alone
@@ -127,30 +123,6 @@ def prune_checkpoint(
     # what an earlier call noted is in the order of names
     cuts = {name: job.cuts[name] for name in scope}
     return Pruned(folder, scope, left_out, cuts)
-
-
-def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
-    """The ticket of what `prune_checkpoint` kept of *source*, from two more readings of its prunable weights.
-
-    It holds its mask at one bit a weight in memory. It belongs to models that have the weights of *source* in the
-    dtypes and under the names of *source*. Raises DataError.
-    """
-    checkpoint = Checkpoint.open(source)
-    order = width(checkpoint.parts[name].dtype for name in pruned.scope)
-    packed = {}
-    for name, cut in pruned.cuts.items():
-        part = checkpoint.parts[name]
-        seen = 0
-        flags = []
-        for chunk in ahead(part.chunks()):
-            kept, seen = cut.keep(_keys(chunk, part, order), seen)
-            # chunks have a multiple of 8 weights
-            flags.append(np.packbits(kept, bitorder="little"))
-        packed[name] = torch.from_numpy(np.concatenate(flags))
-
-    mask = Mask.from_packed(pruned.scope, packed)
-    base = Base(Path(source).resolve().name, digest(checkpoint, pruned.scope))
-    return Ticket(mask, {}, base, method={"name": "magnitude"})
 
 
 class _Told:

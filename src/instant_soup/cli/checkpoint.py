@@ -165,7 +165,8 @@ def prune(
             "counted on the CPU, so leave it out"
         )
 
-    from ..checkpoints.prune import prune_checkpoint, ticket_of
+    from ..checkpoints.magnitude_ticket import ticket_of
+    from ..checkpoints.prune import prune_checkpoint
 
     if ticket:
         # before hours of work, not after

@@ -16,7 +16,8 @@ from .console import cell, say, warn
 from .paths import RecordsPath
 
 if TYPE_CHECKING:
-    from ..evidence.comparison import Comparison, Line
+    from ..evidence.comparison import Comparison
+    from ..evidence.line import Line
     from ..evidence.overview import Overview
     from ..evidence.runs import Run
     from ..evidence.transfers import Matrix

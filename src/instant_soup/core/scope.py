@@ -140,6 +140,19 @@ class Scope:
             raise unknown("parameter", str(name), self.shapes)
         return self.shapes[name]
 
+    def difference(self, other: Scope) -> str:
+        """What *other* has otherwise, in a few words that follow its name; empty if nothing."""
+        for name, shape in self.shapes.items():
+            if name not in other:
+                return f"has no {name!r} in scope"
+            if other.shapes[name] != shape:
+                return f"has {name!r} of shape {other.shapes[name]} and not {shape}"
+
+        for name in other:
+            if name not in self:
+                return f"has {name!r} in scope, too"
+        return "" if self == other else "has them in another order"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
 

@@ -222,9 +222,10 @@ class Ticket:
 
     def check_base(self, base: Base, scope: Scope) -> None:
         """Raise TicketError unless the ticket belongs to the model with this base and scope."""
-        if self.mask.scope != scope:
+        difference = self.mask.scope.difference(scope)
+        if difference:
             raise TicketError(
-                f"ticket is for {self.mask.scope} of {self.base.name!r}, and this model has {scope}; "
+                f"ticket is for {self.mask.scope} of {self.base.name!r}, and this model {difference}; "
                 f"evaluate it on the model it was drawn from"
             )
 

@@ -11,16 +11,8 @@ from ..core.errors import UnknownName, unknown
 from ..core.kinds import checked
 from ..store.record import LOWER_IS_BETTER
 from . import remarks
-from .comparison import (
-    Block,
-    Blocks,
-    Comparison,
-    Difference,
-    Line,
-    Verdict,
-    grouped,
-    paired_by_seed,
-)
+from .comparison import Comparison, Difference, Verdict, paired_by_seed
+from .line import Block, Blocks, Line, grouped
 from .offers import offers, ranks_over
 from .runs import Run
 from .silence import silent

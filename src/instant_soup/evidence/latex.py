@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..core.printable import printable
 from . import tables
-from .comparison import Comparison, Line
+from .comparison import Comparison
+from .line import Line
 from .overview import Overview, overviews
 
 # a pipe or an angle bracket is another letter in LaTeX's usual font encoding, so they are spelled out as well

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.budget import Cost
-from .comparison import Line
+from .line import Line
 from .runs import Run
 
 PURPOSES = ("train", "look-ahead", "score", "select")

@@ -11,8 +11,9 @@ from math import isfinite, isinf
 from typing import Any
 
 from ..core.printable import printable
-from .comparison import Comparison, Line, Offer
+from .comparison import Comparison, Offer
 from .ledger import PURPOSES, bill, spent_on
+from .line import Line
 from .runs import Run
 from .transfers import Matrix
 

@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import combinations
 from math import inf
 
-from .comparison import Block, Blocks, Line, Offer, Ranks
+from .comparison import Offer, Ranks
+from .line import Block, Blocks, Line
 from .statistics import critical_difference, friedman, mean_ranks
 
 BUDGETS = (1.0, 1.5, 2.0, 4.0, inf)

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .comparison import Comparison, Line
+from .comparison import Comparison
+from .line import Line
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite, sqrt
 
 from ..store.parts import TrainingNote
-from .comparison import Block, Comparison
+from .comparison import Comparison
+from .line import Block
 from .offers import RANKED
 from .runs import Run
 from .statistics import ENOUGH

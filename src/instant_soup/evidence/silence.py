@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import stdev
 
-from .comparison import Block, Blocks, Line, paired_by_seed
+from .comparison import paired_by_seed
+from .line import Block, Blocks, Line
 from .statistics import ENOUGH
 
 LEVEL = 0.05

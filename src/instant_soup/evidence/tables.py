@@ -7,8 +7,9 @@ from math import isinf
 from typing import TypeVar
 
 from .compare import ALIKE, LEVEL
-from .comparison import Block, Comparison, Difference, Line, Offer, Ranks
+from .comparison import Comparison, Difference, Offer, Ranks
 from .ledger import PURPOSES, Bill
+from .line import Block, Line
 from .overview import Overview
 from .statistics import Interval, alike
 

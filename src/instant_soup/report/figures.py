@@ -8,7 +8,8 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from ..evidence import tables
-from ..evidence.comparison import Comparison, Line
+from ..evidence.comparison import Comparison
+from ..evidence.line import Line
 from ..evidence.overview import dense_line
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, across, kept_apart, upwards
 from .drawing import (

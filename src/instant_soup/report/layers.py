@@ -8,7 +8,7 @@ from statistics import fmean
 from markupsafe import Markup
 
 from ..core.names.layers import in_layer
-from ..evidence.comparison import Line
+from ..evidence.line import Line
 from ..evidence.runs import Run
 from .axes import RIGHT, WIDE
 from .drawing import Chart, Row, row

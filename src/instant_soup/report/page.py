@@ -19,7 +19,8 @@ from ..core.printable import printable
 from ..evidence import tables
 from ..evidence.agreement import Pair, agreements
 from ..evidence.compare import compare
-from ..evidence.comparison import Block, Comparison, Line, Offer
+from ..evidence.comparison import Comparison, Offer
+from ..evidence.line import Block, Line
 from ..evidence.runs import gather
 from ..evidence.transfers import Matrix, gather_transfers, matrices_of
 from .marks import Look, Looks, assign_looks, symbols

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import tomli_w
 
 from ..core.errors import SoupError
-from ..evidence.comparison import Comparison, Line
+from ..evidence.comparison import Comparison
+from ..evidence.line import Line
 from ..recipes import toml
 from ..recipes.recipe import Recipe
 from ..store.parts import AskedFor

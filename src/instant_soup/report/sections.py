@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..evidence.agreement import Pair
-from ..evidence.comparison import Block, Comparison, Line
+from ..evidence.comparison import Comparison
+from ..evidence.line import Block, Line
 from ..evidence.transfers import Matrix
 from .agreement import alike
 from .costs import by_purpose

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..evidence.comparison import Comparison, Line
+from ..evidence.comparison import Comparison
+from ..evidence.line import Line
 from ..store.parts import IngredientNote
 from .axes import LEFT, WIDTH, across, upwards
 from .drawing import Chart, Row, frame

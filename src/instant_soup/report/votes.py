@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..evidence.comparison import Line
+from ..evidence.line import Line
 from ..store.parts import RoundNote
 from .axes import Scale, across, upwards
 from .drawing import Chart, Row, frame, path

@@ -179,7 +179,7 @@ class MaskedModel:
         """Zero what *mask* drops. Raises ScopeError for a mask of another model, RankError where ranks disagree."""
         if mask.scope != self.scope:
             raise ScopeError(
-                f"the mask is for {mask.scope}, and this model has {self.scope}"
+                f"the mask is for {mask.scope}, and this model {mask.scope.difference(self.scope)}"
             )
 
         self.mask = self.layout.mask(mask)

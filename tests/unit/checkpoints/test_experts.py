@@ -22,9 +22,10 @@ from instant_soup.checkpoints.assembly import Assemblies
 from instant_soup.checkpoints.block_job import Job
 from instant_soup.checkpoints.blocks import prune_blocks
 from instant_soup.checkpoints.checkpoint import Checkpoint
+from instant_soup.checkpoints.magnitude_ticket import ticket_of
 from instant_soup.checkpoints.outline import outline
 from instant_soup.checkpoints.prunable import prunable
-from instant_soup.checkpoints.prune import prune_checkpoint, ticket_of
+from instant_soup.checkpoints.prune import prune_checkpoint
 from instant_soup.checkpoints.skeleton import Skeleton
 from instant_soup.cli.main import app
 from instant_soup.core.errors import DataError

@@ -21,7 +21,8 @@ import instant_soup as soup
 from instant_soup.checkpoints import prune
 from instant_soup.checkpoints.checkpoint import INDEX, Checkpoint
 from instant_soup.checkpoints.job import RECORD
-from instant_soup.checkpoints.prune import prune_checkpoint, ticket_of
+from instant_soup.checkpoints.magnitude_ticket import ticket_of
+from instant_soup.checkpoints.prune import prune_checkpoint
 from instant_soup.core import files
 from instant_soup.core.errors import (
     DataError,

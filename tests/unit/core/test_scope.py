@@ -177,3 +177,15 @@ def test_a_scope_does_not_follow_the_mapping_it_was_made_from() -> None:
 def test_shapes_may_come_as_lists_or_torch_sizes() -> None:
     scope = Scope({"a": [2, 3], "b": torch.zeros(4).shape})  # type: ignore[dict-item]
     assert scope == Scope({"a": (2, 3), "b": (4,)})
+
+
+def test_what_another_scope_has_otherwise_is_named() -> None:
+    scope = Scope({"a": (2, 3), "b": (4, 5)})
+    assert scope.difference(Scope({"a": (2, 3), "b": (4, 5)})) == ""
+    assert scope.difference(Scope({"a": (2, 3)})) == "has no 'b' in scope"
+    wider = Scope({"a": (2, 3), "b": (4, 6)})
+    assert scope.difference(wider) == "has 'b' of shape (4, 6) and not (4, 5)"
+    more = Scope({"a": (2, 3), "b": (4, 5), "c": (1, 1)})
+    assert scope.difference(more) == "has 'c' in scope, too"
+    turned = Scope({"b": (4, 5), "a": (2, 3)})
+    assert scope.difference(turned) == "has them in another order"

@@ -13,7 +13,8 @@ from statsmodels.stats.multitest import multipletests
 
 from instant_soup.core.errors import UnknownName
 from instant_soup.evidence.compare import compare
-from instant_soup.evidence.comparison import Comparison, Difference, Line
+from instant_soup.evidence.comparison import Comparison, Difference
+from instant_soup.evidence.line import Line
 
 from .made_records import named, record
 
