@@ -84,9 +84,7 @@ def test_every_recipe_of_the_paper_can_be_planned_without_loading_and_fits_its_b
     from instant_soup.runs.plan import plan
     from instant_soup.runs.sizes import Sizes
 
-    small = soup.Scope({"stand-in": (30, 30)})
-    monkeypatch.setattr(stand_in, "_SCOPE", small)
-    monkeypatch.setattr(stand_in.StandIn, "scope", small)
+    monkeypatch.setattr(stand_in, "_SIDE", 30)
     for path in (ROOT / "recipes" / "paper").rglob("*.toml"):
         for one in expand(path):
             sizes = Sizes.known(one.recipe)
@@ -103,9 +101,7 @@ def test_every_recipe_of_language_models_is_planned_without_a_hub_or_weights(
     def refuse(recipe: soup.Recipe) -> CourseTask:
         raise AssertionError(f"{recipe.label} was loaded")
 
-    small = soup.Scope({"stand-in": (32, 32)})
-    monkeypatch.setattr(stand_in, "_SCOPE", small)
-    monkeypatch.setattr(stand_in.StandIn, "scope", small)
+    monkeypatch.setattr(stand_in, "_SIDE", 32)
     # where the texts that smollm2.toml names are not
     monkeypatch.chdir(tmp_path)
     planner = Planner(refuse, timed=False)

@@ -26,6 +26,7 @@ from ..core.files import write, write_text
 from ..core.prune import shares, survivors
 from ..core.scope import Scope
 from ..data.language import calibration_windows
+from ..methods.calibration import Reach
 from ..models import decoder
 from ..models.classifier import loading
 from ..training.blocks import Block, blocks_of
@@ -149,6 +150,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.blocks = blocks_of(self.skeleton.model, self.skeleton.scope)
+        self._reach = Reach()
 
     def carry_out(self, batches: list[Tensor], done: int) -> None:
         """Cut and write each block that was not passed yet."""
@@ -186,6 +188,7 @@ class _Work:
                 # what went into this block is on disk, so the one before is passed for good
                 self.passed.note(number)
             self._cut(number, self.blocks[number], statistics)
+        self._reach.warn()
 
     @contextmanager
     def _hold(self, block: Block) -> Iterator[None]:
@@ -205,6 +208,8 @@ class _Work:
             if name in self.skeleton.scope:
                 # dropped as soon as it is used: statistics are the largest part of what is in memory
                 statistic = statistics.pop(name, torch.empty(0))
+                if self.job.calibrated:
+                    self._reach.add([statistic], stored.ndim)
                 stored, flags = self._cut_matrix(name, stored, statistic)
                 kept[name] = bits.pack(flags.cpu())
                 del flags

@@ -15,7 +15,8 @@ from .skeleton import Skeleton
 
 FLOAT = 4  # bytes of a weight or a state in float32, in which all work is done
 
-SCORING = 5  # tensors as large as a matrix while it is scored
+SCORING = {"magnitude": 2, "wanda": 3, "ria": 5}
+"""Tensors as large as a matrix while it is scored."""
 SORTING = 32  # bytes of a weight that is sorted, once its score is there
 
 
@@ -95,8 +96,8 @@ def _work(skeleton: Skeleton, name: str, job: Job) -> int:
         width = shape[skeleton.scope.inputs.get(name, -1)]
         return result + FLOAT * (numel + 2 * matrix + 3 * width**2)
 
-    # one matrix at a time is scored, in up to five steps, and some of it sorted, by places in 64 bits
-    scoring = SCORING * FLOAT * matrix
+    # one matrix at a time is scored, and some of it sorted, by places in 64 bits
+    scoring = SCORING[job.score] * FLOAT * matrix
     if job.cutter.across_stack:
         # all scores, and a copy of them to find the cut in
         return result + scoring + 2 * FLOAT * numel + 2 * numel

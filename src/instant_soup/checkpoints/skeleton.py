@@ -12,11 +12,12 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from ..core.errors import DataError
 from ..core.scope import Scope
 from ..core.stored import Stored
 from ..models import decoder
 from ..models.classifier import loading
-from ..training.blocks import Block
+from ..training.blocks import Block, blocks_of
 from .assembly import Assemblies, Assembly
 from .checkpoint import Checkpoint
 from .quantised import refuse_quantised
@@ -55,7 +56,13 @@ class Skeleton:
                 )
 
         model.eval()
-        stacks = tuple(f"{path}." for path in decoder.stacks(model))
+        scope = Scope.of(model)
+        # other lists of modules are run before the blocks or after them, as embeddings are
+        stacks = {f"{block.stack}." for block in blocks_of(model, scope)}
+        if not stacks:
+            raise DataError(
+                f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block"
+            )
         # blocks need no head, and one that shares its weights with the embeddings is written with those
         head = {id(parameter) for parameter in _head(model)}
 
@@ -63,12 +70,11 @@ class Skeleton:
         in_blocks: dict[str, Assembly] = {}
         outside: dict[str, Assembly] = {}
         for name, parameter in model.named_parameters():
-            if name.startswith(stacks):
+            if name.startswith(tuple(stacks)):
                 in_blocks[name] = conversions.of(name)
             elif id(parameter) not in head:
                 outside[name] = conversions.of(name)
 
-        scope = Scope.of(model)
         return cls(model, checkpoint, scope, in_blocks | outside, tuple(outside))
 
     def work_on(self, device: str) -> None:

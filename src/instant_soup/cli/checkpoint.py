@@ -6,23 +6,17 @@ Slow imports wait until they are needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from . import console
+from ..core.errors import KnobError
 from .app import Force, Json, Quiet, app, refuse_stranger, save_ticket
 from .bars import progress_bars
 from .console import say
 from .paths import CheckpointPath, SourcePath
-from .pruned import grouped, print_pruned, print_scope
-
-if TYPE_CHECKING:
-    from ..checkpoints.block_job import Job
-    from ..core.ticket import Ticket
+from .pruned import grouped, is_of, print_pruned, prune_by_block
 
 Patterns = list[str] | None
 
@@ -92,16 +86,21 @@ def prune(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Windows of that text.")
-    ] = 128,
+        int | None,
+        typer.Option("--samples", min=1, help="Windows of that text; 128 if not given."),
+    ] = None,
     window: Annotated[
         int | None,
         typer.Option("--window", min=2, help="Tokens of a window; 2,048 or the limit."),
     ] = None,
     batch: Annotated[
-        int,
-        typer.Option("--batch", min=1, help="Windows that go through a block at a time."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Windows that go through a block at a time; 1 if not given.",
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -134,6 +133,9 @@ def prune(
             "no sparsity is given; say how much goes with --sparsity, such as 0.5"
         )
 
+    if score == "magnitude":
+        _refuse_text(calibrate, samples, window, batch)
+
     # all of these need whole matrices, and most of them the inputs of a matrix: shards cannot be streamed then
     if score != "magnitude" or groups or across == "row":
         if include or exclude:
@@ -149,12 +151,12 @@ def prune(
             across,  # type: ignore[arg-type]
             pattern,
             calibrate,
-            samples,
+            samples or 128,
             window,
-            batch,
+            batch or 1,
             device or "cpu",
         )
-        _prune_by_block(
+        prune_by_block(
             checkpoint, output, job, ticket, force=force, quiet=quiet, as_json=as_json
         )
         return
@@ -170,7 +172,7 @@ def prune(
 
     if ticket:
         # before hours of work, not after
-        refuse_stranger(ticket, force=force, expected=_is_of(checkpoint, "magnitude"))
+        refuse_stranger(ticket, force=force, expected=is_of(checkpoint, "magnitude"))
 
     with progress_bars(quiet=quiet or as_json) as watch:
         pruned = prune_checkpoint(
@@ -201,65 +203,22 @@ def prune(
     typer.echo(json.dumps(facts, indent=2))
 
 
-def _prune_by_block(
-    checkpoint: Path,
-    output: Path,
-    job: Job,
-    ticket: Path | None,
-    *,
-    force: bool,
-    quiet: bool,
-    as_json: bool,
+def _refuse_text(
+    calibrate: str | None, samples: int | None, window: int | None, batch: int | None
 ) -> None:
-    """Prune with one block in memory at a time, and say before what that takes."""
-    from ..checkpoints.blocks import prune_blocks
-    from ..checkpoints.outline import outline
-
-    if ticket:
-        refuse_stranger(ticket, force=force, expected=_is_of(checkpoint, job.score))
-    plan = outline(checkpoint, job)
-    progress = console.err(quiet=quiet or as_json)
-    gib = 2**30
-    progress.print(
-        f"{plan.blocks} blocks, the largest {plan.block / gib:.2f} GiB in float32; about {plan.memory / gib:.2f} GiB "
-        f"of memory beside Python, {plan.disk / gib:.2f} GiB on disk for what goes from block to block, "
-        f"{plan.written / gib:.2f} GiB written",
-        soft_wrap=True,
-        highlight=False,
-    )
-
-    def watch(stage: str, position: int, total: int) -> None:
-        progress.print(f"{stage} {position} of {total}", highlight=False)
-
-    pruned = prune_blocks(
-        checkpoint, output, job, ticket=ticket, replace=force, watch=watch
-    )
-    size = pruned.scope.size
-    if not as_json:
-        print_scope(pruned.scope)
-        say(
-            f"{output}: {pruned.kept:,} of {size:,} prunable weights kept, "
-            f"sparsity {1 - pruned.kept / size:.4%}, by {job.score}, pattern {job.pattern}"
-        )
-        return
-
-    layers = {}
-    for name, kept in pruned.kept_by_name.items():
-        layers[name] = [kept, pruned.scope.numel(name)]
-    facts = {
-        "checkpoint": str(output),
-        "kept": pruned.kept,
-        "prunable": size,
-        "plan": asdict(plan),
-        "layers": layers,
+    """Refuse what says what to calibrate on where nothing is calibrated. Raises KnobError."""
+    given = {
+        "--calibrate": calibrate,
+        "--samples": samples,
+        "--window": window,
+        "--batch": batch,
     }
-    typer.echo(json.dumps(facts, indent=2))
-
-
-def _is_of(checkpoint: Path, score: str) -> Callable[[Ticket], bool]:
-    """Whether a ticket may have been drawn of *checkpoint* by *score*."""
-    name = checkpoint.resolve().name
-    return lambda ticket: (ticket.base.name, ticket.method.get("name")) == (name, score)
+    unused = [option for option, value in given.items() if value is not None]
+    if unused:
+        raise KnobError(
+            f"{', '.join(unused)}: magnitudes are not calibrated on anything; "
+            f"give --score wanda, ria or sparsegpt too, or leave it out"
+        )
 
 
 @app.command("import")

@@ -67,6 +67,8 @@ def sparsegpt(
 ) -> tuple[Tensor, Tensor]:
     """Prune by optimal brain surgery (Frantar and Alistarh, 2023): what survives of a row makes up for what goes.
 
+    A member of a stack that got no input at all, such as an expert, is cut by magnitude and keeps its values.
+
     Inputs are gone through in order. Of every 128 the weights with the least w^2 / [H^-1]_jj are pruned, or the least
     of every group of *pattern*; each is set to zero and the inputs that follow are updated, H being the second moment.
 
@@ -112,6 +114,10 @@ def _root(moment: Tensor, matrix: Tensor, damping: float) -> Tensor:
         raise TrainingError(
             "the second moment of some inputs is not finite; calibrate in float32, or on other text"
         )
+
+    if not bool(moment.diagonal().any()):
+        # nothing is known of what these weights do: magnitudes decide, and nothing makes up for what goes
+        return torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
 
     damped = moment.clone()
     diagonal = damped.diagonal()

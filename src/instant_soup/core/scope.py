@@ -185,6 +185,10 @@ class Scope:
         return f"Scope({len(self)} parameters, {self.size:,} weights)"
 
 
+_INPUTS_FIRST = ("Conv1D", "Llama4TextExperts")
+"""Classes whose matrices have inputs first, by name, because they are of a library that core does not know."""
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
@@ -192,15 +196,14 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """The dimension of inputs of each parameter of *shapes* in which that is not the last one.
 
-    Linear layers multiply by the transpose of what they hold. Those of GPT-2 (``Conv1D``), and stacks of experts that
-    say so themselves (``is_transposed``), hold it with inputs first. Convolutions have their channels in the second.
+    Linear layers multiply by the transpose of what they hold. Those of `_INPUTS_FIRST`, and stacks of experts that say
+    so themselves (``is_transposed``), hold it with inputs first. Convolutions have their channels in the second.
     """
     inputs = {}
     for path, module in model.named_modules():
         convolution = isinstance(module, _Convolution)
-        # by its name, because the class is of a library that core does not know
-        conv1d = type(module).__name__ == "Conv1D"
-        inputs_first = conv1d or getattr(module, "is_transposed", False) is True
+        by_class = type(module).__name__ in _INPUTS_FIRST
+        inputs_first = by_class or getattr(module, "is_transposed", False) is True
 
         for name, parameter in module.named_parameters(path, recurse=False):
             if name in shapes and (convolution or inputs_first):

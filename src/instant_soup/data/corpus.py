@@ -82,7 +82,7 @@ def files_of(source: Path, splits: tuple[str, ...]) -> list[Path]:
 
 
 def texts_of(files: Sequence[Path]) -> Iterator[str]:
-    """The texts in *files*, in order; empty ones are left out.
+    """The texts in *files*, in order, empty rows of tables among them.
 
     Raises:
         DataError: a file cannot be read, or a table has no column of texts.
@@ -96,7 +96,7 @@ def texts_of(files: Sequence[Path]) -> Iterator[str]:
 
 
 def texts_in(rows: Dataset, origin: str) -> Iterator[str]:
-    """The texts in the column ``text`` of *rows*, in order; empty ones are left out.
+    """The texts in the column ``text`` of *rows*, in order; rows that have none are left out, and empty ones are not.
 
     Args:
         origin: what errors call the table.
@@ -116,8 +116,8 @@ def texts_in(rows: Dataset, origin: str) -> Iterator[str]:
         raise DataError(
             f"column {COLUMN!r} of {origin} is no text; expected a text a row"
         )
-    # empty rows would turn into runs of blank lines
-    yield from (text for text in rows[COLUMN] if text)
+    # empty rows count, as they do in what papers report: they make runs of blank lines, and move all windows after them
+    yield from (text for text in rows[COLUMN] if text is not None)
 
 
 def _is_prose(path: Path) -> bool:

@@ -8,59 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
-from datasets import load_dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
 from ..core.places import real
-from ..core.table import Table
 from .corpus import TEST, TRAIN, files_of, texts_in, texts_of
+from .known_texts import LANGUAGE_TASKS, known_texts
 from .source import Data, origin, read
 
 PROTOCOL = "texts joined by blank lines, tokenised once, windows of L tokens without overlap, exp of the mean loss"
-JUDGED_TOPICS = 4  # every fourth topic of the packaged text is judged on
-
-
-@dataclass(frozen=True)
-class LanguageSpec:
-    """A text of the hub.
-
-    Attributes:
-        hub: repository and configuration; None for the text that comes with Python.
-        files: those files of the repository that are read, by split, where it is too large to be read in full.
-        metrics: figures to report.
-        sizes: never known, because the number of windows depends on the tokenizer.
-    """
-
-    hub: tuple[str, str | None] | None
-    files: Mapping[str, str] | None = None
-    metrics: tuple[str, ...] = ("perplexity",)
-    sizes: None = None
-
-
-# the first shards alone, as papers on pruning language models use them: all of C4 is hundreds of gigabytes
-_C4 = {
-    "train": "en/c4-train.00000-of-01024.json.gz",
-    "validation": "en/c4-validation.00000-of-00008.json.gz",
-}
-
-PACKAGED = "demo/language"
-"""English that every Python brings: the help on its own language, 79 topics and 465,000 letters in Python 3.11."""
-
-LANGUAGE_TASKS: Mapping[str, LanguageSpec] = Table(
-    "task",
-    {
-        PACKAGED: LanguageSpec(None),
-        "language/wikitext2": LanguageSpec(("Salesforce/wikitext", "wikitext-2-raw-v1")),
-        "language/c4": LanguageSpec(("allenai/c4", None), _C4),
-    },
-)
 
 
 class Windows:
@@ -124,7 +84,8 @@ def language_splits(
     """
     source: Data = name if folder is None else folder
     learned = origin(source, None)
-    train = _windows(_texts(source, TRAIN), tokenizer, window, learned)
+    enough = _enough(source, limit, "data.limit")
+    train = _windows(_texts(source, TRAIN, seed), tokenizer, window, learned, enough)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)[:limit]
 
@@ -138,7 +99,8 @@ def language_splits(
     judged_on = _judged_on(name, folder, test)
     texts = _texts(judged_on, TEST)
     # the first windows and not random ones: their number alone then says which they are
-    judged = _windows(texts, tokenizer, window, origin(judged_on, None))[:windows]
+    enough = _enough(judged_on, windows, "data.windows")
+    judged = _windows(texts, tokenizer, window, origin(judged_on, None), enough)[:windows]
 
     return LanguageSplits(
         train=Windows(train[order[held_out:]]),
@@ -229,7 +191,9 @@ def calibration_windows(
     Raises:
         DataError: there is nothing to read, or the text has fewer windows.
     """
-    train = _windows(_texts(str(source), TRAIN), tokenizer, window, str(source))
+    name = str(source)
+    enough = _enough(name, count, "samples")
+    train = _windows(_texts(name, TRAIN), tokenizer, window, name, enough)
     if len(train) < count:
         raise DataError(
             f"{source} has {len(train)} windows of {window} tokens and {count} are asked for; take a longer text, "
@@ -241,10 +205,46 @@ def calibration_windows(
     return train[order[:count]]
 
 
+def _enough(source: Data, count: int | None, setting: str) -> int | None:
+    """How many windows of *source* have to be read; None where all of it is.
+
+    Raises DataError where it is too large to be read in full, and *count*, which *setting* sets, is not given.
+    """
+    spec = LANGUAGE_TASKS.get(source) if isinstance(source, str) else None
+    if spec is None or spec.files is None:
+        return None
+    if count is None:
+        raise DataError(
+            f"{source} is too large to be read in full; set {setting} to how many windows are to be used"
+        )
+    return count
+
+
+def _until(
+    texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, tokens: int
+) -> Iterator[str]:
+    """As many of *texts* as have so many *tokens* between them, and one more."""
+    seen = 0
+    for text in texts:
+        yield text
+        if seen >= tokens:
+            return
+        seen += len(tokenizer(text, verbose=False)["input_ids"])
+
+
 def _windows(
-    texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, window: int, source: str
+    texts: Iterator[str],
+    tokenizer: PreTrainedTokenizerBase,
+    window: int,
+    source: str,
+    enough: int | None = None,
 ) -> Tensor:
-    """All windows of the joined *texts*: int64 [n, window]. Raises DataError where there is none."""
+    """All windows of the joined *texts*, or those of the first texts that have *enough*: int64 [n, window].
+
+    Raises DataError where there is none.
+    """
+    if enough is not None:
+        texts = _until(texts, tokenizer, enough * window)
     joined = "\n\n".join(texts)
     ids = torch.empty(0, dtype=torch.int64)
     # tokenizers make float tensors, or none, of an empty text
@@ -263,19 +263,14 @@ def _windows(
     return ids[: count * window].view(count, window)
 
 
-def _texts(source: Data, splits: tuple[str, ...]) -> Iterator[str]:
-    """The texts of the first of *splits* that *source* has."""
+def _texts(source: Data, splits: tuple[str, ...], seed: int = 0) -> Iterator[str]:
+    """The texts of the first of *splits* that *source* has; *seed* is that of `known_texts`."""
     if not isinstance(source, str | Path):
         return _texts_in_memory(source, splits)
 
     source = str(source)
     if source in LANGUAGE_TASKS:
-        spec = LANGUAGE_TASKS[source]
-        if spec.hub is None:
-            return _topics(splits)
-        repository, configuration = spec.hub
-        return _from_hub(repository, configuration, spec.files, splits)
-
+        return known_texts(source, splits, seed)
     return texts_of(_files(source, splits))
 
 
@@ -300,38 +295,3 @@ def _existing(source: str, splits: tuple[str, ...]) -> Path:
             f"{unknown('text', source, LANGUAGE_TASKS)}"
         )
     return path
-
-
-def _topics(splits: tuple[str, ...]) -> Iterator[str]:
-    """The packaged text: every fourth topic is judged on, the others are learned from."""
-    try:
-        topics: dict[str, str] = import_module("pydoc_data.topics").topics
-    except ImportError as reason:
-        raise DataError(
-            f"{PACKAGED} is the text of pydoc_data, which this Python lacks ({reason}); give text of your own"
-        ) from reason
-
-    for position, name in enumerate(sorted(topics)):
-        is_judged = position % JUDGED_TOPICS == 0
-        if is_judged == (splits == TEST):
-            yield topics[name]
-
-
-def _from_hub(
-    repository: str,
-    configuration: str | None,
-    files: Mapping[str, str] | None,
-    splits: tuple[str, ...],
-) -> Iterator[str]:
-    options: dict[str, Any] = {"data_files": dict(files)} if files else {}
-    try:
-        table = load_dataset(repository, configuration, **options)
-        split = next(name for name in splits if name in table)
-    # the hub's client raises many kinds: offline, not found, gated
-    except Exception as reason:
-        raise DataError(
-            f"could not load {repository} from the hub ({reason}); set data.folder, and data.test, to folders with "
-            f"parquet files that have a column 'text'"
-        ) from reason
-
-    yield from table[split]["text"]

@@ -36,6 +36,7 @@ class Published:
     Attributes:
         source: which paper, and which table of it.
         protocol: how it was measured, and what was calibrated on.
+        budget: for how many T the ticket was trained before; papers on calibration judge it as it was drawn.
     """
 
     task: str
@@ -47,9 +48,10 @@ class Published:
     source: str
     protocol: str
     pattern: str = UNSTRUCTURED
+    budget: float = 0.0
 
     def matches(self, run: Run) -> bool:
-        """Whether *run* is of the same model, method, sparsity and pattern, and judged by the same metric."""
+        """Whether *run* is of the same model, method, sparsity, pattern and budget, and judged by the same metric."""
         recipe = run.record.recipe.facts()
         task = recipe["task"]
         method = recipe["method"]
@@ -61,6 +63,8 @@ class Published:
         # records from before there were patterns have none
         pattern = method.get("pattern", UNSTRUCTURED)
         if method["name"] != self.method or pattern != self.pattern:
+            return False
+        if run.record.recipe.budget != self.budget:
             return False
         return abs(run.sparsity - self.sparsity) < 1e-9
 
@@ -83,38 +87,51 @@ def read_published(path: Path) -> list[Published]:
 
 
 def published_rows(figures: Sequence[Published], runs: Iterable[Run]) -> list[list[str]]:
-    """A table of cells, its head first: each figure, what was reached here in as many seeds, and both protocols."""
+    """A table of cells, its head first: each figure, what was reached here, and both protocols.
+
+    Runs under several protocols, or of several variants of the method, have a row for each, the mean over their seeds.
+    """
     all_runs = list(runs)
     rows = [HEADS]
     for figure in figures:
-        matching = [run for run in all_runs if figure.matches(run)]
-        pattern = "" if figure.pattern == UNSTRUCTURED else f", {figure.pattern}"
-        reached = "not run"
-        protocol = ""
-        if matching:
-            mean = sum(run.figure for run in matching) / len(matching)
-            reached = f"{mean:.2f}"
-            protocol = _protocol(matching[0])
+        by_protocol: dict[str, list[float]] = {"": []}
+        for run in all_runs:
+            if figure.matches(run):
+                by_protocol.setdefault(_protocol(run), []).append(run.figure)
+        if len(by_protocol) > 1:
+            del by_protocol[""]
 
-        rows.append(
-            [
-                figure.model,
-                figure.method,
-                f"{figure.sparsity:.0%}{pattern}",
-                figure.metric,
-                f"{figure.value:g}",
-                reached,
-                figure.source,
-                figure.protocol,
-                protocol,
-            ]
-        )
-
+        for protocol, reached in sorted(by_protocol.items()):
+            rows.append(_row(figure, reached, protocol))
     return rows
 
 
+def _row(figure: Published, reached: Sequence[float], protocol: str) -> list[str]:
+    """One figure beside what was *reached* here under one protocol, by each seed."""
+    pattern = "" if figure.pattern == UNSTRUCTURED else f", {figure.pattern}"
+    here = "not run"
+    if reached:
+        here = f"{sum(reached) / len(reached):.2f}"
+        protocol += f"; {len(reached)} seed{'s' * (len(reached) > 1)}"
+
+    return [
+        figure.model,
+        figure.method,
+        f"{figure.sparsity:.0%}{pattern}",
+        figure.metric,
+        f"{figure.value:g}",
+        here,
+        figure.source,
+        figure.protocol,
+        protocol,
+    ]
+
+
 def _protocol(run: Run) -> str:
+    """How *run* was judged, and what variant of its method it is."""
     judged = run.record.judged
     if not judged:
-        return ""
-    return f"L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}"
+        return run.method
+    return (
+        f"{run.method}: L {judged['L']}, {judged['tokens']:,} tokens of {judged['text']}"
+    )

@@ -16,7 +16,8 @@ With several subsets of the examples, as denoisers of Instant Soup are, each blo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,8 +57,8 @@ class Calibrated:
     Knobs:
         score: ``"wanda"``, ``"ria"`` or ``"sparsegpt"``.
         samples: training examples that inputs are taken over.
-        across: the same share of each ``"row"`` or ``"layer"``; as the authors do if None: rows for Wanda, layers
-            for RIA and SparseGPT.
+        across: the same share of each ``"row"`` or ``"layer"``, which of a stack of experts is each expert; as the
+            authors do if None: rows for Wanda, layers for RIA and SparseGPT.
         pattern: ``"unstructured"``, or ``"N:M"`` to keep N of every M neighbouring inputs, such as ``"2:4"``.
         subsets: into how many disjoint subsets the samples are divided; each makes a mask, and the masks vote.
     """
@@ -113,12 +114,14 @@ class Calibrated:
         cutter = Cutter(self.score, self.across or USUAL[self.score], pattern)
         quotas = shares(scope, learner.mask.kept_by_name, keep)
         packed: dict[str, Tensor] = {}
+        reach = Reach()
 
         for statistics in self._blocks(learner, second_moment=cutter.second_moment):
             view = learner.view()
             weights = {}
             for name in statistics[0]:
                 of_subsets = [statistic[name] for statistic in statistics]
+                reach.add(of_subsets, view[name].ndim)
                 dim = scope.inputs.get(name, -1)
                 flags, weights[name] = cutter.vote(
                     view[name], of_subsets, quotas[name], dim
@@ -127,6 +130,7 @@ class Calibrated:
             # before the next block is looked at, whose inputs then come through what is left of this one
             learner.restore(weights)
 
+        reach.warn()
         # blocks may come in another order than the scope, which a mask keeps
         in_order = {name: packed[name] for name in scope}
         learner.apply_mask(Mask.from_packed(scope, in_order))
@@ -147,6 +151,45 @@ class Calibrated:
 
         # in step, so that the weights of a block are restored before any subset goes on to the next
         return zip(*streams, strict=True)
+
+
+@dataclass
+class Reach:
+    """How many members of stacks, such as experts, the text to calibrate on has reached.
+
+    Attributes:
+        members: how many were looked at.
+        missed: how many of them got no input at all, and so are cut by their magnitudes.
+    """
+
+    members: int = 0
+    missed: int = 0
+
+    def add(self, statistics: Sequence[Tensor], ndim: int) -> None:
+        """Count those of a parameter of *ndim* dimensions; *statistics* are of its inputs, one for each subset."""
+        if ndim == 2:
+            return
+
+        seen = []
+        for statistic in statistics:
+            # squares have a dimension less than the parameter, second moments as many
+            squares = statistic
+            if statistic.ndim == ndim:
+                squares = statistic.diagonal(dim1=-2, dim2=-1)
+            seen.append((squares != 0).any(-1))
+
+        reached = torch.stack(seen).any(0)
+        self.members += reached.numel()
+        self.missed += int((~reached).sum())
+
+    def warn(self) -> None:
+        """Say so where the text left some out."""
+        if self.missed:
+            warnings.warn(
+                f"{self.missed:,} of {self.members:,} matrices of experts were given nothing by the text to calibrate "
+                f"on, so they are cut by magnitude; calibrate on more text, or on text of more kinds",
+                stacklevel=3,
+            )
 
 
 @dataclass(frozen=True)
@@ -192,25 +235,23 @@ class Cutter:
         if weight.ndim == 2 or self.across_stack:
             return self._best(self.scored(weight, statistic, dim).cpu(), keep, dim)
 
-        # matrices of a stack have nothing to do with one another, and one at a time takes less memory
-        flags = torch.empty(weight.shape, dtype=torch.bool)
+        # one at a time, which takes less memory
         stack = matrices(weight, dim)
         statistics = statistic.reshape(len(stack), -1)
-        # the first rows of all have one more where rows are not even, as `pattern.quotas` has it
-        share, rest = divmod(keep, stack.shape[0] * stack.shape[1])
-
-        for number, part in enumerate(matrices(flags, dim)):
-            outputs = len(part)
-            more = min(max(rest - number * outputs, 0), outputs)
-            quota = share * outputs + more
-            score = self.scored(stack[number], statistics[number], -1)
-            part.copy_(self._best(score.cpu(), quota, -1))
-        return flags
+        scores = (
+            self.scored(matrix, squares, -1).cpu()
+            for matrix, squares in zip(stack, statistics, strict=True)
+        )
+        return self._best_of_each(scores, weight.shape, keep, dim)
 
     @property
     def across_stack(self) -> bool:
-        """Whether weights of all matrices of a stack are compared with one another."""
-        return self.pattern is None and self.across == "layer"
+        """Whether weights of all matrices of a stack, such as experts, are compared with one another.
+
+        What inputs come to depends on how many there were, and an expert gets as many as it is called for. So scores by
+        inputs compare within each matrix, as their authors do, who have a layer for each.
+        """
+        return self.score == "magnitude" and self.across == "layer" and not self.pattern
 
     def vote(
         self, weight: Tensor, statistics: Sequence[Tensor], keep: int, dim: int
@@ -224,11 +265,29 @@ class Cutter:
         for statistic in statistics:
             # in float32, for a mean of many scores in half precision would tie where none of them did
             score = self.scored(weight, statistic, dim).float().cpu()
-            votes += self._best(score, keep, dim)
+            votes += self._best_of_each(matrices(score, dim), weight.shape, keep, dim)
             mean += score / len(statistics)
 
-        flags = self._best(ranked(votes, mean), keep, dim)
+        stack = matrices(ranked(votes, mean), dim)
+        flags = self._best_of_each(stack, weight.shape, keep, dim)
         return flags, weight.masked_fill(~flags.to(weight.device), 0)
+
+    def _best_of_each(
+        self, scores: Iterable[Tensor], shape: torch.Size, keep: int, dim: int
+    ) -> Tensor:
+        """The best-scored weights of each matrix of a parameter of *shape*, bool; *scores* are of one after another."""
+        flags = torch.empty(shape, dtype=torch.bool)
+        parts = matrices(flags, dim)
+        count, outputs, _ = parts.shape
+
+        # the first rows, or the first matrices, have one more where shares are not even
+        units = count * outputs if self.across == "row" else count
+        share, rest = divmod(keep, units)
+        of_each = units // count
+        for number, (part, score) in enumerate(zip(parts, scores, strict=True)):
+            more = min(max(rest - number * of_each, 0), of_each)
+            part.copy_(self._best(score, share * of_each + more, -1))
+        return flags
 
     def _best(self, score: Tensor, keep: int, dim: int) -> Tensor:
         """The best-scored weights, bool: so many of the matrix, or the pattern's share of each group."""

@@ -265,22 +265,6 @@ def check_token_count(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) 
         )
 
 
-def stacks(model: nn.Module) -> list[str]:
-    """Paths of the outermost lists of modules, which hold the blocks. Raises DataError when there is none."""
-    paths: list[str] = []
-    for path, module in model.named_modules():
-        # experts are a list inside of a block
-        is_inside = path.startswith(tuple(f"{outer}." for outer in paths))
-        if isinstance(module, nn.ModuleList) and not is_inside:
-            paths.append(path)
-
-    if not paths:
-        raise DataError(
-            f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block"
-        )
-    return paths
-
-
 def predict(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """The loss of each token of a batch, given those before it.
 

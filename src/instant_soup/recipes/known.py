@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from ..data.images import ImageSpec
-    from ..data.language import LanguageSpec
+    from ..data.known_texts import LanguageSpec
     from ..data.text import TextSpec
     from ..methods import Variant
 

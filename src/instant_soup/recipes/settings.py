@@ -74,7 +74,7 @@ class TaskSettings(Strict):
     @property
     def language(self) -> bool:
         """Whether the task is to say which token comes next."""
-        from ..data.language import LanguageSpec
+        from ..data.known_texts import LanguageSpec
 
         spec = TASKS.get(self.name)
         return self.kind == "language" if spec is None else isinstance(spec, LanguageSpec)

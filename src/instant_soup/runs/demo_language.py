@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from ..data.language import PACKAGED
+from ..data.known_texts import PACKAGED
 from ..recipes.recipe import Recipe
 from ..store.store import Store
 from ..tasks import CourseTask

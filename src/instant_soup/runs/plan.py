@@ -16,7 +16,7 @@ from ..recipes.recipe import Recipe
 from ..tasks import CourseTask
 from .environment import peaks
 from .sizes import Sizes
-from .stand_in import StandInTask
+from .stand_in import StandInTask, pattern_of
 from .windows import language_sizes
 
 TIMED = 6  # steps that are timed, after as many to warm up
@@ -80,7 +80,8 @@ def rehearse(recipe: Recipe, sizes: Sizes) -> tuple[Meter, Meter]:
 
     # a method that trains its tickets to the end does so within the budget of the fine-tune
     drawn_in = replace(sizes, horizon=budget) if method.trains else sizes
-    method.draw(StandInTask(drawn_in), recipe.sparsity, draw)
+    pattern = pattern_of(recipe)
+    method.draw(StandInTask(drawn_in, pattern=pattern), recipe.sparsity, draw)
 
     learner = StandInTask(sizes).learner(train)
     if recipe.budget and (not method.trains or recipe.control):

@@ -12,6 +12,7 @@ from ..core.ticket import Ticket
 from ..recipes.recipe import Recipe
 from ..store.record import SCHEMA, Record
 from ..tasks import CourseTask
+from ..training.device import computed_in, kind_of
 from .environment import environment, peaks
 from .result import Result
 from .sizes import Sizes
@@ -119,6 +120,10 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
     """What records say of what they were made on, when and with what."""
     course = task.course
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    device = task.regime.device
+    precision = computed_in(task.regime.precision, device)
+    if course.faults_in_half.get(kind_of(device)):
+        precision = "float32"
 
     return {
         "memory": peaks(),
@@ -127,5 +132,5 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
             "validation": len(course.validation),
             "test": len(course.test),
         },
-        "made": {"at": now, **environment(task.regime.device)},
+        "made": {"at": now, "precision": precision, **environment(device)},
     }

@@ -11,6 +11,7 @@ from ..core.budget import Meter, Pulse
 from ..core.content import content_key
 from ..core.errors import TrainingError
 from ..core.kinds import checked
+from ..core.pattern import check_pattern
 from ..core.prune import survivors
 from ..core.task import Bookmark
 from ..core.ticket import Ticket
@@ -34,6 +35,7 @@ from .lookaheads import with_workers
 from .progress import progress as shown_progress
 from .recording import run_record
 from .result import Result
+from .stand_in import pattern_of
 
 Watch = Callable[[str, Pulse], None]
 """Told of each piece of work: the stage, and what was done."""
@@ -81,11 +83,8 @@ def run(
 ) -> Record:
     """Do what *recipe* asks for and return its record; read it back if it is there already.
 
-    Where another process is at it, this one waits and reads what comes of it. Ranks that were launched together do it
-    together.
-
-    *begin* is called with the task once it is loaded, and gives what is told of the work. *load*
-    gives the task: by default `build`.
+    Where another process is at it, this one waits and reads what comes of it. Ranks launched together do it together.
+    *begin* is called with the task once it is loaded, and gives what is told of the work; *load* gives the task.
     """
     cell = store.cell(recipe, ranks.team())
     if cell.has(cell.contents):
@@ -98,6 +97,7 @@ def run(
     # before the task is loaded, so that what loading takes counts
     forget_peaks()
     task = (load or build)(recipe)
+    check_pattern(pattern_of(recipe), recipe.sparsity, task.course.scope)
 
     with cell.hold():
         # whoever held it until now may have done it

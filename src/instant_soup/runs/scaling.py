@@ -16,7 +16,7 @@ from ..tasks import CourseTask
 from ..training.order import chunks
 from .plan import Plan, tensors
 from .sizes import Sizes
-from .stand_in import Round, StandInTask
+from .stand_in import Round, StandInTask, pattern_of
 
 LINK = 1.25e9  # bytes a second between nodes: 10 Gbit/s
 # seconds a byte of weights for a look-ahead beside its steps, on one core; docs/scaling.md
@@ -49,7 +49,8 @@ class Load:
 
         # the method itself, on a stand-in that notes what it asks for
         rounds: list[Round] = []
-        recipe.make_method().draw(StandInTask(Sizes.of(task), rounds), recipe.sparsity)
+        stand_in = StandInTask(Sizes.of(task), rounds, pattern_of(recipe))
+        recipe.make_method().draw(stand_in, recipe.sparsity)
 
         step = plan.timing.step
         ahead = plan.draw.get("look-ahead", Cost()).steps * step

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import torch
 
 from ..core.budget import Cost, Meter, Purpose
 from ..core.mask import Mask
+from ..core.pattern import UNSTRUCTURED, Pattern
 from ..core.scope import Scope
 from ..core.task import Base, Brief, Item, Learner, Sample, Seen, Variation
 from ..core.weights import Weights
 from ..engine import wire
+from ..recipes.recipe import Recipe
 from ..training.inputs import PASSES
 from ..training.seeds import stream
 from ..training.sensitivity import CURVATURE, GRADIENT
 from .sizes import Sizes
 
-_SCOPE = Scope({"stand-in": (512, 512)})
+_SIDE = 512
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,23 @@ class Round:
     carried: bool
 
 
+def _scope(pattern: str) -> Scope:
+    """One matrix, which the pattern called *pattern* divides as it does the matrices of a real model."""
+    groups = Pattern.named(pattern)
+    width = _SIDE
+    if groups:
+        width = groups.of * ceil(_SIDE / groups.of)
+    return Scope({"stand-in": (_SIDE, width)})
+
+
 class StandIn:
     """A learner that charges and does not learn.
 
     Args:
         rounds: where to note the look-aheads that are asked for; nowhere if None.
+        pattern: that the method cuts by.
     """
 
-    scope = _SCOPE
     base = Base("stand-in", "")
     fresh = frozenset[str]()
 
@@ -59,7 +71,9 @@ class StandIn:
         sizes: Sizes,
         rounds: list[Round] | None = None,
         horizon: int | None = None,
+        pattern: str = UNSTRUCTURED,
     ) -> None:
+        self.scope = _scope(pattern)
         self.meter = meter
         self.horizon = horizon or sizes.horizon
         self.epoch = sizes.epoch
@@ -71,7 +85,7 @@ class StandIn:
         self._drift = 0
         self._value = 0.0
 
-        self.mask = Mask.dense(_SCOPE)
+        self.mask = Mask.dense(self.scope)
         self.origin = self._drifted()
         self.notes: Mapping[str, Sequence[Any]] = {}
         self.aside: Sequence[Mask] = ()
@@ -106,7 +120,7 @@ class StandIn:
         self, briefs: Sequence[Brief], look: Callable[[Learner], Seen]
     ) -> Iterator[Seen]:
         if self._rounds is not None and briefs:
-            returned = wire.pack(look(self)).size / _SCOPE.size
+            returned = wire.pack(look(self)).size / self.scope.size
             noted = Round(
                 steps=tuple(brief.steps for brief in briefs),
                 returned=returned,
@@ -158,7 +172,7 @@ class StandIn:
         in_subset = len(range(index, available, count))
         self.meter.charge("score", Cost(0, in_subset, PASSES * in_subset))
 
-        for name, (_, width) in _SCOPE.shapes.items():
+        for name, (_, width) in self.scope.shapes.items():
             yield {name: torch.eye(width) if second_moment else torch.ones(width)}
 
     def second_moments(self) -> Weights:
@@ -189,7 +203,7 @@ class StandIn:
     def _drifted(self) -> Weights:
         dice = torch.Generator().manual_seed(self._drift)
         weights = {}
-        for name, shape in _SCOPE.shapes.items():
+        for name, shape in self.scope.shapes.items():
             weights[name] = torch.randn(shape, generator=dice)
         return weights
 
@@ -200,6 +214,7 @@ class StandInTask:
 
     sizes: Sizes
     rounds: list[Round] | None = None
+    pattern: str = UNSTRUCTURED
 
     @property
     def name(self) -> str:
@@ -210,4 +225,9 @@ class StandInTask:
         return self.sizes.horizon
 
     def learner(self, meter: Meter, *, horizon: int | None = None) -> StandIn:
-        return StandIn(meter, self.sizes, self.rounds, horizon)
+        return StandIn(meter, self.sizes, self.rounds, horizon, self.pattern)
+
+
+def pattern_of(recipe: Recipe) -> str:
+    """The pattern that the method of *recipe* cuts by."""
+    return str(recipe.method.get("pattern", UNSTRUCTURED))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import DataError
 from ..data.corpus import TEST, TRAIN
-from ..data.language import LANGUAGE_TASKS, sources, window_count
+from ..data.known_texts import LANGUAGE_TASKS
+from ..data.language import sources, window_count
 from ..models import at_hand, decoder
 from ..recipes.recipe import Recipe
 from ..tasks.language import window_length

@@ -230,7 +230,7 @@ class Examples(Section):
 
 
 class Made(Section):
-    """When, with what and on what a record was made."""
+    """When, with what and on what a record was made, and in which precision the model was computed."""
 
     at: str = ""
     python: str = ""
@@ -238,6 +238,7 @@ class Made(Section):
     machine: str = ""
     device: str = ""
     threads: int | None = None
+    precision: str = ""
 
 
 class Origin(Section):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..core.table import Table
 from ..data.images import IMAGE_TASKS, ImageSpec
-from ..data.language import LANGUAGE_TASKS, LanguageSpec
+from ..data.known_texts import LANGUAGE_TASKS, LanguageSpec
 from ..data.polarity import SPEC as _POLARITY
 from ..data.text import GLUE_TASKS, TextSpec
 from .image import image

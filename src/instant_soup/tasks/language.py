@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.errors import DataError, unknown
 from ..core.kinds import checked_but
-from ..data.language import LANGUAGE_TASKS, PROTOCOL, language_splits
+from ..data.known_texts import LANGUAGE_TASKS
+from ..data.language import PROTOCOL, language_splits
 from ..data.source import Data, origin
 from ..models import decoder
 from ..training.regime import Regime

@@ -69,6 +69,14 @@ class Call:
             return cls((None, *others), arguments.kept(options))
         return cls((), arguments.kept({**options, _HIDDEN: 0}))
 
+    @property
+    def may_share(self) -> bool:
+        """Whether something among the arguments may be filled by one block for another."""
+        values = [*self.args, *self.options.values()]
+        if any(isinstance(value, (dict, list)) for value in values):
+            return True
+        return not all(isinstance(leaf, _SAME_AGAIN) for leaf in tree_leaves(values))
+
     def again(self, module: nn.Module, hidden: Tensor) -> Tensor:
         """Call *module* so, with *hidden* going in; what comes out."""
         if self.args:

@@ -31,13 +31,19 @@ def accelerator(precision: Precision, device: str = "auto") -> Accelerator:
     check_device(device)
     _forget_another(device)
 
-    half = precision == "bfloat16" or (precision == "auto" and fast_bfloat16(device))
-    mixed = "bf16" if half else "no"
+    mixed = "bf16" if computed_in(precision, device) == "bfloat16" else "no"
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
         AcceleratorState._reset_state()
 
     with _naming(device):
         return Accelerator(mixed_precision=mixed, kwargs_handlers=ranks.handlers())
+
+
+def computed_in(precision: Precision, device: str = "auto") -> Precision:
+    """What *precision* comes to on *device*: ``"bfloat16"`` or ``"float32"``."""
+    if precision == "auto":
+        return "bfloat16" if fast_bfloat16(device) else "float32"
+    return precision
 
 
 def check_device(device: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import torch
@@ -74,11 +74,17 @@ class Flow:
         called = [by_path.pop(path) for path in self._order]
         return [*called, *by_path.values()]
 
-    def begin(self, parts: Iterable[Batch], forward: Forward) -> None:
+    def begin(
+        self, parts: Iterable[Batch], forward: Forward, *, is_first: bool = True
+    ) -> None:
         """See the same without running more than the first block of each stack.
 
+        Args:
+            is_first: whether blocks will be gone through from the first one on.
+
         Raises:
-            TrainingError: blocks share weights, or are called again before all were.
+            TrainingError: blocks share weights, or are called again before all were; or they are gone on with, and
+                hand on more than their hidden state.
         """
         if share_weights(self._blocks):
             raise TrainingError(
@@ -88,10 +94,15 @@ class Flow:
         for batch in parts:
             self._calls.append({})
             with torch.no_grad(), slow_attention(), self._spies():
-                try:
+                with suppress(_EnoughError):
                     forward(batch)
-                except _EnoughError:
-                    continue
+
+            calls = self._calls[-1].values()
+            if not is_first and any(call.may_share for call in calls):
+                raise TrainingError(
+                    "blocks of this model hand on more than their hidden state, such as keys and values, and what was "
+                    "stopped has lost that; delete what was written, and begin again"
+                )
 
     @contextmanager
     def _spies(self) -> Iterator[None]:

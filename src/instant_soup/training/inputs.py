@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import TrainingError
 from ..core.scope import Scope
+from .absent import RefuseAbsent
 from .blocks import Block, blocks_of
 from .course import Batch
 from .flow import Flow, Forward, States, slow_attention
@@ -64,8 +65,8 @@ def inputs_of(
         is_straight = flow.is_straight
     elif blocks:
         # the first block alone is really run by this pass, so the others need not be in memory
-        with hold(blocks[0]):
-            flow.begin(parts(PASSES), forward)
+        with hold(blocks[0]), RefuseAbsent():
+            flow.begin(parts(PASSES), forward, is_first=not start)
 
     if is_straight:
         yield from _through_blocks(
@@ -96,14 +97,14 @@ def _through_blocks(
         with held(block):
             if block.names:
                 sums = Sums(scope, block.matrices(), second_moment)
-                with torch.no_grad(), Watch(sums):
+                with torch.no_grad(), RefuseAbsent(), Watch(sums):
                     flow.through(block)
                 yield _complete(sums, block.names)
                 # before the next block's are made, so that one block's are in memory at a time
                 del sums
 
             # only now, because whoever asked may have changed the block's weights since
-            with torch.no_grad():
+            with torch.no_grad(), RefuseAbsent():
                 flow.on(block)
 
 

@@ -22,6 +22,7 @@ _OPERANDS = {
     _ATEN.mm: (0, 1),
     _ATEN.addmm: (1, 2),
     _ATEN.bmm: (0, 1),
+    _ATEN.baddbmm: (1, 2),
     _ATEN.matmul: (0, 1),
     _ATEN.linear: (0, 1),
 }

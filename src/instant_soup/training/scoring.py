@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -76,6 +77,13 @@ class Scoring:
         if not chosen:
             raise TrainingError(
                 f"{len(train):,} training examples do not make {count} subsets to calibrate on; set subsets lower"
+            )
+
+        if examples > len(train) and index == 0:
+            warnings.warn(
+                f"{examples:,} training examples are asked for to calibrate on, and there are {len(train):,}; "
+                f"all of them are taken",
+                stacklevel=2,
             )
 
         def parts(passes: int) -> Iterator[Batch]:

@@ -35,6 +35,8 @@ from instant_soup.models import decoder, tiny, tiny_decoders
 from instant_soup.store.plain import seal
 from instant_soup.training.inputs import inputs_of
 
+# some of a dozen experts see nothing of a few windows, which is said and has a test of its own
+pytestmark = pytest.mark.filterwarnings("ignore:.*matrices of experts:UserWarning")
 SCORES = ("wanda", "ria", "sparsegpt", "magnitude")
 EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe")
 """Their files hold each expert in tensors of its own, and the models are built of stacks."""
@@ -462,7 +464,8 @@ def test_the_command_replaces_no_file_by_its_ticket_unless_it_is_told_to(
 
     def prune(out: str, *more: str) -> str:
         arguments = ["prune", str(source), "--sparsity", "0.5", "--score", score]
-        arguments += ["--calibrate", str(letters), "--samples", "4", "--window", "32"]
+        if score != "magnitude":
+            arguments += ["--calibrate", str(letters), "--samples", "4", "--window", "32"]
         arguments += ["--ticket", str(ticket), "-o", str(tmp_path / out), "--quiet"]
         result = CliRunner().invoke(app, [*arguments, *more])
         assert result.exit_code in (0, 2), result.output

@@ -144,3 +144,20 @@ def test_an_input_that_is_always_zero_costs_nothing_and_breaks_nothing() -> None
 def test_a_moment_that_is_not_finite_is_refused() -> None:
     with pytest.raises(TrainingError, match="not finite"):
         sparsegpt(torch.ones(2, 4), torch.full((4, 4), float("inf")), 4)
+
+
+@pytest.mark.parametrize("pattern", [None, Pattern(2, 4)])
+def test_a_member_of_a_stack_that_got_nothing_is_cut_by_magnitude_and_keeps_its_values(
+    pattern: Pattern | None,
+) -> None:
+    weight = torch.randn(3, 8, 16)
+    x = torch.randn(40, 16)
+    moment = torch.stack([x.T @ x, x.T @ x, torch.zeros(16, 16)])
+    quota = 2 if pattern else 192
+    kept, new = sparsegpt(weight, moment, quota, pattern)
+
+    assert torch.equal(new != 0, kept)
+    assert kept.sum((1, 2)).tolist() == [64, 64, 64]
+    assert torch.equal(new[2][kept[2]], weight[2][kept[2]])
+    if pattern is None:
+        assert weight[2].abs()[kept[2]].min() > weight[2].abs()[~kept[2]].max()

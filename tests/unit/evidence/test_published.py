@@ -68,14 +68,52 @@ def test_a_published_figure_stands_beside_runs_of_the_same_model_method_and_patt
     mine["judged"] = {"L": 512, "tokens": 1024, "text": "words"}
     other = of("wanda", 77.0, seed=1)
     other["recipe"]["task"]["model"] = "another"
+    for facts in (mine, other):
+        facts["recipe"]["budget"] = 0.0
     head, plain, grouped = published_rows(read_published(file), named([mine, other]))
     assert head[4:6] == ["published", "here"]
     assert plain[:6] == ["m", "wanda", "50%", "perplexity", "39", "41.00"]
-    assert plain[-2:] == ["L 2048", "L 512, 1,024 tokens of words"]
+    assert plain[-2:] == [
+        "L 2048",
+        "wanda (not fine-tuned): L 512, 1,024 tokens of words; 1 seed",
+    ]
     assert grouped[2:6] == ["50%, 2:4", "perplexity", "39", "not run"]
     file.write_text("[[figure]]\nvalue = 3\n", encoding="utf-8")
     with pytest.raises(StoreError, match="holds no published figures"):
         read_published(file)
+
+
+def test_runs_of_other_protocols_and_variants_have_a_row_for_each(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "published.toml"
+    file.write_text(
+        '[[figure]]\ntask = "words"\nmodel = "m"\nmethod = "wanda"\nsparsity = 0.5\nmetric = "perplexity"\n'
+        'value = 39.0\nsource = "a paper"\nprotocol = "L 2048"\n',
+        encoding="utf-8",
+    )
+    short = {"L": 64, "tokens": 640, "text": "words"}
+    long = {"L": 128, "tokens": 640, "text": "words"}
+    runs = [
+        (of("wanda", 41.0, samples=128), short),
+        (of("wanda", 43.0, seed=1, samples=128), short),
+        (of("wanda", 30.0, seed=2, samples=128), long),
+        (of("wanda", 60.0, samples=1), short),
+        (of("wanda", 20.0, seed=3, samples=128), short),
+    ]
+    for facts, judged in runs:
+        facts["recipe"]["task"]["model"] = "m"
+        facts["recipe"]["budget"] = 0.0
+        facts["judged"] = judged
+    # fine-tuned afterwards, as the published figure is not
+    runs[-1][0]["recipe"]["budget"] = 1.0
+
+    _, *rows = published_rows(read_published(file), named([facts for facts, _ in runs]))
+    assert [(row[5], row[-1]) for row in rows] == [
+        ("30.00", "wanda (not fine-tuned): L 128, 640 tokens of words; 1 seed"),
+        ("42.00", "wanda (not fine-tuned): L 64, 640 tokens of words; 2 seeds"),
+        ("60.00", "wanda (samples=1, not fine-tuned): L 64, 640 tokens of words; 1 seed"),
+    ]
 
 
 def test_every_figure_of_the_golden_table_has_a_recipe_that_runs_it() -> None:

@@ -10,11 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from datasets import Dataset
 from transformers import AutoTokenizer
 
 from instant_soup.core.errors import DataError
+from instant_soup.data import known_texts
 from instant_soup.data.corpus import TEST, TRAIN, files_of, texts_of
 from instant_soup.data.language import calibration_windows, language_splits
+from instant_soup.models import tiny_decoders
 
 
 def lay(folder: Path, *names: str) -> Path:
@@ -140,7 +144,7 @@ def test_what_is_not_clear_is_refused(
         ("a.csv", "text,stars\r\nSüße Suppe,5\r\nund,1\r\n".encode()),
         ("a.CSV", b"\xef\xbb\xbf" + "text;stars\nSüße Suppe;5\nund;1\n".encode()),
         ("a.tsv", "stars\ttext\n5\tSüße Suppe\n1\tund\n".encode("utf-16")),
-        ("a.jsonl", '{"text": "Süße Suppe"}\n{"text": ""}\n{"text": "und"}'.encode()),
+        ("a.jsonl", '{"text": "Süße Suppe"}\n{"text": null}\n{"text": "und"}'.encode()),
         ("a.json", json.dumps([{"text": "Süße Suppe"}, {"text": "und"}]).encode()),
         ("a.json.gz", GZIPPED),
     ],
@@ -220,3 +224,68 @@ def test_a_file_is_not_learned_from_and_judged_on(llama: Path, tmp_path: Path) -
             language_splits(
                 "mine", tokenizer, window=16, folder=tmp_path / "a.txt", test=test
             )
+
+
+class Hub:
+    """A hub that has one repository, of these texts in each split."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.rows = Dataset.from_dict({"text": texts})
+
+    def load_dataset(self, *_: object, **__: object) -> dict[str, Dataset]:
+        return {"train": self.rows, "validation": self.rows, "test": self.rows}
+
+
+def test_a_table_of_the_hubs_rows_is_the_text_that_is_read_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other row of WikiText is empty, and what papers report counts them."""
+    texts = ["", " = soup = \n", "", " some words of a soup . \n", ""] * 20
+    hub = Hub(texts)
+    monkeypatch.setattr(known_texts, "load_dataset", hub.load_dataset)
+    hub.rows.to_parquet(tmp_path / "test.parquet")
+    letters = tiny_decoders.tokenizer()
+    wiki = "language/wikitext2"
+
+    by_name, by_file = (
+        language_splits(wiki, letters, window=16, folder=wiki, test=test).test.tokens
+        for test in (wiki, str(tmp_path))
+    )
+    assert torch.equal(by_name, by_file)
+    joined = letters("\n\n".join(texts), return_tensors="pt")["input_ids"][0]
+    assert torch.equal(by_name.flatten(), joined[: by_name.numel()])
+
+
+def test_of_a_text_too_large_to_be_read_in_full_as_much_is_read_as_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [f"document {number} of a soup" for number in range(1000)]
+    monkeypatch.setattr(known_texts, "load_dataset", Hub(texts).load_dataset)
+    letters = tiny_decoders.tokenizer()
+    read_letters: list[int] = []
+
+    def counted(text: str, **options: object) -> object:
+        read_letters.append(len(text))
+        return letters(text, **options)
+
+    c4 = "language/c4"
+    splits = language_splits(
+        c4,
+        counted,  # type: ignore[arg-type]
+        window=64,
+        folder=c4,
+        limit=10,
+        windows=3,
+        validation=0.2,
+    )
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (8, 2, 3)
+    assert sum(read_letters) < 4 * 13 * 64
+
+    # those judged on are the first ones, as if all had been read; those learned from are drawn
+    first = letters("\n\n".join(texts), return_tensors="pt")["input_ids"][0]
+    assert torch.equal(splits.test.tokens.flatten(), first[: 3 * 64])
+    one, other = (calibration_windows(c4, letters, 64, 5) for _ in range(2))
+    assert torch.equal(one, other)
+    assert not torch.equal(one.flatten(), first[: 5 * 64])
+    with pytest.raises(DataError, match=r"set data\.limit"):
+        language_splits(c4, letters, window=64, folder=c4, windows=3)

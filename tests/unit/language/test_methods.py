@@ -241,6 +241,17 @@ def test_subsets_of_equal_masks_change_nothing() -> None:
     assert torch.equal(alone, together)
 
 
+def test_fewer_examples_than_are_asked_for_are_all_taken_and_said(
+    reading_llama: CourseTask,
+) -> None:
+    count = len(reading_llama.course.train)
+    with pytest.warns(UserWarning, match=f"{count + 1} training examples are asked for"):
+        more = Calibrated(samples=count + 1).draw(reading_llama, 0.5)
+    assert more.mask == Calibrated(samples=count).draw(reading_llama, 0.5).mask
+    assert more.cost.examples == count
+
+
+@pytest.mark.filterwarnings("ignore:.*to calibrate on:UserWarning")
 def test_more_subsets_than_examples_are_refused(reading_llama: CourseTask) -> None:
     count = len(reading_llama.course.train) + 1
     with pytest.raises(TrainingError, match=f"do not make {count} subsets"):
@@ -300,6 +311,13 @@ def test_a_stack_is_cut_matrix_by_matrix_as_it_would_be_whole(
         expected = by_pattern(whole, alive, pattern, 2, dim)
     elif across == "row":
         expected = cut_by_row(whole, alive, 77, dim)
-    else:
+    elif score == "magnitude":
         expected = best(whole.reshape(1, -1), alive.reshape(1, -1), 77).view(stack.shape)
+    else:
+        # experts are not compared with one another: they are called differently often
+        expected = torch.empty_like(kept)
+        for number, quota in enumerate((26, 26, 25)):
+            matrix = whole.movedim(dim, -1)[number].reshape(1, -1)
+            flags = best(matrix, torch.ones_like(matrix).bool(), quota)
+            expected.movedim(dim, -1)[number] = flags.view(8, 8)
     assert torch.equal(kept, expected)

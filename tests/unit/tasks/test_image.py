@@ -11,7 +11,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 import instant_soup as soup
 from instant_soup.core.errors import DataError, UnknownName
 from instant_soup.data.images import IMAGE_TASKS
-from instant_soup.data.language import LANGUAGE_TASKS
+from instant_soup.data.known_texts import LANGUAGE_TASKS
 from instant_soup.data.text import GLUE_TASKS
 from instant_soup.models import clip
 from instant_soup.tasks import DEMO, TASKS, CourseTask

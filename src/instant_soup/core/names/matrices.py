@@ -22,6 +22,7 @@ ROLES = {
     "embedding": re.compile(r"embed\w*|emb|wte|wpe|position(s|al)?"),
     "scale": re.compile(r"scales?|zeros|qzeros|absmax"),
     "state": re.compile(r"decay|faaaa"),
+    "mixing": re.compile(r"coefs?"),
 }
 """What a word of a tensor's own name, or of its owner's, says that it is."""
 _STATES = ("A", "A_log", "D")  # of state-space layers
