@@ -110,8 +110,9 @@ def print_cells(
     for task in sorted({task for task, _ in cells}):
         once = [test for _, test in dense[task][1.0].values()]
         twice = [test for _, test in dense[task][2.0].values()]
+        gain = f"{mean(twice) - mean(once):+.4f}" if twice else "not run"
         print(
-            f"  {task:14} {mean(twice) - mean(once):+.4f}, spread {stdev(once):.4f}, "
+            f"  {task:14} {gain}, spread {stdev(once):.4f}, "
             f"{len(once)} and {len(twice)} seeds"
         )
 

@@ -238,9 +238,9 @@ def _print_ticket(path: Path, ticket: Ticket) -> None:
     pattern = _pattern_of(ticket)
     if pattern:
         say(f"  pattern   {pattern}: every group of neighbouring inputs of every matrix")
-    say(
-        f"  cost      {cost.steps:,} steps, {cost.passes:,} passes, {cost.flops:.2e} FLOPs"
-    )
+    # a job over blocks does not count them
+    flops = f"{cost.flops:.2e} FLOPs" if cost.flops or not cost.passes else "FLOPs unknown"
+    say(f"  cost      {cost.steps:,} steps, {cost.passes:,} passes, {flops}")
     say(f"  recipe    {ticket.recipe or 'none'}")
 
     rows = table(["layer", "kept", "of", "share"])
