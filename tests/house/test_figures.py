@@ -70,14 +70,18 @@ def test_what_adapters_recover_is_what_was_measured() -> None:
 def test_what_streamed_pruning_took_is_what_was_measured() -> None:
     record = json.loads((ROOT / "results" / "prune-blocks.json").read_text())
     page = (ROOT / "docs" / "language-models.md").read_text(encoding="utf-8")
-    names = {"wanda": "Wanda", "sparsegpt": "SparseGPT"}
+    names = {"wanda": "Wanda", "ria": "RIA", "sparsegpt": "SparseGPT"}
     assert {row["score"] for row in record["rows"]} == names.keys()
 
     for row in record["rows"]:
         sizes = [row[name] / 2**30 for name in ("block", "planned", "peak")]
         cells = " | ".join(f"{size:.2f} GiB" for size in sizes)
         windows = f"{row['samples']} of {row['window']:,} tokens"
-        line = f"| {names[row['score']]} | {row['width']:,} | {windows} | {cells} |"
+        pattern = row["pattern"].replace("unstructured", "50 %")
+        width = f"{row['width']:,}"
+        if row["experts"]:
+            width += f", {row['experts']} experts"
+        line = f"| {names[row['score']]}, {pattern} | {width} | {windows} | {cells} |"
         assert line in page
         assert row["peak"] < row["limit"] * 2**30
         # the plan is for what comes on top of Python, and leaves out what libraries take while they work
