@@ -239,7 +239,9 @@ def _print_ticket(path: Path, ticket: Ticket) -> None:
     if pattern:
         say(f"  pattern   {pattern}: every group of neighbouring inputs of every matrix")
     # a job over blocks does not count them
-    flops = f"{cost.flops:.2e} FLOPs" if cost.flops or not cost.passes else "FLOPs unknown"
+    flops = (
+        f"{cost.flops:.2e} FLOPs" if cost.flops or not cost.passes else "FLOPs unknown"
+    )
     say(f"  cost      {cost.steps:,} steps, {cost.passes:,} passes, {flops}")
     say(f"  recipe    {ticket.recipe or 'none'}")
 
