@@ -54,7 +54,7 @@ def ticket_of(source: str | Path, pruned: Pruned) -> Ticket:
 
     stacked = {parameter: model.stacked(parameter, packed) for parameter in model.scope}
     mask = Mask.from_packed(model.scope, stacked)
-    weights = Lazy(model.scope, lambda name: model.in_float32(name))
+    weights = Lazy(model.scope, model.in_float32)
     return Ticket(mask, {}, Base(name, digest(weights, model.scope)), method=method)
 
 

@@ -58,7 +58,7 @@ class Skeleton:
         model.eval()
         scope = Scope.of(model)
         # other lists of modules are run before the blocks or after them, as embeddings are
-        stacks = {f"{block.stack}." for block in blocks_of(model, scope)}
+        stacks = tuple({f"{block.stack}." for block in blocks_of(model, scope)})
         if not stacks:
             raise DataError(
                 f"{type(model).__name__} has no list of blocks, so there is nothing to prune block by block"
@@ -70,7 +70,7 @@ class Skeleton:
         in_blocks: dict[str, Assembly] = {}
         outside: dict[str, Assembly] = {}
         for name, parameter in model.named_parameters():
-            if name.startswith(tuple(stacks)):
+            if name.startswith(stacks):
                 in_blocks[name] = conversions.of(name)
             elif id(parameter) not in head:
                 outside[name] = conversions.of(name)

@@ -94,12 +94,12 @@ def published_rows(figures: Sequence[Published], runs: Iterable[Run]) -> list[li
     all_runs = list(runs)
     rows = [HEADS]
     for figure in figures:
-        by_protocol: dict[str, list[float]] = {"": []}
+        by_protocol: dict[str, list[float]] = {}
         for run in all_runs:
             if figure.matches(run):
                 by_protocol.setdefault(_protocol(run), []).append(run.figure)
-        if len(by_protocol) > 1:
-            del by_protocol[""]
+        if not by_protocol:
+            rows.append(_row(figure, [], ""))
 
         for protocol, reached in sorted(by_protocol.items()):
             rows.append(_row(figure, reached, protocol))

@@ -12,7 +12,8 @@ from ..core.ticket import Ticket
 from ..recipes.recipe import Recipe
 from ..store.record import SCHEMA, Record
 from ..tasks import CourseTask
-from ..training.device import computed_in, kind_of
+from ..training.device import computed_in
+from ..training.half import settled
 from .environment import environment, peaks
 from .result import Result
 from .sizes import Sizes
@@ -121,9 +122,7 @@ def circumstances(task: CourseTask) -> dict[str, Any]:
     course = task.course
     now = datetime.now(UTC).isoformat(timespec="seconds")
     device = task.regime.device
-    precision = computed_in(task.regime.precision, device)
-    if course.faults_in_half.get(kind_of(device)):
-        precision = "float32"
+    precision = computed_in(settled(task.regime.precision, course, device), device)
 
     return {
         "memory": peaks(),

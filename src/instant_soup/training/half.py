@@ -11,7 +11,16 @@ from torch import nn
 
 from ..core.errors import SoupError
 from .course import Batch, Course
+from .device import kind_of
+from .regime import Precision
 from .seeds import borrowed
+
+
+def settled(precision: Precision, course: Course, device: str) -> Precision:
+    """*precision*, or ``"float32"`` for ``"auto"`` where it is known that the course's model fails in bf16."""
+    if precision == "auto" and course.faults_in_half.get(kind_of(device)):
+        return "float32"
+    return precision
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from ..core.task import Variation
 from ..core.weights import Weights
 from . import half, optim
 from .course import Course
-from .device import accelerator, kind_of
+from .device import accelerator
 from .layout import Layout, local, tensors_of
 from .loop import step
 from .regime import Precision, Regime
@@ -52,10 +52,7 @@ class MaskedModel:
     def __init__(self, course: Course, regime: Regime) -> None:
         self._course = course
         self._regime = regime
-        precision = regime.precision
-        if precision == "auto" and course.faults_in_half.get(kind_of(regime.device)):
-            precision = "float32"
-        self._place(precision)
+        self._place(half.settled(regime.precision, course, regime.device))
         if self.accelerator.mixed_precision == "bf16":
             self._leave_half_if_it_fails()
 
