@@ -2,25 +2,28 @@
 
     python benchmarks/equal_steps.py results
     python benchmarks/equal_steps.py results --budget 1.5
+    python benchmarks/equal_steps.py results --table
 
 First which cells can tell anything (rule 6) and whether T is long enough (rule 7). Then, for Instant Soup Pruning
 against each rival, on the test split and on the validation split, by which defaults are chosen: the mean difference
 over the seeds that both have, and p of a paired t-test, with Holm's correction over the cells. Last the same over the
 cells together: a seed gives one difference, the mean over the cells, because cells of one seed share the order of
 their data and so are no independent draws. A rival with less than two seeds in common is shown without p.
+`--table` prints in their place the table that README shows, the means of each line in the cells that can tell.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 from instant_soup.evidence.runs import collect
 from instant_soup.evidence.silence import LEVEL
-from instant_soup.evidence.statistics import holm, paired
+from instant_soup.evidence.statistics import holm, interval, paired
 from instant_soup.methods.presets import INSTANT_SOUP
 from instant_soup.store.record import Record
 
@@ -56,17 +59,43 @@ BY_SCORE = {
     "lth": ("IMP", "IMP by curvature"),
 }
 
+SHOWN = {
+    "dense": "dense",
+    SOUP: "`instant-soup`",
+    "cuts by curvature": "`gradual`, by curvature",
+    "cuts by magnitude": "`gradual`, by magnitude",
+    "one-shot": "`magnitude`, once",
+    "snip": "`snip`",
+    "random": "`random`",
+    "IMP": "`lth`, at 6 T",
+}
+"""The lines of README's table, with their headings there."""
+TASKS = {
+    "vision/mnist": "digits",
+    "demo/polarity": "words",
+    "glue/stsb": "STS-B",
+    "glue/sst2": "SST-2",
+    "glue/cola": "CoLA",
+}
+
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("results", type=Path)
     parser.add_argument("--budget", type=float, default=1.0, help="in T; IMP is at 6 T")
+    parser.add_argument("--table", action="store_true", help="the table of README alone")
     options = parser.parse_args()
 
     records = [run.record for run in collect(options.results)]
+    if options.table:
+        print("\n".join(table(records)))
+        return
+
     cells = figures(records, options.budget)
-    telling = print_cells(cells, figures(records, 1.0), dense_figures(records))
+    dense = dense_figures(records)
+    print_lengths(cells, dense)
+    telling = print_cells(cells, figures(records, 1.0), dense)
 
     for rival in RIVALS:
         against(rival, cells, telling)
@@ -102,40 +131,97 @@ def both(record: Record) -> tuple[float, float]:
     return record.validation, record.test[record.metric]
 
 
-def print_cells(
-    cells: Cells, at_t: Cells, dense: Mapping[str, Mapping[float, Figures]]
-) -> list[Cell]:
-    """Print what rules 6 and 7 say, and return the cells that can tell something."""
+def print_lengths(cells: Cells, dense: Mapping[str, Mapping[float, Figures]]) -> None:
+    """Print whether T is long enough for each task (rule 7)."""
     print("rule 7: what twice T gains the dense model, beside its own spread at T")
     for task in sorted({task for task, _ in cells}):
-        once = [test for _, test in dense[task][1.0].values()]
-        twice = [test for _, test in dense[task][2.0].values()]
+        once = tests_of(dense[task][1.0])
+        twice = tests_of(dense[task][2.0])
         gain = f"{mean(twice) - mean(once):+.4f}" if twice else "not run"
         print(
             f"  {task:14} {gain}, spread {stdev(once):.4f}, "
             f"{len(once)} and {len(twice)} seeds"
         )
 
+
+def print_cells(
+    cells: Cells, at_t: Cells, dense: Mapping[str, Mapping[float, Figures]]
+) -> list[Cell]:
+    """Print which cells can tell something (rule 6), and return those."""
     print("\nrule 6: what one-shot at T loses, in spreads, and p of random against it")
     telling = []
     for cell in cells:
         task, sparsity = cell
-        lines = at_t[cell]
-        once = [test for _, test in dense[task][1.0].values()]
-        one_shot = mean(test for _, test in lines["one-shot"].values())
-        spreads = (mean(once) - one_shot) / stdev(once)
-
-        ours, theirs = common(lines, "random", "one-shot", "test")
-        p = paired(ours, theirs).p
-        tells = spreads >= SPREADS and p is not None and p < LEVEL
-        if tells:
+        sight = Sight.of(at_t[cell], dense[task][1.0])
+        if sight.tells:
             telling.append(cell)
-        verdict = "can tell" if tells else "cannot tell"
-        shown_p = "none" if p is None else f"{p:.3f}"
+
+        verdict = "can tell" if sight.tells else "cannot tell"
+        p = "none" if sight.p is None else f"{sight.p:.3f}"
         print(
-            f"  {task:14} {sparsity:.0%}  {spreads:.1f} spreads, p {shown_p}: {verdict}"
+            f"  {task:14} {sparsity:.0%}  {sight.spreads:.1f} spreads, p {p}: {verdict}"
         )
     return telling
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Whether a cell can tell masks apart (rule 6).
+
+    Attributes:
+        spreads: what one-shot pruning at T loses, in spreads of the dense model over seeds.
+        p: of random pruning against one-shot pruning; None where they have no two seeds in common.
+    """
+
+    spreads: float
+    p: float | None
+
+    @classmethod
+    def of(cls, lines: Mapping[str, Figures], dense: Figures) -> Sight:
+        """What the *lines* of a cell at T, and the *dense* model there, say."""
+        once = tests_of(dense)
+        one_shot = mean(tests_of(lines["one-shot"]))
+        ours, theirs = common(lines, "random", "one-shot", "test")
+        return cls((mean(once) - one_shot) / stdev(once), paired(ours, theirs).p)
+
+    @property
+    def tells(self) -> bool:
+        """Whether one-shot pruning loses enough, and is told from pruning at random."""
+        return self.spreads >= SPREADS and self.p is not None and self.p < LEVEL
+
+
+def table(records: Sequence[Record]) -> list[str]:
+    """README's table: the mean of each line on test in each cell that can tell, in percent, with its 95 % interval."""
+    cells = figures(records, 1.0)
+    dense = dense_figures(records)
+    lines = [
+        "| | " + " | ".join(SHOWN.values()) + " |",
+        "|---" * (len(SHOWN) + 1) + "|",
+    ]
+
+    for (task, sparsity), figures_of in cells.items():
+        if not Sight.of(figures_of, dense[task][1.0]).tells:
+            continue
+        once = {"dense": dense[task][1.0]}
+        row = [mean_of((once | dict(figures_of)).get(line, {})) for line in SHOWN]
+        lines.append(
+            f"| {TASKS[task]}, {sparsity:.0%} pruned | " + " | ".join(row) + " |"
+        )
+    return lines
+
+
+def mean_of(figures: Figures) -> str:
+    """The mean over seeds in percent, with its interval."""
+    values = [100 * value for value in tests_of(figures)]
+    if not values:
+        return ""
+    half = interval(values).half
+    return f"{mean(values):.1f}" if half is None else f"{mean(values):.1f} ± {half:.1f}"
+
+
+def tests_of(figures: Figures) -> list[float]:
+    """What each seed has on the test split."""
+    return [test for _, test in figures.values()]
 
 
 def common(

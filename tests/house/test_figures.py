@@ -7,6 +7,7 @@ import re
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,6 +29,19 @@ TRIED = {
 """How README says what a record of attacks counts."""
 
 
+def script(name: str) -> ModuleType:
+    """The script of benchmarks called *name*, as a module."""
+    path = ROOT / "benchmarks" / f"{name}.py"
+    spec = spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    # dataclasses look their module up
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_figure_beside_its_record_is_that_of_the_record(page: str) -> None:
     rows = list(ROW.finditer((ROOT / page).read_text(encoding="utf-8")))
@@ -41,20 +55,21 @@ def test_a_figure_beside_its_record_is_that_of_the_record(page: str) -> None:
 
 def test_what_parts_are_worth_is_what_the_records_say() -> None:
     """The table of ablations on the card of Instant Soup Pruning, made by the script that it names."""
-    path = ROOT / "benchmarks" / "ablations.py"
-    spec = spec_from_file_location("ablations", path)
-    assert spec
-    assert spec.loader
-    ablations = module_from_spec(spec)
-    # dataclasses look their module up
-    sys.modules["ablations"] = ablations
-    spec.loader.exec_module(ablations)
-
+    ablations = script("ablations")
     recipes = sorted((ROOT / "recipes" / "equal-steps").glob("*-ablations.toml"))
     lines = ablations.table(ROOT / "results", recipes)
     assert len(lines) > 10
     card = (ROOT / "docs" / "methods" / "instant-soup.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in card
+
+
+def test_what_methods_reach_at_equal_steps_is_what_the_records_say() -> None:
+    """README's table, made by the script that it names."""
+    equal_steps = script("equal_steps")
+    records = [run.record for run in equal_steps.collect(ROOT / "results")]
+    lines = equal_steps.table(records)
+    assert len(lines) > 6
+    assert "\n".join(lines) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_adapters_recover_is_what_was_measured() -> None:
