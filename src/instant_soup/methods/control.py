@@ -7,6 +7,7 @@ prune, not which weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import torch
@@ -17,11 +18,8 @@ from ..core.errors import RankError, TicketError, unknown
 from ..core.kinds import checked
 from ..core.mask import Mask
 from ..core.table import Table
-from ..core.task import Task
+from ..core.task import Learner, Task
 from ..core.ticket import Ticket
-
-Controlled = tuple[Tensor, Tensor]
-"""The mask and the weights of one parameter."""
 
 
 @checked
@@ -29,9 +27,11 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     """A control of *ticket*, to be fine-tuned as any other.
 
     Args:
-        kind: ``"layers"`` keeps as many weights of each parameter, chosen at random, at their
-            pre-trained values. ``"shuffled"`` moves the ticket's own survivors, mask and values
-            alike, to random places within their parameter.
+        kind: ``"layers"`` keeps as many weights of each parameter, chosen at random, in the model as it is before
+            any training. ``"shuffled"`` moves the ticket's own survivors, mask and values alike, to random places
+            within their parameter.
+
+    Its cost is that of *ticket*, which had to be drawn first.
 
     Raises:
         TicketError: the ticket belongs to another model.
@@ -48,14 +48,14 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
         )
     ticket.check_base(learner.base, learner.scope)
 
-    # a ticket holds only what differs from the pre-trained weights
-    weights = {**learner.origin, **ticket.start}
+    weights = CONTROLS[kind].start(ticket, learner)
     masks = {}
     for name in learner.scope:
         dice = torch.Generator().manual_seed(learner.seed("control", kind, name))
-        masks[name], weights[name] = CONTROLS[kind](
-            ticket.mask[name], weights[name], learner.origin[name], dice
-        )
+        masks[name], places = _permuted(ticket.mask[name], dice)
+        if CONTROLS[kind].moves_weights:
+            values = weights[name].detach().cpu()
+            weights[name] = values.flatten()[places].view(values.shape)
 
     learner.apply_mask(Mask(learner.scope, masks))
     learner.restore(weights)
@@ -65,7 +65,8 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
         "of": ticket.digest,
         "method": dict(ticket.method),
     }
-    return Ticket.drawn(learner, method)
+    controlled = Ticket.drawn(learner, method)
+    return replace(controlled, cost=ticket.cost + controlled.cost)
 
 
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
@@ -73,10 +74,10 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
 
     Raises TicketError for any other ticket.
     """
-    moved = [name for name in ticket.mask if name in ticket.start]
-    if moved:
+    moved = _moved(ticket)
+    if moved is not None:
         raise TicketError(
-            f"the ticket does not start from the pre-trained weights ({moved[0]!r} is elsewhere), which its control "
+            f"the ticket does not start from the pre-trained weights ({moved!r} is elsewhere), which its control "
             f"needs; make it with `instant-soup control` and the ticket's recipe"
         )
 
@@ -98,19 +99,27 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     return Ticket(mask, ticket.start, ticket.base, method=method)
 
 
-def _layers(
-    mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator
-) -> Controlled:
-    del start
-    return _permuted(mask, dice)[0], origin
+def _moved(ticket: Ticket) -> str | None:
+    """The first parameter in scope that *ticket* does not start at its pre-trained values; None if there is none."""
+    return next((name for name in ticket.mask if name in ticket.start), None)
 
 
-def _shuffled(
-    mask: Tensor, start: Tensor, origin: Tensor, dice: torch.Generator
-) -> Controlled:
-    del origin
-    moved, places = _permuted(mask, dice)
-    return moved, start.detach().cpu().flatten()[places].view(start.shape)
+def _untrained(ticket: Ticket, learner: Learner) -> dict[str, Tensor]:
+    """The model before any training, also where the ticket has been trained.
+
+    What the task added to the model, such as a head, is that of a ticket which starts from the pre-trained weights.
+    """
+    weights = dict(learner.origin)
+    if _moved(ticket) is None:
+        for name, tensor in ticket.start.items():
+            if name in learner.fresh:
+                weights[name] = tensor
+    return weights
+
+
+def _own(ticket: Ticket, learner: Learner) -> dict[str, Tensor]:
+    """All weights that *ticket* stands for, which holds only what differs from the pre-trained ones."""
+    return {**learner.origin, **ticket.start}
 
 
 def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -119,6 +128,23 @@ def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
     return mask.flatten()[places].view(mask.shape), places
 
 
-CONTROLS: Mapping[
-    str, Callable[[Tensor, Tensor, Tensor, torch.Generator], Controlled]
-] = Table("control", {"layers": _layers, "shuffled": _shuffled})
+@dataclass(frozen=True)
+class Control:
+    """A kind of control.
+
+    Attributes:
+        start: the weights that it begins with, of a ticket and a learner.
+        moves_weights: whether the weights in scope move along with the mask.
+    """
+
+    start: Callable[[Ticket, Learner], dict[str, Tensor]]
+    moves_weights: bool
+
+
+CONTROLS: Mapping[str, Control] = Table(
+    "control",
+    {
+        "layers": Control(_untrained, moves_weights=False),
+        "shuffled": Control(_own, moves_weights=True),
+    },
+)

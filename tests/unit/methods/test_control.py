@@ -50,18 +50,39 @@ def test_a_control_keeps_as_many_weights_of_each_parameter_and_others(
     assert other.method["kind"] == kind
 
 
-def test_layers_keeps_its_weights_at_their_pre_trained_values(
+def test_layers_starts_as_untrained_as_the_model_even_where_the_ticket_is_trained(
     ticket: soup.Ticket, task: CourseTask
 ) -> None:
     other = control(ticket, task, "layers")
-    here, origin = whole(other, task), task.learner(soup.Meter()).origin
-    for name in ticket.mask:
-        assert torch.equal(here[name], origin[name] * other.mask[name])
-    assert all(
-        torch.equal(here[name], whole(ticket, task)[name])
-        for name in here
-        if name not in ticket.mask
-    )
+    origin = task.learner(soup.Meter()).origin
+
+    for name, tensor in whole(other, task).items():
+        keep = other.mask.get(name, 1)
+        assert torch.equal(tensor, origin[name] * keep), name
+
+
+def test_layers_has_the_head_of_a_ticket_that_starts_from_the_pre_trained_weights(
+    mini: CourseTask,
+) -> None:
+    """Also on a task of another seed, whose own new head is another one."""
+    ticket = soup.OneShot().draw(mini, 0.5)
+    elsewhere = replace(mini, seed=mini.seed + 1)
+    other = control(ticket, elsewhere, "layers")
+
+    assert ticket.start
+    for name, tensor in ticket.start.items():
+        assert torch.equal(other.start[name], tensor), name
+
+
+def test_a_control_costs_what_its_ticket_did(
+    ticket: soup.Ticket, task: CourseTask
+) -> None:
+    other = control(ticket, task, "layers")
+    assert ticket.cost.steps > 0
+    assert other.cost == ticket.cost
+
+    result = soup.evaluate(other, task)
+    assert result.cost.steps == ticket.cost.steps + task.horizon
 
 
 def test_shuffled_moves_survivors_about_within_their_parameter(
