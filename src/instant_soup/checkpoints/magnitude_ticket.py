@@ -93,9 +93,9 @@ class _Model:
         """None where transformers builds no model of *source*, or one that parts what was *pruned* otherwise."""
         try:
             model = _built(source)
-            every = Scope.of(model)
+            scope = Scope.of(model)
             conversions = Assemblies(model, checkpoint)
-            assemblies = {name: conversions.of(name) for name in every}
+            assemblies = {name: conversions.of(name) for name in scope}
         except SoupError:
             return None
 
@@ -109,8 +109,8 @@ class _Model:
         if sorted(covered) != sorted(pruned):
             return None
 
-        shapes = {name: every.shapes[name] for name in assemblies}
-        inputs = {name: dim for name, dim in every.inputs.items() if name in shapes}
+        shapes = {name: scope.shapes[name] for name in assemblies}
+        inputs = {name: dim for name, dim in scope.inputs.items() if name in shapes}
         return cls(checkpoint, Scope(shapes, inputs=inputs), assemblies)
 
     def stacked(self, name: str, packed: Mapping[str, Tensor]) -> Tensor:

@@ -207,13 +207,13 @@ def _refuse_text(
     calibrate: str | None, samples: int | None, window: int | None, batch: int | None
 ) -> None:
     """Refuse what says what to calibrate on where nothing is calibrated. Raises KnobError."""
-    given = {
+    options = {
         "--calibrate": calibrate,
         "--samples": samples,
         "--window": window,
         "--batch": batch,
     }
-    unused = [option for option, value in given.items() if value is not None]
+    unused = [option for option, value in options.items() if value is not None]
     if unused:
         raise KnobError(
             f"{', '.join(unused)}: magnitudes are not calibrated on anything; "

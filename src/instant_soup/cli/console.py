@@ -110,12 +110,12 @@ def show_warnings() -> None:
     warnings.showwarning = show
 
 
-def complain(text: str, who: str = "") -> None:
-    """Print one line of error, on standard error; *who* says which process it happened to."""
+def complain(text: str, process: str = "") -> None:
+    """Print one line of error, on standard error; *process* says which one it happened to, and begins with a space."""
     console = err()
     # messages of libraries bring newlines of their own
     line = " ".join(text.split())
-    console.print(cell(f"error{who}: {line}", console), soft_wrap=True, style="red")
+    console.print(cell(f"error{process}: {line}", console), soft_wrap=True, style="red")
 
 
 def cell(text: str, console: Console | None = None) -> Text:

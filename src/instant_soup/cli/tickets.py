@@ -75,20 +75,20 @@ def verify(
 
 
 @tickets.command()
-def diff(one: TicketPath, other: TicketPath, as_json: Json = False) -> None:
+def diff(first: TicketPath, second: TicketPath, as_json: Json = False) -> None:
     """Set two tickets of one model side by side: what both keep, beyond what chance has them share; and by layer."""
     from ..core.agreement import agreement, by_layer
     from ..core.ticket import Ticket
 
-    first = Ticket.load(one)
-    second = Ticket.load(other)
-    overall = agreement(first.mask, second.mask)
-    layers = by_layer(first.mask, second.mask)
+    ticket = Ticket.load(first)
+    other = Ticket.load(second)
+    overall = agreement(ticket.mask, other.mask)
+    layers = by_layer(ticket.mask, other.mask)
     same = {
-        "base": first.base == second.base,
-        "method": dict(first.method) == dict(second.method),
-        "mask": first.mask == second.mask,
-        "ticket": first.digest == second.digest,
+        "base": ticket.base == other.base,
+        "method": dict(ticket.method) == dict(other.method),
+        "mask": ticket.mask == other.mask,
+        "ticket": ticket.digest == other.digest,
     }
     if as_json:
         facts = {

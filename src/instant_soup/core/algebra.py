@@ -64,7 +64,7 @@ def _masks(tickets: Sequence[Ticket]) -> list[Mask]:
     return [ticket.mask for ticket in tickets]
 
 
-def _combined(tickets: Sequence[Ticket], how: str, mask: Mask) -> Ticket:
+def _combined(tickets: Sequence[Ticket], operation: str, mask: Mask) -> Ticket:
     """A ticket of *mask* that starts where the first one does: there all of them start, or the pre-trained weights."""
     first = tickets[0]
 
@@ -73,5 +73,5 @@ def _combined(tickets: Sequence[Ticket], how: str, mask: Mask) -> Ticket:
         start[name] = tensor.masked_fill(~mask[name], 0) if name in mask else tensor
 
     cost = sum((ticket.cost for ticket in tickets), Cost())
-    method = {"name": how, "of": [ticket.digest for ticket in tickets]}
+    method = {"name": operation, "of": [ticket.digest for ticket in tickets]}
     return Ticket(mask, start, first.base, cost, method=method)

@@ -164,15 +164,16 @@ class Mask(Mapping[str, Tensor]):
         """Share of the scope on which two masks disagree (normalised Hamming distance)."""
         return (self ^ other).kept / self.scope.size
 
-    def combine(self, other: Mask, how: Callable[[Tensor, Tensor], Tensor]) -> Mask:
-        """A mask from *how* applied to the packed bits of both, parameter by parameter."""
+    def combine(self, other: Mask, operation: Callable[[Tensor, Tensor], Tensor]) -> Mask:
+        """A mask from *operation* applied to the packed bits of both, parameter by parameter."""
         if self.scope != other.scope:
             raise ScopeError(
                 f"masks of different scopes do not combine: {self.scope} and {other.scope}"
             )
 
         packed = {
-            name: how(part, other._packed[name]) for name, part in self._packed.items()
+            name: operation(part, other._packed[name])
+            for name, part in self._packed.items()
         }
         return self._trusted(self.scope, packed)
 

@@ -85,11 +85,11 @@ class ScoreReader:
         for part in parts:
             in_range = (part >= low) & (part <= high)
             inside.append(part[in_range].to(dtype))
-        mine = torch.cat(inside)
-        sample = self.team.pooled(mine)
+        own_part = torch.cat(inside)
+        sample = self.team.pooled(own_part)
         if not len(sample):
             # too few are left for the stride to meet one: take those of the first parameter that has any
-            sample = self.team.pooled(next(self._inside(low, high), mine))
+            sample = self.team.pooled(next(self._inside(low, high), own_part))
         if not len(sample):
             # every number is in the first bracket, so all that is left is NaN
             raise ScopeError(NAN)

@@ -62,5 +62,5 @@ def image_files(place: Path, column: str) -> list[Path]:
         if column in rows.column_names and rows.features[column] in KINDS:
             named += [base / name for name in rows[column] if name]
 
-    there = [path for path in named if os.path.isfile(path)]  # noqa: PTH113 - never raises
-    return list(dict.fromkeys([*files, *there]))
+    existing = [path for path in named if os.path.isfile(path)]  # noqa: PTH113 - never raises
+    return list(dict.fromkeys([*files, *existing]))

@@ -64,9 +64,9 @@ def read_table(
         # a DataError is a ValueError, and says already what is wrong
         if isinstance(reason, DataError):
             raise
-        what = "file of JSON lines" if kind == "json" else f"{kind} file"
+        description = "file of JSON lines" if kind == "json" else f"{kind} file"
         raise DataError(
-            f"{path} is not a readable {what} ({_first_line(reason)}); write it again"
+            f"{path} is not a readable {description} ({_first_line(reason)}); write it again"
         ) from reason
 
     return from_arrow(table, origin, wanted, require_all=require_all)

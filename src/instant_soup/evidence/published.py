@@ -109,9 +109,9 @@ def published_rows(figures: Sequence[Published], runs: Iterable[Run]) -> list[li
 def _row(figure: Published, reached: Sequence[float], protocol: str) -> list[str]:
     """One figure beside what was *reached* here under one protocol, by each seed."""
     pattern = "" if figure.pattern == UNSTRUCTURED else f", {figure.pattern}"
-    here = "not run"
+    measured = "not run"
     if reached:
-        here = f"{sum(reached) / len(reached):.2f}"
+        measured = f"{sum(reached) / len(reached):.2f}"
         protocol += f"; {len(reached)} seed{'s' * (len(reached) > 1)}"
 
     return [
@@ -120,7 +120,7 @@ def _row(figure: Published, reached: Sequence[float], protocol: str) -> list[str
         f"{figure.sparsity:.0%}{pattern}",
         figure.metric,
         f"{figure.value:g}",
-        here,
+        measured,
         figure.source,
         figure.protocol,
         protocol,

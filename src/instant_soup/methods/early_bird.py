@@ -100,17 +100,17 @@ class EarlyBird:
         keep = survivors(sparsity, size)
         farthest = 2 * min(keep, size - keep) / size or 1.0
 
-        every = max(1, round(self.check * learner.epoch))
+        interval = max(1, round(self.check * learner.epoch))
 
-        if every > learner.horizon:
+        if interval > learner.horizon:
             raise KnobError(
-                f"check is {self.check} epochs, or {every} steps, and the budget T has {learner.horizon}; lower it"
+                f"check is {self.check} epochs, or {interval} steps, and the budget T has {learner.horizon}; lower it"
             )
 
         agreed = False
-        checks = max(1, int(self.mask_share * learner.horizon / every))
+        checks = max(1, int(self.mask_share * learner.horizon / interval))
         for _ in learner.rounds(range(checks)):
-            learner.train(every)
+            learner.train(interval)
             scores = score(learner)
             newest = prune(
                 scores, learner.mask, sparsity, across=self.across, pattern=self.pattern

@@ -203,8 +203,8 @@ class InstantSoup:
         targets = stepped(self._shares.targets(sparsity), self.pattern)
         rounds = len(targets)
 
-        how = self._resolved(rounds, task.horizon)
-        look_aheads = how._look_aheads(rounds)
+        resolved = self._resolved(rounds, task.horizon)
+        look_aheads = resolved._look_aheads(rounds)
         line = look_aheads.line(task.horizon)
         learner = task.learner(meter or Meter(), horizon=line)
         check_pattern(self.pattern, sparsity, learner.scope)
@@ -214,11 +214,11 @@ class InstantSoup:
 
         for number, target in learner.rounds(enumerate(targets)):
             learner.train(lengths[number])
-            looks = how._briefs(number, rounds, learner)
+            looks = resolved._briefs(number, rounds, learner)
             last = number == rounds - 1
-            learner.apply_mask(how._denoised(learner, looks, target, last=last))
+            learner.apply_mask(resolved._denoised(learner, looks, target, last=last))
 
-        return finished(learner, self.finish, describe(how))
+        return finished(learner, self.finish, describe(resolved))
 
     @property
     def _shares(self) -> Shares:
@@ -238,22 +238,22 @@ class InstantSoup:
         number = max(1, self._denoised_rounds(rounds) * self.denoisers)
         preferred, part = (INSIDE_STEPS, 10) if self._inside else (PAPER_STEPS, 2)
         affordable = max(1, min(preferred, horizon // (part * number)))
-        how = replace(self, lookahead_steps=self.lookahead_steps or affordable)
+        resolved = replace(self, lookahead_steps=self.lookahead_steps or affordable)
 
         if self.carry != "auto":
-            return how
+            return resolved
         # a mean counts on all look-aheads, and rounds that settle do not take all
         if self.settled is not None:
-            return replace(how, carry="none")
+            return replace(resolved, carry="none")
 
-        carried = replace(how, carry="mean")
+        carried = replace(resolved, carry="mean")
         if self.lookahead_steps is not None:
             return carried
 
         look_aheads = carried._look_aheads(rounds)
         line = horizon - look_aheads.beside
         fits = look_aheads.carried + self.mask_share * line <= line
-        return carried if fits else replace(how, carry="none")
+        return carried if fits else replace(resolved, carry="none")
 
     def _denoised_rounds(self, rounds: int) -> int:
         """How many of *rounds* have look-aheads."""

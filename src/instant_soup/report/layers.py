@@ -96,11 +96,11 @@ def layers(
         rows.append((look.number, tuple(cells)))
 
     first = noted[0]
-    what = "layer" if by_layer else "parameter"
+    unit = "layer" if by_layer else "parameter"
     return Chart(
-        title=f"{first.task}, {pruned(first.sparsity)}: share kept of each {what}",
+        title=f"{first.task}, {pruned(first.sparsity)}: share kept of each {unit}",
         caption=(
-            f"A column is one {what}, in the order of the model; numbers on top say which layer. The palest cell keeps "
+            f"A column is one {unit}, in the order of the model; numbers on top say which layer. The palest cell keeps "
             f"{low:.0%}, the deepest {high:.0%}. The method with the best figure is on top."
         ),
         finding=_most_uneven(shares),

@@ -201,9 +201,9 @@ class Sweep:
             return False
 
         cell = self.store.cell(known.recipe)
-        with cell.attempt() as mine:
+        with cell.attempt() as held:
             # looked at again under the lock: who had it before may have ended in between
-            if not mine or cell.record.exists() or self._failed(cell):
+            if not held or cell.record.exists() or self._failed(cell):
                 return False
 
             progress = Progress.of(self.store, known.recipe)

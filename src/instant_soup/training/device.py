@@ -61,11 +61,11 @@ def check_device(device: str) -> None:
             f"leave it out"
         )
 
-    here = devices()
-    if device not in here:
+    names = devices()
+    if device not in names:
         raise TrainingError(
             f"training.device is {device!r}, and torch sees no such device here; "
-            f"expected one of auto, {', '.join(here)}"
+            f"expected one of auto, {', '.join(names)}"
         )
 
 

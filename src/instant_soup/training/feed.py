@@ -124,9 +124,9 @@ class Feed:
 
         parts = []
         for part in chunks(indices, size):
-            mine = self.layout.mine(part)
-            examples = self.course.train.batch(mine or part[:1])
-            parts.append((self.placed(examples), len(mine) / len(indices)))
+            share = self.layout.mine(part)
+            examples = self.course.train.batch(share or part[:1])
+            parts.append((self.placed(examples), len(share) / len(indices)))
         return parts
 
     def sampled(self, sample: Sample, ways: int) -> Iterator[MicroBatch]:
@@ -138,12 +138,12 @@ class Feed:
 
         for part in chunks(indices, self.micro_size):
             batch = self.charged(purpose, examples, part, ways)
-            mine = self.layout.mine(part)
-            if mine != part:
+            share = self.layout.mine(part)
+            if share != part:
                 # as in a step, every rank goes through the model as often
-                batch = examples.batch(mine or part[:1])
+                batch = examples.batch(share or part[:1])
 
-            yield self.placed(batch), len(mine) / len(indices)
+            yield self.placed(batch), len(share) / len(indices)
             self.tell(purpose)
 
     @property

@@ -77,9 +77,9 @@ class Layout:
             return answers.cpu()
 
         # the last batch counts once
-        mine = answers if self.team.rank < batches else answers[:0]
+        counted = answers if self.team.rank < batches else answers[:0]
         # flat, for what ranks pool has one dimension
-        pooled = self.team.pooled(mine.reshape(-1))
+        pooled = self.team.pooled(counted.reshape(-1))
         return pooled.view(-1, *answers.shape[1:])
 
     def added(self, slopes: dict[str, Tensor]) -> dict[str, Tensor]:

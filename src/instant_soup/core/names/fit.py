@@ -240,7 +240,7 @@ class _Old:
             used.update(assembly.names)
             size = moved[name].numel()
             fates.append(
-                Fate(name, assembly.names, "start", assembly.how, kept=size, size=size)
+                Fate(name, assembly.names, "start", assembly.reason, kept=size, size=size)
             )
 
         unused = [name for name in outside if name not in used]
@@ -278,7 +278,7 @@ def _fate(name: str, assembly: Assembly | str, mask: Mask, size: int) -> Fate:
         return Fate(name, (), "dense", assembly, kept=size, size=size)
 
     kept = mask.kept_by_name[name]
-    return Fate(name, assembly.names, "matched", assembly.how, kept, size)
+    return Fate(name, assembly.names, "matched", assembly.reason, kept, size)
 
 
 def _without_a_place(

@@ -48,13 +48,13 @@ class Assembly:
     Attributes:
         pieces: what the target's rows are, from the top.
         by_head, turned: how the target is kept, as in `Piece`.
-        how: the reason of the match, in words.
+        reason: of the match, in words.
     """
 
     pieces: tuple[Piece, ...]
     by_head: bool = False
     turned: bool = False
-    how: str = "same name"
+    reason: str = "same name"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def _by_place(
         pieces.append(piece)
 
     assembly = Assembly(tuple(pieces), place.by_head, place.turned)
-    return replace(assembly, how=_how(name, assembly))
+    return replace(assembly, reason=_reason(name, assembly))
 
 
 def _outside_of_stacks(name: str, sources: _Places) -> Assembly | str:
@@ -219,10 +219,10 @@ def _outside_of_stacks(name: str, sources: _Places) -> Assembly | str:
 
     if len(alike) != 1:
         return "nothing like it there"
-    return Assembly((Piece(alike[0]),), how="other prefix")
+    return Assembly((Piece(alike[0]),), reason="other prefix")
 
 
-def _how(name: str, assembly: Assembly) -> str:
+def _reason(name: str, assembly: Assembly) -> str:
     """How the target *name* is made, in words."""
     first = assembly.pieces[0]
     if assembly.whole:
@@ -230,14 +230,14 @@ def _how(name: str, assembly: Assembly) -> str:
         return "other prefix" if same_tail else "other name"
 
     if len(assembly.names) > 1:
-        how = f"{len(assembly.pieces)} matrices in one"
+        reason = f"{len(assembly.pieces)} matrices in one"
     elif len(assembly.pieces) > 1:
-        how = "other order of rows"
+        reason = "other order of rows"
     elif first.of > 1:
-        how = f"part {first.part + 1} of {first.of}"
+        reason = f"part {first.part + 1} of {first.of}"
     else:
-        how = "other name"
-    return f"{how}, turned" if first.turned != assembly.turned else how
+        reason = "other name"
+    return f"{reason}, turned" if first.turned != assembly.turned else reason
 
 
 def _tail(name: str) -> str:

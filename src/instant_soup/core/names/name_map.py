@@ -132,6 +132,6 @@ def _assembled(
 
     # one tensor is taken as the map says; several are put together as the target's own name asks for
     if len(pieces) == 1:
-        return Assembly(pieces, how="by map")
+        return Assembly(pieces, reason="by map")
     place = places({target: shape})[target]
-    return Assembly(pieces, place.by_head, place.turned, how="by map")
+    return Assembly(pieces, place.by_head, place.turned, reason="by map")

@@ -32,10 +32,10 @@ def kth_best(values: Tensor, k: int, team: Team) -> Number:
 
     keys = _keys(values).sort().values
     # a rank that has no value at all must not widen the range
-    mine = [_MOST, _LEAST]
+    own_ends = [_MOST, _LEAST]
     if len(keys):
-        mine = [int(keys[0]), int(keys[-1])]
-    ends = team.table(mine)
+        own_ends = [int(keys[0]), int(keys[-1])]
+    ends = team.table(own_ends)
     low = min(first for first, _ in ends)
     high = max(last for _, last in ends)
 
@@ -66,14 +66,14 @@ def quotas(tied: Sequence[int], need: int, team: Team) -> list[int]:
     """
     counts = team.table(tied)
 
-    mine = []
+    taken = []
     for column in zip(*counts, strict=True):
         for rank, count in enumerate(column):
             take = min(need, count)
             need -= take
             if rank == team.rank:
-                mine.append(take)
-    return mine
+                taken.append(take)
+    return taken
 
 
 def _keys(values: Tensor) -> Tensor:
