@@ -14,6 +14,7 @@ from typing import Any
 
 from ..store.parts import AskedFor
 from ..store.record import Record
+from .places import Places
 
 LONGER = "longer"
 """What the budget of a run is called that was given as many steps as another method spent."""
@@ -32,24 +33,29 @@ def names_of(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
     for record in records:
         by_task[record.recipe.task.name].append(record)
 
+    places = Places.of(records)
     names: dict[str, tuple[str, str]] = {}
     for task, of_task in by_task.items():
-        titles = _titles(
-            task, {record.key: _setting(record.recipe) for record in of_task}
-        )
-        methods = _method_titles(of_task)
+        settings = {
+            record.key: _setting(record.recipe, record.contents, places)
+            for record in of_task
+        }
+        titles = _titles(task, settings)
+        methods = _method_titles(of_task, settings)
         for record in of_task:
             names[record.key] = (titles[record.key], methods[record.key])
 
     return names
 
 
-def _method_titles(records: Sequence[Record]) -> dict[str, str]:
+def _method_titles(
+    records: Sequence[Record], settings: Mapping[str, Fields]
+) -> dict[str, str]:
     """The name of each record's method among the records that it can be compared with, by the record's key."""
     # by settings and not by titles: two settings may bear one title, where one has a knob that the other lacks
     comparable: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        comparable[setting_of(record.recipe)].append(record)
+        comparable[_as_text(settings[record.key])].append(record)
 
     titles: dict[str, str] = {}
     for group in comparable.values():
@@ -57,9 +63,13 @@ def _method_titles(records: Sequence[Record]) -> dict[str, str]:
     return titles
 
 
-def setting_of(recipe: AskedFor) -> str:
-    """What a run has in common with those that it can be compared with, as one text."""
-    return _as_text(_setting(recipe))
+def setting_of(recipe: AskedFor, contents: Mapping[str, str], places: Places) -> str:
+    """What a run has in common with those that it can be compared with, as one text.
+
+    Args:
+        contents: digests of its data and model, as far as they are known.
+    """
+    return _as_text(_setting(recipe, contents, places))
 
 
 def knobs_of(recipe: AskedFor) -> str:
@@ -67,12 +77,13 @@ def knobs_of(recipe: AskedFor) -> str:
     return _as_text(_flat(recipe.method.facts()))
 
 
-def _setting(recipe: AskedFor) -> Fields:
-    """What makes runs comparable: the task and how it is trained, but for the seed."""
+def _setting(recipe: AskedFor, contents: Mapping[str, str], places: Places) -> Fields:
+    """What makes runs comparable: the task, its data and how it is trained, but for the seed."""
     return {
         **_flat(recipe.task.facts()),
         **_flat(recipe.data),
         **_flat(recipe.training.facts()),
+        **places.fields(recipe, contents),
     }
 
 

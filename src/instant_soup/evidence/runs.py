@@ -163,9 +163,17 @@ def gather(folder: Path) -> Collection:
         except StoreError as reason:
             damaged.append(str(reason))
             continue
-        # a JSON file of something else is passed over; a run that is there twice counts once
-        if record is not None:
-            records[record.key] = record
+        # a JSON file of something else is passed over
+        if record is None:
+            continue
+
+        # a run that is there twice counts once
+        twin = records.setdefault(record.key, record)
+        if difference := _difference(twin, record):
+            damaged.append(
+                f"{path} is of the same recipe as another record, {record.key[:16]}, and has {difference}; the first "
+                f"one is shown, so compare the folders that they are from apart"
+            )
 
     if not records and damaged:
         raise StoreError(damaged[0])
@@ -174,6 +182,16 @@ def gather(folder: Path) -> Collection:
             f"{folder} holds no record of a finished run; `instant-soup status {folder}` says what it holds"
         )
     return Collection(tuple(named(records.values())), tuple(damaged))
+
+
+def _difference(record: Record, other: Record) -> str:
+    """What sets *other* apart from another *record* of the same recipe, in words; nothing where both say the same."""
+    shared = record.contents.keys() & other.contents.keys()
+    if any(record.contents[part] != other.contents[part] for part in shared):
+        return "other data or another model"
+    if record.test != other.test:
+        return f"another figure, {other.figure:g} for {record.figure:g}"
+    return ""
 
 
 def collect(folder: Path) -> list[Run]:

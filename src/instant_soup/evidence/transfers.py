@@ -12,6 +12,7 @@ from ..core.errors import StoreError
 from ..store.parts import AskedFor
 from ..store.record import TransferRecord, read_transfer
 from .naming import setting_of
+from .places import Places
 from .runs import Run
 from .statistics import Interval, interval
 from .tables import with_interval
@@ -153,18 +154,43 @@ def matrices_of(
 
     A ticket whose recipe is not known is left out: nobody can say which task it is of.
     """
+    transferred = list(records)
     groups: dict[tuple[str, float], list[_Transfer]] = defaultdict(list)
-    for record in records:
+    for record in transferred:
         recipe = record.source.recipe
         # one transfer that diverged would make the mean of its cell no number
         if recipe and isfinite(record.figure):
             groups[recipe.method.name, recipe.sparsity].append((recipe, record))
 
-    names = {setting_of(run.record.recipe): run.task for run in runs}
+    names = TaskNames.of(runs, transferred)
     matrices = []
     for (method, sparsity), transfers in sorted(groups.items()):
         matrices.append(_matrix(method, sparsity, transfers, runs, names))
     return tuple(matrices)
+
+
+@dataclass(frozen=True)
+class TaskNames:
+    """What ordinary runs call the task of each setting: *titles*, by setting; *places* say which data are the same."""
+
+    titles: Mapping[str, str]
+    places: Places
+
+    @classmethod
+    def of(cls, runs: Iterable[Run], transferred: Iterable[TransferRecord]) -> TaskNames:
+        """The names that *runs* give to the tasks of *transferred* tickets."""
+        records = [run.record for run in runs]
+        places = Places.of([*records, *transferred])
+        titles = {}
+        for run in runs:
+            record = run.record
+            titles[setting_of(record.recipe, record.contents, places)] = run.task
+        return cls(titles, places)
+
+    def name(self, recipe: AskedFor, contents: Mapping[str, str]) -> str:
+        """What the ordinary runs of the same setting call the task; its bare name where there are none."""
+        setting = setting_of(recipe, contents, self.places)
+        return self.titles.get(setting, recipe.task.name)
 
 
 def transfer_records(folder: Path) -> list[TransferRecord]:
@@ -195,15 +221,16 @@ def _matrix(
     sparsity: float,
     transfers: Sequence[_Transfer],
     runs: Sequence[Run],
-    names: Mapping[str, str],
+    names: TaskNames,
 ) -> Matrix:
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     seeds: dict[str, set[int]] = defaultdict(set)
     metrics: dict[str, str] = {}
 
     for recipe, record in transfers:
-        source = _task_name(recipe, names)
-        target = _task_name(record.recipe, names)
+        # a ticket does not say which bytes its own task read
+        source = names.name(recipe, {})
+        target = names.name(record.recipe, record.contents)
         # a ticket brought back to its own task says nothing that its ordinary run does not
         if source != target:
             figures[source, target].append(record.figure)
@@ -227,11 +254,6 @@ def _matrix(
         cells=cells,
         references=_reference_figures(runs, sparsity, seeds),
     )
-
-
-def _task_name(recipe: AskedFor, names: Mapping[str, str]) -> str:
-    """What the ordinary runs of the same setting call the task; its bare name where there are none."""
-    return names.get(setting_of(recipe), recipe.task.name)
 
 
 def _ordinary_runs(
