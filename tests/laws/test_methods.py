@@ -106,6 +106,12 @@ WAYS: dict[str, dict[str, Any]] = {
         "inside": True,
         "carry_optimizer": True,
     },
+    "instant-soup inside first": {
+        **LATE,
+        "score": "curved",
+        "denoised_from": "first",
+        "inside": True,
+    },
     "instant-soup inside row": {
         **LATE,
         "score": "curved",

@@ -41,6 +41,7 @@ PAPER_STEPS = 30
 INSIDE_STEPS = 40
 PROTOCOLS = Protocols(rate=(1.0, 1.0))
 _CHOICES = {
+    "denoised_from": ("last", "first"),
     "carry": ("auto", "none", "mean"),
     "progress": ("row", "all"),
     "spacing": ("growing", "even"),
@@ -54,8 +55,10 @@ class InstantSoup:
 
     Knobs:
         denoisers: N, look-aheads per round. With 0 each round is a plain cut by score.
-        denoised_rounds: how many rounds have look-aheads, counted from the last, where the cut is deepest; all where
-            it is more than there are. None takes all with *compression*, as the paper does, else the last alone.
+        denoised_rounds: how many rounds have look-aheads; all where it is more than there are. None takes all with
+            *compression*, as the paper does, else the last alone.
+        denoised_from: whether these are counted from the ``"last"`` round or from the ``"first"``. On a cubic line the
+            first cut is by far the largest and the last the smallest, so little is left for look-aheads to decide.
         lookahead_steps: C, steps of one look-ahead. None takes 40, or fewer where all look-aheads together would take
             more than a tenth of T; where they are not paid out of T, the paper's 30, or half of T.
         compression: s, the share that a round prunes; the last round prunes what is missing. None goes by *rounds*.
@@ -91,6 +94,7 @@ class InstantSoup:
 
     denoisers: int = 2
     denoised_rounds: int | None = None
+    denoised_from: Literal["last", "first"] = "last"
     lookahead_steps: int | None = None
     compression: float | None = None
     share: Share | None = None
@@ -284,7 +288,10 @@ class InstantSoup:
 
     def _briefs(self, number: int, rounds: int, learner: Learner) -> list[Brief]:
         """The look-aheads of round *number*, counted from 0."""
-        if number < rounds - self._denoised_rounds(rounds):
+        denoised = self._denoised_rounds(rounds)
+        # how many rounds lie between this one and the end that they are counted from
+        distance = number if self.denoised_from == "first" else rounds - 1 - number
+        if distance >= denoised:
             return []
 
         return briefs(

@@ -52,6 +52,7 @@ INSTANT_SOUP: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "within-t": {
             "denoisers": 2,
             "denoised_rounds": 1,
+            "denoised_from": "last",
             "rounds": 12,
             "share": "cubic",
             "spacing": "even",

@@ -18,7 +18,11 @@ Fields = Mapping[str, Any]
 # never to be changed: another default would give recipes that leave the field out another key
 LATER: Mapping[str, Fields] = MappingProxyType(
     {
-        "method": {"pattern": "unstructured", "subsets": 1},
+        "method": {
+            "pattern": "unstructured",
+            "subsets": 1,
+            "denoised_from": "last",
+        },
         "training": {"tail": None},
         "data": {"test": None, "window": None, "windows": None},
     }

@@ -48,6 +48,7 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {
     "grasp": _UNSTRUCTURED,
     "instant-soup": {
         **_BY_MAGNITUDE,
+        "denoised_from": "last",
         "mask_start": 0.0,
         "spacing": "growing",
         "progress": "all",
@@ -59,7 +60,7 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {
     "lth-rewind": _BY_MAGNITUDE,
     "lottery-pools": _BY_MAGNITUDE,
 }
-"""What every run of a method up to schema 3 did, which is a knob since."""
+"""What every run of a method did once, which is a knob since."""
 _BEFORE: Mapping[str, Mapping[str, Any]] = {
     "data": {"test": None, "window": None, "windows": None},
     "training": {"line": "linear", "tail": None},

@@ -419,18 +419,21 @@ def test_an_extrapolated_round_is_cut_where_the_mean_displacement_leads(
     )
 
 
-def test_look_aheads_come_in_the_last_rounds_alone_where_so_many_are_asked_for(
+def test_look_aheads_come_in_as_many_rounds_as_are_asked_for_from_either_end(
     points: Make,
 ) -> None:
-    for denoised, wanted in (
-        (1, [0, 0, 2]),
-        (2, [0, 2, 2]),
-        (9, [2, 2, 2]),
-        (None, [2, 2, 2]),
+    for denoised, end, wanted in (
+        (1, "last", [0, 0, 2]),
+        (2, "last", [0, 2, 2]),
+        (1, "first", [2, 0, 0]),
+        (2, "first", [2, 2, 0]),
+        (9, "last", [2, 2, 2]),
+        (9, "first", [2, 2, 2]),
+        (None, "last", [2, 2, 2]),
     ):
-        ticket = beside_t(**QUICK, denoisers=2, denoised_rounds=denoised).draw(
-            points(), 0.8
-        )
+        ticket = beside_t(
+            **QUICK, denoisers=2, denoised_rounds=denoised, denoised_from=end
+        ).draw(points(), 0.8)
         assert [note["look-aheads"] for note in rounds(ticket)] == wanted
 
 
@@ -518,7 +521,17 @@ def test_protocols_that_cannot_work_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "knob", ["blend", "carry", "finish", "share", "score", "progress", "spacing"]
+    "knob",
+    [
+        "blend",
+        "carry",
+        "denoised_from",
+        "finish",
+        "share",
+        "score",
+        "progress",
+        "spacing",
+    ],
 )
 def test_a_choice_that_does_not_exist_is_refused(knob: str) -> None:
     with pytest.raises(UnknownName, match=f"unknown {knob} 'x'"):

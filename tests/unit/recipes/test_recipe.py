@@ -92,6 +92,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "instant-soup": {
         "denoisers": 5,
         "denoised_rounds": 2,
+        "denoised_from": "first",
         "lookahead_steps": 31,
         "compression": 0.2,
         "share": "geometric",
