@@ -120,7 +120,7 @@ def diff(first: TicketPath, second: TicketPath, as_json: Json = False) -> None:
 
 @tickets.command()
 def union(files: TicketPaths, output: Output, force: Force = False) -> None:
-    """Keep what any of the tickets keeps. Starts where the first one does."""
+    """Keep what any of the tickets keeps. Starts where they do, or from the pre-trained weights."""
     from ..core import algebra
 
     _combine(files, output, algebra.union, force=force)
@@ -143,7 +143,7 @@ def vote(
     ],
     force: Force = False,
 ) -> None:
-    """Keep the weights that most of the tickets keep, exactly as many as asked for. Starts where the first one does."""
+    """Keep the weights that most of the tickets keep, exactly as many as asked for. Starts as `union` does."""
     from ..core import algebra
 
     _combine(files, output, lambda loaded: algebra.vote(loaded, sparsity), force=force)
@@ -182,6 +182,11 @@ def _combine(
     combined = combine([Ticket.load(path) for path in files])
     save_ticket(combined, output, force=force)
     say(f"{output}: {combined.mask}, to be fine-tuned")
+    if combined.method.get("start") == "pre-trained":
+        say(
+            "It starts from the pre-trained weights: these tickets were trained apart, and what one of them pruned and "
+            "another keeps has no common value."
+        )
 
 
 def _facts(path: Path, ticket: Ticket) -> dict[str, Any]:

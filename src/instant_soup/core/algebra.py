@@ -65,13 +65,63 @@ def _masks(tickets: Sequence[Ticket]) -> list[Mask]:
 
 
 def _combined(tickets: Sequence[Ticket], operation: str, mask: Mask) -> Ticket:
-    """A ticket of *mask* that starts where the first one does: there all of them start, or the pre-trained weights."""
+    """A ticket of *mask* that starts where *tickets* do, as far as they tell.
+
+    It starts where the first one does. What that has pruned and *mask* keeps comes from the others, if all start from
+    the same weights. Tickets that were trained apart have no common value of such a weight: there the new ticket starts
+    from the pre-trained weights, and its method says so.
+    """
     first = tickets[0]
+    method = {"name": operation, "of": [ticket.digest for ticket in tickets]}
 
     start: dict[str, Tensor] = {}
     for name, tensor in first.start.items():
         start[name] = tensor.masked_fill(~mask[name], 0) if name in mask else tensor
 
+    if _keeps_more(mask, first):
+        if _start_alike(tickets):
+            _fill(start, mask, tickets)
+        else:
+            start = {}
+            method["start"] = "pre-trained"
+
     cost = sum((ticket.cost for ticket in tickets), Cost())
-    method = {"name": operation, "of": [ticket.digest for ticket in tickets]}
     return Ticket(mask, start, first.base, cost, method=method)
+
+
+def _keeps_more(mask: Mask, ticket: Ticket) -> bool:
+    """Whether *mask* keeps weights whose values *ticket* holds as pruned."""
+    return any(
+        bool((mask[name] & ~ticket.mask[name]).any())
+        for name in ticket.start
+        if name in mask
+    )
+
+
+def _start_alike(tickets: Sequence[Ticket]) -> bool:
+    """Whether *tickets* start from the same weights, as far as two of them keep the same ones."""
+    first = tickets[0]
+    for other in tickets[1:]:
+        if other.start.keys() != first.start.keys():
+            return False
+
+        for name, tensor in first.start.items():
+            difference = tensor != other.start[name]
+            if name in first.mask:
+                difference &= first.mask[name] & other.mask[name]
+            if bool(difference.any()):
+                return False
+    return True
+
+
+def _fill(start: dict[str, Tensor], mask: Mask, tickets: Sequence[Ticket]) -> None:
+    """Put into *start* what *mask* keeps and the first of *tickets* has pruned, from the first that keeps it."""
+    for name, tensor in start.items():
+        if name not in mask:
+            continue
+
+        lacking = mask[name] & ~tickets[0].mask[name]
+        for ticket in tickets[1:]:
+            available = lacking & ticket.mask[name]
+            tensor[available] = ticket.start[name][available]
+            lacking &= ~available

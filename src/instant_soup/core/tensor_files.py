@@ -23,8 +23,13 @@ def write_tensors(
 ) -> None:
     """Write safetensors with *facts* as JSON metadata, in one piece or not at all. Raises StoreError."""
     solid = {}
+    written: set[int] = set()
     for name, tensor in tensors.items():
-        solid[name] = tensor.detach().cpu().contiguous()
+        alone = tensor.detach().cpu().contiguous()
+        memory = alone.untyped_storage().data_ptr()
+        # a file has each tensor in bytes of its own, those that a model ties to one another too
+        solid[name] = alone.clone() if memory in written else alone
+        written.add(memory)
 
     metadata = {_KEY: json.dumps(facts, sort_keys=True)}
     write(path, lambda beside: save_file(solid, beside, metadata))

@@ -127,7 +127,7 @@ def load(
         limit: bytes that the file may unfold into, see `read`.
 
     Raises:
-        ExportError: the file is damaged, or holds a tensor that the model has not.
+        ExportError: the file is damaged, or it and the model do not have the same parameters.
     """
     path = Path(path)
     tensors, mask, facts = read(path, limit=limit)
@@ -143,6 +143,15 @@ def load(
                 f"({nearest(name, own)}); give a model of the architecture that was exported"
             )
         own[name].data.copy_(tensor)
+
+    # by identity, for a file has each of several tied parameters once
+    filled = {id(own[name]) for name in tensors}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in filled:
+            raise ExportError(
+                f"{path} has nothing for {name!r} of the model, which would stay as it is ({nearest(name, tensors)}); "
+                f"give a model of the architecture that was exported"
+            )
 
     # after the weights: a sparse layer takes its survivors from the dense one
     return sparsify(model, mask, lengths)

@@ -59,6 +59,11 @@ def write(portable: Portable, out: Path) -> dict[str, Any]:
     config = json.loads(path.read_text(encoding="utf-8"))
     for key in _SPARSITY_KEYS:
         config.pop(key, None)
+    # and leaves out two classes of no name, which some architectures then take for three
+    if config["architectures"][0].endswith("Classification"):
+        labels = model.config.id2label or {}
+        config["id2label"] = {str(number): name for number, name in labels.items()}
+        config["label2id"] = {name: int(number) for number, name in labels.items()}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(portable), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,16 +99,44 @@ def test_what_was_made_says_of_what_and_costs_their_sum(way: str) -> None:
     assert not made.ready
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_start_weights_are_the_first_tickets_and_zero_where_the_new_mask_prunes(
+def test_an_intersection_starts_where_the_first_ticket_does_and_is_zero_where_it_prunes() -> (
+    None
+):
+    tickets = [ticket(seed, start=("a", "head")) for seed in range(3)]
+    made = algebra.intersection(tickets)
+    assert set(made.start) == {"a", "head"}
+    assert torch.equal(made.start["a"], tickets[0].start["a"] * made.mask["a"])
+    assert "start" not in made.method
+
+
+@pytest.mark.parametrize("way", ["union", "vote"])
+def test_what_only_later_tickets_keep_has_their_value_where_all_start_from_the_same_weights(
     way: str,
 ) -> None:
-    tickets = [ticket(seed, start=("a", "head")) for seed in range(3)]
+    """As those of one rewinding point do: no weight that is kept may start at zero."""
+    dice = torch.Generator().manual_seed(9)
+    rewound = torch.randn(4, 5, generator=dice)
+    head = torch.randn(3, generator=dice)
+    tickets = []
+    for seed in range(3):
+        plain = ticket(seed)
+        start = {"a": rewound * plain.mask["a"], "head": head}
+        tickets.append(replace(plain, start=start))
+
     made = WAYS[way](tickets)
-    assert set(made.start) == {"a", "head"}
-    assert not made.start["a"][~made.mask["a"]].any()
-    common = made.mask["a"] & tickets[0].mask["a"]
-    assert torch.equal(made.start["a"][common], tickets[0].start["a"][common])
+    somewhere = tickets[0].mask["a"] | tickets[1].mask["a"] | tickets[2].mask["a"]
+    assert torch.equal(made.start["a"], rewound * (made.mask["a"] & somewhere))
+    assert torch.equal(made.start["head"], head)
+    assert "start" not in made.method
+
+
+@pytest.mark.parametrize("way", ["union", "vote"])
+def test_tickets_that_were_trained_apart_make_one_of_the_pre_trained_weights(
+    way: str,
+) -> None:
+    made = WAYS[way]([ticket(seed, start=("a", "head")) for seed in range(3)])
+    assert not made.start
+    assert made.method["start"] == "pre-trained"
 
 
 @pytest.mark.parametrize("way", WAYS)

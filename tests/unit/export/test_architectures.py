@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from ..models import zoo
 PAIRS, DECODERS = ("bart", "t5"), ("gpt2", "llama")
 
 
-def source(folder: Path, kind: str, **changes: Any) -> Portable:
+def source(folder: Path, kind: str, labels: int = 3, **changes: Any) -> Portable:
     zoo.text(folder, kind, **changes)
-    loaded = text.load(str(folder), labels=3, seed=1)
+    loaded = text.load(str(folder), labels=labels, seed=1)
     weights = dict(loaded.model.named_parameters())
     scores = {name: weights[name].detach().abs() for name in loaded.scope}
     mask = soup.prune(scores, soup.Mask.dense(loaded.scope), 0.8)
@@ -48,6 +49,19 @@ def test_folders_and_rows_of_every_architecture_do_what_the_model_does(
         assert done.difference <= rounding_of(found.model, found.logits(inputs))
     assert csr.read(tmp_path / "csr")[1] == found.ticket.mask
     export_model(found, "bitmask", tmp_path / "bitmask")
+
+
+@pytest.mark.parametrize("kind", zoo.TEXT)
+def test_two_classes_are_two_in_the_folder_of_every_architecture(
+    kind: str, tmp_path: Path
+) -> None:
+    """Some architectures have three where their configuration does not say."""
+    done = export_model(source(tmp_path / "model", kind, labels=2), "hf", tmp_path / "hf")
+    assert done.difference is not None
+
+    config = json.loads((tmp_path / "hf" / "config.json").read_text(encoding="utf-8"))
+    assert sorted(config["id2label"]) == ["0", "1"]
+    assert sorted(config["label2id"].values()) == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 from instant_soup.core.rounding import rounding_of
 from instant_soup.core.tensor_files import read_tensors, write_tensors
@@ -70,6 +71,17 @@ def test_a_model_of_another_kind_is_refused(source: Source, tmp_path: Path) -> N
         match=r"for which the model has no place \(.*\); give a model of the architecture",
     ):
         csr.load(tmp_path / "out", torch.nn.Linear(2, 2))
+
+
+def test_a_deeper_model_is_refused_and_not_filled_in_part(
+    source: Source, tmp_path: Path
+) -> None:
+    csr.write(source("bert"), tmp_path / "out")
+    config = csr.load(tmp_path / "out").config
+    config.num_hidden_layers += 1
+    deeper = AutoModelForSequenceClassification.from_config(config)
+    with pytest.raises(ExportError, match=r"has nothing for 'bert\.encoder\.layer\."):
+        csr.load(tmp_path / "out", deeper)
 
 
 def spoil(what: str, tensors: dict[str, Any], facts: dict[str, Any], name: str) -> None:
