@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.errors import StoreError
 from ..store.parts import AskedFor
-from ..store.record import TransferRecord, read_transfer
+from ..store.record import LOWER_IS_BETTER, TransferRecord, read_transfer
 from .naming import setting_of
 from .places import Places
 from .runs import Run
@@ -104,14 +104,33 @@ class Matrix:
                 one_shot[target] = figure.mean
 
         parts = [
-            *_reaching(foreign, own, "the task's own ticket"),
-            *_reaching(foreign, one_shot, "one-shot magnitude pruning"),
+            *self._reaching(foreign, own, "the task's own ticket"),
+            *self._reaching(foreign, one_shot, "one-shot magnitude pruning"),
         ]
         if not parts:
             return (
                 "Nothing was drawn on these tasks themselves to set the tickets against."
             )
         return f"Of tickets from another task, {' and '.join(parts)}."
+
+    def _reaching(
+        self,
+        foreign: Mapping[tuple[str, str], float],
+        bar: Mapping[str, float],
+        name: str,
+    ) -> Iterator[str]:
+        """How many of the *foreign* figures reach that of *bar* for their target; nothing where no target has one."""
+        compared = 0
+        reaching = 0
+        for (_, target), figure in foreign.items():
+            if target in bar:
+                compared += 1
+                # a perplexity reaches what it does not exceed
+                sign = -1 if self.targets[target] in LOWER_IS_BETTER else 1
+                reaching += sign * figure >= sign * bar[target]
+
+        if compared:
+            yield f"{reaching} of {compared} reach at least what {name} does"
 
 
 def _judged_on(
@@ -122,21 +141,6 @@ def _judged_on(
         if target in targets:
             judged[row, target] = figure
     return judged
-
-
-def _reaching(
-    foreign: Mapping[tuple[str, str], float], bar: Mapping[str, float], name: str
-) -> Iterator[str]:
-    """How many of the *foreign* figures reach that of *bar* for their target; nothing where no target has one."""
-    compared = 0
-    reaching = 0
-    for (_, target), figure in foreign.items():
-        if target in bar:
-            compared += 1
-            reaching += figure >= bar[target]
-
-    if compared:
-        yield f"{reaching} of {compared} reach at least what {name} does"
 
 
 def matrices(folder: Path, runs: Sequence[Run]) -> tuple[Matrix, ...]:

@@ -34,6 +34,7 @@ from .settings import (
     Strict,
     TaskSettings,
     refuse_size,
+    refuse_unused,
 )
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ class Recipe(Strict, metaclass=PlainErrors):
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
+        refuse_unused(self.task.name, self.task.examples, "data", self.data)
+
         name = self.method["name"]
         if self.sparsity and name in REFERENCES:
             raise RecipeError(

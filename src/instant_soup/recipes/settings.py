@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -20,6 +21,51 @@ class Strict(BaseModel):
     """A table that is frozen once it is read, and has no other fields than these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_UNUSED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "text": {
+            "task": {"classes": "", "templates": ""},
+            "data": {
+                "test": ": put it beside the rows to train on, as train.csv and test.csv in one folder",
+                "window": "; max_length says how much of a text is read",
+                "windows": "",
+            },
+        },
+        "images": {
+            "task": {"pooler": "", "metrics": ""},
+            "data": {
+                "test": ": put them beside those to train on, as train/ and test/ in one folder",
+                "window": "",
+                "windows": "",
+                "max_length": "",
+            },
+        },
+        "language": {
+            "task": {"classes": "", "templates": "", "pooler": "", "metrics": ""},
+            "data": {"max_length": "; window says how many tokens are read at a time"},
+        },
+    }
+)
+"""What examples are -> table -> fields that have no effect on them, and what to do instead."""
+
+
+def refuse_unused(name: str, examples: str, table: str, settings: BaseModel) -> None:
+    """Raise RecipeError for a field of *table* that has no effect on *examples*, and would change the key all the same.
+
+    Args:
+        name: of the task.
+        examples: what its examples are.
+        settings: the table; a field that has its default is as good as left out.
+    """
+    for field, instead in _UNUSED[examples].get(table, {}).items():
+        value = getattr(settings, field)
+        if value != type(settings).model_fields[field].default:
+            raise RecipeError(
+                f"{table}.{field} is {value!r}, and {name!r} is a task of {examples}, where it has no effect; "
+                f"remove it{instead}"
+            )
 
 
 class TaskSettings(Strict):
@@ -92,13 +138,15 @@ class TaskSettings(Strict):
                 "the packaged model reads text; set task.model to a CLIP or an image classifier"
             )
 
-        # a field that has no effect would still change the key
-        for knob in ("classes", "templates"):
-            if getattr(self, knob) and not self.images:
-                raise RecipeError(
-                    f"task.{knob} is set, and {self.name!r} is a task of text, which has none; remove it"
-                )
+        refuse_unused(self.name, self.examples, "task", self)
         return self
+
+    @property
+    def examples(self) -> str:
+        """What the examples are: text, images or language."""
+        if self.images:
+            return "images"
+        return "language" if self.language else "text"
 
 
 class DataSettings(Strict):

@@ -66,9 +66,6 @@ CHANGES: dict[str, Any] = {
     "data.limit": 100,
     "data.validation": 0.2,
     "data.max_length": 64,
-    "data.test": "elsewhere",
-    "data.window": 64,
-    "data.windows": 8,
     "training.rate": 1e-3,
     "training.weight_decay": 0.1,
     "training.batch": 16,
@@ -87,6 +84,12 @@ IMAGES: dict[str, Any] = {"task": {"name": "vision/mnist", "model": "clip"}}
 IMAGE_CHANGES: dict[str, Any] = {
     "task.classes": ["zero", "one"],
     "task.templates": ["a {}."],
+}
+LANGUAGE: dict[str, Any] = {"task": {"name": "mine", "kind": "language", "model": "gpt"}}
+LANGUAGE_CHANGES: dict[str, Any] = {
+    "data.test": "elsewhere",
+    "data.window": 64,
+    "data.windows": 8,
 }
 KNOBS: dict[str, dict[str, Any]] = {
     "instant-soup": {
@@ -274,7 +277,7 @@ def test_every_field_there_is_has_a_change_to_try() -> None:
     } | {"method.name"}
     # where the work is done, which is in no key
     there -= {"training.device"}
-    assert set(CHANGES) | set(IMAGE_CHANGES) == there
+    assert {*CHANGES, *IMAGE_CHANGES, *LANGUAGE_CHANGES} == there
     assert {name: set(knobs) for name, knobs in KNOBS.items()} == {
         n: set(v.knobs) for n, v in DRAWN.items()
     }
@@ -315,12 +318,45 @@ def test_where_the_work_is_done_is_read_and_is_in_no_key_and_no_record() -> None
         made({"run": {"engine": "rai"}})
 
 
-def test_every_field_of_images_changes_the_key() -> None:
+@pytest.mark.parametrize(
+    ("plain_fields", "changes"),
+    [(IMAGES, IMAGE_CHANGES), (LANGUAGE, LANGUAGE_CHANGES)],
+    ids=["images", "language"],
+)
+def test_every_field_of_some_examples_alone_changes_the_key(
+    plain_fields: dict[str, Any], changes: dict[str, Any]
+) -> None:
     keys = {
-        made({path: value}, **deepcopy(IMAGES)).key
-        for path, value in IMAGE_CHANGES.items()
+        made({path: value}, **deepcopy(plain_fields)).key
+        for path, value in changes.items()
     }
-    assert len({made(**IMAGES).key, *keys}) == 1 + len(IMAGE_CHANGES)
+    assert len({made(**deepcopy(plain_fields)).key, *keys}) == 1 + len(changes)
+
+
+@pytest.mark.parametrize(
+    ("plain_fields", "change", "value", "advice"),
+    [
+        ({}, "data.test", "my.csv", "train.csv and test.csv in one folder"),
+        ({}, "data.window", 64, "max_length says how much of a text is read"),
+        ({}, "data.windows", 8, "remove it"),
+        (IMAGES, "data.test", "t", "as train/ and test/ in one folder"),
+        (IMAGES, "data.max_length", 64, "remove it"),
+        (IMAGES, "task.pooler", True, "remove it"),
+        (IMAGES, "task.metrics", ["f1"], "remove it"),
+        (LANGUAGE, "data.max_length", 64, "window says how many tokens"),
+        (LANGUAGE, "task.metrics", ["f1"], "remove it"),
+        (LANGUAGE, "task.classes", ["a", "b"], "remove it"),
+    ],
+)
+def test_a_field_that_has_no_effect_on_the_examples_is_refused_and_its_default_is_not(
+    plain_fields: dict[str, Any], change: str, value: Any, advice: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"{change} is .*where it has no effect") as caught:
+        made({change: value}, **deepcopy(plain_fields))
+    assert advice in str(caught.value)
+
+    spelled_out = made(**deepcopy(plain_fields)).model_dump(mode="json")
+    assert Recipe.parse(spelled_out).key == made(**deepcopy(plain_fields)).key
 
 
 @pytest.mark.parametrize("name", KNOBS)
@@ -952,11 +988,11 @@ def test_the_kind_of_a_task_is_told_by_the_table_or_by_the_recipe(
         ({"name": "mine", "kind": "image", "model": "clip"}, "task.kind is 'image'"),
         (
             {"name": "glue/cola", "classes": ["a", "b"]},
-            "task.classes is set, and 'glue/cola' is a task of text",
+            r"task\.classes is .*, and 'glue/cola' is a task of text",
         ),
         (
             {"name": "mine", "columns": ["text"], "templates": ["a {}"]},
-            "task.templates is set, and 'mine' is a task",
+            r"task\.templates is .*, and 'mine' is a task of text",
         ),
     ],
     ids=str,
