@@ -55,7 +55,7 @@ def evaluate(
     With *progress* a bar says how far it is, on a terminal or in a notebook. The cost of the result is the ticket's own
     and what is charged to *meter* here; what stood on it before is left out.
 
-    Raises TicketError when the ticket belongs to another model.
+    Raises TicketError when the ticket belongs to another model, or is trained to the end for another task.
     """
     if progress and meter is None:
         with shown_progress(task, f"fine-tuning on {task.name}") as shown:
@@ -309,6 +309,8 @@ def _start(
     """A learner at the ticket's start, under its mask."""
     learner = task.learner(meter, horizon=horizon)
     ticket.check_base(learner.base, learner.scope)
+    if task.course.goal is not None:
+        task.course.goal.check(ticket)
     learner.apply_mask(ticket.mask)
     learner.restore(ticket.start)
     return learner
@@ -340,11 +342,3 @@ def meter_of(stage: str, watch: Watch | None) -> Meter:
     if watch is None:
         return Meter()
     return Meter(watch=lambda pulse: watch(stage, pulse))
-
-
-def budget_like(outcome: Record) -> float:
-    """The budget at which a method that draws for nothing costs as much as the run of *outcome* did.
-
-    The validation at the end is left out, for every run pays it.
-    """
-    return outcome.cost.as_budget

@@ -21,7 +21,7 @@ from ..core.budget import Pulse
 from ..core.errors import RecipeError, SoupError, StoreError
 from ..recipes.grid import Wanted
 from ..recipes.recipe import Recipe
-from ..runs.run import budget_like, build, check, run
+from ..runs.run import build, check, run
 from ..store.cell import Cell
 from ..store.contents import contents_of
 from ..store.plain import Kinds, intact, of_kinds, read_json, read_sealed, write_sealed
@@ -125,7 +125,7 @@ class Sweep:
         cell = self.store.cell(wanted.like)
         if not cell.record.exists():
             return None
-        return wanted.with_budget(budget_like(cell.load_record()))
+        return wanted.with_budget(cell.load_record().cost.as_budget)
 
     def state(self, wanted: Wanted) -> State:
         """How far a run is."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ..core.errors import TrainingError
+from ..core.goal import Goal
 from ..core.scope import Scope
 from ..core.task import Base
 from .flops import ForwardCost
@@ -71,6 +72,18 @@ class Course:
     logits: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+
+    @property
+    def goal(self) -> Goal | None:
+        """What the model is trained for; None where nothing of it belongs to this task alone."""
+        if not self.fresh and not self.classes:
+            return None
+        return Goal(self.name, tuple(self.classes))
+
+    @property
+    def notes(self) -> Mapping[str, Sequence[Any]]:
+        """What every ticket that is drawn on it notes."""
+        return self.goal.note() if self.goal else {}
 
     def selected(self, outputs: Tensor, targets: Tensor) -> float:
         """The figure that selection goes by, of a whole split; higher is better."""

@@ -135,7 +135,7 @@ class ModuleLearner:
 
     @property
     def notes(self) -> Mapping[str, Sequence[Any]]:
-        return deepcopy(self._clock.notes)
+        return deepcopy({**self._course.notes, **self._clock.notes})
 
     def note(self, key: str, value: Any) -> None:
         self._clock.notes.setdefault(key, []).append(value)

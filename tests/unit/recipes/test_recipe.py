@@ -351,7 +351,9 @@ def test_every_field_of_some_examples_alone_changes_the_key(
 def test_a_field_that_has_no_effect_on_the_examples_is_refused_and_its_default_is_not(
     plain_fields: dict[str, Any], change: str, value: Any, advice: str
 ) -> None:
-    with pytest.raises(RecipeError, match=f"{change} is .*where it has no effect") as caught:
+    with pytest.raises(
+        RecipeError, match=f"{change} is .*where it has no effect"
+    ) as caught:
         made({change: value}, **deepcopy(plain_fields))
     assert advice in str(caught.value)
 

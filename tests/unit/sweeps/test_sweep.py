@@ -21,7 +21,6 @@ from instant_soup.cli.main import app
 from instant_soup.core.errors import EngineError, StoreError, TrainingError
 from instant_soup.engine.child import child
 from instant_soup.recipes.grid import Wanted
-from instant_soup.runs.run import budget_like
 from instant_soup.store.plain import read_json, seal, write_json
 from instant_soup.store.record import Record, read_run
 from instant_soup.store.store import Store
@@ -93,7 +92,7 @@ def test_everything_is_run_and_what_several_need_is_trained_once(made: Made) -> 
     levels = {name: done[name].cost.reused.steps / 12 for name in ("lth 50", "lth 70")}
     # the level at 0 % is the dense run; that at 25 % is shared
     assert levels == {"lth 50": 1, "lth 70": 2}
-    assert done["longer"].recipe.budget == budget_like(done["soup"]) > 1
+    assert done["longer"].recipe.budget == done["soup"].cost.as_budget > 1
 
 
 def test_what_is_done_is_not_done_again(
