@@ -136,8 +136,8 @@ def _lines_as_long_as_another(records: Sequence[Record]) -> set[str]:
     for record in records:
         recipe = record.recipe
         if not recipe.control:
-            bill = (record.cost.as_budget, recipe.method.name)
-            spent[recipe.sparsity, recipe.seed].add(bill)
+            for budget in (record.cost.as_budget, record.cost.as_budget_by_passes):
+                spent[recipe.sparsity, recipe.seed].add((budget, recipe.method.name))
 
     lines = set()
     for record in records:

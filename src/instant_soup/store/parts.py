@@ -166,9 +166,24 @@ class Bill(Section):
 
     @property
     def as_budget(self) -> float:
-        """The budget at which a method that draws for nothing costs as much.
+        """The budget at which a method that draws for nothing takes as many steps.
 
-        The validation at the end is left out, for every run pays it.
+        Work without steps, such as scoring, counts by its passes. The validation and the test reading at the end are
+        left out, for every run pays them.
+        """
+        full = self.full_fine_tune
+        at_the_end = [self.train.get(purpose) for purpose in ("select", "test")]
+        steps = 0.0
+        for work in (*self.draw.values(), *self.train.values()):
+            if not any(work is left_out for left_out in at_the_end):
+                steps += work.steps or full.steps * work.passes / full.passes
+        return round(steps / full.steps, 4)
+
+    @property
+    def as_budget_by_passes(self) -> float:
+        """What `as_budget` was once, by which older runs were given their budgets.
+
+        Look-aheads on a part of the data meet other last batches, and so have other passes for the same steps.
         """
         validation = self.train.get("select", Cost()).passes / self.full_fine_tune.passes
         return round(self.multiple_of_T - validation, 2)
