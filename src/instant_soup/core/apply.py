@@ -12,7 +12,7 @@ from .errors import ScopeError, TicketError, nearest
 from .mask import Mask
 from .scope import Scope
 from .task import Base
-from .weights import Weights, digest
+from .weights import Weights, are_of, digest
 
 # what stands in names because of torch.compile, of data-parallel wrappers, and of peft
 _COMPILED = "_orig_mod."
@@ -89,7 +89,7 @@ def apply(
         )
 
     if check:
-        _check_base(model, digest(parameters, mask.scope), base)
+        _check_base(model, parameters, mask.scope, base)
 
     for name, tensor in start.items():
         tensors[name].copy_(tensor)
@@ -104,13 +104,13 @@ def clear(parameters: Weights, mask: Mask) -> None:
         parameter.masked_fill_(~mask[name].to(parameter.device), 0)
 
 
-def _check_base(model: nn.Module, weights: str, base: Base) -> None:
-    """Raise TicketError unless *weights*, the digest of what may be pruned in *model*, is that of *base*."""
-    if weights != base.digest:
+def _check_base(model: nn.Module, weights: Weights, scope: Scope, base: Base) -> None:
+    """Raise TicketError unless *weights*, what may be pruned in *model*, are those of *base*."""
+    if not are_of(weights, scope, base.digest):
         raise TicketError(
             f"the ticket was drawn from {base.name!r} ({base.digest[:12]}), and the prunable weights of "
-            f"this {type(model).__name__} are others ({weights[:12]}); load that checkpoint in the dtype it was drawn "
-            f"in, or say check=False if they are meant to differ"
+            f"this {type(model).__name__} are others ({digest(weights, scope)[:12]}); load that checkpoint as it is "
+            f"stored or with dtype=torch.float32, or say check=False if they are meant to differ"
         )
 
 

@@ -115,3 +115,19 @@ def digest(weights: Weights, names: Iterable[str]) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         sha.update(flat.view(torch.uint8).numpy().data)
     return sha.hexdigest()
+
+
+def are_of(weights: Weights, names: Iterable[str], expected: str) -> bool:
+    """Whether the named tensors have the digest *expected*, as they are or in float32.
+
+    Models are drawn from in float32, and a checkpoint of 16 bits is loaded in these elsewhere: each of its values is
+    exactly one of float32.
+    """
+    listed = list(names)
+    if digest(weights, listed) == expected:
+        return True
+    if all(weights[name].itemsize != 2 for name in listed):
+        return False
+
+    in_float32 = Lazy(listed, lambda name: weights[name].float())
+    return digest(in_float32, listed) == expected

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
-from instant_soup.core.errors import ScopeError
+import instant_soup as soup
+from instant_soup.core.errors import ScopeError, TicketError
+from instant_soup.core.task import Base
 from instant_soup.core.weights import Elementwise, Lazy, digest, lerp, mean
 
 
@@ -120,3 +125,37 @@ def test_tensors_of_any_dtype_and_of_no_dimension_have_a_digest(
         == digest({"a": ones.clone()}, ["a"])
         != digest({"a": zeros}, ["a"])
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_ticket_of_a_checkpoint_of_16_bits_goes_into_it_as_it_is_stored(
+    dtype: torch.dtype,
+) -> None:
+    """Tickets are drawn in float32, and transformers loads a checkpoint in the dtype that it is stored in."""
+    torch.manual_seed(0)
+    stored = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).to(dtype)
+    loaded = copy.deepcopy(stored).float()
+    scope = soup.Scope.of(loaded, keep_dense=())
+    weights = dict(loaded.named_parameters())
+    base = Base("stored", digest(weights, scope))
+    scores = {name: weights[name].detach().abs() for name in scope}
+    ticket = soup.Ticket(soup.prune(scores, soup.Mask.dense(scope), 0.5), {}, base)
+
+    ticket.apply(stored)
+    ticket.apply(loaded)
+    for name in scope:
+        zeroed = stored.get_parameter(name)
+        assert not zeroed[~ticket.mask[name]].any()
+        assert torch.equal(zeroed.float(), loaded.get_parameter(name))
+
+
+def test_other_weights_of_16_bits_are_refused() -> None:
+    torch.manual_seed(0)
+    loaded = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    scope = soup.Scope.of(loaded, keep_dense=())
+    base = Base("full", digest(dict(loaded.named_parameters()), scope))
+    ticket = soup.Ticket(soup.Mask.dense(scope), {}, base)
+
+    # rounded on the way, and so no longer those that the ticket was drawn from
+    with pytest.raises(TicketError, match=r"are others .*dtype=torch\.float32"):
+        ticket.apply(copy.deepcopy(loaded).bfloat16())

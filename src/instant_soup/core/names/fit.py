@@ -20,7 +20,7 @@ from ..errors import ScopeError, nearest
 from ..mask import Mask
 from ..scope import Scope
 from ..task import Base
-from ..weights import Lazy, Weights, digest
+from ..weights import Lazy, Weights, are_of, digest
 from .fates import Fate
 from .heads import is_head
 from .match import Assembly, check_used_once, inverse, match
@@ -202,7 +202,7 @@ class _Old:
             back = self._ways_back.get(name)
             if back is None or back.misfit(shape, shapes, self.heads):
                 return False
-        return digest(self._base_weights, scope) == base.digest
+        return are_of(self._base_weights, scope, base.digest)
 
     def moved(
         self, mapped: Mapping[str, Assembly]
