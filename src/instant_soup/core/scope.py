@@ -10,7 +10,7 @@ from functools import cached_property
 from math import prod
 from types import MappingProxyType
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from .errors import ScopeError, unknown
@@ -124,7 +124,9 @@ class Scope:
             )
         if keep_dense is None:
             warn_of_unusual(shapes)
-        return cls(shapes, inputs=_inputs(model, shapes))
+        parameters = dict(model.named_parameters())
+        in_scope = {name: parameters[name] for name in shapes}
+        return cls(shapes, inputs=inputs_of(model, in_scope))
 
     @cached_property
     def size(self) -> int:
@@ -193,20 +195,23 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _inputs(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """The dimension of inputs of each parameter of *shapes* in which that is not the last one.
+def inputs_of(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, int]:
+    """The dimension of inputs of each of *parameters*, live ones of *model*, in which that is not the last one.
 
     Linear layers multiply by the transpose of what they hold. Those of `_INPUTS_FIRST`, and stacks of experts that say
     so themselves (``is_transposed``), hold it with inputs first. Convolutions have their channels in the second.
     """
+    # by identity, for wrappers put prefixes before the names
+    names = {id(parameter): name for name, parameter in parameters.items()}
     inputs = {}
-    for path, module in model.named_modules():
+    for module in model.modules():
         convolution = isinstance(module, _Convolution)
         by_class = type(module).__name__ in _INPUTS_FIRST
         inputs_first = by_class or getattr(module, "is_transposed", False) is True
 
-        for name, parameter in module.named_parameters(path, recurse=False):
-            if name in shapes and (convolution or inputs_first):
+        for parameter in module.parameters(recurse=False):
+            name = names.get(id(parameter))
+            if name is not None and (convolution or inputs_first):
                 inputs[name] = 1 if convolution else parameter.ndim - 2
     return inputs
 

@@ -84,6 +84,8 @@ def write(path: Path, content: Content) -> None:
         "notes": dict(content.notes),
         "recipe": content.recipe,
     }
+    if mask.scope.inputs:
+        facts["inputs"] = dict(mask.scope.inputs)
     write_tensors(path, tensors, {**facts, "checksum": checksum(tensors, facts)})
 
 
@@ -142,7 +144,7 @@ def _content(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> Content:
 def _mask(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Mask:
     """The mask among the *tensors* of a file."""
     sizes = facts["scope"]
-    scope = Scope({name: tuple(shape) for name, shape in sizes})
+    scope = Scope({name: tuple(shape) for name, shape in sizes}, inputs=_inputs(facts))
     if len(scope) != len(sizes):
         raise TicketError("its scope lists a parameter twice")
 
@@ -152,6 +154,16 @@ def _mask(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Mask:
             f"its mask keeps {mask.kept:,} weights and its header says {facts['kept']!r}"
         )
     return mask
+
+
+def _inputs(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Along which dimension the inputs of parameters lie; older files do not say, and have them last."""
+    shapes = dict(facts["scope"])
+    inputs = _all_typed(facts.get("inputs", {}), int)
+    for name, dim in inputs.items():
+        if dim >= len(shapes[name]):
+            raise TicketError(f"it says that {name!r} has its inputs in dimension {dim}")
+    return inputs
 
 
 def _start(tensors: Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from ..core.budget import Meter
 from ..core.errors import RankError, TicketError, unknown
 from ..core.kinds import checked
 from ..core.mask import Mask
+from ..core.pattern import Pattern, follows, pattern_of, rows, unrows
 from ..core.table import Table
 from ..core.task import Learner, Task
 from ..core.ticket import Ticket
@@ -27,7 +28,8 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     """A control of *ticket*, to be fine-tuned as any other.
 
     Args:
-        kind: ``"layers"`` keeps as many weights of each parameter, chosen at random, in the model as it is before
+        kind: ``"layers"`` keeps as many weights of each parameter (of each group, where the ticket follows an N:M
+            pattern), chosen at random, in the model as it is before
             any training. ``"shuffled"`` moves the ticket's own survivors, mask and values alike, to random places
             within their parameter.
 
@@ -49,10 +51,12 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
     ticket.check_base(learner.base, learner.scope)
 
     weights = CONTROLS[kind].start(ticket, learner)
+    pattern = pattern_of(ticket.mask)
     masks = {}
     for name in learner.scope:
         dice = torch.Generator().manual_seed(learner.seed("control", kind, name))
-        masks[name], places = _permuted(ticket.mask[name], dice)
+        dim = learner.scope.inputs.get(name, -1)
+        masks[name], places = _permuted(ticket.mask[name], pattern, dim, dice)
         if CONTROLS[kind].moves_weights:
             values = weights[name].detach().cpu()
             weights[name] = values.flatten()[places].view(values.shape)
@@ -81,12 +85,14 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
             f"needs; make it with `instant-soup control` and the ticket's recipe"
         )
 
+    pattern = pattern_of(ticket.mask)
     masks = {}
     for name in ticket.mask:
         # by the name, so that a parameter's control does not depend on what comes before it
         name_hash = sha256(f"{seed}/{name}".encode()).digest()
         dice = torch.Generator().manual_seed(int.from_bytes(name_hash[:8]) >> 1)
-        masks[name] = _permuted(ticket.mask[name], dice)[0]
+        dim = ticket.mask.scope.inputs.get(name, -1)
+        masks[name], _ = _permuted(ticket.mask[name], pattern, dim, dice)
 
     method = {
         "name": "control",
@@ -122,9 +128,24 @@ def _own(ticket: Ticket, learner: Learner) -> dict[str, Tensor]:
     return {**learner.origin, **ticket.start}
 
 
-def _permuted(mask: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The mask in another order, and from which place each of its weights comes."""
-    places = torch.randperm(mask.numel(), generator=dice)
+def _permuted(
+    mask: Tensor, pattern: Pattern | None, dim: int, dice: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The mask in another order, and from which place each of its weights comes.
+
+    Args:
+        mask: of one parameter.
+        pattern: that the ticket follows; weights then stay in their group, for a control follows it too.
+        dim: along which the groups lie.
+    """
+    if pattern is None or not follows(mask, pattern, dim):
+        places = torch.randperm(mask.numel(), generator=dice)
+        return mask.flatten()[places].view(mask.shape), places
+
+    numbers = torch.arange(mask.numel()).view(mask.shape)
+    groups = rows(numbers, dim).reshape(-1, pattern.of)
+    order = torch.rand(groups.shape, generator=dice).argsort(dim=1)
+    places = unrows(groups.gather(1, order), mask.shape, dim).flatten()
     return mask.flatten()[places].view(mask.shape), places
 
 

@@ -14,16 +14,20 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from instant_soup.core import files, tensor_files
 from instant_soup.core.budget import Cost, Meter
 from instant_soup.core.errors import SoupError, StoreError, TicketError
 from instant_soup.core.mask import Mask
+from instant_soup.core.pattern import Pattern, follows
+from instant_soup.core.prune import prune
 from instant_soup.core.scope import Scope
 from instant_soup.core.task import Base
 from instant_soup.core.ticket import Ticket
 from instant_soup.core.ticket_file import SCHEMA, checksum
+from instant_soup.core.weights import digest
 
 SCOPE = Scope({"body.a": (3, 4), "body.b": (5, 4)})
 BASE = Base("tiny", "0123456789abcdef" * 4)
@@ -542,3 +546,26 @@ def test_a_ticket_drawn_from_weights_not_yet_masked_keeps_its_digest_on_disk(
     got = Ticket.drawn(learner(origin, origin, half()), {}, start=start)
     got.save(tmp_path / "t.safetensors")
     assert Ticket.load(tmp_path / "t.safetensors").digest == got.digest
+
+
+def test_where_inputs_lie_is_known_of_a_ticket_that_has_travelled_and_been_transferred(
+    tmp_path: Path,
+) -> None:
+    """A cut by a pattern under its mask must go along the inputs, as the first one did."""
+    model = nn.Sequential(Conv1D(8, 4), nn.Linear(8, 4))
+    scope = Scope.of(model, keep_dense=())
+    assert dict(scope.inputs) == {"0.weight": 0}
+    parameters = dict(model.named_parameters())
+    scores = {name: parameters[name].detach().abs() for name in scope}
+    base = Base("model", digest(parameters, scope))
+    ticket = Ticket(Mask.dense(scope), {}, base)
+
+    ticket.save(tmp_path / "ticket.safetensors")
+    loaded = Ticket.load(tmp_path / "ticket.safetensors")
+    assert dict(loaded.mask.scope.inputs) == {"0.weight": 0}
+
+    cut = prune(scores, loaded.mask, 0.5, pattern="2:4")
+    assert follows(cut["0.weight"], Pattern(2, 4), 0)
+
+    fitted = loaded.transfer(nn.DataParallel(model)).ticket
+    assert dict(fitted.mask.scope.inputs) == {"0.weight": 0}

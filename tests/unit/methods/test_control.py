@@ -10,7 +10,8 @@ import torch
 
 import instant_soup as soup
 from instant_soup.core.errors import TicketError, UnknownName
-from instant_soup.methods import CONTROLS, InstantSoup, control
+from instant_soup.core.pattern import Pattern, follows
+from instant_soup.methods import CONTROLS, InstantSoup, control, shuffled
 from instant_soup.tasks import CourseTask
 
 Make = Callable[..., CourseTask]
@@ -144,3 +145,26 @@ def test_a_kind_that_does_not_exist_is_refused(
         UnknownName, match="unknown control 'layer'; did you mean 'layers'"
     ):
         control(ticket, task, "layer")
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_a_control_of_a_pattern_follows_it(kind: str, mini: CourseTask) -> None:
+    """Else the comparison would be of a pattern with none."""
+    ticket = soup.OneShot(pattern="2:4").draw(mini, 0.5)
+    other = control(ticket, mini, kind)
+    assert other.mask != ticket.mask
+    for name in other.mask:
+        assert follows(other.mask[name], Pattern(2, 4), -1), name
+
+    # values move along with their places
+    if kind == "shuffled":
+        weights = whole(ticket, mini)
+        for name, moved in whole(other, mini).items():
+            if name in ticket.mask:
+                groups = moved.reshape(-1, 4).sort(1).values
+                assert torch.equal(groups, weights[name].reshape(-1, 4).sort(1).values)
+
+
+def test_a_shuffle_of_a_pattern_follows_it(mini: CourseTask) -> None:
+    other = shuffled(soup.OneShot(pattern="2:4").draw(mini, 0.5))
+    assert all(follows(other.mask[name], Pattern(2, 4), -1) for name in other.mask)

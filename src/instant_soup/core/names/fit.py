@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..apply import named
 from ..errors import ScopeError, nearest
 from ..mask import Mask
-from ..scope import Scope
+from ..scope import Scope, inputs_of
 from ..task import Base
 from ..weights import Lazy, Weights, are_of, digest
 from .fates import Fate
@@ -86,7 +86,7 @@ def fit(
     if not matched:
         raise ScopeError(_nothing_matches(model, matches, mask.scope))
 
-    new_scope = scope or Scope({name: targets[name] for name in matched})
+    new_scope = scope or _scope_of(model, tensors, matched)
     new_mask = Mask(new_scope, _masks(mask, new_scope, matched, heads))
     old = _Old(mask, start, tensors, matched, heads)
     same_base = old.is_at(base)
@@ -114,6 +114,13 @@ def fit(
         same_base=same_base,
         complete=same_base and all(fate.outcome != "dropped" for fate in start_fates),
     )
+
+
+def _scope_of(model: nn.Module, tensors: Weights, names: Iterable[str]) -> Scope:
+    """The scope of the parameters *names* of *model*, whose *tensors* go by the names that they have in no wrapper."""
+    parameters = {name: tensors[name] for name in names}
+    shapes = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+    return Scope(shapes, inputs=inputs_of(model, parameters))
 
 
 def _targets(
