@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ def fit(
     names: NameMap | None = None,
     heads: int | None = None,
 ) -> Transfer:
-    """*ticket* for the model of *task*. Raises ScopeError when nothing of it fits."""
+    """*ticket* for the model of *task*, to be fine-tuned there. Raises ScopeError when nothing of it fits."""
     course = task.course
-    return ticket.transfer(
+    fitted = ticket.transfer(
         course.model, map=names, scope=course.scope, base=course.base, heads=heads
     )
+    # a model without a head of its own, such as one of language, may fit as a whole, and is trained for another task
+    return replace(fitted, ticket=replace(fitted.ticket, ready=False))
 
 
 @checked
@@ -63,7 +65,7 @@ def transfer(
 
     Raises ScopeError when nothing of the ticket fits.
     """
-    key = key_of(ticket, recipe, names)
+    key = key_of(ticket, recipe, names, heads)
     cell = store.transfer_cell(key)
     place = store.transfer(key)
     if place.exists():
@@ -106,8 +108,13 @@ def _read_back(place: Path, made_with: Mapping[str, str]) -> TransferRecord:
     return record
 
 
-def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = None) -> str:
-    """What a transfer depends on: SHA-256 of the ticket, the map, and what it is trained and judged on."""
+def key_of(
+    ticket: Ticket,
+    recipe: Recipe,
+    names: Mapping[str, str] | None = None,
+    heads: int | None = None,
+) -> str:
+    """What a transfer depends on: SHA-256 of the ticket, how it is fitted, and what it is trained and judged on."""
     fields = recipe.settled
     target = {name: fields[name] for name in _TARGET}
     target["training"] = without_defaults(target["training"], _LATER)
@@ -117,6 +124,9 @@ def key_of(ticket: Ticket, recipe: Recipe, names: Mapping[str, str] | None = Non
         "map": dict(names or {}),
         **target,
     }
+    # not in the keys of transfers that were recorded before it counted, nor where it is not said
+    if heads is not None:
+        facts["heads"] = heads
     return content_key(facts)
 
 

@@ -22,6 +22,7 @@ from instant_soup.data.language import language_splits
 from instant_soup.methods import METHODS
 from instant_soup.models import tiny, tiny_decoders
 from instant_soup.recipes.recipe import Recipe
+from instant_soup.runs.transfer import fit
 from instant_soup.tasks import CourseTask, language
 
 from .conftest import quick
@@ -293,3 +294,18 @@ def test_a_name_that_nobody_knows_and_a_budget_of_nothing_elsewhere_are_refused(
                 "budget": 0,
             }
         )
+
+
+def test_a_trained_ticket_that_goes_on_to_another_text_is_fine_tuned_there(
+    tmp_path: Path, letters: Path
+) -> None:
+    """Nothing is dropped on the way to a model whose head is tied to its embeddings, and yet it is not ready."""
+    model = tiny_decoders.gpt2(tmp_path / "gpt2")
+    task = language("mine", model=str(model), data=letters, window=32, regime=quick())
+    ticket = soup.Gradual(rounds=2).draw(task, 0.5)
+    assert ticket.ready
+
+    fitted = fit(ticket, task)
+    assert not fitted.having("dropped")
+    assert fitted.ticket.start.keys() == ticket.start.keys()
+    assert not fitted.ticket.ready

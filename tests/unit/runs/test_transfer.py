@@ -98,6 +98,8 @@ def test_what_is_trained_the_map_and_the_ticket_are_in_the_key(
     keys = [
         key_of(ticket, recipe),
         key_of(ticket, recipe, {"a": "b"}),
+        key_of(ticket, recipe, heads=4),
+        key_of(ticket, recipe, heads=2),
         key_of(replace(ticket, start={}), recipe),
         key_of(ticket, recipe_of(mini_recipe, "mini", seed=1)),
         key_of(
