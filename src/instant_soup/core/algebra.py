@@ -71,6 +71,11 @@ def _combined(tickets: Sequence[Ticket], operation: str, mask: Mask) -> Ticket:
     the same weights. Tickets that were trained apart have no common value of such a weight: there the new ticket starts
     from the pre-trained weights, and its method says so.
     """
+    if not mask.kept:
+        raise TicketError(
+            f"the {operation} of these {len(tickets)} tickets keeps none of {mask.scope.size:,} weights; combine others"
+        )
+
     first = tickets[0]
     method = {"name": operation, "of": [ticket.digest for ticket in tickets]}
 

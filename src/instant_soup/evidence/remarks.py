@@ -186,8 +186,11 @@ def _random_as_good(comparison: Comparison) -> Iterator[str]:
     """Where cutting at random does as well as not cutting, tickets cannot be told apart."""
     for line in comparison.lines:
         if line.method == "random" and line.recovery and line.recovery.mean >= AS_GOOD:
+            recovery = line.recovery.mean
+            # a perplexity that is as good is as low
+            share = 1 / recovery if line.lower_is_better else recovery
             yield (
-                f"On {line.task} at {line.sparsity:.0%} random pruning reaches {line.recovery.mean:.0%} of the dense "
+                f"On {line.task} at {line.sparsity:.0%} random pruning reaches {share:.0%} of the dense "
                 f"{line.metric}: this does not tell good masks from bad ones."
             )
 

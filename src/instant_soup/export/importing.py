@@ -113,6 +113,11 @@ def import_ticket(
             f"are zero; is it a dense model?"
         )
 
+    if not mask.kept:
+        raise TicketError(
+            f"all {mask.scope.size:,} prunable weights are zero in {source}, so nothing would be kept; is it damaged?"
+        )
+
     start = _start(weights, dense, mask, base.fresh, remarks)
     missing = sorted(base.fresh - start.keys())
     if ready and missing:

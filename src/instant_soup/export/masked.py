@@ -14,5 +14,6 @@ from .skeleton import describe
 def write(portable: Portable, out: Path) -> dict[str, Any]:
     """Write one safetensors file of bits and survivors (`instant_soup.export.bitmask`)."""
     facts = {"model": describe(portable), "provenance": provenance(portable)}
-    bitmask.write(out, portable.tensors, portable.ticket.mask, facts)
+    # with all names, so that a state dict can be loaded from it
+    bitmask.write(out, portable.tensors_by_every_name, portable.ticket.mask, facts)
     return {}

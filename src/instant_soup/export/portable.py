@@ -52,17 +52,21 @@ class Portable:
         return self.model.config
 
     @cached_property
-    def tensors(self) -> Weights:
-        """The parameters and the buffers that belong to a checkpoint, each tensor once, and a zero-shot head."""
+    def tensors_by_every_name(self) -> dict[str, Tensor]:
+        """The parameters and the buffers that belong to a checkpoint, and a zero-shot head; tied ones by each name."""
         # head and scale are in no state dict, so that nothing trains or averages them, but an export needs them
         stored = {*self.model.state_dict(), "head", "scale"}
-        tensors: dict[str, Tensor] = {}
-        seen: set[int] = set()
-        for name, tensor in named(self.model).items():
-            if name in stored and id(tensor) not in seen:
-                seen.add(id(tensor))
-                tensors[name] = tensor.detach()
-        return tensors
+        tensors = named(self.model)
+        return {name: tensors[name].detach() for name in tensors if name in stored}
+
+    @cached_property
+    def tensors(self) -> Weights:
+        """The same, each tensor once, by the first of its names."""
+        live = named(self.model)
+        first_names: dict[int, str] = {}
+        for name in self.tensors_by_every_name:
+            first_names.setdefault(id(live[name]), name)
+        return {name: self.tensors_by_every_name[name] for name in first_names.values()}
 
     @property
     def longest(self) -> int:

@@ -32,7 +32,7 @@ def ticket(
     mask = Mask(
         scope,
         {
-            name: torch.rand(shape, generator=dice) < 0.5
+            name: torch.rand(shape, generator=dice) < 0.7
             for name, shape in scope.shapes.items()
         },
     )
@@ -134,7 +134,7 @@ def test_what_only_later_tickets_keep_has_their_value_where_all_start_from_the_s
 def test_tickets_that_were_trained_apart_make_one_of_the_pre_trained_weights(
     way: str,
 ) -> None:
-    made = WAYS[way]([ticket(seed, start=("a", "head")) for seed in range(3)])
+    made = WAYS[way]([ticket(seed, start=("a", "head")) for seed in range(3, 6)])
     assert not made.start
     assert made.method["start"] == "pre-trained"
 
@@ -161,3 +161,10 @@ def test_what_does_not_belong_together_is_refused(way: str) -> None:
 def test_a_sparsity_that_cannot_be_is_refused() -> None:
     with pytest.raises(SparsityError):
         algebra.vote(TICKETS, 1.0)
+
+
+def test_an_intersection_of_nothing_is_refused() -> None:
+    plain = ticket(0)
+    rest = Mask(SCOPE, {name: ~plain.mask[name] for name in SCOPE})
+    with pytest.raises(TicketError, match="keeps none of 26 weights"):
+        algebra.intersection([plain, replace(plain, mask=rest)])
