@@ -290,9 +290,11 @@ def _difference(
     line: Line, other: Line, test: Paired, adjusted: float | None
 ) -> Difference:
     verdict: Verdict = "within noise"
-    # without a spread there is no telling what noise is
-    if test.difference.n < ENOUGH or adjusted is None:
+    if test.difference.n < ENOUGH:
         verdict = "too few seeds"
+    # without a spread there is no telling what noise is
+    elif adjusted is None:
+        verdict = "no spread"
     elif adjusted < LEVEL:
         higher = test.difference.mean > 0
         if higher == line.lower_is_better:

@@ -12,7 +12,7 @@ from ..core.notebook import table
 from .line import Block, Line, grouped
 from .statistics import Interval, Paired, paired
 
-Verdict = Literal["better", "worse", "within noise", "too few seeds"]
+Verdict = Literal["better", "worse", "within noise", "too few seeds", "no spread"]
 _Place = tuple[str, float, str]
 """A task, a sparsity and the title of a line."""
 

@@ -19,6 +19,7 @@ _SIGNS = {
     "worse": "worse",
     "within noise": "noise",
     "too few seeds": "few seeds",
+    "no spread": "no spread",
 }
 
 _REVERSED = {"better": "worse", "worse": "better"}

@@ -144,7 +144,8 @@ def _with_class_names(source: Portable, names: tuple[str, ...]) -> Portable:
 def _names_in_config(config: Any) -> tuple[str, ...]:
     """The names of the classes in the model's own configuration; empty where it merely numbers them."""
     numbers = range(config.num_labels)
-    names = tuple(str(config.id2label.get(number, "")) for number in numbers)
+    known = config.id2label or {}
+    names = tuple(str(known.get(number, "")) for number in numbers)
     # the default of transformers
     defaults = tuple(f"LABEL_{number}" for number in numbers)
     if names == defaults or len(names) < 2:

@@ -139,7 +139,27 @@ class TaskSettings(Strict):
             )
 
         refuse_unused(self.name, self.examples, "task", self)
+        self._refuse_what_a_known_task_has()
         return self
+
+    def _refuse_what_a_known_task_has(self) -> None:
+        """Raise RecipeError for what describes a task of one's own, and has no effect on one that is listed."""
+        if self.name not in TASKS:
+            return
+        if self.kind is not None and self.kind != self.examples:
+            raise RecipeError(
+                f"task.kind is {self.kind!r}, and {self.name!r} is a task of {self.examples}; remove it, or give the "
+                f"task a name of your own"
+            )
+
+        # the images of a known task may be in columns of other names
+        for field in () if self.images else ("columns", "label", "metrics"):
+            value = getattr(self, field)
+            if value != type(self).model_fields[field].default:
+                raise RecipeError(
+                    f"task.{field} is {value!r}, and {self.name!r} is a known task, which has its own; remove it, or "
+                    f"give the task a name of your own"
+                )
 
     @property
     def examples(self) -> str:

@@ -167,7 +167,7 @@ def test_a_difference_without_spread_gets_no_verdict_and_no_difference_is_noise(
         seeds("snip", [0.5, 0.6, 0.7]),
     )
     assert (difference(found, "lth").verdict, difference(found, "lth").p) == (
-        "too few seeds",
+        "no spread",
         None,
     )
     assert (difference(found, "snip").verdict, difference(found, "snip").p) == (

@@ -56,12 +56,8 @@ CHANGES: dict[str, Any] = {
     "seed": 1,
     "control": "layers",
     "task.name": "glue/sst2",
-    "task.kind": "text",
     "task.model": "other",
     "task.pooler": True,
-    "task.columns": ["a"],
-    "task.label": "other",
-    "task.metrics": ["f1"],
     "data.folder": "somewhere",
     "data.limit": 100,
     "data.validation": 0.2,
@@ -84,6 +80,13 @@ IMAGES: dict[str, Any] = {"task": {"name": "vision/mnist", "model": "clip"}}
 IMAGE_CHANGES: dict[str, Any] = {
     "task.classes": ["zero", "one"],
     "task.templates": ["a {}."],
+}
+OWN: dict[str, Any] = {"task": {"name": "mine", "columns": ["text"]}}
+OWN_CHANGES: dict[str, Any] = {
+    "task.kind": "text",
+    "task.columns": ["a"],
+    "task.label": "other",
+    "task.metrics": ["f1"],
 }
 LANGUAGE: dict[str, Any] = {"task": {"name": "mine", "kind": "language", "model": "gpt"}}
 LANGUAGE_CHANGES: dict[str, Any] = {
@@ -277,7 +280,7 @@ def test_every_field_there_is_has_a_change_to_try() -> None:
     } | {"method.name"}
     # where the work is done, which is in no key
     there -= {"training.device"}
-    assert {*CHANGES, *IMAGE_CHANGES, *LANGUAGE_CHANGES} == there
+    assert {*CHANGES, *OWN_CHANGES, *IMAGE_CHANGES, *LANGUAGE_CHANGES} == there
     assert {name: set(knobs) for name, knobs in KNOBS.items()} == {
         n: set(v.knobs) for n, v in DRAWN.items()
     }
@@ -320,8 +323,8 @@ def test_where_the_work_is_done_is_read_and_is_in_no_key_and_no_record() -> None
 
 @pytest.mark.parametrize(
     ("plain_fields", "changes"),
-    [(IMAGES, IMAGE_CHANGES), (LANGUAGE, LANGUAGE_CHANGES)],
-    ids=["images", "language"],
+    [(OWN, OWN_CHANGES), (IMAGES, IMAGE_CHANGES), (LANGUAGE, LANGUAGE_CHANGES)],
+    ids=["own", "images", "language"],
 )
 def test_every_field_of_some_examples_alone_changes_the_key(
     plain_fields: dict[str, Any], changes: dict[str, Any]
@@ -536,7 +539,7 @@ def path(tmp_path: Path) -> Path:
         ("sparsity=0.75", {"sparsity": 0.75}),
         ("seed = 3", {"seed": 3}),
         ("task.name=glue/sst2", {"task.name": "glue/sst2"}),
-        ('task.columns=["a", "b"]', {"task.columns": ["a", "b"]}),
+        ("method.protocols.rate=[1, 2]", {"method.protocols": {"rate": [1, 2]}}),
     ],
 )
 def test_a_change_is_set_on_top_of_the_file(
@@ -988,6 +991,14 @@ def test_the_kind_of_a_task_is_told_by_the_table_or_by_the_recipe(
         ({"name": "mine", "kind": "text", "model": "bert"}, "unknown task 'mine'"),
         ({"name": "vision/mnits", "model": "clip"}, "did you mean 'vision/mnist'"),
         ({"name": "mine", "kind": "image", "model": "clip"}, "task.kind is 'image'"),
+        (
+            {"name": "glue/cola", "kind": "images", "model": "clip"},
+            r"task\.kind is 'images', and 'glue/cola' is a task of text",
+        ),
+        (
+            {"name": "glue/cola", "metrics": ["f1"]},
+            r"task\.metrics is \('f1',\), and 'glue/cola' is a known task, which has its own",
+        ),
         (
             {"name": "glue/cola", "classes": ["a", "b"]},
             r"task\.classes is .*, and 'glue/cola' is a task of text",
