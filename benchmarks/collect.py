@@ -54,8 +54,9 @@ def main() -> None:
     for run in runs:
         if run.key not in there:
             task = tasks[run.key]
-            home = options.results / folders.get(task, folder(task))
-            copied += copy(run, options.runs, home)
+            if task not in folders:
+                folders[task] = free_folder(task, run, set(folders.values()))
+            copied += copy(run, options.runs, options.results / folders[task])
     transfers = sorted((options.runs / "transfers").glob("*.json"))
     moved = sum(carry(path, options.results) for path in transfers)
 
@@ -109,6 +110,15 @@ def put(path: Path, source: Path, key: str) -> bool:
 def folder(task: str) -> str:
     """A task and what sets it apart, as a folder may be called."""
     return slug(task.split("/")[-1])
+
+
+def free_folder(task: str, run: Run, taken: set[str]) -> str:
+    """The folder of a *task* that is new; by how it is trained, where another setting of it has the plain name."""
+    plain = folder(task)
+    if plain not in taken:
+        return plain
+    training = run.record.recipe.training
+    return slug(f"{plain} line {training.line} steps {training.facts().get('steps')}")
 
 
 def name(run: Run) -> str:

@@ -36,8 +36,10 @@ def script(name: str) -> ModuleType:
     assert spec
     assert spec.loader
     module = module_from_spec(spec)
-    # dataclasses look their module up
+    # dataclasses look their module up, and scripts their neighbours
     sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     spec.loader.exec_module(module)
     return module
 
@@ -61,6 +63,15 @@ def test_what_parts_are_worth_is_what_the_records_say() -> None:
     assert len(lines) > 10
     card = (ROOT / "docs" / "methods" / "instant-soup.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in card
+
+
+def test_what_look_aheads_add_is_what_the_records_say() -> None:
+    """The table of the decision record on where look-aheads decide, made by the script that it names."""
+    recipes = sorted((ROOT / "recipes" / "equal-steps").glob("*-denoising.toml"))
+    lines = script("denoising").table(ROOT / "results", recipes)
+    assert len(lines) > 10
+    page = ROOT / "docs" / "adr" / "0024-where-look-aheads-decide.md"
+    assert "\n".join(lines) in page.read_text(encoding="utf-8")
 
 
 def test_what_methods_reach_at_equal_steps_is_what_the_records_say() -> None:

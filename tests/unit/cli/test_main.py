@@ -523,7 +523,10 @@ def test_a_control_that_cannot_be_made_is_refused(
         ("method.preset=paper-bort", "did you mean 'paper-bert'?"),
         ("method.preset=[1]", "unknown preset '[1]'"),
         ("control=layer", "did you mean 'layers'?"),
-        ('task.classes=["good"]', "task.classes is set, and 'mini' is a task of text"),
+        (
+            'task.classes=["good"]',
+            "task.classes is ('good',), and 'mini' is a task of text",
+        ),
         ("method.blend=vote", "did you mean 'votes'?"),
         ("method.finish=resume", "finish"),
         ("method.mask_share=1.5", "mask_share is 1.5"),

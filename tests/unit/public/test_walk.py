@@ -54,7 +54,7 @@ def samples(folder: Path) -> dict[str, Any]:
     return {
         "base": ticket.base, "checkpoint": folder, "cost": soup.Cost(), "data": [], "examples": 10,
         "every": 1, "fields": {}, "file": folder, "files": [], "folder": folder, "full": soup.Cost(1, 1, 1, 1),
-        "horizon": 10, "how": torch.bitwise_and, "kept": dict(mask), "key": "k", "kind": "layers", "layers": {},
+        "horizon": 10, "operation": torch.bitwise_and, "kept": dict(mask), "key": "k", "kind": "layers", "layers": {},
         "learner": None,
         "loss": None, "mask": mask, "method": {}, "metric": None, "model": model, "name": "n", "optimizer": optimizer,
         "optimizers": [optimizer], "other": mask, "out": folder / "out", "output": folder / "out",
