@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from instant_soup.evidence.runs import collect
 from instant_soup.evidence.silence import LEVEL
@@ -50,8 +51,16 @@ RIVALS = (
     "soup by magnitude",
 )
 NAMES = {"magnitude": "one-shot", "snip": "snip", "random": "random", "dense": "dense"}
+EARLY = "soup before the first three cuts"
 SETTINGS = INSTANT_SOUP["within-t"]
 """What the bench runs as the soup; what an ablation changes makes it another line."""
+EARLY_SETTINGS = {
+    **SETTINGS,
+    "denoised_from": "first",
+    "denoised_rounds": 3,
+    "lookahead_steps": 15,
+}
+"""The same with its look-aheads where most is decided."""
 OPEN = {"score", "protocols"}
 """Knobs that the settings leave to the lines."""
 BY_SCORE = {
@@ -101,6 +110,8 @@ def main() -> None:
         against(rival, cells, telling)
     # rule 5: whether the score by curvature earns its place
     against(BY_SCORE["gradual"][0], cells, telling, of=BY_SCORE["gradual"][1])
+    # docs/adr/0024: whether look-aheads add where they decide
+    against(BY_SCORE["gradual"][1], cells, telling, of=EARLY)
 
 
 def figures(records: Iterable[Record], budget: float) -> dict[Cell, dict[str, Figures]]:
@@ -245,12 +256,20 @@ def line_of(record: Record) -> str:
     if name == "instant-soup":
         if not method.get("inside"):
             return "former default"
-        if any(method.get(knob) != SETTINGS[knob] for knob in SETTINGS.keys() - OPEN):
-            return ""
-        return SOUP if method.get("score") == "curved" else "soup by magnitude"
+        curved = method.get("score") == "curved"
+        if _is_set(method, EARLY_SETTINGS):
+            return EARLY if curved else ""
+        if _is_set(method, SETTINGS):
+            return SOUP if curved else "soup by magnitude"
+        return ""
     if name in BY_SCORE:
         return BY_SCORE[name][method.get("score") == "curved"]
     return NAMES.get(name, "")
+
+
+def _is_set(method: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether *method* has all knobs of *settings* but those that are left to the lines."""
+    return all(method.get(knob) == settings[knob] for knob in settings.keys() - OPEN)
 
 
 def against(rival: str, cells: Cells, telling: Iterable[Cell], *, of: str = SOUP) -> None:

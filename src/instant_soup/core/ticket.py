@@ -161,7 +161,8 @@ class Ticket:
         Args:
             model: at the pre-trained weights that the ticket was drawn from; also compiled or wrapped for data
                 parallelism.
-            check: whether to make sure of those weights first.
+            check: whether to make sure first that its prunable weights are those; biases, norms and embeddings are not
+                looked at.
 
         Raises:
             ScopeError: a parameter is missing or has another shape.
