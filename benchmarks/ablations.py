@@ -121,11 +121,16 @@ def rows(lines: Mapping[str, BySeed]) -> list[Row]:
 
 
 def places_of(task: str, line: BySeed, other: BySeed) -> list[Place]:
-    """Where both lines have a run of *task*."""
+    """Where both lines have a run of *task*; on all tasks together, of the seeds that each task has."""
+    places = sorted(line.keys() & other.keys())
+    if task != EVERYWHERE:
+        return [place for place in places if place[0] == task]
+
+    tasks = {place[0] for place in places}
     return [
-        place
-        for place in sorted(line.keys() & other.keys())
-        if task in (place[0], EVERYWHERE)
+        (name, seed)
+        for name, seed in places
+        if all((other_task, seed) in places for other_task in tasks)
     ]
 
 

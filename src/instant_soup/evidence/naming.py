@@ -1,8 +1,8 @@
 """Naming: what tasks and methods are called where one folder holds several variants of them.
 
-The variant of a method that has most records on a task bears the method's plain name; the others say in which knobs
-they differ from it. A run of another budget than T says which; one that was given as many steps as another method
-spent is just longer.
+The variant of a method that has most records on a task, or the oldest of several that have, bears the method's plain
+name; the others say in which knobs they differ from it. A run of another budget than T says which; one that was given
+as many steps as another method spent is just longer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def names_of(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
             record.key: _setting(record.recipe, record.contents, places)
             for record in of_task
         }
-        titles = _titles(task, settings)
+        titles = _titles(task, settings, of_task)
         methods = _method_titles(of_task, settings)
         for record in of_task:
             names[record.key] = (titles[record.key], methods[record.key])
@@ -98,7 +98,7 @@ def _methods(records: Sequence[Record]) -> dict[str, str]:
 
     names: dict[str, str] = {}
     for method, variants in by_method.items():
-        names |= _titles(method, variants)
+        names |= _titles(method, variants, records)
     return names
 
 
@@ -176,20 +176,30 @@ def _lines_with_swept_budgets(records: Sequence[Record]) -> set[str]:
     return {line for (line, _, _), several in budgets.items() if len(several) > 1}
 
 
-def _titles(name: str, variants: Mapping[str, Fields]) -> dict[str, str]:
+def _titles(
+    name: str, variants: Mapping[str, Fields], records: Sequence[Record]
+) -> dict[str, str]:
     """A title for each of *variants*, by its key: *name* for the most frequent, and where the others differ from it.
 
-    A budget other than T is always named, so that what was given more is never taken for the plain method.
+    Of several that are as frequent, the one keeps *name* that was run first, as *records* say. A budget other than T is
+    always named, so that what was given more is never taken for the plain method.
     """
     kind_of = {key: _as_text(fields) for key, fields in variants.items()}
     kinds = {kind_of[key]: fields for key, fields in variants.items()}
     counts = Counter(kind_of.values())
 
-    def plainness(kind: str) -> tuple[bool, int]:
-        return not kinds[kind].get("budget"), counts[kind]
+    first_run: dict[str, str] = {}
+    for record in records:
+        kind = kind_of.get(record.key)
+        if kind is not None:
+            first_run[kind] = min(record.made.at, first_run.get(kind, record.made.at))
 
-    # sorted, so that among equals it is the same whatever order records are read in
-    plainest = kinds[max(sorted(kinds), key=plainness)]
+    def oddness(kind: str) -> tuple[bool, int, str, str]:
+        has_budget = bool(kinds[kind].get("budget"))
+        # the kind itself, so that the order in which records are read changes nothing
+        return has_budget, -counts[kind], first_run[kind], kind
+
+    plainest = kinds[min(kinds, key=oddness)]
 
     full: dict[str, str] = {}
     short: dict[str, str] = {}
