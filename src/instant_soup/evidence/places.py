@@ -52,9 +52,10 @@ class Places:
         changed = {place for place, digests in read_at.items() if _differ(digests)}
         names = {}
         for (part, digest), places in places_of.items():
-            first = min(places)
-            contents = f" with contents {digest[:_SHOWN]}"
-            names[part, digest] = first + contents * ((part, first) in changed)
+            name = min(places)
+            if (part, name) in changed:
+                name += f" with contents {digest[:_SHOWN]}"
+            names[part, digest] = name
 
         unchanged = read_at.keys() - changed
         return cls(names, {place: min(read_at[place])[1] for place in unchanged})

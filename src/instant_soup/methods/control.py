@@ -29,9 +29,8 @@ def control(ticket: Ticket, task: Task, kind: str, meter: Meter | None = None) -
 
     Args:
         kind: ``"layers"`` keeps as many weights of each parameter (of each group, where the ticket follows an N:M
-            pattern), chosen at random, in the model as it is before
-            any training. ``"shuffled"`` moves the ticket's own survivors, mask and values alike, to random places
-            within their parameter.
+            pattern), chosen at random, in the model as it is before any training. ``"shuffled"`` moves the ticket's
+            own survivors, mask and values alike, to random places within their parameter, or their group.
 
     Its cost is that of *ticket*, which had to be drawn first.
 

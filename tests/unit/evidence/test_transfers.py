@@ -12,6 +12,7 @@ from instant_soup.core.errors import StoreError
 from instant_soup.evidence.compare import compare
 from instant_soup.evidence.machines import as_json
 from instant_soup.evidence.markdown import markdown
+from instant_soup.evidence.statistics import interval
 from instant_soup.evidence.transfers import TRANSFERRED, Matrix, matrices
 from instant_soup.store.plain import seal
 
@@ -164,3 +165,24 @@ def test_json_holds_the_figures(found: Matrix) -> None:
         "glue/cola": 0.75,
         "glue/rte": 0.8,
     }
+
+
+def test_a_perplexity_reaches_what_it_does_not_exceed() -> None:
+    cells = {
+        ("brown", "brown"): interval([30.0]),
+        ("news", "brown"): interval([40.0]),
+        ("news", "news"): interval([20.0]),
+        ("brown", "news"): interval([15.0]),
+    }
+    matrix = Matrix(
+        method="snip",
+        sparsity=0.5,
+        sources=("brown", "news"),
+        targets={"brown": "perplexity", "news": "perplexity"},
+        cells=cells,
+        references={("magnitude", "brown"): interval([50.0])},
+    )
+    assert matrix.summary == (
+        "Of tickets from another task, 1 of 2 reach at least what the task's own ticket does and "
+        "1 of 1 reach at least what one-shot magnitude pruning does."
+    )
