@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -58,14 +58,14 @@ class Row:
     p_control: float | None = None
 
 
-def main() -> None:
-    """Print the table as Markdown."""
+def print_table(make: Callable[[Path, Sequence[Path]], list[str]]) -> None:
+    """Print as Markdown what *make* makes of the results and the recipes that the command line names."""
     parser = argparse.ArgumentParser()
     parser.add_argument("results", type=Path)
     parser.add_argument("recipes", type=Path, nargs="+")
     options = parser.parse_args()
 
-    print("\n".join(table(options.results, options.recipes)))
+    print("\n".join(make(options.results, options.recipes)))
 
 
 def table(results: Path, recipes: Sequence[Path]) -> list[str]:
@@ -180,4 +180,4 @@ def figure(record: Record) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    print_table(table)

@@ -10,13 +10,21 @@ look-aheads on validation, by which settings are chosen. A seed counts once, by 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from ablations import EVERYWHERE, BySeed, difference, lines_of, places_of, shown
+from ablations import (
+    EVERYWHERE,
+    BySeed,
+    Place,
+    difference,
+    lines_of,
+    places_of,
+    print_table,
+    shown,
+)
 
 PLAIN = "no-look-aheads"
 TWINS = {
@@ -51,16 +59,6 @@ class Row:
     over_plain: float
 
 
-def main() -> None:
-    """Print the table as Markdown."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("results", type=Path)
-    parser.add_argument("recipes", type=Path, nargs="+")
-    options = parser.parse_args()
-
-    print("\n".join(table(options.results, options.recipes)))
-
-
 def table(results: Path, recipes: Sequence[Path]) -> list[str]:
     """The lines of the table."""
     lines = [
@@ -93,7 +91,7 @@ def rows(lines: Mapping[str, BySeed]) -> list[Row]:
 def _row(
     task: str,
     name: str,
-    places: Sequence[tuple[str, int]],
+    places: Sequence[Place],
     line: BySeed,
     twin: BySeed,
     plain: BySeed,
@@ -111,14 +109,12 @@ def _row(
     )
 
 
-def _moved(line: BySeed, place: tuple[str, int]) -> float:
+def _moved(line: BySeed, place: Place) -> float:
     """What the look-aheads of all rounds of one run decided otherwise than a plain cut."""
     return sum(note.moved or 0.0 for note in line[place].ticket.notes.rounds)
 
 
-def _on_validation(
-    places: Sequence[tuple[str, int]], line: BySeed, other: BySeed
-) -> float:
+def _on_validation(places: Sequence[Place], line: BySeed, other: BySeed) -> float:
     """How far *line* is ahead of *other* on the validation split, in points."""
     return 100 * mean(
         line[place].validation - other[place].validation for place in places
@@ -126,4 +122,4 @@ def _on_validation(
 
 
 if __name__ == "__main__":
-    main()
+    print_table(table)

@@ -56,17 +56,24 @@ class Portable:
         """The parameters and the buffers that belong to a checkpoint, and a zero-shot head; tied ones by each name."""
         # head and scale are in no state dict, so that nothing trains or averages them, but an export needs them
         stored = {*self.model.state_dict(), "head", "scale"}
-        tensors = named(self.model)
-        return {name: tensors[name].detach() for name in tensors if name in stored}
+        detached: dict[int, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in named(self.model).items():
+            if name in stored:
+                # tied names have one tensor here, too
+                tensors[name] = detached.setdefault(id(tensor), tensor.detach())
+        return tensors
 
     @cached_property
     def tensors(self) -> Weights:
         """The same, each tensor once, by the first of its names."""
-        live = named(self.model)
-        first_names: dict[int, str] = {}
-        for name in self.tensors_by_every_name:
-            first_names.setdefault(id(live[name]), name)
-        return {name: self.tensors_by_every_name[name] for name in first_names.values()}
+        tensors: dict[str, Tensor] = {}
+        seen: set[int] = set()
+        for name, tensor in self.tensors_by_every_name.items():
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                tensors[name] = tensor
+        return tensors
 
     @property
     def longest(self) -> int:

@@ -139,12 +139,12 @@ def _permuted(
     """
     if pattern is None or not follows(mask, pattern, dim):
         places = torch.randperm(mask.numel(), generator=dice)
-        return mask.flatten()[places].view(mask.shape), places
+    else:
+        numbers = torch.arange(mask.numel()).view(mask.shape)
+        groups = rows(numbers, dim).reshape(-1, pattern.of)
+        order = torch.rand(groups.shape, generator=dice).argsort(dim=1)
+        places = unrows(groups.gather(1, order), mask.shape, dim).flatten()
 
-    numbers = torch.arange(mask.numel()).view(mask.shape)
-    groups = rows(numbers, dim).reshape(-1, pattern.of)
-    order = torch.rand(groups.shape, generator=dice).argsort(dim=1)
-    places = unrows(groups.gather(1, order), mask.shape, dim).flatten()
     return mask.flatten()[places].view(mask.shape), places
 
 

@@ -57,15 +57,20 @@ def refuse_unused(name: str, examples: str, table: str, settings: BaseModel) -> 
     Args:
         name: of the task.
         examples: what its examples are.
-        settings: the table; a field that has its default is as good as left out.
+        settings: the table.
     """
     for field, instead in _UNUSED[examples].get(table, {}).items():
-        value = getattr(settings, field)
-        if value != type(settings).model_fields[field].default:
+        if _is_changed(settings, field):
             raise RecipeError(
-                f"{table}.{field} is {value!r}, and {name!r} is a task of {examples}, where it has no effect; "
-                f"remove it{instead}"
+                f"{table}.{field} is {getattr(settings, field)!r}, and {name!r} is a task of {examples}, where it has "
+                f"no effect; remove it{instead}"
             )
+
+
+def _is_changed(settings: BaseModel, field: str) -> bool:
+    """Whether *field* is other than its default; one that is spelled out is as good as left out."""
+    default: object = type(settings).model_fields[field].default
+    return bool(getattr(settings, field) != default)
 
 
 class TaskSettings(Strict):
@@ -154,11 +159,10 @@ class TaskSettings(Strict):
 
         # the images of a known task may be in columns of other names
         for field in () if self.images else ("columns", "label", "metrics"):
-            value = getattr(self, field)
-            if value != type(self).model_fields[field].default:
+            if _is_changed(self, field):
                 raise RecipeError(
-                    f"task.{field} is {value!r}, and {self.name!r} is a known task, which has its own; remove it, or "
-                    f"give the task a name of your own"
+                    f"task.{field} is {getattr(self, field)!r}, and {self.name!r} is a known task, which has its own; "
+                    f"remove it, or give the task a name of your own"
                 )
 
     @property

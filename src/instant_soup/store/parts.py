@@ -172,11 +172,14 @@ class Bill(Section):
         left out, for every run pays them.
         """
         full = self.full_fine_tune
-        at_the_end = [self.train.get(purpose) for purpose in ("select", "test")]
-        steps = 0.0
-        for work in (*self.draw.values(), *self.train.values()):
-            if not any(work is left_out for left_out in at_the_end):
-                steps += work.steps or full.steps * work.passes / full.passes
+        works = [*self.draw.values()]
+        for purpose, work in self.train.items():
+            if purpose not in ("select", "test"):
+                works.append(work)
+
+        steps = sum(
+            work.steps or full.steps * work.passes / full.passes for work in works
+        )
         return round(steps / full.steps, 4)
 
     @property
